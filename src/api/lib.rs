@@ -1,0 +1,1 @@
+//! The custom resources of switchboard.dev/v1alpha1.

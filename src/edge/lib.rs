@@ -1,0 +1,1 @@
+//! The edge's shell: sockets, HTTP, and the call engines' threads.

@@ -1,0 +1,1 @@
+//! The seam between the roles, and its in-process twin.

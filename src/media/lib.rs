@@ -1,0 +1,1 @@
+//! The media server's shell: ports, workers, prompts, recordings.

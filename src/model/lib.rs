@@ -1,0 +1,12 @@
+//! Plain data that the crates share. No behaviour beyond parsing, printing and looking up.
+//!
+//! What crosses a seam (edge ↔ media, operator ↔ pods, engine ↔ shell) is defined here and nowhere else, so
+//! that both sides of a seam, and the wire between them, speak of the same thing.
+
+mod ids;
+pub mod media;
+pub mod net;
+pub mod program;
+pub mod snapshot;
+
+pub use ids::*;

@@ -1,0 +1,283 @@
+//! Orders that a call gives to a media server, and events that come back.
+//!
+//! These are exactly what crosses `link`, in process or over the network. An order names its session; the media
+//! server keeps all legs of a session on one worker. Orders of one session are carried out in the order given,
+//! events of one session arrive in the order of their happening. An order about something that is gone is
+//! ignored: it crossed with the end of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AudioId, LegId, PlayId, SessionId};
+
+/// What a leg's audio is coded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Codec {
+    /// G.711 μ-law, 8 kHz (RFC 3551 §4.5.14), static payload type 0.
+    #[serde(rename = "PCMU")]
+    Pcmu,
+    /// G.711 A-law, 8 kHz (RFC 3551 §4.5.14), static payload type 8.
+    #[serde(rename = "PCMA")]
+    Pcma,
+}
+
+impl Codec {
+    /// Encoding name of the rtpmap attribute.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    /// Payload type assigned by RFC 3551 §6.
+    #[must_use]
+    pub const fn static_payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+        }
+    }
+
+    /// RTP clock in Hz.
+    #[must_use]
+    pub const fn clock_rate(self) -> u32 {
+        8_000
+    }
+}
+
+/// Which way audio flows, from our point of view (RFC 3264 §5.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    SendRecv,
+    /// We send only.
+    SendOnly,
+    /// We receive only.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+impl Direction {
+    /// Whether we may send.
+    #[must_use]
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// Whether we expect to receive.
+    #[must_use]
+    pub const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
+/// What offer and answer agreed on for one leg.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaParameters {
+    /// Codec both ways.
+    pub codec: Codec,
+    /// Payload type we send the codec with, which is the one the peer's description gave.
+    pub send_payload_type: u8,
+    /// Payload type we receive the codec with, which is the one our description gave.
+    pub receive_payload_type: u8,
+    /// Payload type of `telephone-event` at the codec's clock rate (RFC 4733) that we send with. None: not agreed.
+    pub send_telephone_event: Option<u8>,
+    /// Payload type of `telephone-event` that we receive with.
+    pub receive_telephone_event: Option<u8>,
+    /// Where we send RTP.
+    pub remote_rtp: SocketAddr,
+    /// Where we send RTCP: the `a=rtcp` attribute (RFC 3605), else the port after `remote_rtp`.
+    pub remote_rtcp: SocketAddr,
+    /// Audio per packet that we send, in milliseconds: 10 to 60, a multiple of 10.
+    pub ptime_ms: u16,
+    /// Which way audio flows.
+    pub direction: Direction,
+}
+
+/// An order to a media server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaOrder {
+    /// The session it is about. A session begins with its first `Allocate`.
+    pub session: SessionId,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Take a pair of ports for a leg. Answered by `Allocated` or `Refused`.
+    Allocate {
+        /// The leg.
+        leg: LegId,
+        /// Name of the VoiceCluster's network whose address it takes.
+        network: String,
+    },
+    /// The leg's parameters, after an offer and its answer; again after each re-INVITE.
+    Configure {
+        /// The leg.
+        leg: LegId,
+        /// What was agreed.
+        parameters: MediaParameters,
+    },
+    /// Play to one leg, in place of what was playing to it. Answered by `PlayEnded`, once.
+    Play {
+        /// The leg.
+        leg: LegId,
+        /// Names this playing.
+        play: PlayId,
+        /// What to play, in order. At most 32.
+        audio: Vec<AudioId>,
+        /// How often; `None`: until stopped.
+        times: Option<u16>,
+    },
+    /// Stop what is playing to a leg. `PlayEnded` follows if something was.
+    StopPlay {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Let two legs of the session hear each other. Playing to either of them ends (`PlayEnded` follows).
+    /// A leg that was bridged to another is taken from it.
+    Bridge {
+        /// One.
+        a: LegId,
+        /// The other.
+        b: LegId,
+    },
+    /// Part a leg from the one it is bridged to. Both stay allocated.
+    Unbridge {
+        /// Either of the two.
+        leg: LegId,
+    },
+    /// Send digits to a leg by RFC 4733, one after the other. Without agreed telephone-event: as tones in the audio.
+    /// Answered by `DtmfSent`.
+    SendDtmf {
+        /// The leg.
+        leg: LegId,
+        /// Characters `0`–`9`, `*`, `#`, `A`–`D`; `,` pauses for a second. At most 64.
+        digits: String,
+        /// Length of each event, in milliseconds.
+        duration_ms: u16,
+        /// Pause between two events, in milliseconds.
+        gap_ms: u16,
+    },
+    /// Record what a leg says, as 16-bit PCM in a WAV file. Ends with the leg.
+    Record {
+        /// The leg.
+        leg: LegId,
+        /// File name, without a folder; the media server's configuration says in which folder.
+        name: String,
+    },
+    /// Give the leg's ports back. Answered by `Released`. The session ends with its last leg.
+    Release {
+        /// The leg.
+        leg: LegId,
+    },
+}
+
+/// What a media server tells of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MediaEvent {
+    /// The session.
+    pub session: SessionId,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// The leg has ports: this is what our description tells the peer.
+    Allocated {
+        /// The leg.
+        leg: LegId,
+        /// Advertised address.
+        address: IpAddr,
+        /// Port for RTP; RTCP is on the next one.
+        rtp_port: u16,
+    },
+    /// The leg has no ports.
+    Refused {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A `Play` has ended.
+    PlayEnded {
+        /// The leg.
+        leg: LegId,
+        /// Which playing.
+        play: PlayId,
+        /// How.
+        how: PlayEnd,
+    },
+    /// The leg's peer pressed a key. Once per key, at the first packet that proves it (RFC 4733 §2.5.1.2).
+    Dtmf {
+        /// The leg.
+        leg: LegId,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: char,
+    },
+    /// All digits of a `SendDtmf` are sent.
+    DtmfSent {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The first RTP packet of the leg's peer has come.
+    FirstPacket {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The leg is gone, and so is its recording if it had one.
+    Released {
+        /// The leg.
+        leg: LegId,
+        /// What was measured.
+        quality: Quality,
+    },
+}
+
+/// Why a leg got no ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Every pair of the range is in use.
+    PortsExhausted,
+    /// No network of that name.
+    NoSuchNetwork,
+    /// The media server takes no new sessions.
+    Draining,
+}
+
+/// How a playing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PlayEnd {
+    /// All was played.
+    Finished,
+    /// Stopped, replaced, bridged or released.
+    Stopped,
+    /// The media server does not have one of the prompts.
+    UnknownAudio,
+}
+
+/// What was measured on a leg, from its allocation on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// Packets lost towards us (RFC 3550 A.3); never negative.
+    pub packets_lost: u64,
+    /// Packets thrown away: from a source that is not the peer's, or not RTP.
+    pub packets_discarded: u64,
+    /// Interarrival jitter in milliseconds (RFC 3550 A.8), its greatest value.
+    pub jitter_ms_max: f32,
+    /// Round trip in milliseconds from RTCP (RFC 3550 §6.4.1), its last value.
+    pub round_trip_ms: Option<f32>,
+}

@@ -1,0 +1,1 @@
+//! Resources to snapshot: load, resolve, check, compile.

@@ -1,0 +1,1 @@
+//! SIP without I/O: wire, URIs, transactions, dialogs, session descriptions.
