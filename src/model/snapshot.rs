@@ -1,0 +1,376 @@
+//! What a pod is told: one VoiceCluster, compiled. Applied whole or refused with a reason.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use jiff::{Timestamp, civil};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId,
+    media::Codec, net::Transport, program::Program,
+};
+
+/// Version of this form. A reader refuses what is newer than it knows.
+pub const SCHEMA: u32 = 1;
+
+/// One VoiceCluster and all that its calls need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// The cluster itself.
+    pub cluster: Cluster,
+    /// The trunks that the cluster serves.
+    pub trunks: BTreeMap<TrunkId, Trunk>,
+    /// Live numbers by the trunk that delivers them; each list is sorted by `first` and has no overlap.
+    pub numbers: BTreeMap<TrunkId, Vec<NumberRange>>,
+    /// Flows that a live number leads to.
+    pub flows: BTreeMap<FlowId, Arc<Program>>,
+    /// Business hours that a flow asks for.
+    pub hours: BTreeMap<HoursId, Arc<BusinessHours>>,
+    /// Everything that flows may play.
+    pub audio: BTreeMap<AudioId, Audio>,
+}
+
+impl Snapshot {
+    /// The live number that `trunk` delivers `number` to.
+    #[must_use]
+    pub fn number(&self, trunk: &TrunkId, number: E164) -> Option<&NumberRange> {
+        let ranges = self.numbers.get(trunk)?;
+        let after = ranges.partition_point(|range| range.first <= number);
+        ranges[..after].last().filter(|range| number <= range.last)
+    }
+}
+
+/// A cluster's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// Its object.
+    pub id: ClusterId,
+    /// A letter and a number, such as C14.
+    pub code: String,
+    /// In the order of the YAML; `ListenerIx` counts along it.
+    pub listeners: Vec<Listener>,
+    /// In the order of the YAML.
+    pub networks: Vec<Network>,
+    /// First and last port for RTP and RTCP, both included; pairs begin at even ports.
+    pub rtp_ports: (u16, u16),
+    /// Bounds.
+    pub limits: Limits,
+    /// How long a drain waits for calls to end, in seconds.
+    pub drain_seconds: u32,
+}
+
+/// Bounds of a cluster. Each pod has these for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Calls at once.
+    pub calls_max: u32,
+    /// Longest call, in seconds.
+    pub call_seconds_max: u32,
+}
+
+/// A socket that SIP is heard on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Unique in the cluster.
+    pub name: String,
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// Address and port to bind.
+    pub bind: SocketAddr,
+    /// Host and port that Via and Contact tell, such as `203.0.113.9:5060` or `[2001:db8::1]:5060`.
+    pub advertised: String,
+    /// Name of its network.
+    pub network: String,
+    /// Who may speak to it.
+    pub serves: Serves,
+}
+
+/// Who may speak to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Serves {
+    /// Carriers and PBXs; an unlisted source hears nothing.
+    Trunks,
+    /// Agents' phones; nothing but a challenge is heard.
+    Agents,
+}
+
+/// A network that the cluster has a foot in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// Unique in the cluster.
+    pub name: String,
+    /// Address that RTP sockets bind.
+    pub rtp_bind: IpAddr,
+    /// Address that our session descriptions tell.
+    pub rtp_advertised: IpAddr,
+}
+
+/// A carrier or PBX.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trunk {
+    /// Name of its network.
+    pub network: String,
+    /// What calls arrive by it.
+    pub delivers: Delivers,
+    /// Whether an A leg may be Voip (a UCaaS partner, granted by the cluster).
+    pub ucaas_partner: bool,
+    /// Which way calls go.
+    pub direction: TrunkDirection,
+    /// Where its calls may come from. None listed: from nowhere.
+    pub sources: Vec<Source>,
+    /// Where calls leave to, in the order to be tried.
+    pub peers: Vec<Peer>,
+    /// Codecs it may use, in our preference.
+    pub codecs: Vec<Codec>,
+    /// Calls at once, both directions together. None: the cluster's bound alone.
+    pub calls_max: Option<u32>,
+    /// Numbers granted to namespaces: what a number may be live on and which caller ids may go out.
+    pub grants: Vec<Grant>,
+}
+
+/// Numbers granted to a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// The tenant.
+    pub namespace: String,
+    /// First number.
+    pub first: E164,
+    /// Last number.
+    pub last: E164,
+}
+
+/// What calls arrive by a trunk; it alone decides whether they may be an A leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Delivers {
+    /// Calls of the public telephone network.
+    Pstn,
+    /// Calls that never touched it.
+    Voip,
+}
+
+/// Which way a trunk's calls go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TrunkDirection {
+    /// To us.
+    Inbound,
+    /// From us.
+    Outbound,
+    /// Both.
+    #[default]
+    Both,
+}
+
+impl TrunkDirection {
+    /// Whether calls come in.
+    #[must_use]
+    pub const fn is_inbound(self) -> bool {
+        matches!(self, Self::Inbound | Self::Both)
+    }
+
+    /// Whether calls go out.
+    #[must_use]
+    pub const fn is_outbound(self) -> bool {
+        matches!(self, Self::Outbound | Self::Both)
+    }
+}
+
+/// A range of addresses that an Allowlist admits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The range.
+    pub range: IpNet,
+    /// Not before.
+    pub valid_from: Option<Timestamp>,
+    /// Not at this time or later.
+    pub valid_until: Option<Timestamp>,
+    /// Whose entry it is.
+    pub allowlist: AllowlistId,
+}
+
+impl Source {
+    /// Whether a packet from `address` is admitted at `now`.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr, now: Timestamp) -> bool {
+        self.range.contains(&address)
+            && self.valid_from.is_none_or(|from| from <= now)
+            && self.valid_until.is_none_or(|until| now < until)
+    }
+}
+
+/// Where calls leave to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// Unique in the trunk.
+    pub name: String,
+    /// A host name or an address, without brackets.
+    pub host: String,
+    /// Port; 5060 where the YAML names none.
+    pub port: u16,
+    /// UDP or TCP.
+    pub transport: Transport,
+}
+
+/// A live number, or a range of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NumberRange {
+    /// First number.
+    pub first: E164,
+    /// Last number; `first` for a single one.
+    pub last: E164,
+    /// Its object; the namespace is the tenant.
+    pub id: NumberId,
+    /// Where its calls go.
+    pub flow: FlowId,
+    /// Calls at once. None: the trunk's and the cluster's bounds alone.
+    pub calls_max: Option<u32>,
+}
+
+/// When somebody is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BusinessHours {
+    /// IANA name, such as `America/New_York`, or `UTC`.
+    pub time_zone: String,
+    /// For each day of the week from Monday on: intervals in seconds since local midnight, sorted, apart; an end is
+    /// not within, and 86,400 is midnight.
+    pub week: [Vec<(u32, u32)>; 7],
+    /// Days that are holidays, sorted, with their names.
+    pub holidays: Vec<(civil::Date, String)>,
+}
+
+/// Something that can be heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audio {
+    /// Whose it is; of several prompts with equal content, the first.
+    pub prompt: PromptId,
+    /// What it is made of.
+    pub source: AudioSource,
+}
+
+/// What audio is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AudioSource {
+    /// A WAV file, which travels beside the snapshot and is found by the SHA-256 of its bytes.
+    Wav {
+        /// Where the planner read it; for messages to people.
+        origin: String,
+    },
+    /// Text to speak.
+    Speech {
+        /// What to say.
+        text: String,
+        /// BCP 47 tag, such as `en-US`.
+        language: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: &str, last: &str) -> NumberRange {
+        NumberRange {
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+            id: NumberId::new("acme", first),
+            flow: FlowId::new("acme", "main"),
+            calls_max: None,
+        }
+    }
+
+    #[test]
+    fn a_number_is_found_by_its_trunk_and_its_range() {
+        let trunk = TrunkId::new("platform", "carrier");
+        let mut snapshot = empty();
+        snapshot.numbers.insert(
+            trunk.clone(),
+            vec![
+                range("+12125550100", "+12125550100"),
+                range("+12125550110", "+12125550119"),
+            ],
+        );
+        let found = |trunk: &TrunkId, number: &str| {
+            let range = snapshot.number(trunk, number.parse().unwrap());
+            range.map(|range| range.first.to_string())
+        };
+        for (number, wanted) in [
+            ("+12125550099", None),
+            ("+12125550100", Some("+12125550100")),
+            ("+12125550101", None),
+            ("+12125550110", Some("+12125550110")),
+            ("+12125550119", Some("+12125550110")),
+            ("+12125550120", None),
+        ] {
+            assert_eq!(found(&trunk, number).as_deref(), wanted, "{number}");
+        }
+        assert_eq!(
+            found(&TrunkId::new("platform", "other"), "+12125550100"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_source_admits_only_while_it_is_valid() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let source = Source {
+            range: "192.0.2.0/24".parse().unwrap(),
+            valid_from: Some(at("2026-01-01T00:00:00Z")),
+            valid_until: Some(at("2026-02-01T00:00:00Z")),
+            allowlist: AllowlistId::new("platform", "carrier"),
+        };
+        for (address, time, wanted) in [
+            ("192.0.2.7", "2026-01-15T00:00:00Z", true),
+            ("192.0.3.7", "2026-01-15T00:00:00Z", false),
+            ("192.0.2.7", "2025-12-31T23:59:59Z", false),
+            ("192.0.2.7", "2026-02-01T00:00:00Z", false),
+        ] {
+            assert_eq!(
+                source.admits(address.parse().unwrap(), at(time)),
+                wanted,
+                "{address} {time}"
+            );
+        }
+    }
+
+    fn empty() -> Snapshot {
+        Snapshot {
+            schema: SCHEMA,
+            cluster: Cluster {
+                id: ClusterId::new("platform", "c14"),
+                code: "C14".into(),
+                listeners: Vec::new(),
+                networks: Vec::new(),
+                rtp_ports: (20_000, 20_999),
+                limits: Limits {
+                    calls_max: 100,
+                    call_seconds_max: 3_600,
+                },
+                drain_seconds: 30,
+            },
+            trunks: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            hours: BTreeMap::new(),
+            audio: BTreeMap::new(),
+        }
+    }
+}
