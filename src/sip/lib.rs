@@ -1,1 +1,11 @@
-//! SIP without I/O: wire, URIs, transactions, dialogs, session descriptions.
+//! SIP without I/O: wire, URIs, transactions, dialogs, session descriptions, and the user-agent core over them.
+//!
+//! Pure: no socket, clock, task, lock or randomness. Time is passed in as `now`; what is random comes from a seed.
+//! [`endpoint::Endpoint`] is what the layers above use; the other modules are what it is made of.
+
+#![warn(missing_docs)]
+
+pub mod endpoint;
+pub mod sdp;
+pub mod transaction;
+pub mod wire;
