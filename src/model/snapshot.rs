@@ -11,8 +11,8 @@ use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId,
-    media::Codec, net::Transport, program::Program,
+    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId, media::Codec,
+    net::Transport, program::Program,
 };
 
 /// Version of this form. A reader refuses what is newer than it knows.
@@ -303,10 +303,7 @@ mod tests {
         let mut snapshot = empty();
         snapshot.numbers.insert(
             trunk.clone(),
-            vec![
-                range("+12125550100", "+12125550100"),
-                range("+12125550110", "+12125550119"),
-            ],
+            vec![range("+12125550100", "+12125550100"), range("+12125550110", "+12125550119")],
         );
         let found = |trunk: &TrunkId, number: &str| {
             let range = snapshot.number(trunk, number.parse().unwrap());
@@ -322,10 +319,7 @@ mod tests {
         ] {
             assert_eq!(found(&trunk, number).as_deref(), wanted, "{number}");
         }
-        assert_eq!(
-            found(&TrunkId::new("platform", "other"), "+12125550100"),
-            None
-        );
+        assert_eq!(found(&TrunkId::new("platform", "other"), "+12125550100"), None);
     }
 
     #[test]
@@ -343,11 +337,7 @@ mod tests {
             ("192.0.2.7", "2025-12-31T23:59:59Z", false),
             ("192.0.2.7", "2026-02-01T00:00:00Z", false),
         ] {
-            assert_eq!(
-                source.admits(address.parse().unwrap(), at(time)),
-                wanted,
-                "{address} {time}"
-            );
+            assert_eq!(source.admits(address.parse().unwrap(), at(time)), wanted, "{address} {time}");
         }
     }
 
@@ -360,10 +350,7 @@ mod tests {
                 listeners: Vec::new(),
                 networks: Vec::new(),
                 rtp_ports: (20_000, 20_999),
-                limits: Limits {
-                    calls_max: 100,
-                    call_seconds_max: 3_600,
-                },
+                limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
                 drain_seconds: 30,
             },
             trunks: BTreeMap::new(),
