@@ -1,1 +1,16 @@
 //! The media server's shell: ports, workers, prompts, recordings.
+//!
+//! A [`Server`] carries out the orders of `model::media` and answers with its events. It has one thread per core,
+//! each with its own epoll set, sockets and sessions; all legs of a session live on one worker, so no packet ever
+//! waits for a lock. What a packet means is decided by `rtp`; here are sockets, clocks and files.
+//!
+//! Contract: [`link::MediaOrders::send`] never blocks; events are told from worker threads, those of one session in
+//! the order of their happening. A peer can cause neither a panic nor growth: every queue, table and loop is bounded.
+
+mod config;
+mod library;
+mod server;
+
+pub use config::{Config, Counters, Network, StartError};
+pub use library::{AudioSource, Library, LoadError, LoadErrorKind};
+pub use server::{Handle, Server};

@@ -1,0 +1,84 @@
+//! What a media server is told when it starts, and what it counts.
+
+use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf};
+
+/// What a media server is told when it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Networks that legs may be allocated on. At least one; names are unique.
+    pub networks: Vec<Network>,
+    /// Ports of every network: RTP takes the even ones, RTCP the odd ones after them (RFC 3550 §11).
+    pub ports: RangeInclusive<u16>,
+    /// Worker threads. `None`: one per core, each pinned to its own.
+    pub workers: Option<usize>,
+    /// Folder that recordings are written to. `None`: nothing is recorded.
+    pub recordings: Option<PathBuf>,
+    /// Sessions at the same time. Further ones are refused.
+    pub sessions_max: usize,
+}
+
+/// A network: where its sockets are bound, and what peers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Name by which `Order::Allocate` chooses it.
+    pub name: String,
+    /// Local address of its sockets.
+    pub bind: IpAddr,
+    /// Address for our session descriptions.
+    pub advertised: IpAddr,
+}
+
+/// Why a media server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no network to put a leg on.
+    #[error("media needs at least one network")]
+    NoNetwork,
+    /// Two networks have one name.
+    #[error("media has two networks named `{0}`")]
+    NetworkTwice(String),
+    /// The range holds no even port with the odd one after it.
+    #[error("RTP ports {}-{} hold no pair: an even port and the odd one after it", .0.start(), .0.end())]
+    NoPorts(RangeInclusive<u16>),
+    /// A network's address is not one of this machine.
+    #[error("network `{network}` cannot use the address {address}: {source}")]
+    Address {
+        /// The network.
+        network: String,
+        /// Its bind address.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder for recordings cannot be made.
+    #[error("recordings cannot be written to {}: {source}", .folder.display())]
+    Recordings {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gives no thread, epoll set or timer.
+    #[error("a media worker cannot start: {0}")]
+    Worker(#[source] io::Error),
+}
+
+/// What a media server has and has done, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sessions now.
+    pub sessions: usize,
+    /// Legs now.
+    pub legs: usize,
+    /// Ports now in use: two per leg.
+    pub ports_in_use: usize,
+    /// RTP packets taken from peers.
+    pub packets_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP and RTCP packets thrown away: from a wrong source, or malformed.
+    pub packets_discarded: u64,
+    /// Orders answered with `Full`.
+    pub orders_dropped: u64,
+}
