@@ -1,1 +1,32 @@
-//! Admission, the B2BUA call and the flow cursor, without I/O.
+//! Calls without I/O: who may call, what a flow does, and the B2BUA that joins the legs.
+//!
+//! [`engine::Engine`] is one shard: it owns a SIP endpoint and the calls on it. Packets, media events, snapshots and
+//! time go in; packets, media orders, explanations and records come out. Production, tests and simulations run this
+//! very code.
+//!
+//! What meets here are values: [`cursor::Cursor`] knows the flow and nothing of SIP, [`call::Call`] knows legs and
+//! media and nothing of transactions, [`admission`] decides over the snapshot and nothing else.
+
+pub mod admission;
+pub mod call;
+pub mod cursor;
+mod dial;
+pub mod engine;
+pub mod explanation;
+pub mod hours;
+pub mod record;
+mod sdp_leg;
+pub mod world;
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// What time it is: for deadlines, and for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Never goes back.
+    pub instant: Instant,
+    /// Goes by the calendar.
+    pub wall: Timestamp,
+}

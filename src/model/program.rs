@@ -159,6 +159,26 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// Every step that an outcome leads to, and every variable that is set: for whoever walks the graph.
+    #[must_use]
+    pub fn references(&self) -> (Vec<StepIx>, Vec<VariableIx>) {
+        match self {
+            Self::Play { next, .. } => (vec![*next], Vec::new()),
+            Self::Ask(ask) => ask.references(),
+            Self::Hours { open, closed, holiday, .. } => (vec![*open, *closed, *holiday], Vec::new()),
+            Self::Branch { cases, otherwise } => {
+                (cases.iter().map(|case| case.next).chain([*otherwise]).collect(), Vec::new())
+            }
+            Self::Set { assignments, next } => {
+                (vec![*next], assignments.iter().map(|(set, _)| *set).collect())
+            }
+            Self::Dial(dial) => (vec![dial.ended, dial.busy, dial.no_answer, dial.failed], Vec::new()),
+            Self::Hangup { .. } => (Vec::new(), Vec::new()),
+        }
+    }
+}
+
 /// Plays prompts and takes keys: a choice by its digits, or digits into a variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -183,6 +203,22 @@ pub struct Ask {
     pub no_input: StepIx,
     /// Something else was pressed, in the last attempt.
     pub no_match: StepIx,
+}
+
+impl Ask {
+    fn references(&self) -> (Vec<StepIx>, Vec<VariableIx>) {
+        let mut steps = vec![self.no_input, self.no_match];
+        match &self.input {
+            AskInput::Choices(choices) => {
+                steps.extend(choices.iter().map(|choice| choice.next));
+                (steps, Vec::new())
+            }
+            AskInput::Digits { variable, next, .. } => {
+                steps.push(*next);
+                (steps, vec![*variable])
+            }
+        }
+    }
 }
 
 /// What keys mean.

@@ -1,0 +1,246 @@
+//! Who may call: one decision over the snapshot, with the reason for it.
+//!
+//! The order of the predicates is the order in which a person would look: source → trunk, A-leg rule, number, flow,
+//! caps. The first that fails decides.
+
+use std::sync::Arc;
+
+use model::{
+    E164, TrunkId,
+    net::Flow as NetFlow,
+    snapshot::{Delivers, NumberRange, Serves, Trunk},
+};
+
+use crate::{
+    Now,
+    explanation::Candidate,
+    world::{Flow, World},
+};
+
+/// Most candidates that an explanation lists.
+pub const CANDIDATES_MAX: usize = 16;
+
+/// Calls at the moment, for the caps.
+pub trait Load {
+    /// In all.
+    fn calls(&self) -> u32;
+    /// On a trunk, both directions together.
+    fn of_trunk(&self, trunk: &TrunkId) -> u32;
+    /// On a number or range.
+    fn of_number(&self, number: &NumberRange) -> u32;
+}
+
+/// What to do with an INVITE, and what was tried.
+#[derive(Debug)]
+pub struct Admission {
+    /// What was tried.
+    pub candidates: Vec<Candidate>,
+    /// What came of it.
+    pub verdict: Result<Admitted, Refusal>,
+}
+
+/// A refusal, for the caller and for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// SIP status code.
+    pub code: u16,
+    /// A sentence that names object, field and remedy.
+    pub because: String,
+    /// Value of a Reason header (RFC 3326).
+    pub reason: Option<&'static str>,
+    /// Whether Retry-After belongs to it: the whole edge is full, and its peers should go elsewhere.
+    pub retry_after: bool,
+}
+
+/// An INVITE that a flow takes.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// Which trunk delivered it.
+    pub trunk: TrunkId,
+    /// Which number it is for.
+    pub number: NumberRange,
+    /// Number that was dialled.
+    pub dialled: E164,
+    /// Which flow takes it.
+    pub flow: Arc<Flow>,
+}
+
+/// The trunk that a source belongs to, or why none.
+///
+/// # Errors
+/// A sentence for the log, and what was tried.
+pub fn trunk_of<'w>(
+    world: &'w World,
+    flow: &NetFlow,
+    now: Now,
+) -> Result<(&'w TrunkId, &'w Trunk), (Vec<Candidate>, String)> {
+    let Some(listener) = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0)) else {
+        return Err((Vec::new(), "the listener is no longer part of the VoiceCluster.".into()));
+    };
+    if listener.serves == Serves::Agents {
+        let because =
+            format!("listener `{}` serves agents, and no agent is registered there.", listener.name);
+        return Err((Vec::new(), because));
+    }
+    let address = flow.remote.ip();
+    let mut candidates = Vec::new();
+    for (id, trunk) in &world.snapshot.trunks {
+        let failed = if trunk.network != listener.network {
+            Some(format!("it is on network `{}`, the packet came on `{}`", trunk.network, listener.network))
+        } else if !trunk.sources.iter().any(|source| source.admits(address, now.wall)) {
+            Some(source_failure(trunk, address))
+        } else if !trunk.direction.is_inbound() {
+            Some("its direction is Outbound".into())
+        } else {
+            None
+        };
+        match failed {
+            None => return Ok((id, trunk)),
+            Some(failed) if candidates.len() < CANDIDATES_MAX => {
+                candidates.push(Candidate { object: format!("Trunk {id}"), failed: Some(failed) });
+            }
+            Some(_) => {}
+        }
+    }
+    let because = format!(
+        "no Trunk admits {address}: list it in an Allowlist that one of the network's Trunks names in allowlistRefs."
+    );
+    Err((candidates, because))
+}
+
+fn source_failure(trunk: &Trunk, address: std::net::IpAddr) -> String {
+    let listed = trunk.sources.iter().find(|source| source.range.contains(&address));
+    match listed {
+        Some(source) => {
+            format!("Allowlist {} lists {}, but not at this time", source.allowlist, source.range)
+        }
+        None if trunk.sources.is_empty() => "it admits no source: its allowlistRefs list nothing".into(),
+        None => format!("none of its {} source ranges holds {address}", trunk.sources.len()),
+    }
+}
+
+/// Decides over a new INVITE whose source is `trunk`'s.
+///
+/// `dialled` is the user part of the request-URI.
+pub fn admit(world: &World, trunk: (&TrunkId, &Trunk), dialled: &str, load: &dyn Load) -> Admission {
+    let (id, trunk) = trunk;
+    let mut candidates = vec![Candidate { object: format!("Trunk {id}"), failed: None }];
+    let refuse = |candidates, code, because, reason: Option<&'static str>| {
+        let retry_after = code == 503 && reason.is_none();
+        Admission { candidates, verdict: Err(Refusal { code, because, reason, retry_after }) }
+    };
+    if trunk.delivers == Delivers::Voip && !trunk.ucaas_partner {
+        let because = format!(
+            "Trunk {id} delivers Voip and may not carry an A leg: only a ucaasPartner that the VoiceCluster grants may."
+        );
+        return refuse(candidates, 403, because, Some("Q.850;cause=21;text=\"Voip may not carry an A leg\""));
+    }
+    let Some(number) = parse_dialled(dialled) else {
+        let because = format!("`{dialled}` is not a number in E.164 form, such as +12125550100.");
+        return refuse(candidates, 404, because, Some("Q.850;cause=28"));
+    };
+    let Some(range) = world.snapshot.number(id, number) else {
+        let because = nearest_miss(world, id, trunk, number, &mut candidates);
+        return refuse(candidates, 404, because, Some("Q.850;cause=1"));
+    };
+    let object = format!("PhoneNumber {}", range.id);
+    let Some(flow) = world.flow(&range.flow) else {
+        candidates.push(Candidate { object, failed: Some(format!("RoutingFlow {} is missing", range.flow)) });
+        let because = format!("RoutingFlow {} of PhoneNumber {} is missing: apply it.", range.flow, range.id);
+        return refuse(candidates, 500, because, Some("Q.850;cause=41"));
+    };
+    if let Some((code, because, reason)) = over_a_cap(world, (id, trunk), range, load) {
+        candidates.push(Candidate { object, failed: Some(because.clone()) });
+        return refuse(candidates, code, because, reason);
+    }
+    candidates.push(Candidate { object, failed: None });
+    let flow = Arc::clone(flow);
+    let admitted = Admitted { trunk: id.clone(), number: range.clone(), dialled: number, flow };
+    Admission { candidates, verdict: Ok(admitted) }
+}
+
+/// Caps, with codes that stop nobody else: a number's 480, a trunk's 503 without Retry-After; only the whole edge's
+/// bound sends peers elsewhere (RFC 3261 §21.5.4).
+fn over_a_cap(
+    world: &World,
+    (id, trunk): (&TrunkId, &Trunk),
+    range: &NumberRange,
+    load: &dyn Load,
+) -> Option<(u16, String, Option<&'static str>)> {
+    let limit = world.snapshot.cluster.limits.calls_max;
+    if load.calls() >= limit {
+        return Some((503, format!("the VoiceCluster's limits.calls of {limit} is reached."), None));
+    }
+    if let Some(limit) = range.calls_max.filter(|limit| load.of_number(range) >= *limit) {
+        let because = format!("PhoneNumber {}'s limits.calls of {limit} is reached.", range.id);
+        return Some((480, because, Some("Q.850;cause=42")));
+    }
+    let limit = trunk.calls_max.filter(|limit| load.of_trunk(id) >= *limit)?;
+    Some((503, format!("Trunk {id}'s limits.calls of {limit} is reached."), Some("Q.850;cause=42")))
+}
+
+/// Carriers send numbers with and without the `+`; visual separators (RFC 3966 §5.1.1) are nobody's digits.
+fn parse_dialled(user: &str) -> Option<E164> {
+    let mut text = String::with_capacity(17);
+    text.push('+');
+    let user = user.split(';').next().unwrap_or_default();
+    for character in user.strip_prefix('+').unwrap_or(user).chars() {
+        match character {
+            '0'..='9' => text.push(character),
+            '-' | '.' | '(' | ')' => {}
+            _ => return None,
+        }
+        if text.len() > 16 {
+            return None;
+        }
+    }
+    text.parse().ok()
+}
+
+fn nearest_miss(
+    world: &World,
+    id: &TrunkId,
+    trunk: &Trunk,
+    number: E164,
+    candidates: &mut Vec<Candidate>,
+) -> String {
+    let elsewhere = world.snapshot.numbers.keys().find_map(|other| {
+        let range = world.snapshot.number(other, number)?;
+        Some((other, range))
+    });
+    if let Some((other, range)) = elsewhere {
+        let failed = format!("its trunk is {other}, the call came by {id}");
+        candidates.push(Candidate { object: format!("PhoneNumber {}", range.id), failed: Some(failed) });
+        return format!("{number} is live on Trunk {other}, not on Trunk {id}: set its trunkRef.");
+    }
+    let grant = trunk.grants.iter().find(|grant| grant.first <= number && number <= grant.last);
+    match grant {
+        Some(grant) => format!(
+            "Trunk {id} grants {number} to namespace {}, where no PhoneNumber declares it: apply one.",
+            grant.namespace
+        ),
+        None => format!("no PhoneNumber declares {number}, and Trunk {id} grants it to nobody."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_in_several_forms() {
+        for (user, wanted) in [
+            ("+18005550100", Some("+18005550100")),
+            ("18005550100", Some("+18005550100")),
+            ("+1-800-555.0100", Some("+18005550100")),
+            ("+18005550100;npdi", Some("+18005550100")),
+            ("sales", None),
+            ("", None),
+            ("+1800555010012345", None),
+            ("0800555", None),
+        ] {
+            let found = parse_dialled(user).map(|number| number.to_string());
+            assert_eq!(found.as_deref(), wanted, "{user}");
+        }
+    }
+}

@@ -1,0 +1,968 @@
+//! One call: its A leg, the legs it dials, and the media session that joins them (a B2BUA).
+//!
+//! Pure. What happens on the legs and at the media server comes in by methods; [`Effect`]s go out, to be carried out in
+//! order. When the A leg is answered: the first thing that must be heard answers it, unless it is early media; a
+//! `dial` answers it when the callee does.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use model::{
+    AudioId, CallId, LegId, PlayId, SessionId, TrunkId,
+    media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
+    program::{Dial, DialStrategy},
+};
+use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
+
+use crate::{
+    admission::Admitted,
+    cursor::{Action, Cursor, Dialled, Environment, Facts},
+    dial::{self, Branch, Caller, Dialling, SILENT_PEER},
+    record::{EndedBy, Record, cause_of},
+    sdp_leg::{MediaLeg, Ports},
+};
+
+/// How long the end of a call waits for its media server.
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
+
+/// Something to be done for a call.
+#[derive(Debug)]
+pub enum Effect {
+    /// 101 to 199 on the A leg.
+    Provisional {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+        /// Early answer.
+        sdp: Option<Bytes>,
+    },
+    /// 200 on the A leg.
+    Accept {
+        /// SIP leg.
+        leg: LegId,
+        /// Answer, or offer.
+        sdp: Bytes,
+    },
+    /// 300 to 699 on the A leg.
+    Reject {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+        /// Further headers.
+        headers: Vec<Header>,
+    },
+    /// CANCEL on a leg that rings.
+    Cancel {
+        /// SIP leg.
+        leg: LegId,
+    },
+    /// BYE.
+    Bye {
+        /// SIP leg.
+        leg: LegId,
+        /// Value of the Reason header.
+        reason: Option<String>,
+    },
+    /// 200 to a re-INVITE.
+    AnswerReinvite {
+        /// SIP leg.
+        leg: LegId,
+        /// Answer, or offer.
+        sdp: Bytes,
+    },
+    /// Refusal of a re-INVITE.
+    RejectReinvite {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+    },
+    /// Call somebody; tell [`Call::invited`].
+    Invite {
+        /// Media leg of the branch.
+        branch: LegId,
+        /// Which trunk it burdens.
+        trunk: TrunkId,
+        /// The INVITE.
+        invite: Box<Invite>,
+    },
+    /// The SIP leg is no longer the call's; what still comes of it is the endpoint's business.
+    Forget {
+        /// SIP leg.
+        leg: LegId,
+    },
+    /// To the media server.
+    Media(Order),
+}
+
+/// What a call may look at, and where its effects go.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// World, expressions, time.
+    pub environment: Environment<'a>,
+    /// Whether a trunk takes one more call.
+    pub admits: &'a dyn TrunkLoad,
+    /// Carried out in order.
+    pub effects: Vec<Effect>,
+}
+
+/// Whether a trunk takes one more call.
+pub trait TrunkLoad: std::fmt::Debug {
+    /// By its caps.
+    fn admits(&self, trunk: &TrunkId) -> bool;
+}
+
+/// An INVITE that was admitted.
+#[derive(Debug)]
+pub struct Incoming {
+    /// SIP leg.
+    pub leg: LegId,
+    /// Call-ID, for people.
+    pub call_id: String,
+    /// Calling number; empty if withheld.
+    pub from: String,
+    /// Max-Forwards that legs of ours get: one less than the INVITE's.
+    pub max_forwards: u8,
+    /// The offer.
+    pub offer: Option<Bytes>,
+    /// Codec that the offer will be answered with.
+    pub spoken: Option<Codec>,
+    /// Where it leads.
+    pub admitted: Admitted,
+    /// Name of the trunk's network.
+    pub network: String,
+    /// What the trunk may use.
+    pub codecs: Vec<Codec>,
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    id: CallId,
+    incoming: Incoming,
+    cursor: Cursor,
+    a: LegA,
+    dialling: Option<Dialling>,
+    playing: Option<(PlayId, AfterPlay)>,
+    waiting: Option<Waiting>,
+    started_at: Timestamp,
+    answered_at: Option<Timestamp>,
+    ends_by: Instant,
+    ending: Option<Ending>,
+    used_ids: u64,
+    unreleased: u32,
+    quality: Option<Quality>,
+}
+
+#[derive(Debug)]
+struct LegA {
+    media: MediaLeg,
+    state: StateA,
+    answer: Option<Bytes>,
+    /// Our 2xx to a re-INVITE carried an offer: the ACK brings the answer.
+    reoffered: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StateA {
+    Invited,
+    /// 183 with a description was sent.
+    Early,
+    /// 200 with our offer was sent; the ACK brings the answer.
+    AwaitsAnswer,
+    Answered,
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AfterPlay {
+    GoOn,
+    HangUp,
+}
+
+/// What goes on once the A leg can hear.
+#[derive(Debug)]
+enum Waiting {
+    For(Action),
+    Join,
+    JoinEarly,
+}
+
+#[derive(Debug)]
+struct Ending {
+    by: EndedBy,
+    code: u16,
+    because: Option<String>,
+    at_most_until: Instant,
+}
+
+impl Call {
+    /// A call at the entry of its flow; [`begin`](Self::begin) starts it.
+    #[must_use]
+    pub fn new(id: CallId, incoming: Incoming, environment: Environment<'_>) -> Self {
+        let facts = Facts {
+            contact_number: incoming.from.clone(),
+            call_number: incoming.admitted.dialled.to_string(),
+            call_trunk: incoming.admitted.trunk.to_string(),
+        };
+        let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
+        let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
+        let media = MediaLeg::new(LegId(id.0 << 16), incoming.codecs.clone());
+        Self {
+            id,
+            cursor,
+            a: LegA { media, state: StateA::Invited, answer: None, reoffered: false },
+            incoming,
+            dialling: None,
+            playing: None,
+            waiting: None,
+            started_at: environment.now.wall,
+            answered_at: None,
+            ends_by: environment.now.instant + Duration::from_secs(longest),
+            ending: None,
+            used_ids: 0,
+            unreleased: 0,
+            quality: None,
+        }
+    }
+
+    /// The media session.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        SessionId(self.id.0)
+    }
+
+    /// SIP leg of the caller.
+    #[must_use]
+    pub const fn a_leg(&self) -> LegId {
+        self.incoming.leg
+    }
+
+    /// Where it came from and leads to.
+    #[must_use]
+    pub const fn admitted(&self) -> &Admitted {
+        &self.incoming.admitted
+    }
+
+    /// Whether nothing is left to be done.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.ending.as_ref().is_some_and(|ending| self.unreleased == 0 || ending.at_most_until <= now)
+    }
+
+    /// When [`timeout`](Self::timeout) is due.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        if let Some(ending) = &self.ending {
+            return ending.at_most_until;
+        }
+        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let ringing = branches.filter(|branch| !branch.answered);
+        let dial = ringing.flat_map(|branch| [Some(branch.ring_until), branch.silent_until]).flatten().min();
+        [Some(self.ends_by), self.cursor.deadline(), dial].into_iter().flatten().min().unwrap_or(self.ends_by)
+    }
+
+    /// What is kept of it.
+    #[must_use]
+    pub fn record(&self, ended_at: Timestamp) -> Record {
+        let code = if self.answered_at.is_some() { 200 } else { self.ending.as_ref().map_or(0, |e| e.code) };
+        let normal = self.ending.as_ref().is_some_and(|ending| ending.because.is_none());
+        let flow = self.cursor.flow();
+        Record {
+            call: self.id,
+            call_id: self.incoming.call_id.clone(),
+            from: self.incoming.from.clone(),
+            to: self.incoming.admitted.dialled.to_string(),
+            trunk: self.incoming.admitted.trunk.clone(),
+            number: self.incoming.admitted.number.id.clone(),
+            flow: flow.id.clone(),
+            revision: flow.program.revision.clone(),
+            started_at: self.started_at,
+            answered_at: self.answered_at,
+            ended_at,
+            path: self.cursor.path().to_vec(),
+            ended_by: self.ending.as_ref().map_or(EndedBy::Failure, |ending| ending.by),
+            sip_code: code,
+            cause: if normal {
+                cause_of(code)
+            } else {
+                self.ending.as_ref().map_or(127, |e| cause_of(e.code))
+            },
+            because: self.ending.as_ref().and_then(|ending| ending.because.clone()),
+            quality: self.quality,
+        }
+    }
+
+    /// Enters the flow.
+    pub fn begin(&mut self, context: &mut Context<'_>) {
+        let actions = self.cursor.begin(context.environment);
+        self.perform(actions, context);
+    }
+
+    /// A deadline has come.
+    pub fn timeout(&mut self, context: &mut Context<'_>) {
+        let now = context.environment.now.instant;
+        if self.ending.is_some() {
+            return;
+        }
+        if self.ends_by <= now {
+            return self.finish(EndedBy::Deadline, 480, Some("the longest call time is over"), context);
+        }
+        self.ring_timeouts(now, context);
+        let actions = self.cursor.silence(context.environment);
+        self.perform(actions, context);
+    }
+
+    /// Ends the call from outside.
+    pub fn end(&mut self, because: &str, context: &mut Context<'_>) {
+        self.finish(EndedBy::Deadline, 503, Some(because), context);
+    }
+
+    /// Something happened on a SIP leg of the call.
+    pub fn on_sip(&mut self, event: SipEvent, context: &mut Context<'_>) {
+        let leg = match &event {
+            SipEvent::Invited { leg, .. }
+            | SipEvent::Progress { leg, .. }
+            | SipEvent::Answered { leg, .. }
+            | SipEvent::Confirmed { leg, .. }
+            | SipEvent::Reinvited { leg, .. }
+            | SipEvent::ReinviteAnswered { leg, .. }
+            | SipEvent::ReinviteFailed { leg, .. }
+            | SipEvent::Info { leg, .. }
+            | SipEvent::Ended { leg, .. } => *leg,
+        };
+        if leg == self.incoming.leg {
+            self.on_a(event, context);
+        } else {
+            self.on_b(leg, event, context);
+        }
+    }
+
+    /// The media server tells something.
+    pub fn on_media(&mut self, event: MediaEvent, context: &mut Context<'_>) {
+        match event {
+            MediaEvent::Allocated { leg, address, rtp_port } if leg == self.a.media.id => {
+                self.a.media.allocated(address, rtp_port, self.id.0);
+                self.a_allocated(context);
+            }
+            MediaEvent::Allocated { leg, address, rtp_port } => {
+                let session_id = self.id.0;
+                let max_forwards = self.incoming.max_forwards;
+                if let Some(branch) = self.branch(leg) {
+                    branch.media.allocated(address, rtp_port, session_id);
+                    Self::invite(branch, max_forwards, context);
+                }
+            }
+            MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
+            MediaEvent::PlayEnded { play, how, .. } => self.play_ended(play, how, context),
+            MediaEvent::Dtmf { leg, digit } if leg == self.a.media.id => self.pressed(digit, context),
+            MediaEvent::Released { leg, quality } => {
+                self.unreleased = self.unreleased.saturating_sub(1);
+                if leg == self.a.media.id {
+                    self.quality = Some(quality);
+                }
+            }
+            MediaEvent::Dtmf { .. } | MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } => {}
+        }
+    }
+
+    /// An [`Effect::Invite`] was carried out, or the endpoint is full.
+    pub fn invited(&mut self, branch: LegId, leg: Option<LegId>, context: &mut Context<'_>) {
+        match (self.branch(branch), leg) {
+            (Some(branch), Some(leg)) => branch.sip = Some(leg),
+            (None, Some(leg)) => context.effects.push(Effect::Cancel { leg }),
+            (Some(_), None) => self.branch_failed(branch, (Dialled::Failed, 503), context),
+            (None, None) => {}
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, context: &mut Context<'_>) {
+        for action in actions {
+            self.start(action, context);
+        }
+    }
+
+    fn start(&mut self, action: Action, context: &mut Context<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        match action {
+            Action::StopPlay => {
+                if self.playing.take().is_some() {
+                    context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
+                }
+            }
+            Action::Play { ref audio, early } => {
+                if self.audible(early, context) {
+                    self.play(audio.clone(), AfterPlay::GoOn, context);
+                } else {
+                    self.waiting = Some(Waiting::For(action));
+                }
+            }
+            Action::Hangup(ref audio) => {
+                if self.audible(false, context) {
+                    self.play(audio.clone(), AfterPlay::HangUp, context);
+                } else {
+                    self.waiting = Some(Waiting::For(action));
+                }
+            }
+            Action::Reject(rejection) => self.finish(EndedBy::Flow, rejection.status(), None, context),
+            Action::Fail(because) => self.finish(EndedBy::Failure, 500, Some(&because), context),
+            Action::Dial(dial) => self.dial(dial, context),
+        }
+    }
+
+    fn play(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
+        if audio.is_empty() {
+            return self.after_play(then, context);
+        }
+        let play = PlayId(self.fresh_id());
+        self.playing = Some((play, then));
+        let order = Order::Play { leg: self.a.media.id, play, audio, times: Some(1) };
+        context.effects.push(Effect::Media(order));
+    }
+
+    fn play_ended(&mut self, play: PlayId, how: PlayEnd, context: &mut Context<'_>) {
+        let Some((_, then)) = self.playing.take_if(|(playing, _)| *playing == play) else { return };
+        match how {
+            PlayEnd::Finished | PlayEnd::Stopped => self.after_play(then, context),
+            PlayEnd::UnknownAudio => {
+                let actions = self.cursor.failed("a prompt is not on the media server", context.environment);
+                self.perform(actions, context);
+            }
+        }
+    }
+
+    fn after_play(&mut self, then: AfterPlay, context: &mut Context<'_>) {
+        match then {
+            AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
+            AfterPlay::GoOn => {
+                let actions = self.cursor.played(context.environment);
+                self.perform(actions, context);
+            }
+        }
+    }
+
+    /// A key of the contact. While two legs are joined, keys are theirs.
+    fn pressed(&mut self, key: char, context: &mut Context<'_>) {
+        if self.ending.is_none() && self.dialling.is_none() {
+            let actions = self.cursor.pressed(key, context.environment);
+            self.perform(actions, context);
+        }
+    }
+
+    /// Brings the A leg to where it can hear. False: not yet, and `waiting` goes on once it can.
+    fn audible(&mut self, early: bool, context: &mut Context<'_>) -> bool {
+        let leg = self.incoming.leg;
+        match (self.a.state, &self.a.media.ports) {
+            (StateA::Over, _) => false,
+            (_, Ports::None) => {
+                self.allocate_a(context);
+                false
+            }
+            (_, Ports::Asked) | (StateA::AwaitsAnswer, _) => false,
+            (StateA::Answered, Ports::Ready(_)) => true,
+            (StateA::Early, Ports::Ready(_)) if early => true,
+            (StateA::Invited | StateA::Early, Ports::Ready(_)) => match self.a.answer.clone() {
+                Some(sdp) if early => {
+                    self.a.state = StateA::Early;
+                    context.effects.push(Effect::Provisional { leg, code: 183, sdp: Some(sdp) });
+                    true
+                }
+                Some(sdp) => {
+                    self.a.state = StateA::Answered;
+                    self.answered_at = Some(context.environment.now.wall);
+                    context.effects.push(Effect::Accept { leg, sdp });
+                    true
+                }
+                // RFC 3261 §13.2.1: an INVITE without an offer gets ours in the 2xx.
+                None => {
+                    if let Some(sdp) = self.a.media.offer() {
+                        self.a.state = StateA::AwaitsAnswer;
+                        self.answered_at = Some(context.environment.now.wall);
+                        context.effects.push(Effect::Accept { leg, sdp });
+                    }
+                    false
+                }
+            },
+        }
+    }
+
+    fn allocate_a(&mut self, context: &mut Context<'_>) {
+        if !self.a.media.is_known() {
+            self.a.media.ports = Ports::Asked;
+            self.unreleased += 1;
+            let network = self.incoming.network.clone();
+            context.effects.push(Effect::Media(Order::Allocate { leg: self.a.media.id, network }));
+        }
+    }
+
+    fn a_allocated(&mut self, context: &mut Context<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let Some(offer) = self.incoming.offer.take() {
+            match self.a.media.answer(&offer) {
+                Ok(answer) => {
+                    self.a.answer = Some(answer);
+                    self.configure_a(context);
+                }
+                Err(error) => return self.finish(EndedBy::Failure, 488, Some(&error.to_string()), context),
+            }
+        }
+        self.resume(context);
+    }
+
+    fn configure_a(&self, context: &mut Context<'_>) {
+        configure(&self.a.media, context);
+    }
+
+    fn resume(&mut self, context: &mut Context<'_>) {
+        match self.waiting.take() {
+            Some(Waiting::For(action)) => self.start(action, context),
+            Some(Waiting::Join) => self.join(context),
+            Some(Waiting::JoinEarly) => self.join_early(context),
+            None => {}
+        }
+    }
+
+    fn refused(&mut self, leg: LegId, reason: Refusal, context: &mut Context<'_>) {
+        self.unreleased = self.unreleased.saturating_sub(1);
+        let because = match reason {
+            Refusal::PortsExhausted => "every RTP port of the VoiceCluster's media.ports is in use",
+            Refusal::NoSuchNetwork => "the media server has no such network",
+            Refusal::Draining => "the media server is draining",
+        };
+        if leg == self.a.media.id {
+            self.a.media.ports = Ports::None;
+            self.finish(EndedBy::Failure, 503, Some(because), context);
+        } else if let Some(branch) = self.branch(leg) {
+            branch.media.ports = Ports::None;
+            self.branch_failed(leg, (Dialled::Failed, 503), context);
+        }
+    }
+
+    fn on_a(&mut self, event: SipEvent, context: &mut Context<'_>) {
+        match event {
+            SipEvent::Confirmed { sdp, .. } => self.a_confirmed(sdp.as_deref(), context),
+            SipEvent::Reinvited { sdp, .. } => {
+                let leg = self.incoming.leg;
+                self.a.reoffered = sdp.is_none();
+                reinvited(leg, &mut self.a.media, sdp.as_deref(), context);
+            }
+            SipEvent::Info { content_type, body, .. } => {
+                if let Some(key) = info_digit(&content_type, &body)
+                    && self.a.media.parameters.as_ref().is_some_and(|p| p.receive_telephone_event.is_none())
+                {
+                    self.pressed(key, context);
+                }
+            }
+            SipEvent::Ended { how, .. } => {
+                self.a.state = StateA::Over;
+                let (by, code, because) = match how {
+                    Ended::Cancelled { .. } => (EndedBy::Caller, 487, None),
+                    Ended::Bye { .. } => (EndedBy::Caller, 200, None),
+                    Ended::Rejected { code } => (EndedBy::Flow, code, None),
+                    Ended::NoAck => (EndedBy::Failure, 408, Some("the caller never sent an ACK")),
+                    Ended::DialogLost { code } => {
+                        (EndedBy::Failure, code, Some("the caller's dialog was lost"))
+                    }
+                    Ended::Failed { code, .. } => (EndedBy::Failure, code, Some("the caller's leg failed")),
+                };
+                self.finish(by, code, because, context);
+            }
+            SipEvent::Invited { .. }
+            | SipEvent::Progress { .. }
+            | SipEvent::Answered { .. }
+            | SipEvent::ReinviteAnswered { .. }
+            | SipEvent::ReinviteFailed { .. } => {}
+        }
+    }
+
+    fn a_confirmed(&mut self, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+        let awaited = self.a.state == StateA::AwaitsAnswer || std::mem::take(&mut self.a.reoffered);
+        if !awaited || self.ending.is_some() {
+            return;
+        }
+        match sdp.map(|sdp| self.a.media.accept(sdp).map(|_| ())) {
+            Some(Ok(())) => {
+                self.a.state = StateA::Answered;
+                self.configure_a(context);
+                self.resume(context);
+            }
+            Some(Err(error)) => self.finish(EndedBy::Failure, 488, Some(&error.to_string()), context),
+            None => self.finish(
+                EndedBy::Failure,
+                400,
+                Some("the caller's ACK has no answer to our offer"),
+                context,
+            ),
+        }
+    }
+
+    fn dial(&mut self, dial: Box<Dial>, context: &mut Context<'_>) {
+        self.allocate_a(context);
+        let simultaneous = dial.strategy == DialStrategy::Simultaneous;
+        let targets = dial.targets.len();
+        let failure = (Dialled::Failed, 480);
+        self.dialling = Some(Dialling { dial, next_target: 0, branches: Vec::new(), joined: None, failure });
+        let rounds = if simultaneous { targets } else { 1 };
+        for _ in 0..rounds {
+            self.ring_next(context);
+        }
+        self.conclude_if_done(context);
+    }
+
+    /// Rings the next target that can be reached at all.
+    fn ring_next(&mut self, context: &mut Context<'_>) {
+        let world = context.environment.world;
+        loop {
+            let Some(dialling) = &mut self.dialling else { return };
+            let Some(target) = dialling.dial.targets.get(dialling.next_target) else { return };
+            dialling.next_target += 1;
+            let facts = self.cursor.facts();
+            let caller = Caller { number: &facts.contact_number, dialled: &facts.call_number };
+            let admits = |trunk: &TrunkId| context.admits.admits(trunk);
+            let mut tries = dial::tries(world, target, caller, &admits);
+            if let Some(now) = tries.pop_front() {
+                return self.ring(now, tries, context);
+            }
+            dialling.failure = (Dialled::Failed, 503);
+        }
+    }
+
+    fn ring(
+        &mut self,
+        now: dial::Try,
+        tries: std::collections::VecDeque<dial::Try>,
+        context: &mut Context<'_>,
+    ) {
+        let id = LegId(self.fresh_id());
+        let codecs = self.preferred(&now.codecs);
+        let Some(dialling) = &mut self.dialling else { return };
+        let instant = context.environment.now.instant;
+        let network = now.network.clone();
+        let mut media = MediaLeg::new(id, codecs);
+        media.ports = Ports::Asked;
+        dialling.branches.push(Branch {
+            media,
+            sip: None,
+            now,
+            tries,
+            rang: false,
+            answered: false,
+            ring_until: instant + Duration::from_millis(u64::from(dialling.dial.ring_ms)),
+            silent_until: None,
+        });
+        self.unreleased += 1;
+        context.effects.push(Effect::Media(Order::Allocate { leg: id, network }));
+    }
+
+    /// The A leg's codec first: equal codecs are relayed as they are.
+    fn preferred(&self, codecs: &[Codec]) -> Vec<Codec> {
+        let mut codecs = codecs.to_vec();
+        let agreed = self.a.media.parameters.as_ref().map(|parameters| parameters.codec);
+        let spoken = agreed.or(self.incoming.spoken);
+        codecs.sort_by_key(|codec| Some(*codec) != spoken);
+        codecs
+    }
+
+    fn invite(branch: &mut Branch, max_forwards: u8, context: &mut Context<'_>) {
+        let more = !branch.tries.is_empty();
+        branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
+        if let Some(invite) = branch.invite(max_forwards, Vec::new()) {
+            let (id, trunk) = (branch.media.id, branch.now.trunk.clone());
+            context.effects.push(Effect::Invite { branch: id, trunk, invite: Box::new(invite) });
+        }
+    }
+
+    fn branch(&mut self, media: LegId) -> Option<&mut Branch> {
+        let dialling = self.dialling.as_mut()?;
+        dialling.branches.iter_mut().find(|branch| branch.media.id == media)
+    }
+
+    fn on_b(&mut self, leg: LegId, event: SipEvent, context: &mut Context<'_>) {
+        let Some(dialling) = &mut self.dialling else { return };
+        let Some(branch) = dialling.branches.iter_mut().find(|branch| branch.sip == Some(leg)) else {
+            return;
+        };
+        let media = branch.media.id;
+        match event {
+            SipEvent::Progress { code, sdp, .. } => {
+                branch.rang = true;
+                branch.silent_until = None;
+                self.progress(media, code, sdp.as_deref(), context);
+            }
+            SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
+            SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
+            SipEvent::Confirmed { sdp: Some(sdp), .. } => {
+                if branch.media.accept(&sdp).is_ok() {
+                    configure(&branch.media, context);
+                }
+            }
+            SipEvent::Ended { how, .. } => self.b_ended(media, &how, context),
+            SipEvent::Confirmed { sdp: None, .. }
+            | SipEvent::Info { .. }
+            | SipEvent::Invited { .. }
+            | SipEvent::ReinviteAnswered { .. }
+            | SipEvent::ReinviteFailed { .. } => {}
+        }
+    }
+
+    /// 18x of a callee: relayed to a caller who is not answered yet.
+    fn progress(&mut self, media: LegId, code: u16, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+        let single = self.dialling.as_ref().is_some_and(|dialling| dialling.branches.len() == 1);
+        let Some(branch) = self.branch(media) else { return };
+        let heard = single && sdp.is_some_and(|sdp| branch.media.accept(sdp).is_ok());
+        if heard {
+            configure(&branch.media, context);
+            return self.join_early(context);
+        }
+        if self.a.state == StateA::Invited {
+            context.effects.push(Effect::Provisional { leg: self.incoming.leg, code, sdp: None });
+        }
+    }
+
+    /// A callee's announcement or own ringing tone is for the caller to hear.
+    fn join_early(&mut self, context: &mut Context<'_>) {
+        let has_offer = self.incoming.offer.is_some() || self.a.answer.is_some();
+        if self.a.state == StateA::Invited && !has_offer {
+            let leg = self.incoming.leg;
+            return context.effects.push(Effect::Provisional { leg, code: 180, sdp: None });
+        }
+        if self.audible(true, context) {
+            self.bridge(context);
+        } else {
+            self.waiting = Some(Waiting::JoinEarly);
+        }
+    }
+
+    fn b_answered(&mut self, media: LegId, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+        let Some(branch) = self.branch(media) else { return };
+        let agreed = match sdp {
+            Some(sdp) => branch.media.accept(sdp).is_ok(),
+            None => branch.media.is_agreed(),
+        };
+        if !agreed {
+            if let Some(leg) = branch.sip.take() {
+                context.effects.push(Effect::Forget { leg });
+                let reason = Some("SIP;cause=488;text=\"The answer does not fit the offer\"".into());
+                context.effects.push(Effect::Bye { leg, reason });
+            }
+            return self.branch_failed(media, (Dialled::Failed, 488), context);
+        }
+        branch.answered = true;
+        configure(&branch.media, context);
+        if let Some(dialling) = &mut self.dialling {
+            dialling.joined = Some(media);
+        }
+        self.drop_branches(|branch| branch.media.id != media, context);
+        self.join(context);
+    }
+
+    fn join(&mut self, context: &mut Context<'_>) {
+        if self.audible(false, context) {
+            self.bridge(context);
+        } else {
+            self.waiting = Some(Waiting::Join);
+        }
+    }
+
+    fn bridge(&mut self, context: &mut Context<'_>) {
+        self.playing = None;
+        let Some(dialling) = &self.dialling else { return };
+        if let Some(branch) = dialling.branches.first() {
+            context.effects.push(Effect::Media(Order::Bridge { a: self.a.media.id, b: branch.media.id }));
+        }
+    }
+
+    fn b_ended(&mut self, media: LegId, how: &Ended, context: &mut Context<'_>) {
+        let max_forwards = self.incoming.max_forwards;
+        let Some(branch) = self.branch(media) else { return };
+        branch.sip = None;
+        if branch.answered {
+            self.waiting = None;
+            self.drop_branches(|_| true, context);
+            return self.conclude(Dialled::Ended, 200, context);
+        }
+        if dial::may_try_another(branch, how)
+            && let Some(next) = branch.tries.pop_front()
+        {
+            branch.now = next;
+            return Self::invite(branch, max_forwards, context);
+        }
+        self.branch_failed(media, dial::outcome_of(how), context);
+    }
+
+    fn branch_failed(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
+        self.drop_branches(|branch| branch.media.id == media, context);
+        let Some(dialling) = &mut self.dialling else { return };
+        dialling.failure = failure;
+        if dialling.joined.is_some() {
+            return;
+        }
+        if dialling.dial.strategy == DialStrategy::InOrder {
+            self.ring_next(context);
+        }
+        self.conclude_if_done(context);
+    }
+
+    fn conclude_if_done(&mut self, context: &mut Context<'_>) {
+        let Some(dialling) = &self.dialling else { return };
+        if dialling.branches.is_empty() && dialling.next_target >= dialling.dial.targets.len() {
+            let (outcome, code) = dialling.failure;
+            self.conclude(outcome, code, context);
+        }
+    }
+
+    fn conclude(&mut self, outcome: Dialled, code: u16, context: &mut Context<'_>) {
+        let Some(dialling) = self.dialling.take() else { return };
+        if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
+            self.waiting = None;
+        }
+        if outcome != Dialled::Ended && dialling.dial.relay_failure {
+            return self.finish(EndedBy::Callee, code, None, context);
+        }
+        let actions = self.cursor.dialled(outcome, context.environment);
+        self.perform(actions, context);
+    }
+
+    /// Ends branches and gives their ports back.
+    fn drop_branches(&mut self, which: impl Fn(&Branch) -> bool, context: &mut Context<'_>) {
+        let Some(dialling) = &mut self.dialling else { return };
+        let (gone, kept) =
+            std::mem::take(&mut dialling.branches).into_iter().partition(|branch| which(branch));
+        dialling.branches = kept;
+        let gone: Vec<Branch> = gone;
+        for branch in gone {
+            if let Some(leg) = branch.sip {
+                context.effects.push(Effect::Forget { leg });
+                let end =
+                    if branch.answered { Effect::Bye { leg, reason: None } } else { Effect::Cancel { leg } };
+                context.effects.push(end);
+            }
+            if branch.media.is_known() {
+                context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
+            }
+        }
+    }
+
+    fn ring_timeouts(&mut self, now: Instant, context: &mut Context<'_>) {
+        let Some(dialling) = &self.dialling else { return };
+        let ringing = dialling.branches.iter().filter(|branch| !branch.answered);
+        let due = |branch: &Branch| {
+            branch.ring_until <= now || branch.silent_until.is_some_and(|silent| silent <= now)
+        };
+        let due: Vec<LegId> = ringing.filter(|branch| due(branch)).map(|branch| branch.media.id).collect();
+        for media in due {
+            self.ring_timeout(media, now, context);
+        }
+    }
+
+    fn ring_timeout(&mut self, media: LegId, now: Instant, context: &mut Context<'_>) {
+        let max_forwards = self.incoming.max_forwards;
+        let Some(branch) = self.branch(media) else { return };
+        let next = if branch.ring_until <= now { None } else { branch.tries.pop_front() };
+        let Some(next) = next else {
+            return self.branch_failed(media, (Dialled::NoAnswer, 480), context);
+        };
+        // The silent peer may still answer: the endpoint then acknowledges and ends that dialog by itself.
+        if let Some(leg) = branch.sip.take() {
+            context.effects.push(Effect::Forget { leg });
+            context.effects.push(Effect::Cancel { leg });
+        }
+        branch.now = next;
+        Self::invite(branch, max_forwards, context);
+    }
+
+    fn finish(&mut self, by: EndedBy, code: u16, because: Option<&str>, context: &mut Context<'_>) {
+        if self.ending.is_some() {
+            return;
+        }
+        let at_most_until = context.environment.now.instant + RELEASE_WAIT;
+        self.ending = Some(Ending { by, code, because: because.map(str::to_owned), at_most_until });
+        self.waiting = None;
+        self.playing = None;
+        self.drop_branches(|_| true, context);
+        self.dialling = None;
+        let leg = self.incoming.leg;
+        match self.a.state {
+            StateA::Over => {}
+            StateA::Invited | StateA::Early => {
+                // A flow that hangs up unheard still ends the INVITE with a final response.
+                let code = if code < 300 { 480 } else { code };
+                context.effects.push(Effect::Reject { leg, code, headers: refusal_headers(code, because) });
+            }
+            StateA::AwaitsAnswer | StateA::Answered => {
+                let reason = because.map(|because| format!("SIP;cause={code};text=\"{}\"", quoted(because)));
+                context.effects.push(Effect::Bye { leg, reason });
+            }
+        }
+        if self.a.media.is_known() {
+            context.effects.push(Effect::Media(Order::Release { leg: self.a.media.id }));
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.used_ids += 1;
+        (self.id.0 << 16) | (self.used_ids & 0xffff)
+    }
+}
+
+fn configure(media: &MediaLeg, context: &mut Context<'_>) {
+    if let Some(parameters) = &media.parameters {
+        let order = Order::Configure { leg: media.id, parameters: parameters.clone() };
+        context.effects.push(Effect::Media(order));
+    }
+}
+
+/// Hold and resume, new addresses, new codecs: answered for this leg alone, the other one's audio goes on.
+fn reinvited(leg: LegId, media: &mut MediaLeg, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+    let answer = match sdp {
+        Some(offer) => media.answer(offer).ok(),
+        None => media.offer(),
+    };
+    let Some(answer) = answer else {
+        return context.effects.push(Effect::RejectReinvite { leg, code: 488 });
+    };
+    context.effects.push(Effect::AnswerReinvite { leg, sdp: answer });
+    if sdp.is_some() {
+        configure(media, context);
+    }
+}
+
+/// A refusal for want of room says when to come again; any other says why (RFC 3326).
+fn refusal_headers(code: u16, because: Option<&str>) -> Vec<Header> {
+    let mut headers = Vec::new();
+    if let Some(because) = because {
+        let text = quoted(because);
+        headers.push(Header::new("Reason", format!("Q.850;cause={};text=\"{text}\"", cause_of(code))));
+    }
+    headers
+}
+
+fn quoted(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).take(120).collect()
+}
+
+/// A digit of `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733 send it.
+fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let signal = match content_type {
+        "application/dtmf" => text.trim(),
+        "application/dtmf-relay" => {
+            let line = text.lines().find_map(|line| {
+                let (name, value) = line.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("signal").then_some(value)
+            });
+            line?.trim()
+        }
+        _ => return None,
+    };
+    let mut characters = signal.chars();
+    let digit = characters.next().filter(|digit| "0123456789*#ABCD".contains(*digit))?;
+    characters.next().is_none().then_some(digit)
+}

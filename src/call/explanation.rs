@@ -1,0 +1,90 @@
+//! Why a call was treated so: what was tried, what failed first, and what came nearest.
+
+use std::{fmt, net::SocketAddr};
+
+use jiff::Timestamp;
+use model::{FlowId, NumberId, TrunkId};
+use serde::Serialize;
+
+/// Why an INVITE was routed, refused or not heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Call-ID of the INVITE.
+    pub call_id: String,
+    /// When it came.
+    pub at: Timestamp,
+    /// Where from.
+    pub source: SocketAddr,
+    /// Name of the listener that heard it.
+    pub listener: String,
+    /// Calling number, as it was sent.
+    pub from: String,
+    /// Number that was dialled, as it was sent.
+    pub to: String,
+    /// What was tried, in order.
+    pub candidates: Vec<Candidate>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// A trunk or number that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// `Trunk platform/carrier`, `PhoneNumber acme/main` and the like.
+    pub object: String,
+    /// None: it fitted. Else the first predicate that failed, as a sentence.
+    pub failed: Option<String>,
+}
+
+/// What came of an INVITE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// A flow took it.
+    #[serde(rename_all = "camelCase")]
+    Routed {
+        /// Which trunk delivered it.
+        trunk: TrunkId,
+        /// Which number it is for.
+        number: NumberId,
+        /// Which flow took it.
+        flow: FlowId,
+    },
+    /// It was refused.
+    #[serde(rename_all = "camelCase")]
+    Refused {
+        /// SIP status code.
+        code: u16,
+        /// A sentence that names object, field and remedy.
+        because: String,
+    },
+    /// Nothing was answered.
+    #[serde(rename_all = "camelCase")]
+    Ignored {
+        /// A sentence that names object, field and remedy.
+        because: String,
+    },
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} → {} from {} on listener {} at {}",
+            self.from, self.to, self.source, self.listener, self.at
+        )?;
+        for candidate in &self.candidates {
+            match &candidate.failed {
+                None => writeln!(f, "  ✓ {}", candidate.object)?,
+                Some(failed) => writeln!(f, "  ✗ {}: {failed}", candidate.object)?,
+            }
+        }
+        match &self.outcome {
+            Outcome::Routed { flow, .. } => write!(f, "  → RoutingFlow {flow}"),
+            Outcome::Refused { code, because } => write!(f, "  → {code}: {because}"),
+            Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),
+        }
+    }
+}

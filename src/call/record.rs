@@ -1,0 +1,81 @@
+//! What is kept of a call once it is over.
+
+use jiff::Timestamp;
+use model::{CallId, FlowId, NumberId, TrunkId, media::Quality};
+use serde::Serialize;
+
+/// Who ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum EndedBy {
+    /// The A leg: BYE or CANCEL.
+    Caller,
+    /// The callee of a `dial`, whose failure was relayed.
+    Callee,
+    /// A `hangup` step.
+    Flow,
+    /// The longest call time, or a drain's end.
+    Deadline,
+    /// A failure that no step handles, or a leg lost.
+    Failure,
+}
+
+/// The record of one call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Ours.
+    pub call: CallId,
+    /// Call-ID of the A leg.
+    pub call_id: String,
+    /// Calling number, as it was sent; empty if withheld.
+    pub from: String,
+    /// Number that was dialled.
+    pub to: String,
+    /// Trunk of the A leg.
+    pub trunk: TrunkId,
+    /// Number of the A leg.
+    pub number: NumberId,
+    /// Flow that ran.
+    pub flow: FlowId,
+    /// Its revision.
+    pub revision: String,
+    /// When the INVITE came.
+    pub started_at: Timestamp,
+    /// When 200 was sent on the A leg.
+    pub answered_at: Option<Timestamp>,
+    /// When the last leg was gone.
+    pub ended_at: Timestamp,
+    /// Steps by name, with the outcome each left by. At most [`PATH_MAX`]; the first and the last are kept.
+    pub path: Vec<String>,
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// SIP status of the A leg: 200 once answered, else the final code that was sent.
+    pub sip_code: u16,
+    /// Q.850 cause (ITU-T Q.850 §2.2), 16 for a normal end.
+    pub cause: u8,
+    /// Why, where it was no normal end.
+    pub because: Option<String>,
+    /// What was measured on the A leg.
+    pub quality: Option<Quality>,
+}
+
+/// Most entries of [`Record::path`].
+pub const PATH_MAX: usize = 256;
+
+/// Q.850 cause for a SIP status (RFC 3398 §8.2.6.1, and its inverse where that has none).
+#[must_use]
+pub const fn cause_of(code: u16) -> u8 {
+    match code {
+        200..=299 => 16,
+        404 | 604 => 1,
+        486 | 600 => 17,
+        408 => 102,
+        480 | 487 => 18,
+        403 | 603 => 21,
+        484 => 28,
+        488 | 606 => 88,
+        503 => 42,
+        500 => 41,
+        _ => 127,
+    }
+}

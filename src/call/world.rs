@@ -1,0 +1,207 @@
+//! A snapshot made ready for calls: expressions compiled, time zones looked up, peers' names resolved.
+//!
+//! A call keeps the [`Flow`] it began with; hours, trunks, numbers and caps it reads live, from the world of the moment.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use model::{
+    FlowId, HoursId, TrunkId,
+    net::{Flow as NetFlow, ListenerIx},
+    program::{AskInput, Expression, Program, Verb},
+    snapshot::{Peer, SCHEMA, Serves, Snapshot},
+};
+
+use crate::hours::Hours;
+
+/// Addresses that host names stand for, as the shell resolved them.
+pub type Names = BTreeMap<String, Vec<IpAddr>>;
+
+/// A flow that calls can run.
+#[derive(Debug)]
+pub struct Flow {
+    /// Its object.
+    pub id: FlowId,
+    /// What it does.
+    pub program: Arc<Program>,
+    expressions: BTreeMap<Expression, expr::Compiled>,
+}
+
+impl Flow {
+    /// Compiles the expressions.
+    ///
+    /// # Errors
+    /// Names the step whose expression is wrong.
+    pub fn new(id: FlowId, program: Arc<Program>) -> Result<Self, Refused> {
+        let refuse = |field: &str, message: String| Refused { field: format!("flows.{id}.{field}"), message };
+        check_targets(&program).map_err(|(field, message)| refuse(&field, message))?;
+        let scope = expr::Scope::flow(program.variables.iter().map(|v| (v.name.as_str(), v.kind)));
+        let mut expressions = BTreeMap::new();
+        for step in &program.steps {
+            for expression in expressions_of(&step.verb) {
+                let compiled = expr::compile(&expression.0, &scope)
+                    .map_err(|error| refuse(&format!("steps.{}", step.name), error.to_string()))?;
+                expressions.insert(expression.clone(), compiled);
+            }
+        }
+        Ok(Self { id, program, expressions })
+    }
+
+    /// The compiled form of an expression of this flow.
+    pub(crate) fn expression(&self, expression: &Expression) -> Option<&expr::Compiled> {
+        self.expressions.get(expression)
+    }
+}
+
+fn expressions_of(verb: &Verb) -> Vec<&Expression> {
+    match verb {
+        Verb::Branch { cases, .. } => cases.iter().map(|case| &case.when).collect(),
+        Verb::Set { assignments, .. } => assignments.iter().map(|(_, value)| value).collect(),
+        Verb::Play { .. } | Verb::Ask(_) | Verb::Hours { .. } | Verb::Dial(_) | Verb::Hangup { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+/// A snapshot comes over a network: that every step leads to a step is proved before a call trusts it.
+fn check_targets(program: &Program) -> Result<(), (String, String)> {
+    let count = program.steps.len();
+    if count == 0 || count > model::program::STEPS_MAX {
+        return Err((
+            "steps".into(),
+            format!("a program must have 1 to {} steps, not {count}", model::program::STEPS_MAX),
+        ));
+    }
+    if program.on_error.is_some_and(|step| usize::from(step.0) >= count) {
+        return Err(("onError".into(), "must be a step of the program".into()));
+    }
+    for step in &program.steps {
+        let (targets, variables) = step.verb.references();
+        if targets.iter().any(|target| usize::from(target.0) >= count) {
+            return Err((format!("steps.{}", step.name), "must lead to steps of the program".into()));
+        }
+        if variables.iter().any(|variable| usize::from(variable.0) >= program.variables.len()) {
+            return Err((format!("steps.{}", step.name), "must set variables of the program".into()));
+        }
+        if let Verb::Ask(ask) = &step.verb
+            && let AskInput::Digits { min, max, .. } = &ask.input
+            && (min > max || *min == 0)
+        {
+            return Err((
+                format!("steps.{}", step.name),
+                "must take at least 1 and at most `max` digits".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Why a snapshot is refused: the path of the field, and what would be right. What was there stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Refused {
+    /// Path within the snapshot.
+    pub field: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// A snapshot made ready.
+#[derive(Debug)]
+pub struct World {
+    /// What it was made of.
+    pub snapshot: Arc<Snapshot>,
+    flows: BTreeMap<FlowId, Arc<Flow>>,
+    hours: BTreeMap<HoursId, Hours>,
+    names: Names,
+}
+
+impl World {
+    /// Makes a snapshot ready, keeping what `last` already compiled.
+    ///
+    /// # Errors
+    /// The first field that is wrong; nothing is half applied.
+    pub fn new(snapshot: Arc<Snapshot>, names: Names, last: Option<&Self>) -> Result<Self, Refused> {
+        if snapshot.schema != SCHEMA {
+            let message = format!("must be {SCHEMA}, not {}", snapshot.schema);
+            return Err(Refused { field: "schema".into(), message });
+        }
+        let mut flows = BTreeMap::new();
+        for (id, program) in &snapshot.flows {
+            let known = last.and_then(|last| last.flows.get(id));
+            let flow = match known.filter(|flow| flow.program.revision == program.revision) {
+                Some(flow) => Arc::clone(flow),
+                None => Arc::new(Flow::new(id.clone(), Arc::clone(program))?),
+            };
+            flows.insert(id.clone(), flow);
+        }
+        let mut hours = BTreeMap::new();
+        for (id, declared) in &snapshot.hours {
+            let ready = Hours::new(Arc::clone(declared)).ok_or_else(|| Refused {
+                field: format!("hours.{id}.timeZone"),
+                message: format!("must be an IANA time zone, not `{}`", declared.time_zone),
+            })?;
+            hours.insert(id.clone(), ready);
+        }
+        Ok(Self { snapshot, flows, hours, names })
+    }
+
+    /// Addresses of the peers' host names.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The flow of that name.
+    #[must_use]
+    pub fn flow(&self, id: &FlowId) -> Option<&Arc<Flow>> {
+        self.flows.get(id)
+    }
+
+    /// The business hours of that name.
+    #[must_use]
+    pub fn hours(&self, id: &HoursId) -> Option<&Hours> {
+        self.hours.get(id)
+    }
+
+    /// Flows that a call to `peer` of `trunk` can leave by, best first. Empty: its name is not resolved, or the
+    /// trunk's network has no listener of that transport.
+    #[must_use]
+    pub fn flows_to(&self, trunk: &TrunkId, peer: &Peer) -> Vec<NetFlow> {
+        let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
+        let addresses = match peer.host.parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => self.names.get(&peer.host).cloned().unwrap_or_default(),
+        };
+        let listeners = &self.snapshot.cluster.listeners;
+        let found = addresses.into_iter().filter_map(|address| {
+            let fits = |listener: &&model::snapshot::Listener| {
+                listener.network == trunk.network
+                    && listener.transport == peer.transport
+                    && listener.serves == Serves::Trunks
+                    && listener.bind.is_ipv4() == address.is_ipv4()
+            };
+            let place = listeners.iter().position(|listener| fits(&listener))?;
+            Some(NetFlow {
+                transport: peer.transport,
+                listener: ListenerIx(u16::try_from(place).ok()?),
+                remote: SocketAddr::new(address, peer.port),
+                connection: 0,
+            })
+        });
+        found.collect()
+    }
+
+    /// Whether `address` is where a call of ours to one of the network's trunks goes.
+    #[must_use]
+    pub fn is_peer(&self, network: &str, address: IpAddr) -> bool {
+        let trunks = self.snapshot.trunks.values().filter(|trunk| trunk.network == network);
+        trunks.flat_map(|trunk| &trunk.peers).any(|peer| match peer.host.parse::<IpAddr>() {
+            Ok(literal) => literal == address,
+            Err(_) => self.names.get(&peer.host).is_some_and(|known| known.contains(&address)),
+        })
+    }
+}
