@@ -13,12 +13,7 @@ pub use api::*;
 #[derive(Debug)]
 pub struct Endpoint {}
 
-#[expect(
-    missing_docs,
-    unused_variables,
-    clippy::needless_pass_by_value,
-    reason = "signatures first"
-)]
+#[expect(missing_docs, unused_variables, clippy::needless_pass_by_value, reason = "signatures first")]
 impl Endpoint {
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
@@ -55,13 +50,7 @@ impl Endpoint {
     ) -> Result<(), Misuse> {
         Err(Misuse::NoSuchLeg)
     }
-    pub fn accept(
-        &mut self,
-        now: Instant,
-        leg: LegId,
-        sdp: Bytes,
-        headers: &[Header],
-    ) -> Result<(), Misuse> {
+    pub fn accept(&mut self, now: Instant, leg: LegId, sdp: Bytes, headers: &[Header]) -> Result<(), Misuse> {
         Err(Misuse::NoSuchLeg)
     }
     pub fn reject(
@@ -92,13 +81,7 @@ impl Endpoint {
     pub fn bye(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
         Err(Misuse::NoSuchLeg)
     }
-    pub fn info(
-        &mut self,
-        now: Instant,
-        leg: LegId,
-        content_type: &str,
-        body: Bytes,
-    ) -> Result<(), Misuse> {
+    pub fn info(&mut self, now: Instant, leg: LegId, content_type: &str, body: Bytes) -> Result<(), Misuse> {
         Err(Misuse::NoSuchLeg)
     }
 }

@@ -6,6 +6,10 @@
 #![warn(missing_docs)]
 
 pub mod endpoint;
+pub mod header;
+mod lex;
 pub mod sdp;
 pub mod transaction;
+mod typed;
+pub mod uri;
 pub mod wire;

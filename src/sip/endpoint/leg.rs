@@ -1,0 +1,113 @@
+//! One leg: an INVITE and the dialog that comes of it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use model::net::Flow;
+
+use super::{Header, Wake, table::TxId};
+use crate::{dialog::Dialog, wire::Message};
+
+/// A leg of an endpoint.
+#[derive(Debug)]
+pub struct Leg {
+    /// The flow that its dialog was made on.
+    pub flow: Flow,
+    /// Our tag.
+    pub tag: Box<str>,
+    pub phase: Phase,
+    /// From the peer's INVITE, or from the 2xx to ours.
+    pub dialog: Option<Dialog>,
+    /// Whether we sent the first INVITE, and so own the Call-ID (RFC 3261 §14.1).
+    pub is_caller: bool,
+    pub unacked: Option<Box<Unacked>>,
+    /// The peer's INVITE or UPDATE that awaits its answer.
+    pub asked: Option<Box<Asked>>,
+    /// Our INVITE in the dialog.
+    pub reinvite: Option<Box<Reinvite>>,
+    /// BYE to send as soon as the ACK of our first 2xx came (RFC 3261 §15).
+    pub bye_after_ack: Option<Vec<Header>>,
+    /// Whether `Ended` was told: what goes on is for the peer's sake alone.
+    pub is_over: bool,
+    /// The earliest wake-up that is under way for it.
+    pub scheduled: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub enum Phase {
+    /// The peer's INVITE has no final response yet.
+    Ringing { tx: TxId, request: Box<Message> },
+    /// Our INVITE has no final response yet.
+    Calling { tx: TxId, provisional: bool, cancel: Cancel },
+    /// A 2xx was sent or came.
+    Established,
+    /// BYE was sent.
+    Ending,
+}
+
+/// How far our CANCEL is.
+#[derive(Debug)]
+pub enum Cancel {
+    No,
+    /// Wanted, but no provisional response came yet (RFC 3261 §9.1).
+    Wanted(Vec<Header>),
+    Sent { abandon_at: Instant },
+}
+
+/// A 2xx of ours without ACK (RFC 3261 §13.3.1.4).
+#[derive(Debug)]
+pub struct Unacked {
+    pub tx: TxId,
+    pub cseq: u32,
+    pub response: Bytes,
+    pub first: bool,
+    /// Whether it carried the offer, so that the ACK carries the answer.
+    pub offered: bool,
+    pub resend_after: Duration,
+    pub resend_at: Instant,
+    pub give_up_at: Instant,
+}
+
+#[derive(Debug)]
+pub struct Asked {
+    pub tx: TxId,
+    pub request: Message,
+    pub is_update: bool,
+}
+
+#[derive(Debug)]
+pub struct Reinvite {
+    pub sdp: Bytes,
+    pub attempts: u8,
+    /// When to send it again after a 491; `None`: it is under way.
+    pub retry_at: Option<Instant>,
+}
+
+impl Leg {
+    pub fn new(flow: Flow, tag: String, phase: Phase, dialog: Option<Dialog>) -> Self {
+        Self {
+            flow,
+            tag: tag.into(),
+            is_caller: matches!(phase, Phase::Calling { .. }),
+            phase,
+            dialog,
+            unacked: None,
+            asked: None,
+            reinvite: None,
+            bye_after_ack: None,
+            is_over: false,
+            scheduled: None,
+        }
+    }
+
+    /// Its next deadline.
+    pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
+        let unacked = self.unacked.as_ref().map(|unacked| (unacked.resend_at.min(unacked.give_up_at), Wake::Resend2xx));
+        let retry = self.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).map(|at| (at, Wake::RetryReinvite));
+        let abandon = match self.phase {
+            Phase::Calling { cancel: Cancel::Sent { abandon_at }, .. } => Some((abandon_at, Wake::AbandonCancelled)),
+            Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
+        };
+        [unacked, retry, abandon].into_iter().flatten().min()
+    }
+}

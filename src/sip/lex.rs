@@ -1,0 +1,143 @@
+//! The tokens that all header fields are made of (RFC 3261 §25.1), over bytes: peers do send Latin-1.
+
+/// Whether a byte belongs to `token`.
+pub const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+}
+
+/// Whether a byte belongs to `unreserved`.
+pub const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
+}
+
+/// A place in a header value.
+#[derive(Debug, Clone, Copy)]
+pub struct Lexer<'a> {
+    pub bytes: &'a [u8],
+    pub at: usize,
+}
+
+impl<'a> Lexer<'a> {
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Skips white space; folds are white space already.
+    pub fn space(&mut self) {
+        self.take_while(|byte| matches!(byte, b' ' | b'\t'));
+    }
+
+    /// Skips white space and tells whether nothing is left.
+    pub fn at_end(&mut self) -> bool {
+        self.space();
+        self.at == self.bytes.len()
+    }
+
+    /// Takes `byte` if it is next.
+    pub fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Takes `byte` with white space around it, if it is next.
+    pub fn separator(&mut self, byte: u8) -> bool {
+        let before = *self;
+        self.space();
+        if self.eat(byte) {
+            self.space();
+            return true;
+        }
+        *self = before;
+        false
+    }
+
+    pub fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
+        let rest = self.rest();
+        let length = rest.iter().position(|byte| !wanted(*byte)).unwrap_or(rest.len());
+        self.at += length;
+        &rest[..length]
+    }
+
+    /// A `token`, not empty.
+    pub fn token(&mut self) -> Option<&'a str> {
+        text(self.take_while(is_token)).filter(|token| !token.is_empty())
+    }
+
+    /// A quoted string with its quotes, from its first one on.
+    pub fn quoted(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        if !self.eat(b'"') {
+            return None;
+        }
+        loop {
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        self.bytes.get(start..self.at)
+    }
+
+    /// `host`: a name, an IPv4 address, or an IPv6 address in brackets.
+    pub fn host(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        if self.eat(b'[') {
+            self.take_while(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+            if !self.eat(b']') {
+                return None;
+            }
+            let host = text(&self.bytes[start..self.at])?;
+            return host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().ok().map(|_| host);
+        }
+        let name = self.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+        text(name).filter(|name| name.bytes().any(|byte| byte.is_ascii_alphanumeric()))
+    }
+
+    /// Digits, at most `max`.
+    pub fn number(&mut self, max: u64) -> Option<u64> {
+        let digits = self.take_while(|byte| byte.is_ascii_digit());
+        text(digits)?.parse().ok().filter(|number| *number <= max)
+    }
+
+    /// A port, not 0.
+    pub fn port(&mut self) -> Option<u16> {
+        let number = self.number(u16::MAX.into())?;
+        u16::try_from(number).ok().filter(|port| *port != 0)
+    }
+}
+
+/// Bytes that were checked to be ASCII, as text.
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// Without white space at both ends.
+pub const fn trim(bytes: &[u8]) -> &[u8] {
+    bytes.trim_ascii()
+}
+
+/// Whether every `%` begins an escape.
+pub fn escapes_are_whole(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let [_, high, low, ..] = &rest[at..] else { return false };
+        if !(high.is_ascii_hexdigit() && low.is_ascii_hexdigit()) {
+            return false;
+        }
+        rest = &rest[at + 3..];
+    }
+    true
+}
