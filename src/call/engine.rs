@@ -26,7 +26,7 @@ use model::{
 use sip::{
     endpoint::{self, Endpoint, Event as SipEvent, Header, Note},
     sdp::{self, LocalMedia, SdpError},
-    wire::Message,
+    wire::{Malformed, Message},
 };
 
 use crate::{
@@ -60,12 +60,26 @@ pub struct Config {
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
-    /// A datagram, or one whole message of a stream, came.
+    /// A datagram came.
     Packet {
         /// By which path.
         flow: NetFlow,
         /// Its bytes.
         bytes: Bytes,
+    },
+    /// A stream held a message.
+    Message {
+        /// By which path.
+        flow: NetFlow,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// A stream held something that is no message.
+    Malformed {
+        /// By which path.
+        flow: NetFlow,
+        /// What is wrong with it.
+        malformed: Box<Malformed>,
     },
     /// What was sent by this flow could not be delivered.
     Unreachable {
@@ -272,7 +286,18 @@ impl Engine {
     /// Takes an input.
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Packet { flow, bytes } => self.packet(now, flow, bytes),
+            Input::Packet { flow, bytes } => {
+                if self.is_known(now, flow) {
+                    self.endpoint.handle(now.instant, endpoint::Input::datagram(flow, bytes));
+                }
+            }
+            // Streams of strangers were never accepted.
+            Input::Message { flow, message } => {
+                self.endpoint.handle(now.instant, endpoint::Input::Message { flow, message: *message });
+            }
+            Input::Malformed { flow, malformed } => {
+                self.endpoint.handle(now.instant, endpoint::Input::Malformed { flow, malformed: *malformed });
+            }
             Input::Unreachable { flow } => {
                 self.endpoint.handle(now.instant, endpoint::Input::Unreachable { flow })
             }
@@ -315,19 +340,16 @@ impl Engine {
         trunks.into_iter().any(listed) || world.is_peer(&listener.network, address)
     }
 
-    fn packet(&mut self, now: Now, flow: NetFlow, bytes: Bytes) {
-        let known = admission::trunk_of(&self.world, &flow, now);
-        if let Err((_, because)) = &known {
-            // Peers that we call answer from where we called them, and speak in the dialogs that we began.
-            let listener = self.world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
-            let peer =
-                listener.is_some_and(|listener| self.world.is_peer(&listener.network, flow.remote.ip()));
-            if !peer {
-                let because = because.clone();
-                return self.push(Output::Stranger { flow, because });
-            }
+    /// Before anything is parsed or kept: an unlisted source hears nothing. Peers that we call answer from where we
+    /// called them, and speak in the dialogs that we began.
+    fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
+        let Err((_, because)) = admission::trunk_of(&self.world, &flow, now) else { return true };
+        let listener = self.world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
+        let peer = listener.is_some_and(|listener| self.world.is_peer(&listener.network, flow.remote.ip()));
+        if !peer {
+            self.push(Output::Stranger { flow, because });
         }
-        self.endpoint.handle(now.instant, endpoint::Input::datagram(flow, bytes));
+        peer
     }
 
     fn media(&mut self, now: Now, event: MediaEvent) {
@@ -480,7 +502,7 @@ impl Engine {
             at: now.wall,
             source: flow.remote,
             listener: listener.map(|listener| listener.name.clone()).unwrap_or_default(),
-            from: sip::uri::unescape(request.calling_number().unwrap_or_default()).into_owned(),
+            from: caller(request),
             to: sip::uri::unescape(request.called_number().unwrap_or_default()).into_owned(),
             candidates: Vec::new(),
             outcome: Outcome::Ignored { because: String::new() },
@@ -592,6 +614,17 @@ impl Engine {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         Header::new("Retry-After", (1 + (self.random >> 61)).to_string())
+    }
+}
+
+/// The calling number as it was sent; empty if withheld (RFC 3323 §4.1.1.3, RFC 3325 §9.3).
+fn caller(request: &Message) -> String {
+    let number = sip::uri::unescape(request.calling_number().unwrap_or_default());
+    let withheld = ["anonymous", "unavailable", "restricted", "unknown"];
+    if withheld.iter().any(|word| number.eq_ignore_ascii_case(word)) {
+        String::new()
+    } else {
+        number.into_owned()
     }
 }
 

@@ -1,0 +1,80 @@
+//! What every role serves over HTTP, and what the edge tells of its calls.
+
+use std::{io, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::observed::Observed;
+
+/// What handlers look at.
+pub struct Site {
+    /// Of the edge.
+    pub observed: Arc<Observed>,
+    /// Further metrics, in the text format of Prometheus.
+    pub more_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    /// Whether calls can come.
+    pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Site")
+    }
+}
+
+/// Serves until the listener fails.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/explanations/{call_id}", get(explanation))
+        .route("/api/v1/interactions", get(interactions))
+        .with_state(site);
+    axum::serve(listener, router).await
+}
+
+async fn ready(State(site): State<Arc<Site>>) -> Response {
+    if (site.ready)() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: no snapshot is applied, or draining\n").into_response()
+    }
+}
+
+async fn metrics(State(site): State<Arc<Site>>) -> Response {
+    let mut text = site.observed.metrics();
+    (site.more_metrics)(&mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn explanation(State(site): State<Arc<Site>>, Path(call_id): Path<String>) -> Response {
+    match site.observed.explanation(&call_id) {
+        Some(explanation) => Json(explanation).into_response(),
+        None => {
+            let problem = json!({"error": "no INVITE with this Call-ID is among the latest"});
+            (StatusCode::NOT_FOUND, Json(problem)).into_response()
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+}
+
+async fn interactions(State(site): State<Arc<Site>>, Query(page): Query<Page>) -> Response {
+    Json(site.observed.records(page.limit.unwrap_or(100).min(1_000))).into_response()
+}

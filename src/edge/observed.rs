@@ -1,0 +1,136 @@
+//! What can be seen of an edge from outside: counters, and the latest explanations and records.
+
+use std::{
+    collections::VecDeque,
+    fmt::Write,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use call::{
+    explanation::{Explanation, Outcome},
+    record::Record,
+};
+
+/// Explanations and records that are kept.
+const KEPT_MAX: usize = 1_024;
+
+/// A number that one thread writes and any may read.
+#[derive(Debug, Default)]
+pub struct Number(AtomicU64);
+
+impl Number {
+    /// Adds.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Sets.
+    pub fn set(&self, value: usize) {
+        self.0.store(value as u64, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counters, explanations and records of one edge.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Calls that are up.
+    pub calls: Number,
+    /// INVITEs that a flow took.
+    pub routed: Number,
+    /// INVITEs that were refused.
+    pub refused: Number,
+    /// Calls that are over.
+    pub ended: Number,
+    /// SIP messages and packets received.
+    pub packets_received: Number,
+    /// SIP messages sent.
+    pub packets_sent: Number,
+    /// SIP messages that could not be sent.
+    pub packets_unsent: Number,
+    /// Packets of sources that no trunk admits.
+    pub strangers: Number,
+    /// Bad messages.
+    pub malformed: Number,
+    /// Media events that found the queue full.
+    pub events_dropped: Number,
+    /// Media orders that the media server did not take.
+    pub orders_dropped: Number,
+    explanations: Mutex<VecDeque<Explanation>>,
+    records: Mutex<VecDeque<Record>>,
+}
+
+impl Observed {
+    /// Keeps an explanation.
+    pub fn explain(&self, explanation: Explanation) {
+        match &explanation.outcome {
+            Outcome::Routed { .. } => self.routed.add(1),
+            Outcome::Refused { .. } | Outcome::Ignored { .. } => self.refused.add(1),
+        }
+        keep(&self.explanations, explanation);
+    }
+
+    /// Keeps a record.
+    pub fn record(&self, record: Record) {
+        self.ended.add(1);
+        keep(&self.records, record);
+    }
+
+    /// The latest explanation of the INVITE with that Call-ID.
+    #[must_use]
+    pub fn explanation(&self, call_id: &str) -> Option<Explanation> {
+        let kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().rev().find(|explanation| explanation.call_id == call_id).cloned()
+    }
+
+    /// Latest records, newest first.
+    #[must_use]
+    pub fn records(&self, most: usize) -> Vec<Record> {
+        let kept = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().rev().take(most).cloned().collect()
+    }
+
+    /// In the text format of Prometheus.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        for (name, kind, help, number) in [
+            ("calls", "gauge", "Calls that are up.", &self.calls),
+            ("calls_routed_total", "counter", "INVITEs that a flow took.", &self.routed),
+            ("calls_refused_total", "counter", "INVITEs that were refused.", &self.refused),
+            ("calls_ended_total", "counter", "Calls that are over.", &self.ended),
+            ("sip_received_total", "counter", "SIP messages received.", &self.packets_received),
+            ("sip_sent_total", "counter", "SIP messages sent.", &self.packets_sent),
+            ("sip_unsent_total", "counter", "SIP messages that could not be sent.", &self.packets_unsent),
+            ("sip_strangers_total", "counter", "Packets of sources that no trunk admits.", &self.strangers),
+            ("sip_malformed_total", "counter", "Bad SIP messages.", &self.malformed),
+            ("media_events_dropped_total", "counter", "Media events dropped.", &self.events_dropped),
+            ("media_orders_dropped_total", "counter", "Media orders dropped.", &self.orders_dropped),
+        ] {
+            write_metric(&mut text, &format!("switchboard_{name}"), kind, help, number.get());
+        }
+        text
+    }
+}
+
+/// Adds one metric in the text format of Prometheus.
+pub fn write_metric(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    // Writing to a String cannot fail.
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+}
+
+fn keep<T>(kept: &Mutex<VecDeque<T>>, item: T) {
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() == KEPT_MAX {
+        kept.pop_front();
+    }
+    kept.push_back(item);
+}
