@@ -1,1 +1,38 @@
-//! Resources to snapshot: load, resolve, check, compile.
+//! Resources to snapshots: load, resolve, check, compile.
+//!
+//! Pure: files come in as bytes, the time as a value, and nothing is read or written here. Equal objects give equal
+//! snapshots, whatever file or order they stand in.
+//!
+//! A bad object loses only itself: given the plan before, its last good form stays live. A deleted object, a withdrawn
+//! grant and a removed entry of an Allowlist are gone at once.
+
+mod content;
+mod flow;
+mod graph;
+mod load;
+mod numbers;
+mod plan;
+mod platform;
+mod problem;
+mod resources;
+mod schema;
+mod snapshot;
+mod words;
+mod world;
+mod yaml;
+
+use std::sync::Arc;
+
+pub use load::{FILE_MAX, load};
+pub use plan::{Plan, PlannedCluster, check, plan};
+pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};
+pub use resources::{Foreign, Resources};
+
+/// A file of a folder: a manifest (`.yaml`, `.yml`), or what stands beside manifests.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// As problems show it, with `/` between its parts.
+    pub path: String,
+    /// Its content.
+    pub bytes: Arc<[u8]>,
+}

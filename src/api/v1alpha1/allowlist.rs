@@ -1,0 +1,85 @@
+//! `Allowlist`: addresses that SIP may come from.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::Status;
+
+/// Addresses that a trunk's SIP may come from. A source that no Allowlist admits hears nothing.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "switchboard.dev",
+    version = "v1alpha1",
+    kind = "Allowlist",
+    namespaced,
+    status = "Status",
+    shortname = "allow",
+    category = "switchboard",
+    derive = "PartialEq",
+    cel,
+    printcolumn(name = "Purpose", type_ = "string", json_path = ".spec.purpose"),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Programmed')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("self.any || self.ranges.all(r, !r.cidr.endsWith('/0'))")
+    .message("a range of every address may stand only with any: true").field_path(".ranges"))]
+#[serde(rename_all = "camelCase")]
+pub struct AllowlistSpec {
+    /// What the addresses are, for people. At most 256 characters. Example: `Signalling gateways of the carrier`.
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+
+    /// Whether a range may be every address (`0.0.0.0/0`, `::/0`). Absent: no.
+    #[serde(default)]
+    pub any: bool,
+
+    /// The ranges. Empty: nobody is admitted. At most 256.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["cidr".into()]))]
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<AddressRange>,
+}
+
+/// A range of addresses, perhaps for a time.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("isCIDR(self.cidr)")
+        .message("cidr must be an address and the length of its prefix, such as 192.0.2.0/24").field_path(".cidr"),
+    validation = Rule::new("!has(self.validFrom) || !has(self.validUntil) || timestamp(self.validFrom) < timestamp(self.validUntil)")
+        .message("validUntil must come after validFrom").field_path(".validUntil"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AddressRange {
+    /// Address and prefix length (RFC 4632, RFC 4291). Unique in the list. Example: `192.0.2.0/24`.
+    #[schemars(length(min = 4, max = 49))]
+    pub cidr: String,
+
+    /// Not admitted before this time (RFC 3339). Absent: always. Example: `2026-01-01T00:00:00Z`.
+    #[schemars(length(min = 20, max = 35), regex(pattern = TIME))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<String>,
+
+    /// Not admitted at this time or later (RFC 3339). Absent: without end. Example: `2027-01-01T00:00:00Z`.
+    #[schemars(length(min = 20, max = 35), regex(pattern = TIME))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<String>,
+
+    /// For people. At most 256 characters. Example: `New gateway in Chicago`.
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// A point in time (RFC 3339).
+pub const TIME: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";

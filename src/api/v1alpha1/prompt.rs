@@ -1,0 +1,65 @@
+//! `Prompt`: something that callers hear.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{LANGUAGE, Status};
+
+/// Something that callers hear: a recording, or a text that is spoken.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "switchboard.dev",
+    version = "v1alpha1",
+    kind = "Prompt",
+    namespaced,
+    status = "Status",
+    shortname = "prm",
+    category = "switchboard",
+    derive = "PartialEq",
+    cel,
+    printcolumn(name = "File", type_ = "string", json_path = ".spec.file"),
+    printcolumn(name = "Language", type_ = "string", json_path = ".spec.text.language"),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Programmed')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("has(self.file) != has(self.text)")
+    .message("spec must have exactly one of file and text"))]
+#[serde(rename_all = "camelCase")]
+pub struct PromptSpec {
+    /// A WAV file (PCM, 8 or 16 bit, mono or stereo), by its path from the manifest's folder; `..` may not stand in it.
+    /// `switchboard local` reads it; in a cluster there are no files beside a manifest. At most 255 characters.
+    /// Example: `prompts/welcome.wav`.
+    #[schemars(length(min = 1, max = 255), regex(pattern = PROMPT_FILE))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+
+    /// A text to speak. Exactly one of `file` and `text` stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Speech>,
+}
+
+/// A path of a WAV file, relative and without a hidden part.
+pub const PROMPT_FILE: &str = r"^([A-Za-z0-9_][-A-Za-z0-9_. ]*/)*[A-Za-z0-9_][-A-Za-z0-9_. ]*\.(wav|WAV)$";
+
+/// A text to speak.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Speech {
+    /// The language's tag (BCP 47). Example: `en-US`.
+    #[schemars(length(min = 2, max = 16), regex(pattern = LANGUAGE))]
+    pub language: String,
+
+    /// What to say. At most 4,096 characters. Example: `Welcome to Acme.`.
+    #[schemars(length(min = 1, max = 4_096))]
+    pub text: String,
+}

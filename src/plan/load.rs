@@ -1,0 +1,305 @@
+//! Reads manifests: multi-document YAML, each object checked against its kind's own schema.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use api::v1alpha1::{LABEL, OBJECT_NAME};
+use model::Key;
+use serde_json::Value;
+
+use crate::{
+    SourceFile,
+    problem::{Location, ObjectId, Problem, Reason, Severity},
+    resources::{Foreign, Object, Resources, Source, Spec, location},
+    schema, words,
+    yaml::{self, NodeKind, Position},
+};
+
+/// Largest manifest, in bytes.
+pub const FILE_MAX: usize = 10 * 1024 * 1024;
+
+/// Fields of `metadata` that the API server knows.
+const METADATA: &[&str] = &[
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "generateName",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
+];
+
+/// Reads every file. What is wrong in one place hides nothing in another; the problems are sorted by file and line.
+#[must_use]
+pub fn load(files: &[SourceFile]) -> (Resources, Vec<Problem>) {
+    let mut sorted: Vec<&SourceFile> = files.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut loader = Loader::default();
+    for file in sorted {
+        if file.path.ends_with(".yaml") || file.path.ends_with(".yml") {
+            loader.manifest(file);
+        } else {
+            loader.resources.files.insert(file.path.clone(), Arc::clone(&file.bytes));
+        }
+    }
+    let Loader { mut resources, mut problems, .. } = loader;
+    problems.sort();
+    resources.problems.clone_from(&problems);
+    (resources, problems)
+}
+
+#[derive(Default)]
+struct Loader {
+    resources: Resources,
+    problems: Vec<Problem>,
+    seen: BTreeMap<ObjectId, Location>,
+}
+
+impl Loader {
+    fn manifest(&mut self, file: &SourceFile) {
+        let name: Arc<str> = file.path.as_str().into();
+        let text = match text_of(&file.bytes) {
+            Ok(text) => text,
+            Err((at, message)) => {
+                self.file_problem(location(&name, at), Reason::UnreadableFile, message);
+                return;
+            }
+        };
+        let (documents, faults) = yaml::parse(text);
+        for fault in faults {
+            let reason = if fault.duplicate_key { Reason::DuplicateKey } else { Reason::InvalidYaml };
+            self.file_problem(location(&name, fault.at), reason, fault.message);
+        }
+        for document in documents {
+            let empty = matches!(&document.kind, NodeKind::Scalar { text, plain: true } if text.is_empty());
+            if !empty {
+                self.document(Source { file: Arc::clone(&name), root: Arc::new(document) });
+            }
+        }
+    }
+
+    fn document(&mut self, source: Source) {
+        let NodeKind::Mapping(_) = &source.root.kind else {
+            let message = "A document must be an object with `apiVersion`, `kind`, `metadata` and `spec`.";
+            self.file_problem(source.at(""), Reason::UnknownKind, message.to_owned());
+            return;
+        };
+        let (version, kind) = (self.word(&source, "apiVersion"), self.word(&source, "kind"));
+        let (Some(version), Some(kind)) = (version, kind) else {
+            return;
+        };
+        match self.our_kind(&source, &version, &kind) {
+            Verdict::Ours(kind) => self.ours(kind, source),
+            Verdict::Foreign => self.foreign(version, kind, &source),
+            Verdict::Refused => {}
+        }
+    }
+
+    /// `apiVersion` or `kind`.
+    fn word(&mut self, source: &Source, name: &str) -> Option<String> {
+        let text = source.root.get(name).and_then(|entry| entry.value.text());
+        if text.is_none() {
+            let like = if name == "kind" { "Trunk" } else { api::API_VERSION };
+            let message = format!("Every object must have `{name}`, such as {like}.");
+            self.file_problem(source.at(name), Reason::MissingField, message);
+        }
+        text.map(str::to_owned)
+    }
+
+    fn our_kind(&mut self, source: &Source, version: &str, kind: &str) -> Verdict {
+        let known = schema::kinds().find(|known| *known == kind);
+        let group = version.split('/').next().unwrap_or_default();
+        if version == api::API_VERSION {
+            if let Some(kind) = known {
+                return Verdict::Ours(kind);
+            }
+            let kinds: Vec<&str> = schema::kinds().collect();
+            let hint = words::did_you_mean(kind, kinds.iter().copied());
+            let list = if hint == "." { format!("; the kinds are {}.", words::all_of(&kinds)) } else { hint };
+            let message = format!("{} has no kind `{kind}`{list}", api::API_VERSION);
+            self.file_problem(source.at("kind"), Reason::UnknownKind, message);
+            return Verdict::Refused;
+        }
+        let near = words::nearest(group, [api::GROUP].into_iter()).is_some();
+        if near || known.is_some() {
+            let message = format!("`apiVersion` must be {} for a {kind}, not `{version}`.", api::API_VERSION);
+            self.file_problem(source.at("apiVersion"), Reason::UnknownVersion, message);
+            return Verdict::Refused;
+        }
+        Verdict::Foreign
+    }
+
+    fn foreign(&mut self, api_version: String, kind: String, source: &Source) {
+        let name =
+            |path: &str| source.root.get("metadata").and_then(|entry| entry.value.get(path)?.value.text());
+        let Some(key) = key(name("namespace").unwrap_or("default"), name("name").unwrap_or_default()) else {
+            return;
+        };
+        self.resources.foreign.push(Foreign { api_version, kind, key, object: source.root.to_json() });
+    }
+
+    fn ours(&mut self, kind: &'static str, source: Source) {
+        let json = source.root.to_json();
+        let Some(key) = self.metadata(&source, &json) else {
+            self.faults(kind, None, &source, &json);
+            return;
+        };
+        let id = ObjectId { kind, key };
+        let sound = self.faults(kind, Some(&id), &source, &json);
+        if let Some(first) = self.seen.get(&id) {
+            let message = format!("{id} stands already at {first}; rename or remove one of the two.");
+            self.problem(
+                source.at("metadata.name"),
+                Reason::DuplicateObject,
+                Some(&id),
+                "metadata.name",
+                message,
+            );
+            return;
+        }
+        self.seen.insert(id.clone(), source.at("metadata.name"));
+        let spec = if sound { self.read(&id, &source, &json) } else { None };
+        self.resources.objects.push(Object { id, spec, source });
+    }
+
+    fn read(&mut self, id: &ObjectId, source: &Source, json: &Value) -> Option<Spec> {
+        match Spec::read(id.kind, json.get("spec")?) {
+            Ok(spec) => Some(spec),
+            Err(message) => {
+                self.problem(source.at("spec"), Reason::InvalidValue, Some(id), "spec", message);
+                None
+            }
+        }
+    }
+
+    /// Checks the object against its schema; whether nothing is wrong.
+    fn faults(&mut self, kind: &str, id: Option<&ObjectId>, source: &Source, json: &Value) -> bool {
+        let faults = self.top_level(id, source);
+        let found = schema::validate(kind, json);
+        let sound = found.is_empty() && faults;
+        for fault in found {
+            let at = if fault.at_key { source.at_key(&fault.field) } else { source.at(&fault.field) };
+            self.problem(at, fault.reason, id, &fault.field, fault.message);
+        }
+        sound
+    }
+
+    fn top_level(&mut self, id: Option<&ObjectId>, source: &Source) -> bool {
+        const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+        let NodeKind::Mapping(entries) = &source.root.kind else {
+            return false;
+        };
+        let unknown: Vec<_> = entries.iter().filter(|entry| !KNOWN.contains(&entry.key.as_str())).collect();
+        for entry in &unknown {
+            let hint = words::did_you_mean(&entry.key, KNOWN.into_iter());
+            let message = format!("An object has no field `{}`{hint}", entry.key);
+            self.problem(source.location(entry.key_at), Reason::UnknownField, id, &entry.key, message);
+        }
+        unknown.is_empty()
+    }
+
+    fn metadata(&mut self, source: &Source, json: &Value) -> Option<Key> {
+        if let Some(NodeKind::Mapping(entries)) = source.root.get("metadata").map(|entry| &entry.value.kind) {
+            for entry in entries.iter().filter(|entry| !METADATA.contains(&entry.key.as_str())) {
+                let hint = words::did_you_mean(&entry.key, METADATA.iter().copied());
+                let message = format!("`metadata` has no field `{}`{hint}", entry.key);
+                let field = format!("metadata.{}", entry.key);
+                self.problem(source.location(entry.key_at), Reason::UnknownField, None, &field, message);
+            }
+        }
+        let name = self.name(source, json, "name", OBJECT_NAME, None)?;
+        let namespace = self.name(source, json, "namespace", LABEL, Some("default"))?;
+        key(&namespace, &name)
+    }
+
+    fn name(
+        &mut self,
+        source: &Source,
+        json: &Value,
+        field: &str,
+        pattern: &str,
+        default: Option<&str>,
+    ) -> Option<String> {
+        let path = format!("metadata.{field}");
+        let (reason, message) = match (json.pointer(&format!("/metadata/{field}")), default) {
+            (None, Some(default)) => return Some(default.to_owned()),
+            (Some(Value::String(name)), _) if schema::matches(pattern, name) => return Some(name.clone()),
+            (None, None) => (
+                Reason::MissingField,
+                format!("Every object must have `{path}`: other objects refer to it by name."),
+            ),
+            (Some(Value::String(name)), _) => {
+                let wanted = api::describe_pattern(pattern).unwrap_or_default();
+                (Reason::InvalidValue, format!("`{path}` must be {wanted}, not `{}`.", words::clip(name)))
+            }
+            (Some(other), _) => (
+                Reason::WrongType,
+                format!(
+                    "`{path}` must be text, but without quotes this is {}: write \"{other}\".",
+                    words::type_of(other)
+                ),
+            ),
+        };
+        self.problem(source.at(&path), reason, None, &path, message);
+        None
+    }
+
+    fn file_problem(&mut self, at: Location, reason: Reason, message: String) {
+        self.problem(at, reason, None, "", message);
+    }
+
+    fn problem(
+        &mut self,
+        at: Location,
+        reason: Reason,
+        object: Option<&ObjectId>,
+        field: &str,
+        message: String,
+    ) {
+        self.problems.push(Problem {
+            at,
+            severity: Severity::Error,
+            reason,
+            object: object.cloned(),
+            field: field.to_owned(),
+            message,
+        });
+    }
+}
+
+enum Verdict {
+    Ours(&'static str),
+    Foreign,
+    Refused,
+}
+
+fn key(namespace: &str, name: &str) -> Option<Key> {
+    format!("{namespace}/{name}").parse().ok()
+}
+
+fn text_of(bytes: &[u8]) -> Result<&str, (Position, String)> {
+    let start = Position { line: 1, column: 1 };
+    if bytes.len() > FILE_MAX {
+        let message =
+            format!("The file has {} bytes; it may have at most {FILE_MAX}. Split it.", bytes.len());
+        return Err((start, message));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let at = Position {
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: u32::try_from(column).unwrap_or(u32::MAX),
+        };
+        (at, "The file must be UTF-8 text; save it as UTF-8.".to_owned())
+    })
+}

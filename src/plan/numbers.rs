@@ -1,0 +1,150 @@
+//! PhoneNumbers: which of them are live.
+
+use std::sync::Arc;
+
+use api::v1alpha1 as v1;
+use model::{E164, Key};
+
+use crate::{
+    platform::near_key,
+    problem::Reason,
+    resources::Report,
+    world::{Good, Item, LiveNumber, PlannedTrunk, World},
+};
+
+/// The number, if it can be live. `last` knows flows that a number keeps although their objects are gone.
+pub(crate) fn number(
+    item: &Item<v1::PhoneNumberSpec>,
+    world: &mut World,
+    last: &Good,
+    report: &mut Report,
+) -> Option<LiveNumber> {
+    let (first, end) = range(&item.spec)?;
+    let trunk = trunk(item, world, report);
+    let granted = trunk.is_some_and(|trunk| granted(item, trunk, first, end, world, report));
+    let trunk = trunk.map(|trunk| trunk.item.id.key.clone());
+    let taken = trunk.as_ref().is_some_and(|trunk| taken(item, trunk, first, end, world, report));
+    let flow = flow(item, world, last, report)?;
+    if !granted || taken {
+        return None;
+    }
+    Some(LiveNumber { item: item.clone(), first, last: end, trunk: trunk?, flow })
+}
+
+fn range(spec: &v1::PhoneNumberSpec) -> Option<(E164, E164)> {
+    if let Some(range) = &spec.range {
+        return Some((range.first.parse().ok()?, range.last.parse().ok()?));
+    }
+    let number = spec.number.as_ref()?.parse().ok()?;
+    Some((number, number))
+}
+
+fn field(spec: &v1::PhoneNumberSpec) -> &'static str {
+    if spec.range.is_some() { "spec.range" } else { "spec.number" }
+}
+
+fn trunk<'w>(
+    item: &Item<v1::PhoneNumberSpec>,
+    world: &'w World,
+    report: &mut Report,
+) -> Option<&'w PlannedTrunk> {
+    let key = item.target(&item.spec.trunk_ref);
+    let Some(trunk) = world.trunks.get(&key) else {
+        let hint = near_key(&key, world.trunks.keys());
+        let message = format!("There is no usable Trunk {key}{hint}");
+        item.error(report, "spec.trunkRef.name", Reason::TrunkNotFound, message);
+        return None;
+    };
+    if !trunk.is_inbound() {
+        let message = format!(
+            "Trunk {key} has `direction: Outbound`, so no call can come in by it; name another trunk."
+        );
+        item.error(report, "spec.trunkRef.name", Reason::WrongDirection, message);
+    }
+    if trunk.item.spec.delivers == v1::Delivers::Voip && !trunk.ucaas_partner {
+        let message = format!(
+            "Trunk {key} delivers Voip and is no UCaaS partner's, so its calls are refused: name a trunk that delivers Pstn, or have the partner granted."
+        );
+        item.error(report, "spec.trunkRef.name", Reason::VoipNotAdmitted, message);
+    }
+    Some(trunk)
+}
+
+/// Whether the number may be live here, and a tenant of the trunk's cluster is there to own it.
+fn granted(
+    item: &Item<v1::PhoneNumberSpec>,
+    trunk: &PlannedTrunk,
+    first: E164,
+    last: E164,
+    world: &World,
+    report: &mut Report,
+) -> bool {
+    let (namespace, key) = (item.namespace(), &trunk.item.id.key);
+    let own = trunk.item.namespace() == namespace;
+    if !own && !trunk.grants(namespace, first, last) {
+        let numbers = if first == last { first.to_string() } else { format!("{first} to {last}") };
+        let message = format!(
+            "Trunk {key} does not grant {numbers} to `{namespace}`; its owner must add it to `grants`."
+        );
+        item.error(report, field(&item.spec), Reason::NumberNotGranted, message);
+        return false;
+    }
+    let tenant = world.tenants.get(namespace).map(|tenant| tenant.target(&tenant.spec.cluster_ref));
+    if tenant.as_ref() != Some(&trunk.cluster) {
+        let message = format!(
+            "Namespace {namespace} must have a Tenant whose `clusterRef` names {}, the cluster of Trunk {key}.",
+            trunk.cluster
+        );
+        item.error(report, "metadata.namespace", Reason::TenantNotFound, message);
+        return false;
+    }
+    let usable = trunk.live && trunk.is_inbound();
+    usable && (trunk.item.spec.delivers == v1::Delivers::Pstn || trunk.ucaas_partner)
+}
+
+fn taken(
+    item: &Item<v1::PhoneNumberSpec>,
+    trunk: &Key,
+    first: E164,
+    last: E164,
+    world: &World,
+    report: &mut Report,
+) -> bool {
+    let other = world
+        .numbers
+        .iter()
+        .find(|other| other.trunk == *trunk && first <= other.last && other.first <= last);
+    if let Some(other) = other {
+        let numbers = if other.first == other.last {
+            other.first.to_string()
+        } else {
+            format!("{} to {}", other.first, other.last)
+        };
+        let message = format!(
+            "{} has {numbers} of Trunk {trunk} already; a number can lead to one flow only.",
+            other.item.id
+        );
+        item.error(report, field(&item.spec), Reason::NumberTaken, message);
+    }
+    other.is_some()
+}
+
+/// The flow, or the one that the number has kept since it was there.
+fn flow(
+    item: &Item<v1::PhoneNumberSpec>,
+    world: &mut World,
+    last: &Good,
+    report: &mut Report,
+) -> Option<Key> {
+    let key = Key::new(item.namespace(), &item.spec.flow_ref.name);
+    if world.flows.contains_key(&key) {
+        return Some(key);
+    }
+    let hint = near_key(&key, world.flows.keys());
+    let message = format!("There is no usable RoutingFlow {key}{hint}");
+    item.error(report, "spec.flowRef.name", Reason::FlowNotFound, message);
+    let unchanged = last.numbers.get(&item.id.key).is_some_and(|before| *before == item.spec);
+    let kept = last.flows.get(&key).filter(|_| unchanged)?;
+    world.flows.insert(key.clone(), Arc::clone(kept));
+    Some(key)
+}

@@ -1,0 +1,444 @@
+//! VoiceClusters, Tenants, Allowlists and Trunks: what is wrong with one, given those before it.
+
+use std::net::IpAddr;
+
+use api::v1alpha1 as v1;
+use ipnet::IpNet;
+use jiff::{Timestamp, tz::TimeZone};
+use model::{AllowlistId, Key, snapshot::Source as Admitted};
+
+use crate::{
+    problem::Reason,
+    resources::Report,
+    words,
+    world::{Item, PlannedTrunk, World},
+};
+
+/// A cluster by itself: networks of listeners, ports that clash.
+pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
+    let spec = &item.spec;
+    for (index, listener) in spec.listeners.iter().enumerate() {
+        let field = format!("spec.listeners[{index}]");
+        let Some(network) = network(spec, &listener.network) else {
+            unknown_network(item, report, &format!("{field}.network"), &listener.network, spec);
+            continue;
+        };
+        let clash = spec.listeners[..index].iter().find(|other| {
+            let same = other.transport == listener.transport && other.port == listener.port;
+            same && self::network(spec, &other.network)
+                .is_some_and(|other| share(&network.bind_address, &other.bind_address))
+        });
+        if let Some(other) = clash {
+            let message = format!(
+                "Listener `{}` binds port {} of {} already; give this one another port or network.",
+                other.name, listener.port, network.bind_address
+            );
+            item.error(report, &format!("{field}.port"), Reason::PortClash, message);
+        }
+        let ports = &spec.media.ports;
+        if listener.transport == v1::Transport::Udp && (ports.first..=ports.last).contains(&listener.port) {
+            let message = format!(
+                "Port {} must lie outside `media.ports` ({} to {}): audio needs all of them.",
+                listener.port, ports.first, ports.last
+            );
+            item.error(report, &format!("{field}.port"), Reason::PortClash, message);
+        }
+    }
+}
+
+fn network<'a>(cluster: &'a v1::VoiceClusterSpec, name: &str) -> Option<&'a v1::Network> {
+    cluster.networks.iter().find(|network| network.name == name)
+}
+
+/// Whether two binds claim one address.
+fn share(a: &str, b: &str) -> bool {
+    let parse = |text: &str| text.parse::<IpAddr>().ok();
+    let (Some(a), Some(b)) = (parse(a), parse(b)) else {
+        return false;
+    };
+    a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
+}
+
+fn unknown_network<T>(
+    item: &Item<T>,
+    report: &mut Report,
+    field: &str,
+    name: &str,
+    cluster: &v1::VoiceClusterSpec,
+) {
+    let known: Vec<&str> = cluster.networks.iter().map(|network| network.name.as_str()).collect();
+    let message =
+        format!("VoiceCluster {} has no network `{name}`; it has {}.", cluster.code, words::all_of(&known));
+    item.error(report, field, Reason::UnknownNetwork, message);
+}
+
+/// Ports of two clusters that bind one address of this machine. `others` come before this one.
+pub(crate) fn clusters_apart(item: &Item<v1::VoiceClusterSpec>, world: &World, report: &mut Report) {
+    for other in world.clusters.values() {
+        let shared = item.spec.networks.iter().any(|network| {
+            other.spec.networks.iter().any(|other| share(&network.bind_address, &other.bind_address))
+        });
+        if !shared {
+            continue;
+        }
+        let (ours, theirs) = (&item.spec.media.ports, &other.spec.media.ports);
+        if ours.first <= theirs.last && theirs.first <= ours.last {
+            let message = format!(
+                "RTP ports {} to {} overlap those of {} on the same address; they cannot run on one machine.",
+                ours.first, ours.last, other.id
+            );
+            item.warning(report, "spec.media.ports", Reason::PortClash, message);
+        }
+        for (index, listener) in item.spec.listeners.iter().enumerate() {
+            let clash = other
+                .spec
+                .listeners
+                .iter()
+                .any(|other| other.transport == listener.transport && other.port == listener.port);
+            if clash {
+                let message = format!(
+                    "Port {} is a listener's of {} too; they cannot run on one machine.",
+                    listener.port, other.id
+                );
+                item.warning(report, &format!("spec.listeners[{index}].port"), Reason::PortClash, message);
+            }
+        }
+    }
+}
+
+/// A tenant: its cluster, its time zone, and that it is alone in its namespace.
+pub(crate) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) {
+    if let Some(other) = world.tenants.get(item.namespace()) {
+        let message =
+            format!("Namespace {} has {} already; a namespace has one Tenant.", item.namespace(), other.id);
+        item.error(report, "metadata.name", Reason::DuplicateTenant, message);
+    }
+    time_zone(item, &item.spec.time_zone, report);
+    admitted_cluster(item, &item.spec.cluster_ref, world, report);
+}
+
+/// The cluster that a reference names, if it is there and admits the item's namespace.
+fn admitted_cluster<'w, T>(
+    item: &Item<T>,
+    reference: &v1::ObjectRef,
+    world: &'w World,
+    report: &mut Report,
+) -> Option<&'w Item<v1::VoiceClusterSpec>> {
+    let key = item.target(reference);
+    let Some(cluster) = world.clusters.get(&key) else {
+        let hint = near_key(&key, world.clusters.keys());
+        let message = format!("There is no VoiceCluster {key}{hint}");
+        item.error(report, "spec.clusterRef.name", Reason::ClusterNotFound, message);
+        return None;
+    };
+    let admits = key.namespace() == item.namespace()
+        || cluster.spec.allowed_namespaces.iter().any(|name| name == item.namespace());
+    if !admits {
+        let message = format!(
+            "VoiceCluster {key} must list `{}` in `allowedNamespaces` before objects of this namespace may use it.",
+            item.namespace()
+        );
+        item.error(report, "spec.clusterRef", Reason::NotPermitted, message);
+        return None;
+    }
+    Some(cluster)
+}
+
+/// The end of a sentence about an absent object: the one that was meant, if one is near.
+pub(crate) fn near_key<'a>(key: &Key, known: impl Iterator<Item = &'a Key> + Clone) -> String {
+    let same_name = known.clone().find(|other| other.name() == key.name());
+    match same_name {
+        Some(other) => format!("; did you mean `{other}`?"),
+        None => words::did_you_mean(key.as_str(), known.map(Key::as_str)),
+    }
+}
+
+/// A time zone that the bundled database has.
+pub(crate) fn time_zone<T>(item: &Item<T>, name: &str, report: &mut Report) {
+    if zone(name).is_some() {
+        return;
+    }
+    let known: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
+    let hint = words::did_you_mean(name, known.iter().map(String::as_str));
+    let message =
+        format!("There is no time zone `{name}`; write an IANA name, such as America/New_York{hint}");
+    item.error(report, "spec.timeZone", Reason::UnknownTimeZone, message);
+}
+
+fn zone(name: &str) -> Option<TimeZone> {
+    let zone = TimeZone::get(name).ok()?;
+    (zone.iana_name() == Some(name)).then_some(zone)
+}
+
+/// The ranges of an Allowlist, by themselves.
+pub(crate) fn allowlist(item: &Item<v1::AllowlistSpec>, now: Timestamp, report: &mut Report) {
+    for (index, range) in item.spec.ranges.iter().enumerate() {
+        let field = |name: &str| format!("spec.ranges[{index}].{name}");
+        if let Ok(cidr) = range.cidr.parse::<IpNet>()
+            && cidr != cidr.trunc()
+        {
+            let message = format!(
+                "{cidr} has bits beyond its prefix; write {} for the range or {}/{} for the one address.",
+                cidr.trunc(),
+                cidr.addr(),
+                cidr.max_prefix_len()
+            );
+            item.error(report, &field("cidr"), Reason::InvalidValue, message);
+        }
+        for (name, time) in [("validFrom", &range.valid_from), ("validUntil", &range.valid_until)] {
+            let time = time.as_deref().map(str::parse::<Timestamp>);
+            match time {
+                Some(Err(_)) => item.error(
+                    report,
+                    &field(name),
+                    Reason::InvalidDate,
+                    format!("`{name}` must be a day that the calendar has."),
+                ),
+                Some(Ok(time)) if name == "validUntil" && time <= now => {
+                    let message = format!(
+                        "This range has not been admitted since {time}; remove it or give it a later `validUntil`."
+                    );
+                    item.warning(report, &field(name), Reason::ExpiredRange, message);
+                }
+                Some(Ok(_)) | None => {}
+            }
+        }
+    }
+}
+
+/// A trunk, given clusters, tenants, allowlists and the trunks before it.
+pub(crate) fn trunk(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Report) -> PlannedTrunk {
+    let cluster = admitted_cluster(item, &item.spec.cluster_ref, world, report);
+    if let Some(cluster) = cluster
+        && network(&cluster.spec, &item.spec.network).is_none()
+    {
+        unknown_network(item, report, "spec.network", &item.spec.network, &cluster.spec);
+    }
+    let owned = cluster.is_some_and(|cluster| owner(item, cluster, world, report));
+    let planned = PlannedTrunk {
+        cluster: item.target(&item.spec.cluster_ref),
+        live: owned,
+        ucaas_partner: cluster.is_some_and(|cluster| ucaas_partner(item, cluster, report)),
+        sources: sources(item, world, report),
+        item: item.clone(),
+    };
+    peers(item, report);
+    overlap(&planned, world, report);
+    planned
+}
+
+/// Whether the trunk is the platform's, or that of a tenant that there is.
+fn owner(
+    item: &Item<v1::TrunkSpec>,
+    cluster: &Item<v1::VoiceClusterSpec>,
+    world: &World,
+    report: &mut Report,
+) -> bool {
+    if item.namespace() == cluster.namespace() {
+        return true;
+    }
+    let tenant = world.tenants.get(item.namespace()).map(|tenant| tenant.target(&tenant.spec.cluster_ref));
+    if tenant.as_ref() == Some(&cluster.id.key) {
+        return true;
+    }
+    let message = format!(
+        "Namespace {} must have a Tenant whose `clusterRef` names {} before it may have a trunk there.",
+        item.namespace(),
+        cluster.id.key
+    );
+    item.error(report, "spec.clusterRef", Reason::TenantNotFound, message);
+    false
+}
+
+fn ucaas_partner(
+    item: &Item<v1::TrunkSpec>,
+    cluster: &Item<v1::VoiceClusterSpec>,
+    report: &mut Report,
+) -> bool {
+    if item.spec.ucaas_partner.is_none() {
+        return false;
+    }
+    let granted = cluster.spec.ucaas_partners.iter().any(|name| name == item.namespace());
+    if !granted {
+        let message = format!(
+            "VoiceCluster {} must list `{}` in `ucaasPartners` before its trunks may say so; until then their calls are refused.",
+            cluster.id.key,
+            item.namespace()
+        );
+        item.error(report, "spec.ucaasPartner", Reason::UcaasPartnerNotGranted, message);
+    }
+    granted
+}
+
+fn peers(item: &Item<v1::TrunkSpec>, report: &mut Report) {
+    for (index, peer) in item.spec.peers.iter().enumerate() {
+        if host_and_port(&peer.address).is_none() {
+            let message = format!(
+                "`address` must be `host` or `host:port` with a port up to 65535, not `{}`.",
+                words::clip(&peer.address)
+            );
+            item.error(report, &format!("spec.peers[{index}].address"), Reason::InvalidValue, message);
+        }
+    }
+}
+
+/// Host and port of a peer; 5060 where none is named.
+pub(crate) fn host_and_port(address: &str) -> Option<(String, u16)> {
+    if let Ok(ip) = address.parse::<IpAddr>() {
+        return Some((ip.to_string(), 5060));
+    }
+    if let Some(bracketed) = address.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']')?;
+        let ip: IpAddr = host.parse().ok().filter(IpAddr::is_ipv6)?;
+        let port = if rest.is_empty() { 5060 } else { rest.strip_prefix(':')?.parse().ok()? };
+        return Some((ip.to_string(), port));
+    }
+    match address.split_once(':') {
+        None => Some((address.to_owned(), 5060)),
+        Some((host, port)) => Some((host.to_owned(), port.parse().ok()?)),
+    }
+}
+
+fn sources(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Report) -> Vec<Admitted> {
+    let mut sources = Vec::new();
+    for (index, reference) in item.spec.allowlist_refs.iter().enumerate() {
+        let key = Key::new(item.namespace(), &reference.name);
+        let Some(list) = world.allowlists.get(&key) else {
+            let hint = near_key(&key, world.allowlists.keys());
+            let message = format!("There is no Allowlist {key}, so nobody is admitted by it{hint}");
+            item.error(
+                report,
+                &format!("spec.allowlistRefs[{index}].name"),
+                Reason::AllowlistNotFound,
+                message,
+            );
+            continue;
+        };
+        sources.extend(list.spec.ranges.iter().filter_map(|range| admitted(range, &key)));
+    }
+    if sources.is_empty() && item.spec.direction != v1::TrunkDirection::Outbound {
+        let message = "No source is admitted, so no call can come in: name an Allowlist with ranges in `allowlistRefs`, or say `direction: Outbound`.";
+        item.warning(report, "spec.allowlistRefs", Reason::NoSources, message);
+    }
+    sources.sort_by_key(|source| (source.range, source.allowlist.clone()));
+    sources
+}
+
+fn admitted(range: &v1::AddressRange, list: &Key) -> Option<Admitted> {
+    let time = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    Some(Admitted {
+        range: range.cidr.parse::<IpNet>().ok()?.trunc(),
+        valid_from: time(&range.valid_from),
+        valid_until: time(&range.valid_until),
+        allowlist: AllowlistId(list.clone()),
+    })
+}
+
+/// A source names its trunk, so no two trunks of one network may admit the same one at the same time.
+fn overlap(planned: &PlannedTrunk, world: &World, report: &mut Report) {
+    let item = &planned.item;
+    for other in world.trunks.values() {
+        let apart = other.cluster != planned.cluster
+            || other.item.spec.network != item.spec.network
+            || other.item.id == item.id;
+        if apart {
+            continue;
+        }
+        let clash = planned.sources.iter().find_map(|ours| {
+            let theirs = other.sources.iter().find(|theirs| clash(ours, theirs))?;
+            Some((ours, theirs))
+        });
+        if let Some((ours, theirs)) = clash {
+            let index = item
+                .spec
+                .allowlist_refs
+                .iter()
+                .position(|reference| reference.name == ours.allowlist.0.name());
+            let message = format!(
+                "{} of Allowlist {} overlaps {} of Allowlist {}, which {} admits on the same network; a source must belong to one trunk.",
+                ours.range, ours.allowlist, theirs.range, theirs.allowlist, other.item.id
+            );
+            let field = format!("spec.allowlistRefs[{}].name", index.unwrap_or_default());
+            item.error(report, &field, Reason::SourceOverlap, message);
+        }
+    }
+}
+
+fn clash(a: &Admitted, b: &Admitted) -> bool {
+    let before = |end: Option<Timestamp>, start: Option<Timestamp>| {
+        end.zip(start).is_some_and(|(end, start)| end <= start)
+    };
+    let at_once = !before(a.valid_until, b.valid_from) && !before(b.valid_until, a.valid_from);
+    at_once && (a.range.contains(&b.range) || b.range.contains(&a.range))
+}
+
+/// What a tenant says of trunks: those it dials by, and the number it shows. Gives the trunks that can be used.
+pub(crate) fn outbound(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) -> Vec<Key> {
+    let mut usable = Vec::new();
+    for (index, reference) in item.spec.outbound_trunks.iter().enumerate() {
+        let field = format!("spec.outboundTrunks[{index}].name");
+        if let Some(trunk) = dialled_trunk(item, reference, &field, world, report) {
+            usable.push(trunk);
+        }
+    }
+    if let Some(number) = &item.spec.default_caller_id {
+        caller_id(item, number, "spec.defaultCallerId", &usable, world, report);
+    }
+    usable
+}
+
+/// A trunk that calls can leave by, for this namespace.
+pub(crate) fn dialled_trunk<T>(
+    item: &Item<T>,
+    reference: &v1::ObjectRef,
+    field: &str,
+    world: &World,
+    report: &mut Report,
+) -> Option<Key> {
+    let key = item.target(reference);
+    let Some(trunk) = world.trunks.get(&key) else {
+        let hint = near_key(&key, world.trunks.keys());
+        item.error(report, field, Reason::TrunkNotFound, format!("There is no Trunk {key}{hint}"));
+        return None;
+    };
+    if !trunk.admits(item.namespace()) {
+        let message = format!(
+            "Trunk {key} must grant some numbers to `{}` before its tenant may dial by it.",
+            item.namespace()
+        );
+        item.error(report, field, Reason::NotPermitted, message);
+        return None;
+    }
+    if !trunk.is_outbound() {
+        let message =
+            format!("Trunk {key} has `direction: Inbound`, so no call can leave by it; name another trunk.");
+        item.error(report, field, Reason::WrongDirection, message);
+        return None;
+    }
+    Some(key)
+}
+
+/// A number that callees see: one of the trunks must grant it.
+pub(crate) fn caller_id<T>(
+    item: &Item<T>,
+    number: &str,
+    field: &str,
+    trunks: &[Key],
+    world: &World,
+    report: &mut Report,
+) {
+    let Ok(wanted) = number.parse() else {
+        return;
+    };
+    let granted = trunks
+        .iter()
+        .filter_map(|key| world.trunks.get(key))
+        .any(|trunk| trunk.grants(item.namespace(), wanted, wanted));
+    if !granted {
+        let message = format!(
+            "{number} may not be shown to callees: no outbound trunk of the Tenant grants it to `{}`.",
+            item.namespace()
+        );
+        item.error(report, field, Reason::CallerIdNotGranted, message);
+    }
+}

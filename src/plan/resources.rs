@@ -1,0 +1,223 @@
+//! The objects of a folder, typed and with the place that each field stands at.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use api::v1alpha1 as v1;
+use model::Key;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity},
+    yaml::{Node, Position},
+};
+
+/// Everything that a folder holds: our objects, others' objects, and files beside them.
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    /// Ours, those that are wrong by themselves included; sorted by file and line, none twice.
+    pub(crate) objects: Vec<Object>,
+    /// Objects of kinds that are not ours, such as `Namespace` and `Secret`.
+    pub foreign: Vec<Foreign>,
+    /// Files that are no manifests, by the path they were given with.
+    pub(crate) files: BTreeMap<String, Arc<[u8]>>,
+    /// What the loader found.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Resources {
+    /// Kind, namespace and name of each of our objects, in the order of the files.
+    pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.iter().map(|object| &object.id)
+    }
+}
+
+/// An object of a kind of ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    pub id: ObjectId,
+    /// None where it is wrong by itself.
+    pub spec: Option<Spec>,
+    pub source: Source,
+}
+
+/// An object of a kind that is not ours.
+#[derive(Clone)]
+pub struct Foreign {
+    /// Such as `v1`.
+    pub api_version: String,
+    /// Such as `Secret`.
+    pub kind: String,
+    /// Namespace and name.
+    pub key: Key,
+    /// All of it. A Secret's values are in here: never print it.
+    pub object: Value,
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} [redacted]", self.api_version, self.kind, self.key)
+    }
+}
+
+/// Where an object stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub file: Arc<str>,
+    pub root: Arc<Node>,
+}
+
+impl Source {
+    /// The value at a path.
+    pub fn at(&self, path: &str) -> Location {
+        self.location(self.root.locate(path))
+    }
+
+    /// The key at a path.
+    pub fn at_key(&self, path: &str) -> Location {
+        self.location(self.root.locate_key(path))
+    }
+
+    /// A place in the same file.
+    pub fn location(&self, at: Position) -> Location {
+        location(&self.file, at)
+    }
+
+    /// The folder of the file, with a `/` at its end; empty for the root.
+    pub fn folder(&self) -> &str {
+        self.file.rfind('/').map_or("", |slash| &self.file[..=slash])
+    }
+}
+
+pub(crate) fn location(file: &Arc<str>, at: Position) -> Location {
+    Location { file: Arc::clone(file), line: at.line.max(1), column: at.column.max(1) }
+}
+
+/// What an object says, by its kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Spec {
+    VoiceCluster(Arc<v1::VoiceClusterSpec>),
+    Tenant(Arc<v1::TenantSpec>),
+    Trunk(Arc<v1::TrunkSpec>),
+    PhoneNumber(Arc<v1::PhoneNumberSpec>),
+    Allowlist(Arc<v1::AllowlistSpec>),
+    RoutingFlow(Arc<v1::RoutingFlowSpec>),
+    Prompt(Arc<v1::PromptSpec>),
+    BusinessHours(Arc<v1::BusinessHoursSpec>),
+}
+
+impl Spec {
+    /// Reads the `spec` of an object that its schema has accepted.
+    pub fn read(kind: &str, spec: &Value) -> Result<Self, String> {
+        match kind {
+            "VoiceCluster" => read(spec).map(Self::VoiceCluster),
+            "Tenant" => read(spec).map(Self::Tenant),
+            "Trunk" => read(spec).map(Self::Trunk),
+            "PhoneNumber" => read(spec).map(Self::PhoneNumber),
+            "Allowlist" => read(spec).map(Self::Allowlist),
+            "RoutingFlow" => read(spec).map(Self::RoutingFlow),
+            "Prompt" => read(spec).map(Self::Prompt),
+            "BusinessHours" => read(spec).map(Self::BusinessHours),
+            _ => Err(format!("`{kind}` is not a kind of ours.")),
+        }
+    }
+}
+
+macro_rules! pick {
+    ($($name:ident $kind:ident $spec:ident)*) => {
+        impl Spec {$(
+            /// The spec, if it is of this kind.
+            pub const fn $name(&self) -> Option<&Arc<v1::$spec>> {
+                if let Self::$kind(spec) = self { Some(spec) } else { None }
+            }
+        )*}
+    };
+}
+
+pick! {
+    voice_cluster VoiceCluster VoiceClusterSpec
+    tenant Tenant TenantSpec
+    trunk Trunk TrunkSpec
+    phone_number PhoneNumber PhoneNumberSpec
+    allowlist Allowlist AllowlistSpec
+    routing_flow RoutingFlow RoutingFlowSpec
+    prompt Prompt PromptSpec
+    business_hours BusinessHours BusinessHoursSpec
+}
+
+fn read<T: DeserializeOwned>(spec: &Value) -> Result<Arc<T>, String> {
+    T::deserialize(spec).map(Arc::new).map_err(|error| format!("The object cannot be read: {error}."))
+}
+
+/// Collects problems of one object after another.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub problems: Vec<Problem>,
+    objections: BTreeSet<ConditionType>,
+}
+
+impl Report {
+    /// Turns to the next object.
+    pub fn begin(&mut self) {
+        self.objections.clear();
+    }
+
+    /// Whether an error of this condition was reported since the last `begin`.
+    pub fn objected(&self, condition: ConditionType) -> bool {
+        self.objections.contains(&condition)
+    }
+
+    /// An error at the value of a field.
+    pub fn error(
+        &mut self,
+        id: &ObjectId,
+        source: Option<&Source>,
+        field: &str,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
+        self.add(Severity::Error, id, source, field, reason, message.into());
+    }
+
+    /// A warning at the value of a field.
+    pub fn warning(
+        &mut self,
+        id: &ObjectId,
+        source: Option<&Source>,
+        field: &str,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
+        self.add(Severity::Warning, id, source, field, reason, message.into());
+    }
+
+    /// A form that was kept from before has no place in a file: what is wrong with it was said of the form before.
+    fn add(
+        &mut self,
+        severity: Severity,
+        id: &ObjectId,
+        source: Option<&Source>,
+        field: &str,
+        reason: Reason,
+        message: String,
+    ) {
+        if severity == Severity::Error {
+            self.objections.insert(reason.condition());
+        }
+        let Some(source) = source else {
+            return;
+        };
+        self.problems.push(Problem {
+            at: source.at(field),
+            severity,
+            reason,
+            object: Some(id.clone()),
+            field: field.to_owned(),
+            message,
+        });
+    }
+}

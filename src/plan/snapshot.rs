@@ -1,0 +1,203 @@
+//! The world as its pods are told: one snapshot for each cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use api::v1alpha1 as v1;
+use model::{
+    AudioId, ClusterId, E164, FlowId, Key, NumberId, TrunkId,
+    media::Codec,
+    net::Transport,
+    snapshot::{
+        Audio, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA, Serves,
+        Snapshot, Trunk, TrunkDirection,
+    },
+};
+
+use crate::{
+    PlannedCluster,
+    platform::host_and_port,
+    world::{Item, PlannedTrunk, World},
+};
+
+/// Every cluster with its trunks, the numbers live on them, and all that these lead to.
+pub(crate) fn clusters(world: &World) -> BTreeMap<ClusterId, PlannedCluster> {
+    let clusters = world.clusters.values();
+    clusters.map(|item| (ClusterId(item.id.key.clone()), cluster(item, world))).collect()
+}
+
+fn cluster(item: &Item<v1::VoiceClusterSpec>, world: &World) -> PlannedCluster {
+    let members = world.trunks.iter().filter(|(_, trunk)| trunk.live && trunk.cluster == item.id.key);
+    let members: BTreeMap<&Key, &PlannedTrunk> = members.collect();
+    let mut numbers: BTreeMap<TrunkId, Vec<NumberRange>> = BTreeMap::new();
+    let mut used = BTreeSet::new();
+    for number in world.numbers.iter().filter(|number| members.contains_key(&number.trunk)) {
+        used.insert(&number.flow);
+        numbers.entry(TrunkId(number.trunk.clone())).or_default().push(NumberRange {
+            first: number.first,
+            last: number.last,
+            id: NumberId(number.item.id.key.clone()),
+            flow: FlowId(number.flow.clone()),
+            calls_max: number.item.spec.limits.as_ref().map(|limits| figure(limits.calls)),
+        });
+    }
+    numbers.values_mut().for_each(|ranges| ranges.sort_by_key(|range| range.first));
+    let mut planned = Closure::default();
+    used.into_iter().for_each(|key| planned.add(key, world));
+    let snapshot = Snapshot {
+        schema: SCHEMA,
+        cluster: settings(item),
+        trunks: members.into_iter().map(|(key, member)| (TrunkId(key.clone()), trunk(member))).collect(),
+        numbers,
+        flows: planned.flows,
+        hours: planned.hours,
+        audio: planned.audio,
+    };
+    PlannedCluster { snapshot: Arc::new(snapshot), blobs: planned.blobs }
+}
+
+/// What flows lead to.
+#[derive(Default)]
+struct Closure {
+    flows: BTreeMap<FlowId, Arc<model::program::Program>>,
+    hours: BTreeMap<model::HoursId, Arc<model::snapshot::BusinessHours>>,
+    audio: BTreeMap<AudioId, Audio>,
+    blobs: BTreeMap<AudioId, Arc<[u8]>>,
+}
+
+impl Closure {
+    fn add(&mut self, key: &Key, world: &World) {
+        let Some(flow) = world.flows.get(key) else {
+            return;
+        };
+        self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program));
+        for (id, kept) in &flow.hours {
+            // Hours are read live; those of the flow's own are for when their object is gone.
+            let hours = world.hours.get(&id.0).unwrap_or(kept);
+            self.hours.insert(id.clone(), Arc::clone(hours));
+        }
+        for (id, prompt) in &flow.prompts {
+            let first = self.audio.get(id).is_none_or(|known| prompt.audio.prompt < known.prompt);
+            if first {
+                self.audio.insert(*id, prompt.audio.clone());
+            }
+            if let Some(blob) = &prompt.blob {
+                self.blobs.insert(*id, Arc::clone(blob));
+            }
+        }
+    }
+}
+
+fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
+    let spec = &item.spec;
+    Cluster {
+        id: ClusterId(item.id.key.clone()),
+        code: spec.code.clone(),
+        listeners: spec.listeners.iter().filter_map(|listener| self::listener(spec, listener)).collect(),
+        networks: spec.networks.iter().filter_map(network).collect(),
+        rtp_ports: (port(spec.media.ports.first), port(spec.media.ports.last)),
+        limits: Limits {
+            calls_max: figure(spec.limits.calls),
+            call_seconds_max: figure(spec.limits.call_seconds),
+        },
+        drain_seconds: figure(spec.drain_seconds),
+    }
+}
+
+fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
+    let network = cluster.networks.iter().find(|network| network.name == listener.network)?;
+    let bind: IpAddr = network.bind_address.parse().ok()?;
+    let host = network.sip_advertised_address.as_ref().unwrap_or(&network.bind_address);
+    let port = port(listener.port);
+    // An IPv6 address stands in brackets before a port (RFC 3986 §3.2.2).
+    let brackets = host.contains(':') && !host.starts_with('[');
+    Some(Listener {
+        name: listener.name.clone(),
+        transport: transport(listener.transport),
+        bind: (bind, port).into(),
+        advertised: if brackets { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
+        network: listener.network.clone(),
+        serves: match listener.serves {
+            v1::Serves::Trunks => Serves::Trunks,
+            v1::Serves::Agents => Serves::Agents,
+        },
+    })
+}
+
+fn network(network: &v1::Network) -> Option<Network> {
+    let bind = network.bind_address.parse().ok()?;
+    let advertised = network.rtp_advertised_address.as_ref().and_then(|address| address.parse().ok());
+    Some(Network { name: network.name.clone(), rtp_bind: bind, rtp_advertised: advertised.unwrap_or(bind) })
+}
+
+fn trunk(planned: &PlannedTrunk) -> Trunk {
+    let spec = &planned.item.spec;
+    Trunk {
+        network: spec.network.clone(),
+        delivers: match spec.delivers {
+            v1::Delivers::Pstn => Delivers::Pstn,
+            v1::Delivers::Voip => Delivers::Voip,
+        },
+        ucaas_partner: planned.ucaas_partner,
+        direction: match spec.direction {
+            v1::TrunkDirection::Inbound => TrunkDirection::Inbound,
+            v1::TrunkDirection::Outbound => TrunkDirection::Outbound,
+            v1::TrunkDirection::Both => TrunkDirection::Both,
+        },
+        sources: planned.sources.clone(),
+        peers: peers(&spec.peers),
+        codecs: spec.codecs.iter().map(|codec| self::codec(*codec)).collect(),
+        calls_max: spec.limits.as_ref().map(|limits| figure(limits.calls)),
+        grants: grants(&spec.grants),
+    }
+}
+
+/// In the order to be tried.
+fn peers(peers: &[v1::Peer]) -> Vec<Peer> {
+    let mut sorted: Vec<&v1::Peer> = peers.iter().collect();
+    sorted.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
+    let peer = |peer: &v1::Peer| {
+        let (host, port) = host_and_port(&peer.address)?;
+        Some(Peer { name: peer.name.clone(), host, port, transport: transport(peer.transport) })
+    };
+    sorted.into_iter().filter_map(peer).collect()
+}
+
+fn grants(grants: &[v1::Grant]) -> Vec<Grant> {
+    let mut flat: Vec<Grant> = Vec::new();
+    for grant in grants {
+        let ranges = grant.ranges.iter().filter_map(|range| {
+            let (first, last): (E164, E164) = (range.first.parse().ok()?, range.last.parse().ok()?);
+            Some(Grant { namespace: grant.namespace.clone(), first, last })
+        });
+        flat.extend(ranges);
+    }
+    flat.sort_by(|a, b| (&a.namespace, a.first, a.last).cmp(&(&b.namespace, b.first, b.last)));
+    flat
+}
+
+const fn transport(transport: v1::Transport) -> Transport {
+    match transport {
+        v1::Transport::Udp => Transport::Udp,
+        v1::Transport::Tcp => Transport::Tcp,
+    }
+}
+
+const fn codec(codec: v1::Codec) -> Codec {
+    match codec {
+        v1::Codec::Pcmu => Codec::Pcmu,
+        v1::Codec::Pcma => Codec::Pcma,
+    }
+}
+
+/// The schema admits no negative figure.
+fn figure(figure: i32) -> u32 {
+    u32::try_from(figure).unwrap_or_default()
+}
+
+fn port(port: i32) -> u16 {
+    u16::try_from(port).unwrap_or_default()
+}

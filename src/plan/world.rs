@@ -1,0 +1,187 @@
+//! What is already known to be right while the rest is being judged, and what is kept from one plan to the next.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use api::v1alpha1 as v1;
+use model::{
+    AudioId, E164, HoursId, Key,
+    program::Program,
+    snapshot::{Audio, BusinessHours, Source as Admitted},
+};
+
+use crate::{
+    problem::{ObjectId, Reason},
+    resources::{Report, Source},
+};
+
+/// An object under judgement: as it stands in a file, or as it was before.
+#[derive(Debug)]
+pub(crate) struct Item<T> {
+    pub id: ObjectId,
+    pub spec: Arc<T>,
+    /// None for a form that is kept from before.
+    pub source: Option<Source>,
+}
+
+impl<T> Clone for Item<T> {
+    fn clone(&self) -> Self {
+        Self { id: self.id.clone(), spec: Arc::clone(&self.spec), source: self.source.clone() }
+    }
+}
+
+impl<T> Item<T> {
+    pub fn namespace(&self) -> &str {
+        self.id.key.namespace()
+    }
+
+    pub fn error(&self, report: &mut Report, field: &str, reason: Reason, message: impl Into<String>) {
+        report.error(&self.id, self.source.as_ref(), field, reason, message);
+    }
+
+    pub fn warning(&self, report: &mut Report, field: &str, reason: Reason, message: impl Into<String>) {
+        report.warning(&self.id, self.source.as_ref(), field, reason, message);
+    }
+
+    /// The object that a reference names.
+    pub fn target(&self, reference: &v1::ObjectRef) -> Key {
+        let namespace = reference.namespace.as_deref().unwrap_or_else(|| self.namespace());
+        Key::new(namespace, &reference.name)
+    }
+}
+
+/// A prompt whose audio is at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResolvedPrompt {
+    pub id: AudioId,
+    pub audio: Audio,
+    /// The file; None for speech.
+    pub blob: Option<Arc<[u8]>>,
+}
+
+/// A flow and everything that it needs to go on without its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CompiledFlow {
+    pub program: Arc<Program>,
+    pub prompts: BTreeMap<AudioId, ResolvedPrompt>,
+    pub hours: BTreeMap<HoursId, Arc<BusinessHours>>,
+}
+
+/// A trunk that was accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedTrunk {
+    pub item: Item<v1::TrunkSpec>,
+    pub cluster: Key,
+    /// Whether its cluster exists and admits it; else it is part of no snapshot.
+    pub live: bool,
+    pub ucaas_partner: bool,
+    pub sources: Vec<Admitted>,
+}
+
+impl PlannedTrunk {
+    pub fn is_inbound(&self) -> bool {
+        self.item.spec.direction != v1::TrunkDirection::Outbound
+    }
+
+    pub fn is_outbound(&self) -> bool {
+        self.item.spec.direction != v1::TrunkDirection::Inbound
+    }
+
+    /// Whether a namespace may use the trunk at all.
+    pub fn admits(&self, namespace: &str) -> bool {
+        self.item.namespace() == namespace
+            || self.item.spec.grants.iter().any(|grant| grant.namespace == namespace)
+    }
+
+    /// Whether a namespace may use these numbers on the trunk: each is in a range granted to it.
+    pub fn grants(&self, namespace: &str, first: E164, last: E164) -> bool {
+        let mut wanted = first;
+        for (from, to) in self.granted(namespace) {
+            if wanted < from {
+                return false;
+            }
+            if to >= last {
+                return true;
+            }
+            if to >= wanted {
+                let Some(next) = to.checked_add(1) else {
+                    return false;
+                };
+                wanted = next;
+            }
+        }
+        false
+    }
+
+    fn granted(&self, namespace: &str) -> BTreeSet<(E164, E164)> {
+        let grants = self.item.spec.grants.iter().filter(|grant| grant.namespace == namespace);
+        let ranges = grants.flat_map(|grant| &grant.ranges);
+        ranges.filter_map(|range| Some((range.first.parse().ok()?, range.last.parse().ok()?))).collect()
+    }
+}
+
+/// Accepted objects, in the order in which they are judged: each kind may look at those above it.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub clusters: BTreeMap<Key, Item<v1::VoiceClusterSpec>>,
+    /// By namespace.
+    pub tenants: BTreeMap<String, Item<v1::TenantSpec>>,
+    pub allowlists: BTreeMap<Key, Item<v1::AllowlistSpec>>,
+    pub trunks: BTreeMap<Key, PlannedTrunk>,
+    /// Trunks that a tenant dials telephone numbers by, by namespace.
+    pub outbound: BTreeMap<String, Vec<Key>>,
+    pub prompts: BTreeMap<Key, ResolvedPrompt>,
+    pub hours: BTreeMap<Key, Arc<BusinessHours>>,
+    pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
+    pub numbers: Vec<LiveNumber>,
+}
+
+/// A number that is live.
+#[derive(Debug, Clone)]
+pub(crate) struct LiveNumber {
+    pub item: Item<v1::PhoneNumberSpec>,
+    pub first: E164,
+    pub last: E164,
+    pub trunk: Key,
+    pub flow: Key,
+}
+
+/// Last good forms.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Good {
+    pub clusters: BTreeMap<Key, Arc<v1::VoiceClusterSpec>>,
+    pub tenants: BTreeMap<Key, Arc<v1::TenantSpec>>,
+    pub allowlists: BTreeMap<Key, Arc<v1::AllowlistSpec>>,
+    pub trunks: BTreeMap<Key, Arc<v1::TrunkSpec>>,
+    pub prompts: BTreeMap<Key, ResolvedPrompt>,
+    pub hours: BTreeMap<Key, Arc<BusinessHours>>,
+    /// Those that only a live number keeps included.
+    pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
+    pub numbers: BTreeMap<Key, Arc<v1::PhoneNumberSpec>>,
+}
+
+impl Good {
+    /// What there is to keep of a world.
+    pub fn of(world: &World) -> Self {
+        Self {
+            clusters: specs(&world.clusters),
+            tenants: world.tenants.values().map(spec).collect(),
+            allowlists: specs(&world.allowlists),
+            trunks: world.trunks.values().map(|trunk| spec(&trunk.item)).collect(),
+            prompts: world.prompts.clone(),
+            hours: world.hours.clone(),
+            flows: world.flows.clone(),
+            numbers: world.numbers.iter().map(|number| spec(&number.item)).collect(),
+        }
+    }
+}
+
+fn specs<T>(items: &BTreeMap<Key, Item<T>>) -> BTreeMap<Key, Arc<T>> {
+    items.values().map(spec).collect()
+}
+
+fn spec<T>(item: &Item<T>) -> (Key, Arc<T>) {
+    (item.id.key.clone(), Arc::clone(&item.spec))
+}
