@@ -1,2 +1,41 @@
-//! The `switchboard` binary.
-fn main() {}
+//! `switchboard`: one binary, one verb per role.
+
+mod cmd;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The connectivity of a cloud contact centre as YAML.
+#[derive(Debug, Parser)]
+#[command(name = "switchboard", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs a folder's clusters on this machine; reloads when a file changes; Ctrl-C drains.
+    Local(cmd::local::Arguments),
+    /// Prints every problem of a folder's manifests as `file:line:column: error[Reason]: message`.
+    Check(cmd::check::Arguments),
+    /// Places a real SIP call and prints its ladder: the phone for whoever has none.
+    Call(cmd::call::Arguments),
+    /// Prints the custom resource definitions, or writes them to a folder.
+    Crds(cmd::crds::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.verb {
+        Verb::Local(arguments) => cmd::local::run(&arguments),
+        Verb::Check(arguments) => cmd::check::run(&arguments),
+        Verb::Call(arguments) => cmd::call::run(&arguments),
+        Verb::Crds(arguments) => cmd::crds::run(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        cmd::complain(&error);
+        ExitCode::FAILURE
+    })
+}

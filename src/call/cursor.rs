@@ -19,6 +19,9 @@ use crate::{Now, hours, record::PATH_MAX, world::Flow, world::World};
 /// Most steps without the contact doing anything. A flow that reaches it fails.
 pub const IDLE_STEPS_MAX: u32 = 1_000;
 
+/// Most keys that are kept for the next `ask`.
+const TYPED_AHEAD_MAX: usize = 32;
+
 /// What expressions know of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -85,6 +88,7 @@ pub struct Cursor {
     visits: Vec<u16>,
     at: StepIx,
     ask: Option<Asking>,
+    typed_ahead: String,
     idle_steps: u32,
     path: Vec<String>,
 }
@@ -105,6 +109,12 @@ enum Heard {
     NoMatch,
 }
 
+/// What a first question comes to.
+enum Asked {
+    Wait(Vec<Action>),
+    Go(String, StepIx),
+}
+
 impl Cursor {
     /// At the entry of a flow; [`begin`](Self::begin) starts it.
     #[must_use]
@@ -112,7 +122,17 @@ impl Cursor {
         let program = &flow.program;
         let values = program.variables.iter().map(|variable| variable.initial.clone()).collect();
         let visits = vec![0; program.steps.len()];
-        Self { values, visits, at: StepIx(0), ask: None, idle_steps: 0, path: Vec::new(), flow, facts }
+        Self {
+            values,
+            visits,
+            at: StepIx(0),
+            ask: None,
+            typed_ahead: String::new(),
+            idle_steps: 0,
+            path: Vec::new(),
+            flow,
+            facts,
+        }
     }
 
     /// The flow that runs.
@@ -175,12 +195,15 @@ impl Cursor {
         }
     }
 
-    /// The contact pressed a key. Only an `ask` listens.
+    /// The contact pressed a key. An `ask` takes it; before one, it is kept for the next: who knows the menu types ahead.
     pub fn pressed(&mut self, key: char, environment: Environment<'_>) -> Vec<Action> {
         let flow = Arc::clone(&self.flow);
         let (Verb::Ask(ask), Some(asking)) =
             (&flow.program.steps[usize::from(self.at.0)].verb, &mut self.ask)
         else {
+            if self.typed_ahead.len() < TYPED_AHEAD_MAX {
+                self.typed_ahead.push(key);
+            }
             return Vec::new();
         };
         self.idle_steps = 0;
@@ -269,9 +292,9 @@ impl Cursor {
                 Verb::Play { audio, early, .. } => {
                     return vec![Action::Play { audio: audio.clone(), early: *early }];
                 }
-                Verb::Ask(ask) => match self.ask_first(ask) {
-                    Ok(actions) => return actions,
-                    Err(next) => Ok(("maxVisits".into(), next)),
+                Verb::Ask(ask) => match self.ask_first(ask, environment) {
+                    Asked::Wait(actions) => return actions,
+                    Asked::Go(outcome, next) => Ok((outcome, next)),
                 },
                 Verb::Dial(dial) => return vec![Action::Dial(Box::new(dial.clone()))],
                 Verb::Hangup { audio, reject } => {
@@ -347,15 +370,36 @@ impl Cursor {
         environment.expressions.evaluate(compiled, &inputs).map_err(|failure| failure.to_string())
     }
 
-    /// The first question of a visit; or where to go when there were enough visits.
-    fn ask_first(&mut self, ask: &Ask) -> Result<Vec<Action>, StepIx> {
+    /// The first question of a visit; or where to go when there were enough visits, or keys were typed ahead.
+    fn ask_first(&mut self, ask: &Ask, environment: Environment<'_>) -> Asked {
         let visits = &mut self.visits[usize::from(self.at.0)];
         *visits = visits.saturating_add(1);
         if ask.max_visits.is_some_and(|most| *visits > most) {
-            return Err(ask.no_match);
+            return Asked::Go("maxVisits".into(), ask.no_match);
         }
-        self.ask = Some(Asking { attempt: 1, digits: String::new(), deadline: None });
-        Ok(vec![Action::Play { audio: ask.audio.clone(), early: false }])
+        let mut asking = Asking { attempt: 1, digits: String::new(), deadline: None };
+        let typed = std::mem::take(&mut self.typed_ahead);
+        let mut keys = typed.chars();
+        while let Some(key) = keys.next() {
+            match hear(ask, &mut asking.digits, key) {
+                Heard::Wait(pause) => asking.deadline = Some(environment.now.instant + pause),
+                Heard::Go(next, outcome) => {
+                    keys.as_str().clone_into(&mut self.typed_ahead);
+                    self.keep(ask, asking.digits);
+                    return Asked::Go(outcome, next);
+                }
+                Heard::NoMatch => {
+                    self.ask = Some(asking);
+                    return Asked::Wait(self.again(ask, true, environment));
+                }
+            }
+        }
+        let actions = match asking.deadline {
+            Some(_) => Vec::new(),
+            None => vec![Action::Play { audio: ask.audio.clone(), early: false }],
+        };
+        self.ask = Some(asking);
+        Asked::Wait(actions)
     }
 
     /// Nothing fitting came: asks again, or gives up.
@@ -373,10 +417,14 @@ impl Cursor {
 
     fn input(&mut self, ask: &Ask, next: StepIx, outcome: &str, environment: Environment<'_>) -> Vec<Action> {
         let digits = self.ask.take().map(|asking| asking.digits).unwrap_or_default();
+        self.keep(ask, digits);
+        self.leave(outcome, next, environment)
+    }
+
+    fn keep(&mut self, ask: &Ask, digits: String) {
         if let AskInput::Digits { variable, .. } = &ask.input {
             self.values[usize::from(variable.0)] = Value::String(digits);
         }
-        self.leave(outcome, next, environment)
     }
 }
 

@@ -17,8 +17,8 @@ use crate::observed::Observed;
 
 /// What handlers look at.
 pub struct Site {
-    /// Of the edge.
-    pub observed: Arc<Observed>,
+    /// Of each edge of the process.
+    pub observed: Vec<Arc<Observed>>,
     /// Further metrics, in the text format of Prometheus.
     pub more_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
     /// Whether calls can come.
@@ -55,13 +55,13 @@ async fn ready(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
-    let mut text = site.observed.metrics();
+    let mut text = Observed::metrics(&site.observed);
     (site.more_metrics)(&mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn explanation(State(site): State<Arc<Site>>, Path(call_id): Path<String>) -> Response {
-    match site.observed.explanation(&call_id) {
+    match site.observed.iter().find_map(|observed| observed.explanation(&call_id)) {
         Some(explanation) => Json(explanation).into_response(),
         None => {
             let problem = json!({"error": "no INVITE with this Call-ID is among the latest"});
@@ -76,5 +76,9 @@ struct Page {
 }
 
 async fn interactions(State(site): State<Arc<Site>>, Query(page): Query<Page>) -> Response {
-    Json(site.observed.records(page.limit.unwrap_or(100).min(1_000))).into_response()
+    let most = page.limit.unwrap_or(100).min(1_000);
+    let mut records: Vec<_> = site.observed.iter().flat_map(|observed| observed.records(most)).collect();
+    records.sort_by_key(|record| std::cmp::Reverse(record.ended_at));
+    records.truncate(most);
+    Json(records).into_response()
 }

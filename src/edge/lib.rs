@@ -223,14 +223,14 @@ impl Edge {
 
 /// What to do about an address that cannot be bound.
 pub(crate) fn hint(listener: &Listener, error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program has it: stop that, or change the listener's port",
-        io::ErrorKind::PermissionDenied if listener.bind.port() < 1024 => {
-            "; ports below 1024 need the capability NET_BIND_SERVICE"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "; it is no address of this machine: change the network's bindAddress"
-        }
-        _ => "",
+    let kind = error.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        "; another program has it: stop that, or change the listener's port"
+    } else if kind == io::ErrorKind::PermissionDenied && listener.bind.port() < 1024 {
+        "; ports below 1024 need the capability NET_BIND_SERVICE"
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        "; it is no address of this machine: change the network's bindAddress"
+    } else {
+        ""
     }
 }

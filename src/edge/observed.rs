@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt::Write,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -98,24 +98,31 @@ impl Observed {
         kept.iter().rev().take(most).cloned().collect()
     }
 
-    /// In the text format of Prometheus.
+    /// The sums over several edges, in the text format of Prometheus.
     #[must_use]
-    pub fn metrics(&self) -> String {
+    pub fn metrics(edges: &[Arc<Self>]) -> String {
+        type Of = fn(&Observed) -> &Number;
+        let all: [(&str, &str, &str, Of); 11] = [
+            ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
+            ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
+            ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
+            ("calls_ended_total", "counter", "Calls that are over.", |seen| &seen.ended),
+            ("sip_received_total", "counter", "SIP messages received.", |seen| &seen.packets_received),
+            ("sip_sent_total", "counter", "SIP messages sent.", |seen| &seen.packets_sent),
+            ("sip_unsent_total", "counter", "SIP messages that could not be sent.", |seen| {
+                &seen.packets_unsent
+            }),
+            ("sip_strangers_total", "counter", "Packets of sources that no trunk admits.", |seen| {
+                &seen.strangers
+            }),
+            ("sip_malformed_total", "counter", "Bad SIP messages.", |seen| &seen.malformed),
+            ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
+            ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
+        ];
         let mut text = String::new();
-        for (name, kind, help, number) in [
-            ("calls", "gauge", "Calls that are up.", &self.calls),
-            ("calls_routed_total", "counter", "INVITEs that a flow took.", &self.routed),
-            ("calls_refused_total", "counter", "INVITEs that were refused.", &self.refused),
-            ("calls_ended_total", "counter", "Calls that are over.", &self.ended),
-            ("sip_received_total", "counter", "SIP messages received.", &self.packets_received),
-            ("sip_sent_total", "counter", "SIP messages sent.", &self.packets_sent),
-            ("sip_unsent_total", "counter", "SIP messages that could not be sent.", &self.packets_unsent),
-            ("sip_strangers_total", "counter", "Packets of sources that no trunk admits.", &self.strangers),
-            ("sip_malformed_total", "counter", "Bad SIP messages.", &self.malformed),
-            ("media_events_dropped_total", "counter", "Media events dropped.", &self.events_dropped),
-            ("media_orders_dropped_total", "counter", "Media orders dropped.", &self.orders_dropped),
-        ] {
-            write_metric(&mut text, &format!("switchboard_{name}"), kind, help, number.get());
+        for (name, kind, help, of) in all {
+            let sum = edges.iter().map(|edge| of(edge).get()).sum();
+            write_metric(&mut text, &format!("switchboard_{name}"), kind, help, sum);
         }
         text
     }

@@ -1,0 +1,48 @@
+//! The wiring of each verb: the only place for `anyhow`, signals, exit codes and the set-up of tracing.
+//!
+//! Exit codes: 0 success, 1 the thing that was looked at is bad, 2 wrong use.
+
+pub mod call;
+pub mod check;
+pub mod crds;
+mod folder;
+pub mod local;
+mod state;
+
+use std::io::{IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+
+/// Logs to standard error; `RUST_LOG` chooses what (default: `info`).
+pub fn trace(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
+}
+
+/// Tells on standard error what went wrong, with its causes.
+pub fn complain(error: &anyhow::Error) {
+    say_to(&mut std::io::stderr(), &format!("switchboard: {error:#}"));
+}
+
+/// One line on standard output. A reader that is gone ends the process's interest in being read, not its work.
+pub fn say(line: &str) {
+    say_to(&mut std::io::stdout(), line);
+}
+
+/// One line on standard error.
+pub fn warn(line: &str) {
+    say_to(&mut std::io::stderr(), line);
+}
+
+fn say_to(writer: &mut dyn Write, line: &str) {
+    let _ = writeln!(writer, "{line}");
+    let _ = writer.flush();
+}
+
+/// A number that nobody can guess.
+pub fn random() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
