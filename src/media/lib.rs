@@ -8,9 +8,21 @@
 //! the order of their happening. A peer can cause neither a panic nor growth: every queue, table and loop is bounded.
 
 mod config;
+mod engine;
+mod latch;
+mod leg;
+mod legs;
 mod library;
+mod outgoing;
+mod play;
+mod ports;
+mod recorder;
+mod reports;
 mod server;
+mod speech;
+mod sys;
+mod worker;
 
 pub use config::{Config, Counters, Network, StartError};
-pub use library::{AudioSource, Library, LoadError, LoadErrorKind};
+pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
 pub use server::{Handle, Server};

@@ -1,21 +1,47 @@
-//! Prompts.
-use model::AudioId;
-use std::{collections::BTreeMap, sync::Arc};
+//! Prompts, decoded once when they are loaded: nothing is computed while they play.
+//!
+//! WAV files are resampled to 8 kHz and encoded by both laws. Text is spoken by the program `espeak-ng`, as a process
+//! of its own (its licence does not allow linking), which writes a WAV file in turn.
 
-/// All prompts, decoded once: each as 8 kHz PCM and encoded by both laws.
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::Cursor,
+    num::NonZero,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use hound::{SampleFormat, WavReader, WavSpec};
+use model::{AudioId, media::Codec};
+use rtp::{CLOCK_RATE, g711::Law, resample};
+
+use crate::speech;
+
+/// Octets of a WAV file at most: 50 MB.
+pub const WAV_BYTES_MAX: usize = 50_000_000;
+/// Length of a prompt at most, in seconds: 60 minutes.
+pub const PROMPT_SECONDS_MAX: u64 = 3_600;
+
+/// All prompts, each as 8 kHz PCM and encoded by both laws. Cheap to clone: the sound is shared.
 #[derive(Debug, Clone, Default)]
-pub struct Library {}
+pub struct Library {
+    prompts: BTreeMap<AudioId, Arc<Prompt>>,
+}
 
 /// Where a prompt's sound comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AudioSource {
-    /// Bytes of a WAV file.
+    /// Bytes of a WAV file: PCM of 8, 16, 24 or 32 bits or 32-bit float, mono or stereo, 8 to 96 kHz.
     Wav(Arc<[u8]>),
     /// Text, spoken by `espeak-ng`.
     Speech {
-        /// What is said.
+        /// What is said; at most 10,000 characters.
         text: String,
-        /// Language tag, such as `en-US`.
+        /// Language tag or name of an espeak-ng voice, such as `en-US`.
         language: String,
     },
 }
@@ -30,24 +56,315 @@ pub struct LoadError {
     pub kind: LoadErrorKind,
 }
 
-/// Why a prompt cannot be played.
+/// Why a prompt cannot be played. Each says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadErrorKind {
-    /// Not a WAV file.
-    #[error("not a WAV file that can be read: {0}")]
+    /// Too many octets.
+    #[error("the WAV file has {0} bytes; at most 50 MB are allowed")]
+    TooLarge(usize),
+    /// Lasts too long.
+    #[error("the sound lasts {0} seconds; at most 60 minutes are allowed")]
+    TooLong(u64),
+    /// No samples.
+    #[error("the sound is empty")]
+    Empty,
+    /// Not a WAV file, or a broken one.
+    #[error(
+        "not a WAV file that can be read: {0}; it must hold PCM of 8, 16, 24 or 32 bits, or 32-bit float"
+    )]
     NotWav(String),
+    /// Neither mono nor stereo.
+    #[error("the WAV file has {0} channels; it must be mono or stereo")]
+    Channels(u16),
+    /// A rate that cannot be converted.
+    #[error("the WAV file has a sample rate of {0} Hz; it must be 8000 to 96000 Hz")]
+    Rate(u32),
+    /// Text that is empty or too long.
+    #[error("the text has {0} characters; it must have 1 to 10000")]
+    TextLength(usize),
+    /// The program is not there.
+    #[error(
+        "cannot speak text: the program `espeak-ng` was not found; install the package espeak-ng, or give the prompt as a WAV file"
+    )]
+    NoSpeaker,
+    /// The program has failed.
+    #[error("cannot speak text: `espeak-ng` says: {0}")]
+    Speaker(String),
+    /// The program has not ended in time.
+    #[error("cannot speak text: `espeak-ng` did not end within 30 seconds")]
+    SpeakerTimeout,
+}
+
+/// One prompt, ready to be sent.
+pub struct Prompt {
+    pcm: Box<[i16]>,
+    mu: Box<[u8]>,
+    a: Box<[u8]>,
 }
 
 impl Library {
-    /// Decodes what is wanted.
+    /// Decodes what is wanted, on all cores. What `last` has already is taken from it, since an [`AudioId`] is a
+    /// hash of the sound's source.
     ///
     /// # Errors
-    /// One [`LoadError`] per prompt that cannot be played.
+    /// One [`LoadError`] per prompt that cannot be played, in the order of their ids.
     pub fn load(
-        _wanted: &BTreeMap<AudioId, AudioSource>,
-        _last: Option<&Self>,
+        wanted: &BTreeMap<AudioId, AudioSource>,
+        last: Option<&Self>,
     ) -> Result<Self, Vec<LoadError>> {
-        Ok(Self {})
+        let known = |audio: &AudioId| last.and_then(|last| last.prompts.get(audio).cloned());
+        let mut prompts: BTreeMap<_, _> =
+            wanted.keys().filter_map(|&audio| Some((audio, known(&audio)?))).collect();
+        let missing: Vec<_> = wanted.iter().filter(|(audio, _)| !prompts.contains_key(audio)).collect();
+        let mut errors = Vec::new();
+        for (audio, result) in load_all(&missing) {
+            match result {
+                Ok(prompt) => _ = prompts.insert(audio, Arc::new(prompt)),
+                Err(kind) => errors.push(LoadError { audio, kind }),
+            }
+        }
+        errors.sort_by_key(|error| error.audio);
+        if errors.is_empty() { Ok(Self { prompts }) } else { Err(errors) }
+    }
+
+    /// How many prompts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
+    /// A prompt.
+    #[must_use]
+    pub fn get(&self, audio: &AudioId) -> Option<&Arc<Prompt>> {
+        self.prompts.get(audio)
+    }
+}
+
+impl Prompt {
+    /// Its samples at 8 kHz.
+    #[must_use]
+    pub fn pcm(&self) -> &[i16] {
+        &self.pcm
+    }
+
+    /// Encoded, one octet per sample.
+    #[must_use]
+    pub fn encoded(&self, codec: Codec) -> &[u8] {
+        match codec {
+            Codec::Pcmu => &self.mu,
+            Codec::Pcma => &self.a,
+        }
+    }
+
+    fn new(pcm: Vec<i16>) -> Self {
+        let encoded = |law: Law| pcm.iter().map(|&sample| law.encode(sample)).collect();
+        Self { mu: encoded(Law::Mu), a: encoded(Law::A), pcm: pcm.into() }
+    }
+}
+
+impl fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prompt({} samples)", self.pcm.len())
+    }
+}
+
+type Loaded = (AudioId, Result<Prompt, LoadErrorKind>);
+
+fn load_all(missing: &[(&AudioId, &AudioSource)]) -> Vec<Loaded> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(missing.len());
+    let (next, loaded) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((audio, source)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let prompt = load_one(source);
+                    loaded.lock().unwrap_or_else(PoisonError::into_inner).push((**audio, prompt));
+                }
+            });
+        }
+    });
+    loaded.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn load_one(source: &AudioSource) -> Result<Prompt, LoadErrorKind> {
+    match source {
+        AudioSource::Wav(bytes) => decode(bytes),
+        AudioSource::Speech { text, language } => decode(&speech::speak(speech::PROGRAM, text, language)?),
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Prompt, LoadErrorKind> {
+    if bytes.len() > WAV_BYTES_MAX {
+        return Err(LoadErrorKind::TooLarge(bytes.len()));
+    }
+    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(not_wav)?;
+    let spec = reader.spec();
+    if !(1..=2).contains(&spec.channels) {
+        return Err(LoadErrorKind::Channels(spec.channels));
+    }
+    if !(resample::RATE_MIN..=resample::RATE_MAX).contains(&spec.sample_rate) {
+        return Err(LoadErrorKind::Rate(spec.sample_rate));
+    }
+    let seconds = u64::from(reader.duration()) / u64::from(spec.sample_rate);
+    if seconds > PROMPT_SECONDS_MAX {
+        return Err(LoadErrorKind::TooLong(seconds));
+    }
+    let samples = mixed_down(read_samples(&mut reader, spec)?, spec.channels);
+    let pcm = resample::to_8k(&samples, spec.sample_rate).map_err(|error| LoadErrorKind::Rate(error.0))?;
+    if pcm.is_empty() { Err(LoadErrorKind::Empty) } else { Ok(Prompt::new(pcm)) }
+}
+
+fn read_samples(reader: &mut WavReader<Cursor<&[u8]>>, spec: WavSpec) -> Result<Vec<f32>, LoadErrorKind> {
+    match (spec.sample_format, spec.bits_per_sample) {
+        (SampleFormat::Float, 32) => reader.samples::<f32>().collect::<Result<_, _>>().map_err(not_wav),
+        (SampleFormat::Int, bits @ (8 | 16 | 24 | 32)) => {
+            let full_scale = (1u64 << (bits - 1)) as f32;
+            let scaled = |sample: Result<i32, _>| sample.map(|sample| sample as f32 / full_scale);
+            reader.samples::<i32>().map(scaled).collect::<Result<_, _>>().map_err(not_wav)
+        }
+        (SampleFormat::Float | SampleFormat::Int, bits) => {
+            Err(LoadErrorKind::NotWav(format!("{bits} bits per sample")))
+        }
+    }
+}
+
+fn mixed_down(samples: Vec<f32>, channels: u16) -> Vec<f32> {
+    if channels == 1 {
+        return samples;
+    }
+    samples.as_chunks::<2>().0.iter().map(|[left, right]| (left + right) / 2.0).collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
+fn not_wav(error: hound::Error) -> LoadErrorKind {
+    LoadErrorKind::NotWav(match error {
+        hound::Error::IoError(_) => "it ends too soon".to_owned(),
+        hound::Error::FormatError(what) => what.to_owned(),
+        hound::Error::TooWide => "samples are too wide".to_owned(),
+        hound::Error::Unsupported => "its encoding is not PCM".to_owned(),
+        hound::Error::UnfinishedSample | hound::Error::InvalidSampleFormat => error.to_string(),
+    })
+}
+
+const _: () = assert!(CLOCK_RATE == 8_000, "resample::to_8k makes this rate");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wav(spec: WavSpec, seconds: f64) -> Arc<[u8]> {
+        let mut file = Cursor::new(Vec::new());
+        let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
+        for at in 0..(seconds * f64::from(spec.sample_rate)) as u32 {
+            let sound =
+                (f64::from(at) * 440.0 * std::f64::consts::TAU / f64::from(spec.sample_rate)).sin() / 2.0;
+            for _ in 0..spec.channels {
+                match spec.sample_format {
+                    SampleFormat::Float => writer.write_sample(sound as f32).unwrap(),
+                    SampleFormat::Int => {
+                        let scale = (1u64 << (spec.bits_per_sample - 1)) as f64;
+                        writer.write_sample((sound * scale) as i32).unwrap();
+                    }
+                }
+            }
+        }
+        writer.finalize().unwrap();
+        file.into_inner().into()
+    }
+
+    fn spec(channels: u16, sample_rate: u32, bits_per_sample: u16, sample_format: SampleFormat) -> WavSpec {
+        WavSpec { channels, sample_rate, bits_per_sample, sample_format }
+    }
+
+    fn load(source: AudioSource) -> Result<Library, LoadErrorKind> {
+        let wanted = BTreeMap::from([(AudioId([1; 32]), source)]);
+        Library::load(&wanted, None).map_err(|mut errors| errors.remove(0).kind)
+    }
+
+    #[test]
+    fn every_form_of_wav_becomes_the_same_sound() {
+        use SampleFormat::{Float, Int};
+        let reference = load(AudioSource::Wav(wav(spec(1, 8_000, 16, Int), 0.5))).unwrap();
+        let reference = reference.get(&AudioId([1; 32])).unwrap().pcm().to_vec();
+        for (channels, rate, bits, format) in [
+            (1, 8_000, 8, Int),
+            (2, 8_000, 16, Int),
+            (1, 16_000, 24, Int),
+            (2, 44_100, 16, Int),
+            (1, 48_000, 32, Int),
+            (2, 48_000, 32, Float),
+            (1, 96_000, 16, Int),
+        ] {
+            let library = load(AudioSource::Wav(wav(spec(channels, rate, bits, format), 0.5))).unwrap();
+            let prompt = library.get(&AudioId([1; 32])).unwrap();
+            assert_eq!(prompt.pcm().len(), 4_000);
+            for at in 300..3_700 {
+                let difference = i32::from(prompt.pcm()[at]) - i32::from(reference[at]);
+                assert!(difference.abs() < 350, "{channels} {rate} {bits} {at}: {difference}");
+            }
+            assert_eq!(prompt.encoded(Codec::Pcmu)[1_000], Law::Mu.encode(prompt.pcm()[1_000]));
+            assert_eq!(prompt.encoded(Codec::Pcma)[1_000], Law::A.encode(prompt.pcm()[1_000]));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_refused_with_its_reason() {
+        use SampleFormat::Int;
+        let good = wav(spec(1, 8_000, 16, Int), 0.1);
+        let mut law = good.to_vec();
+        law[20] = 7;
+        let table: [(&str, Arc<[u8]>, &str); 8] = [
+            ("rubbish", b"no sound at all"[..].into(), "not a WAV file"),
+            ("empty file", [][..].into(), "not a WAV file"),
+            ("cut off", good[..200].into(), "it ends too soon"),
+            ("no samples", wav(spec(1, 8_000, 16, Int), 0.0), "the sound is empty"),
+            ("six channels", wav(spec(6, 8_000, 16, Int), 0.1), "6 channels; it must be mono or stereo"),
+            ("slow", wav(spec(1, 4_000, 16, Int), 0.1), "4000 Hz; it must be 8000 to 96000 Hz"),
+            ("too long", wav(spec(1, 8_000, 8, Int), 3_602.0), "at most 60 minutes"),
+            ("μ-law", law.into(), "must hold PCM"),
+        ];
+        for (what, bytes, message) in table {
+            let error = load(AudioSource::Wav(bytes)).unwrap_err().to_string();
+            assert!(error.contains(message), "{what}: {error}");
+        }
+        let large = load(AudioSource::Wav(vec![0; WAV_BYTES_MAX + 1].into())).unwrap_err();
+        assert_eq!(large, LoadErrorKind::TooLarge(WAV_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn every_bad_prompt_is_named_and_a_known_one_is_not_decoded_again() {
+        let good = AudioSource::Wav(wav(spec(1, 8_000, 16, SampleFormat::Int), 0.1));
+        let bad = AudioSource::Wav([][..].into());
+        let id = |byte| AudioId([byte; 32]);
+        let wanted = BTreeMap::from([(id(1), bad.clone()), (id(2), good.clone()), (id(3), bad.clone())]);
+        let errors = Library::load(&wanted, None).unwrap_err();
+        assert_eq!(errors.iter().map(|error| error.audio).collect::<Vec<_>>(), [id(1), id(3)]);
+
+        let first = Library::load(&BTreeMap::from([(id(2), good)]), None).unwrap();
+        // Its source is not looked at, being known.
+        let second = Library::load(&BTreeMap::from([(id(2), bad)]), Some(&first)).unwrap();
+        assert!(Arc::ptr_eq(first.get(&id(2)).unwrap(), second.get(&id(2)).unwrap()));
+        assert_eq!((second.len(), Library::default().is_empty()), (1, true));
+    }
+
+    proptest! {
+        #[test]
+        fn any_damage_to_a_wav_file_is_answered(changes in prop::collection::vec((0usize..60, any::<u8>()), 1..6), cut in 0usize..300) {
+            let mut bytes = wav(spec(2, 8_000, 16, SampleFormat::Int), 0.05).to_vec();
+            for (place, byte) in changes {
+                bytes[place] = byte;
+            }
+            bytes.truncate(bytes.len() - cut);
+            let _ = decode(&bytes);
+        }
     }
 }

@@ -1,41 +1,143 @@
-//! The server.
-use crate::{Config, Counters, Library, StartError};
+//! The server: starts the workers, hands orders to the right one, counts.
+
+use std::{
+    fs, io,
+    net::IpAddr,
+    num::NonZero,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
 use link::{Full, MediaEvents, MediaOrders};
-use model::media::MediaOrder;
-use std::sync::Arc;
+use model::{
+    SessionId,
+    media::{Event, MediaEvent, MediaOrder},
+};
+
+use crate::{
+    Config, Counters, Library, StartError,
+    ports::{Ports, bound},
+    recorder::{Recorder, Writer},
+    sys,
+    worker::{ORDERS_MAX, Wake, Worker},
+};
 
 /// A running media server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
     handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+    // Dropped last: the workers hand it the ends of their recordings.
+    _recorder: Option<Recorder>,
 }
 
-/// Gives orders to a [`Server`]; cheap to clone. When the server has stopped, every order is `Full`.
+/// Gives orders to a [`Server`]; cheap to clone. When the server has stopped, every order is [`Full`].
 #[derive(Debug, Clone)]
-pub struct Handle {}
+pub struct Handle {
+    shared: Arc<Shared>,
+    workers: Arc<[Mailbox]>,
+}
 
 impl Server {
-    /// Binds nothing yet but checks all; starts the workers.
+    /// Checks the configuration and starts the workers. Ports are bound only when a leg takes them. The soft limit
+    /// of open files is raised to the hard one: a leg needs two.
     ///
     /// # Errors
     /// [`StartError`] names the setting that cannot work.
-    pub fn start(_config: Config, _events: Arc<dyn MediaEvents>) -> Result<Self, StartError> {
-        Ok(Self { handle: Handle {} })
+    pub fn start(config: Config, events: Arc<dyn MediaEvents>) -> Result<Self, StartError> {
+        let networks = checked_networks(&config)?;
+        if let Err(error) = sys::raise_file_limit() {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+        let recorder = started_recorder(&config, &events)?;
+        let recordings = recorder.as_ref().map(Recorder::writer);
+        let shared = Arc::new(Shared {
+            networks,
+            events,
+            recordings,
+            sessions_max: config.sessions_max,
+            library: RwLock::default(),
+            counts: Counts::default(),
+        });
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let started: Result<(Vec<_>, Vec<_>), _> = (0..config.workers.unwrap_or(cores).max(1))
+            .map(|place| start_worker(&shared, place, config.workers.is_none()))
+            .collect();
+        let (workers, threads) = started.map_err(StartError::Worker)?;
+        Ok(Self { handle: Handle { shared, workers: workers.into() }, threads, _recorder: recorder })
     }
+
     /// What gives orders.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
+
     /// New sessions play from it; a running session keeps the one it began with.
-    pub fn set_library(&self, _library: Arc<Library>) {}
+    pub fn set_library(&self, library: Arc<Library>) {
+        self.handle.set_library(library);
+    }
+
     /// What it has and has done.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters::default()
+        self.handle.counters()
     }
-    /// Releases every leg, finishes the recordings and ends the workers.
-    pub fn stop(self) {}
+
+    /// Releases every leg (`Released` is told of each), finishes the recordings and ends the workers. Takes as long
+    /// as the disk needs for what is recorded.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Handle {
+    /// As [`Server::set_library`].
+    pub fn set_library(&self, library: Arc<Library>) {
+        *self.shared.library.write().unwrap_or_else(PoisonError::into_inner) = library;
+    }
+
+    /// As [`Server::counters`].
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let Counts { sessions, legs, orders_dropped } = &self.shared.counts;
+        let pairs: usize = self.shared.networks.iter().map(|network| network.ports.used()).sum();
+        let sum = |count: fn(&Tally) -> &AtomicU64| {
+            self.workers.iter().map(|worker| count(&worker.tally).load(Ordering::Relaxed)).sum()
+        };
+        Counters {
+            sessions: sessions.load(Ordering::Relaxed),
+            legs: legs.load(Ordering::Relaxed),
+            ports_in_use: 2 * pairs,
+            packets_received: sum(|tally| &tally.received),
+            packets_sent: sum(|tally| &tally.sent),
+            packets_discarded: sum(|tally| &tally.discarded),
+            orders_dropped: orders_dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// All legs of a session live on one worker.
+    fn worker(&self, session: SessionId) -> &Mailbox {
+        // Fibonacci hashing: neighbouring ids, and those that differ in a few bits only, are spread evenly.
+        let hash = session.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        &self.workers[hash as usize % self.workers.len()]
+    }
+}
+
+impl MediaOrders for Handle {
+    fn send(&self, order: MediaOrder) -> Result<(), Full> {
+        let worker = self.worker(order.session);
+        if worker.orders.try_send(order).is_err() {
+            self.shared.counts.orders_dropped.fetch_add(1, Ordering::Relaxed);
+            return Err(Full);
+        }
+        worker.wake.orders();
+        Ok(())
+    }
 }
 
 impl MediaOrders for Server {
@@ -43,8 +145,139 @@ impl MediaOrders for Server {
         self.handle.send(order)
     }
 }
-impl MediaOrders for Handle {
-    fn send(&self, _order: MediaOrder) -> Result<(), Full> {
-        Err(Full)
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.handle.workers.iter().for_each(|worker| worker.wake.stop());
+        for thread in self.threads.drain(..) {
+            // A worker that has panicked has said so already.
+            let _ = thread.join();
+        }
     }
+}
+
+/// The way to one worker.
+#[derive(Debug)]
+struct Mailbox {
+    orders: mpsc::SyncSender<MediaOrder>,
+    wake: Arc<Wake>,
+    tally: Arc<Tally>,
+}
+
+/// What all workers share.
+pub struct Shared {
+    networks: Vec<SharedNetwork>,
+    /// Where events go.
+    pub events: Arc<dyn MediaEvents>,
+    /// Where recordings go.
+    pub recordings: Option<Writer>,
+    sessions_max: usize,
+    library: RwLock<Arc<Library>>,
+    /// Counted over all workers.
+    pub counts: Counts,
+}
+
+/// A network and its ports.
+#[derive(Debug)]
+pub struct SharedNetwork {
+    name: String,
+    /// Address for our session descriptions.
+    pub advertised: IpAddr,
+    /// Its ports.
+    pub ports: Arc<Ports>,
+}
+
+/// Counted over all workers: changes with sessions, not with packets.
+#[derive(Debug, Default)]
+pub struct Counts {
+    sessions: AtomicUsize,
+    /// Legs now.
+    pub legs: AtomicUsize,
+    orders_dropped: AtomicU64,
+}
+
+/// A worker's packets, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Tally {
+    /// RTP packets taken.
+    pub received: AtomicU64,
+    /// RTP packets sent.
+    pub sent: AtomicU64,
+    /// Packets thrown away.
+    pub discarded: AtomicU64,
+}
+
+impl Shared {
+    /// A network by its name.
+    pub fn network(&self, name: &str) -> Option<&SharedNetwork> {
+        self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// The prompts of a session that begins now.
+    pub fn library(&self) -> Arc<Library> {
+        Arc::clone(&self.library.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a place for a session. `false`: there is none.
+    pub fn begin_session(&self) -> bool {
+        let more = |sessions| (sessions < self.sessions_max).then_some(sessions + 1);
+        self.counts.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Gives a session's place back.
+    pub fn end_session(&self) {
+        self.counts.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Tells the edge.
+    pub fn tell(&self, session: SessionId, event: Event) {
+        tracing::debug!(%session, ?event, "event");
+        self.events.send(MediaEvent { session, event });
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("networks", &self.networks).finish_non_exhaustive()
+    }
+}
+
+fn checked_networks(config: &Config) -> Result<Vec<SharedNetwork>, StartError> {
+    if config.networks.is_empty() {
+        return Err(StartError::NoNetwork);
+    }
+    let mut networks: Vec<SharedNetwork> = Vec::with_capacity(config.networks.len());
+    for network in &config.networks {
+        if networks.iter().any(|other| other.name == network.name) {
+            return Err(StartError::NetworkTwice(network.name.clone()));
+        }
+        bound(network.bind, 0).map_err(|source| StartError::Address {
+            network: network.name.clone(),
+            address: network.bind,
+            source,
+        })?;
+        let ports = Arc::new(Ports::new(network.bind, &config.ports));
+        if ports.total() == 0 {
+            return Err(StartError::NoPorts(config.ports.clone()));
+        }
+        networks.push(SharedNetwork { name: network.name.clone(), advertised: network.advertised, ports });
+    }
+    Ok(networks)
+}
+
+fn started_recorder(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<Option<Recorder>, StartError> {
+    let Some(folder) = &config.recordings else { return Ok(None) };
+    let refused = |source| StartError::Recordings { folder: folder.clone(), source };
+    fs::create_dir_all(folder).map_err(refused)?;
+    Recorder::start(folder.clone(), Arc::clone(events)).map(Some).map_err(refused)
+}
+
+fn start_worker(shared: &Arc<Shared>, place: usize, pinned: bool) -> io::Result<(Mailbox, JoinHandle<()>)> {
+    let (orders, received) = mpsc::sync_channel(ORDERS_MAX);
+    let (wake, tally) = (Arc::new(Wake::new()?), Arc::default());
+    let worker = Worker::new(Arc::clone(shared), Arc::clone(&tally), Arc::clone(&wake), received)?;
+    let run = move || worker.run(pinned.then_some(place));
+    let thread = thread::Builder::new().name(format!("media-{place}")).spawn(run)?;
+    Ok((Mailbox { orders, wake, tally }, thread))
 }

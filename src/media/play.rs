@@ -1,0 +1,136 @@
+//! One playing: a list of prompts, so many times, cut into frames.
+
+use std::sync::Arc;
+
+use model::{
+    AudioId, PlayId,
+    media::{Codec, PlayEnd},
+};
+
+use crate::library::{Library, Prompt};
+
+/// Prompts of one playing at most.
+pub const AUDIO_MAX: usize = 32;
+
+/// A playing and how far it has come.
+#[derive(Debug)]
+pub struct Play {
+    /// Its name.
+    pub id: PlayId,
+    prompts: Box<[Arc<Prompt>]>,
+    /// Rounds that are still to come, this one included. `None`: without end.
+    rounds: Option<u16>,
+    prompt: usize,
+    /// Sample within the prompt.
+    at: usize,
+}
+
+impl Play {
+    /// Prepares a playing.
+    ///
+    /// # Errors
+    /// How it ends at once: `UnknownAudio` when a prompt is missing or there are too many, `Finished` when there is
+    /// nothing to hear.
+    pub fn new(
+        id: PlayId,
+        audio: &[AudioId],
+        times: Option<u16>,
+        library: &Library,
+    ) -> Result<Self, PlayEnd> {
+        if audio.is_empty() || times == Some(0) {
+            return Err(PlayEnd::Finished);
+        }
+        if audio.len() > AUDIO_MAX {
+            return Err(PlayEnd::UnknownAudio);
+        }
+        let found: Option<Box<[_]>> = audio.iter().map(|audio| library.get(audio).cloned()).collect();
+        let prompts = found.ok_or(PlayEnd::UnknownAudio)?;
+        Ok(Self { id, prompts, rounds: times, prompt: 0, at: 0 })
+    }
+
+    /// Fills a frame and goes on; the last one ends in silence. `false`: all has been played, nothing is written.
+    pub fn fill(&mut self, codec: Codec, frame: &mut [u8]) -> bool {
+        let mut filled = 0;
+        while filled < frame.len() {
+            let Some(prompt) = self.prompts.get(self.prompt) else {
+                if self.begin_round() { continue } else { break }
+            };
+            // No prompt is empty: the library refuses such.
+            let rest = &prompt.encoded(codec)[self.at..];
+            let count = rest.len().min(frame.len() - filled);
+            frame[filled..filled + count].copy_from_slice(&rest[..count]);
+            filled += count;
+            self.at += count;
+            if count == rest.len() {
+                (self.prompt, self.at) = (self.prompt + 1, 0);
+            }
+        }
+        frame[filled..].fill(rtp::g711::Law::from(codec).silence());
+        filled > 0
+    }
+
+    fn begin_round(&mut self) -> bool {
+        if let Some(rounds) = &mut self.rounds {
+            *rounds = rounds.saturating_sub(1);
+            if *rounds == 0 {
+                return false;
+            }
+        }
+        self.prompt = 0;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, io::Cursor};
+
+    use super::*;
+    use crate::AudioSource;
+
+    fn library(lengths: &[(u8, usize)]) -> Library {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let wav = |length| {
+            let mut file = Cursor::new(Vec::new());
+            let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
+            (0..length).for_each(|_| writer.write_sample(8_031i16).unwrap());
+            writer.finalize().unwrap();
+            AudioSource::Wav(file.into_inner().into())
+        };
+        let wanted: BTreeMap<_, _> =
+            lengths.iter().map(|&(id, length)| (AudioId([id; 32]), wav(length))).collect();
+        Library::load(&wanted, None).unwrap()
+    }
+
+    fn frames(audio: &[u8], times: Option<u16>) -> Result<Vec<usize>, PlayEnd> {
+        let library = library(&[(1, 100), (2, 250)]);
+        let audio: Vec<_> = audio.iter().map(|&id| AudioId([id; 32])).collect();
+        let mut play = Play::new(PlayId(1), &audio, times, &library)?;
+        let mut frame = [0; 160];
+        let mut sounding = || {
+            play.fill(Codec::Pcmu, &mut frame).then(|| frame.iter().filter(|&&octet| octet != 0xff).count())
+        };
+        Ok(std::iter::from_fn(&mut sounding).take(100).collect())
+    }
+
+    #[test]
+    fn prompts_and_rounds_follow_without_a_gap() {
+        assert_eq!(frames(&[1], Some(1)), Ok(vec![100]));
+        assert_eq!(frames(&[1, 2], Some(1)), Ok(vec![160, 160, 30]));
+        assert_eq!(frames(&[1, 2], Some(2)), Ok(vec![160, 160, 160, 160, 60]));
+        assert_eq!(frames(&[1], None), Ok(vec![160; 100]));
+    }
+
+    #[test]
+    fn what_cannot_be_played_ends_at_once() {
+        assert_eq!(frames(&[], Some(1)), Err(PlayEnd::Finished));
+        assert_eq!(frames(&[1], Some(0)), Err(PlayEnd::Finished));
+        assert_eq!(frames(&[1, 3], Some(1)), Err(PlayEnd::UnknownAudio));
+        assert_eq!(frames(&[1; 33], Some(1)), Err(PlayEnd::UnknownAudio));
+    }
+}

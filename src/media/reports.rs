@@ -1,0 +1,114 @@
+//! RTCP of one leg: reports and BYE out, reports in (RFC 3550 §6).
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    time::{Duration, Instant, SystemTime},
+};
+
+use rtp::{
+    quality::Meter,
+    rtcp::{Compound, Ntp, OWN_MAX, Own, Packet, Timing},
+};
+
+use crate::{outgoing::Outgoing, sys};
+
+/// RTCP's share of a G.711 call, in octets per second: 5 % of 64 kbit/s (RFC 3550 §6.2).
+const BANDWIDTH: f64 = 400.0;
+/// SR with one block, CNAME, UDP and IP.
+const AVERAGE_SIZE: f64 = 120.0;
+
+/// When to report, whereto, and as whom.
+#[derive(Debug)]
+pub struct Reports {
+    cname: [u8; 16],
+    to: Option<SocketAddr>,
+    signalled: Option<SocketAddr>,
+    due: Option<Instant>,
+    /// Packets sent until the last report, and until the one before.
+    sent_marks: [u64; 2],
+}
+
+impl Reports {
+    /// `random` makes a name that cannot be linked to other legs (RFC 7022 §4.2).
+    pub fn new(random: u64) -> Self {
+        let mut cname = *b"0123456789abcdef";
+        let digits = cname;
+        for (place, octet) in cname.iter_mut().enumerate() {
+            *octet = digits[(random >> (4 * place)) as usize & 0x0f];
+        }
+        Self { cname, to: None, signalled: None, due: None, sent_marks: [0; 2] }
+    }
+
+    /// Begins to report, or goes on to another address.
+    pub fn configure(&mut self, remote: SocketAddr, now: Instant) {
+        if self.signalled != Some(remote) {
+            (self.signalled, self.to) = (Some(remote), Some(remote));
+        }
+        self.due.get_or_insert_with(|| now + interval(true, false));
+    }
+
+    /// When the next report is due; far away before [`Reports::configure`].
+    pub fn due(&self) -> Instant {
+        self.due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
+    }
+
+    /// Sends a report, and a BYE with it when leaving.
+    pub fn send(
+        &mut self,
+        socket: &UdpSocket,
+        outgoing: &Outgoing,
+        meter: &mut Meter,
+        bye: bool,
+        now: Instant,
+    ) {
+        let sends = meter.packets_sent() > self.sent_marks[1];
+        self.sent_marks = [meter.packets_sent(), self.sent_marks[0]];
+        self.due = Some(now + interval(false, sends));
+        let sender = sends.then(|| meter.sender_info(wall_clock(), outgoing.timestamp_at(now)));
+        let cname = std::str::from_utf8(&self.cname).unwrap_or_default();
+        let own = Own { ssrc: outgoing.ssrc(), sender, report: meter.report(now), cname, bye };
+        let Some(to) = self.to.filter(|to| to.port() != 0 && !to.ip().is_unspecified()) else { return };
+        let mut buffer = [0; OWN_MAX];
+        if let Err(error) = socket.send_to(own.write(&mut buffer), to) {
+            tracing::trace!(%to, %error, "RTCP packet not sent");
+        }
+    }
+
+    /// Takes the peer's. `false`: it is not RTCP.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        from: SocketAddr,
+        ssrc: u32,
+        meter: &mut Meter,
+        now: Instant,
+    ) -> bool {
+        let Ok(compound) = Compound::parse(bytes) else { return false };
+        self.to = Some(from);
+        let wall_clock = wall_clock();
+        for packet in compound.packets() {
+            let reports = match packet {
+                Packet::SenderReport { ssrc, sender, reports } => {
+                    meter.sender_report(ssrc, &sender, now);
+                    reports
+                }
+                Packet::ReceiverReport { reports, .. } => reports,
+                Packet::SourceDescription { .. } | Packet::Bye { .. } | Packet::Other { .. } => continue,
+            };
+            for report in reports.iter().filter(|report| report.ssrc == ssrc) {
+                meter.report_about_us(&report, wall_clock);
+            }
+        }
+        true
+    }
+}
+
+fn interval(initial: bool, we_sent: bool) -> Duration {
+    let timing =
+        Timing { members: 2, senders: 2, bandwidth: BANDWIDTH, we_sent, average_size: AVERAGE_SIZE, initial };
+    timing.interval((sys::random() >> 32) as f64 / f64::from(u32::MAX))
+}
+
+fn wall_clock() -> Ntp {
+    Ntp::from_unix(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
+}

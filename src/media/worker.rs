@@ -1,0 +1,183 @@
+//! A worker thread: waits for orders, packets and ticks, and gives them to its engine.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use model::media::MediaOrder;
+
+use crate::{
+    engine::Engine,
+    legs::Key,
+    server::{Shared, Tally},
+    sys::{Batch, Epoll, EventFd, Ticker, pin_to_core},
+};
+
+/// Orders that wait for one worker at most.
+pub const ORDERS_MAX: usize = 4_096;
+/// The clock of what we send ourselves: the greatest common divisor of all packet times, so that each is even.
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks made up for, when the worker was late.
+const TICKS_MAX: u64 = 10;
+
+const ORDERS: u64 = u64::MAX;
+const TICKS: u64 = u64::MAX - 1;
+
+/// Wakes a worker for orders, once for as many as there are.
+#[derive(Debug)]
+pub struct Wake {
+    fd: EventFd,
+    pending: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Wake {
+    /// For a worker that is to be started.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { fd: EventFd::new()?, pending: AtomicBool::new(false), stop: AtomicBool::new(false) })
+    }
+
+    /// There are orders.
+    pub fn orders(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            self.fd.set();
+        }
+    }
+
+    /// It is to end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.fd.set();
+    }
+}
+
+/// What one worker needs, made by the thread that starts it so that a failure is told there.
+#[derive(Debug)]
+pub struct Worker {
+    epoll: Epoll,
+    ticker: Ticker,
+    batch: Batch,
+    wake: Arc<Wake>,
+    orders: mpsc::Receiver<MediaOrder>,
+    engine: Engine,
+    /// When the clock's last tick was, while it runs.
+    ticked: Option<Instant>,
+}
+
+impl Worker {
+    /// Without sessions.
+    pub fn new(
+        shared: Arc<Shared>,
+        tally: Arc<Tally>,
+        wake: Arc<Wake>,
+        orders: mpsc::Receiver<MediaOrder>,
+    ) -> io::Result<Self> {
+        let (epoll, ticker) = (Epoll::new()?, Ticker::new()?);
+        epoll.add(wake.fd.fd(), ORDERS)?;
+        epoll.add(ticker.fd(), TICKS)?;
+        let engine = Engine::new(shared, tally);
+        Ok(Self { epoll, ticker, batch: Batch::new(), wake, orders, engine, ticked: None })
+    }
+
+    /// Works until it is told to stop. `core`: which processor to stay on.
+    pub fn run(mut self, core: Option<usize>) {
+        if let Some(Err(error)) = core.map(pin_to_core) {
+            tracing::debug!(%error, "a media worker is not pinned");
+        }
+        let mut tokens = Vec::new();
+        while !self.wake.stop.load(Ordering::Acquire) {
+            let deadline = self.engine.housekeeping(Instant::now());
+            self.set_clock();
+            let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if let Err(error) = self.epoll.wait(timeout, &mut tokens) {
+                tracing::error!(%error, "a media worker cannot wait for packets");
+                break;
+            }
+            for &token in &tokens {
+                match token {
+                    ORDERS => self.take_orders(),
+                    TICKS => self.tick(),
+                    token => self.take_datagrams(token),
+                }
+            }
+        }
+        self.take_orders();
+        self.engine.end(Instant::now());
+    }
+
+    fn take_orders(&mut self) {
+        self.wake.fd.clear();
+        self.wake.pending.swap(false, Ordering::AcqRel);
+        // No more than the queue holds, so that a flood of orders cannot keep packets waiting.
+        for _ in 0..ORDERS_MAX {
+            let Ok(order) = self.orders.try_recv() else { return };
+            self.take_order(order);
+        }
+        self.wake.orders();
+    }
+
+    fn take_order(&mut self, order: MediaOrder) {
+        let Self { engine, epoll, .. } = self;
+        let session = order.session;
+        let watch = |leg: &crate::leg::Leg, key: Key| {
+            epoll.add(leg.socket(false), key.token(false))?;
+            epoll.add(leg.socket(true), key.token(true))
+        };
+        let work = AssertUnwindSafe(|| engine.order(order, Instant::now(), watch));
+        if catch_unwind(work).is_err() {
+            tracing::error!(%session, "a media session is ended by a fault");
+            self.engine.abandon(session, Instant::now());
+        }
+    }
+
+    fn take_datagrams(&mut self, token: u64) {
+        let (key, rtcp) = Key::from_token(token);
+        let Self { engine, batch, .. } = self;
+        let Some(socket) = engine.socket(key, rtcp) else { return };
+        let count = batch.receive(socket);
+        let now = Instant::now();
+        let work = AssertUnwindSafe(|| {
+            for place in 0..count {
+                engine.datagram(key, rtcp, batch.datagram(place), now);
+            }
+        });
+        // One session's fault must not take the others along.
+        if catch_unwind(work).is_err()
+            && let Some(session) = self.engine.session_of(key)
+        {
+            tracing::error!(%session, "a media session is ended by a fault");
+            self.engine.abandon(session, now);
+        }
+    }
+
+    fn tick(&mut self) {
+        let ticks = self.ticker.ticks();
+        let Some(before) = self.ticked.filter(|_| ticks > 0) else { return };
+        let last = before + TICK * u32::try_from(ticks).unwrap_or(u32::MAX);
+        self.ticked = Some(last);
+        // Late ticks one by one, so that each leg catches up in its own steps.
+        for behind in (0..ticks.min(TICKS_MAX) as u32).rev() {
+            self.engine.tick(last - TICK * behind);
+        }
+    }
+
+    /// The clock runs only while something plays.
+    fn set_clock(&mut self) {
+        let wanted = self.engine.wants_clock();
+        if wanted == self.ticked.is_some() {
+            return;
+        }
+        let period = if wanted { TICK } else { Duration::ZERO };
+        match self.ticker.set(period) {
+            Ok(()) => self.ticked = wanted.then(Instant::now),
+            Err(error) => tracing::error!(%error, "a media worker has no clock"),
+        }
+    }
+}
