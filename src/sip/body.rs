@@ -45,7 +45,8 @@ fn typed_description(message: &Message) -> Result<Option<Bytes>, Unsupported> {
     if !kind.kind.eq_ignore_ascii_case("multipart") {
         return Err(Unsupported);
     }
-    let boundary = kind.params.get("boundary").map(|text| text.trim_matches('"')).filter(|text| !text.is_empty());
+    let boundary =
+        kind.params.get("boundary").map(|text| text.trim_matches('"')).filter(|text| !text.is_empty());
     part(&message.body_bytes(), boundary.ok_or(Unsupported)?).map(Some)
 }
 

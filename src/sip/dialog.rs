@@ -110,9 +110,17 @@ impl Dialog {
     }
 
     /// Begins a request in the dialog (§12.2.1.1): all but Contact, further fields and body.
-    pub fn write_request<'a>(&self, writer: &'a mut Writer, method: &str, cseq: u32, via: &str) -> &'a mut Writer {
+    pub fn write_request<'a>(
+        &self,
+        writer: &'a mut Writer,
+        method: &str,
+        cseq: u32,
+        via: &str,
+    ) -> &'a mut Writer {
         let strict = self.routes.first().filter(|first| !is_loose(first));
-        let uri = strict.and_then(|first| NameAddr::parse(first.as_bytes())).map_or(&*self.target, |first| first.uri.text);
+        let uri = strict
+            .and_then(|first| NameAddr::parse(first.as_bytes()))
+            .map_or(&*self.target, |first| first.uri.text);
         writer.request(method, uri).header("Via", via).number("Max-Forwards", 70_u64);
         let after_strict = usize::from(strict.is_some());
         for route in &self.routes[after_strict..] {
@@ -121,7 +129,10 @@ impl Dialog {
         if strict.is_some() {
             writer.header("Route", format!("<{}>", self.target));
         }
-        writer.header("From", &self.local).header("To", &self.remote).header("Call-ID", self.call_id.as_bytes());
+        writer
+            .header("From", &self.local)
+            .header("To", &self.remote)
+            .header("Call-ID", self.call_id.as_bytes());
         writer.header("CSeq", format!("{cseq} {method}"))
     }
 

@@ -1,87 +1,339 @@
-//! The pure user-agent core: all transactions and dialogs of one shard.
+//! The pure user-agent core: all transactions and dialogs ("legs") of one shard (RFC 3261 §8, §9, §12 to §15).
+//!
+//! The contract:
+//!
+//! 1. [`Endpoint::handle`] one [`Input`], or give one order, with the time it happened;
+//! 2. [`Endpoint::poll`] until `None`;
+//! 3. sleep until [`Endpoint::poll_timeout`], then `handle` an [`Input::Timeout`].
+//!
+//! Orders and inputs may come in any sequence between two drains; outputs keep the order of their happening.
+//!
+//! What needs no decision the endpoint answers by itself, without keeping a transaction (RFC 3261 §8.2.7): OPTIONS,
+//! unknown methods, schemes, extensions and bodies, dialogs that are not there, malformed requests. Equal requests
+//! get equal answers, so a copy is answered like the first. A [`Note`] tells of each.
 
-use std::time::Instant;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    time::Instant,
+};
 
 use bytes::Bytes;
-use model::LegId;
+use model::{
+    LegId,
+    net::{Flow, ListenerIx},
+};
+
+use crate::{
+    transaction::{self, State},
+    wire::{Method, Writer},
+};
 
 mod api;
+mod ask;
+mod heard;
+mod leg;
+mod respond;
+mod serve;
+mod stateless;
+mod table;
+mod within;
 
 pub use api::*;
+use leg::Leg;
+use table::{COOKIE, Entry, Purpose, Table, TxId};
 
 /// All transactions and legs of one shard.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    config: Config,
+    random: SplitMix64,
+    writer: Writer,
+    out: VecDeque<Output>,
+    legs: HashMap<LegId, Box<Leg>>,
+    last_leg: u64,
+    table: Table,
+    wakes: BinaryHeap<Reverse<(Instant, Sleeper, Wake)>>,
+}
 
-#[expect(missing_docs, unused_variables, clippy::needless_pass_by_value, reason = "signatures first")]
+/// What a wake-up is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sleeper {
+    Transaction(TxId),
+    Leg(LegId),
+}
+
+/// What came out of a transaction.
+#[derive(Debug, Default)]
+struct Outcome {
+    /// A response is to be passed on.
+    passed: bool,
+    /// It ended otherwise than by a response.
+    failed: Option<transaction::Output>,
+    leg: Option<LegId>,
+}
+
 impl Endpoint {
+    /// What is random (tags, branches, Call-IDs, pauses after glare) comes from `seed` alone.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        Self {}
+        Self {
+            config,
+            random: SplitMix64(seed),
+            writer: Writer::default(),
+            out: VecDeque::new(),
+            legs: HashMap::new(),
+            last_leg: 0,
+            table: Table::default(),
+            wakes: BinaryHeap::new(),
+        }
     }
-    /// Numbers legs from `first` on.
+
+    /// Numbers legs from `first` on, so that several endpoints can share one space of numbers.
     #[must_use]
-    pub fn with_first_leg(self, first: u64) -> Self {
+    pub const fn with_first_leg(mut self, first: u64) -> Self {
+        self.last_leg = first.wrapping_sub(1);
         self
     }
-    pub fn handle(&mut self, now: Instant, input: Input) {}
-    pub fn poll(&mut self) -> Option<Output> {
-        None
+
+    /// Takes what happened.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Message { flow, message } if message.is_request() => self.on_request(now, flow, &message),
+            Input::Message { flow, message } => self.on_response(now, flow, &message),
+            Input::Malformed { flow, malformed } => self.on_malformed(flow, &malformed),
+            Input::Unreachable { flow } => self.on_unreachable(now, flow),
+            Input::Timeout => self.on_timeout(now),
+        }
+        self.drop_stale_wakes();
     }
+
+    /// What is to be done next; `None`: nothing more until the next input or order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When to be woken, and why. May change after every input and order.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
-        None
+        self.wakes.peek().map(|Reverse((at, _, wake))| (*at, *wake))
     }
+
+    /// Legs whose last message is not over: some of them have told `Ended` and await the end of their BYE.
     #[must_use]
     pub fn legs(&self) -> usize {
-        0
+        self.legs.len()
     }
+
+    /// Transactions, those that only absorb copies among them.
     #[must_use]
     pub fn transactions(&self) -> usize {
-        0
+        self.table.len()
     }
-    pub fn provisional(
-        &mut self,
-        now: Instant,
-        leg: LegId,
-        code: u16,
-        sdp: Option<Bytes>,
-        headers: &[Header],
-    ) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    fn on_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((_, sleeper, _))) =
+            self.wakes.peek().filter(|Reverse((at, ..))| *at <= now).copied()
+        {
+            self.wakes.pop();
+            match sleeper {
+                Sleeper::Transaction(id) => self.wake_transaction(now, id),
+                Sleeper::Leg(id) => self.wake_leg(now, id),
+            }
+        }
     }
-    pub fn accept(&mut self, now: Instant, leg: LegId, sdp: Bytes, headers: &[Header]) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    fn wake_transaction(&mut self, now: Instant, id: TxId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        entry.scheduled = None;
+        let purpose = entry.purpose;
+        let outcome = self.drive(now, id, transaction::Input::Timeout);
+        self.on_failed(now, purpose, id, &outcome);
     }
-    pub fn reject(
-        &mut self,
-        now: Instant,
-        leg: LegId,
-        code: u16,
-        reason: Option<&str>,
-        headers: &[Header],
-    ) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    /// Connections and ports that fail: each transaction on that flow goes by its other flow, or ends.
+    fn on_unreachable(&mut self, now: Instant, flow: Flow) {
+        for id in self.table.on_flow(flow) {
+            let moved = self.table.move_to_fallback(id);
+            let Some(entry) = self.table.get(id) else { continue };
+            let (purpose, flow) = (entry.purpose, entry.flow);
+            let outstanding =
+                matches!(entry.machine.state(), State::Calling | State::Trying | State::Proceeding);
+            let request = entry.machine.request().filter(|_| outstanding).cloned();
+            match (moved, request) {
+                (true, Some(bytes)) => self.transmit(flow, bytes),
+                (true, None) if purpose == Purpose::Serve => {
+                    self.drive(now, id, transaction::Input::Retransmit);
+                }
+                (true, None) => {}
+                (false, _) => {
+                    let outcome = self.drive(now, id, transaction::Input::TransportFailed);
+                    self.on_failed(now, purpose, id, &outcome);
+                }
+            }
+        }
     }
-    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<LegId, Full> {
-        Err(Full)
+
+    /// Hands an input to a transaction, sends what it wants sent, and removes it when it is over.
+    fn drive(&mut self, now: Instant, id: TxId, input: transaction::Input) -> Outcome {
+        let Some(entry) = self.table.get_mut(id) else { return Outcome::default() };
+        entry.machine.handle(now, input);
+        let mut outcome = Outcome { leg: entry.leg, ..Outcome::default() };
+        while let Some(output) = entry.machine.poll() {
+            match output {
+                transaction::Output::Transmit(bytes) => {
+                    self.out.push_back(Output::Transmit { flow: entry.flow, bytes })
+                }
+                transaction::Output::Pass => outcome.passed = true,
+                transaction::Output::TimedOut | transaction::Output::NoAck | transaction::Output::Failed => {
+                    outcome.failed = Some(output);
+                }
+            }
+        }
+        if entry.machine.state() == State::Terminated {
+            self.table.remove(id);
+        } else {
+            self.schedule_transaction(id);
+        }
+        outcome
     }
-    pub fn cancel(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    /// Puts a transaction into the table and lets it send its first message.
+    fn start(&mut self, id: TxId, mut entry: Entry) {
+        while let Some(output) = entry.machine.poll() {
+            if let transaction::Output::Transmit(bytes) = output {
+                self.transmit(entry.flow, bytes);
+            }
+        }
+        self.table.insert(id, entry);
+        self.schedule_transaction(id);
     }
-    pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    /// A wake-up that is already under way and earlier will do: it finds the later deadline then.
+    fn schedule_transaction(&mut self, id: TxId) {
+        let Some(entry) = self.table.get_mut(id) else { return };
+        let Some((at, timer)) = entry.machine.poll_timeout() else { return };
+        if entry.scheduled.is_none_or(|scheduled| at < scheduled) {
+            entry.scheduled = Some(at);
+            self.wakes.push(Reverse((at, Sleeper::Transaction(id), Wake::Transaction(timer))));
+        }
     }
-    pub fn answer_reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    fn schedule_leg(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some((at, wake)) = leg.poll_timeout() else { return };
+        if leg.scheduled.is_none_or(|scheduled| at < scheduled) {
+            leg.scheduled = Some(at);
+            self.wakes.push(Reverse((at, Sleeper::Leg(id), wake)));
+        }
     }
-    pub fn reject_reinvite(&mut self, now: Instant, leg: LegId, code: u16) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    /// Wake-ups for what is gone do not wake anybody.
+    fn drop_stale_wakes(&mut self) {
+        while let Some(Reverse((_, sleeper, _))) = self.wakes.peek() {
+            let alive = match sleeper {
+                Sleeper::Transaction(id) => self.table.get(*id).is_some(),
+                Sleeper::Leg(id) => self.legs.get(id).is_some_and(|leg| leg.poll_timeout().is_some()),
+            };
+            if alive {
+                break;
+            }
+            if let Some(Reverse((_, Sleeper::Leg(id), _))) = self.wakes.pop()
+                && let Some(leg) = self.legs.get_mut(&id)
+            {
+                leg.scheduled = None;
+            }
+        }
     }
-    pub fn bye(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.out.push_back(Output::Transmit { flow, bytes });
     }
-    pub fn info(&mut self, now: Instant, leg: LegId, content_type: &str, body: Bytes) -> Result<(), Misuse> {
-        Err(Misuse::NoSuchLeg)
+
+    fn tell(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Tells the end of a leg, unless that was told, and forgets the leg.
+    fn end_leg(&mut self, id: LegId, how: Ended) {
+        if let Some(leg) = self.legs.remove(&id)
+            && !leg.is_over
+        {
+            self.tell(Event::Ended { leg: id, how });
+        }
+    }
+
+    fn new_leg_id(&mut self) -> LegId {
+        self.last_leg = self.last_leg.wrapping_add(1);
+        LegId(self.last_leg)
+    }
+
+    fn new_tag(&mut self, leg: LegId) -> String {
+        format!("{}-{:x}-{:08x}", self.config.token, leg.0, self.random.next() >> 32)
+    }
+
+    fn new_branch(&mut self, id: TxId) -> String {
+        format!("{COOKIE}{}-{:x}-{:08x}", self.config.token, id, self.random.next() >> 32)
+    }
+
+    fn via(&self, flow: Flow, branch: &str) -> String {
+        format!("SIP/2.0/{} {};rport;branch={branch}", flow.transport, self.sent_by(flow.listener))
+    }
+
+    /// Our Contact of a leg.
+    fn contact(&self, flow: Flow, leg: LegId) -> String {
+        use model::net::Transport;
+        let transport = match flow.transport {
+            Transport::Udp => "",
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+            Transport::Ws | Transport::Wss => ";transport=ws",
+        };
+        format!("<sip:{}-{:x}@{}{transport}>", self.config.token, leg.0, self.sent_by(flow.listener))
+    }
+
+    fn sent_by(&self, listener: ListenerIx) -> &str {
+        let listener = self.config.listeners.get(usize::from(listener.0));
+        listener.map_or("invalid", |listener| listener.sent_by.as_str())
+    }
+
+    fn table_is_full(&self) -> bool {
+        self.table.len() >= self.config.transactions_max
     }
 }
+
+/// Methods that this endpoint serves; the others of [`Method`] are 405, unknown ones 501.
+const fn is_served(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Invite
+            | Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Options
+            | Method::Info
+            | Method::Update
+    )
+}
+
+/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
+#[derive(Debug)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    const fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+#[cfg(test)]
+mod tests;

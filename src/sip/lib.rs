@@ -5,6 +5,8 @@
 
 #![warn(missing_docs)]
 
+mod body;
+pub mod dialog;
 pub mod endpoint;
 pub mod header;
 mod lex;

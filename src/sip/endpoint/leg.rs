@@ -51,7 +51,9 @@ pub enum Cancel {
     No,
     /// Wanted, but no provisional response came yet (RFC 3261 §9.1).
     Wanted(Vec<Header>),
-    Sent { abandon_at: Instant },
+    Sent {
+        abandon_at: Instant,
+    },
 }
 
 /// A 2xx of ours without ACK (RFC 3261 §13.3.1.4).
@@ -102,10 +104,14 @@ impl Leg {
 
     /// Its next deadline.
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
-        let unacked = self.unacked.as_ref().map(|unacked| (unacked.resend_at.min(unacked.give_up_at), Wake::Resend2xx));
-        let retry = self.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).map(|at| (at, Wake::RetryReinvite));
+        let unacked =
+            self.unacked.as_ref().map(|unacked| (unacked.resend_at.min(unacked.give_up_at), Wake::Resend2xx));
+        let retry =
+            self.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).map(|at| (at, Wake::RetryReinvite));
         let abandon = match self.phase {
-            Phase::Calling { cancel: Cancel::Sent { abandon_at }, .. } => Some((abandon_at, Wake::AbandonCancelled)),
+            Phase::Calling { cancel: Cancel::Sent { abandon_at }, .. } => {
+                Some((abandon_at, Wake::AbandonCancelled))
+            }
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
         };
         [unacked, retry, abandon].into_iter().flatten().min()

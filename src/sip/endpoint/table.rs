@@ -172,9 +172,9 @@ impl Table {
         self.entries.insert(id, entry);
     }
 
-    pub fn insert_cancel(&mut self, invite: TxId, id: TxId, entry: Entry) {
+    /// Lets the CANCEL `id` be found by the branch of its INVITE.
+    pub fn link_cancel(&mut self, invite: TxId, id: TxId) {
         self.cancels.insert(invite, id);
-        self.insert(id, entry);
     }
 
     pub fn get(&self, id: TxId) -> Option<&Entry> {

@@ -1,0 +1,272 @@
+//! Orders that send requests (RFC 3261 §9.1, §12.2.1, §13.2, §14.1, §15.1.1; RFC 6086).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use model::{LegId, net::Flow};
+
+use super::{
+    Ended, Endpoint, Event, Full, Header, Invite, Misuse,
+    leg::{Cancel, Leg, Phase, Reinvite},
+    table::{Entry, Machine, Purpose, TxId},
+};
+use crate::{
+    dialog::Dialog,
+    transaction::{InviteClient, OtherClient},
+    typed,
+    wire::{Message, Name},
+};
+
+impl Endpoint {
+    /// Sends an INVITE and makes its leg.
+    ///
+    /// # Errors
+    /// When a table is full.
+    pub fn invite(&mut self, now: Instant, invite: Invite) -> Result<LegId, Full> {
+        if self.legs.len() >= self.config.legs_max || self.table_is_full() {
+            return Err(Full);
+        }
+        let leg = self.new_leg_id();
+        let tag = self.new_tag(leg);
+        let tx = self.table.number();
+        let branch = self.new_branch(tx);
+        let bytes = self.write_invite(&invite, leg, &tag, &branch);
+        let machine = InviteClient::new(now, invite.flow.transport.is_reliable(), self.config.timers, bytes);
+        let entry =
+            Entry::client(Machine::InviteClient(machine), invite.flow, Some(leg), Purpose::Invite, &branch);
+        let phase = Phase::Calling { tx, provisional: false, cancel: Cancel::No };
+        self.legs.insert(leg, Box::new(Leg::new(invite.flow, tag, phase, None)));
+        self.start(tx, entry);
+        Ok(leg)
+    }
+
+    /// Cancels our INVITE: at once, or as soon as a provisional response allows it. `Ended` follows in any case,
+    /// after 64·T1 at the latest; a 2xx that crosses is acknowledged and ended by BYE.
+    ///
+    /// # Errors
+    /// When the leg is not one that we call, or it is answered.
+    pub fn cancel(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
+        let Phase::Calling { provisional, cancel, .. } = &mut self.live(leg)?.phase else {
+            return Err(Misuse::WrongState);
+        };
+        if !matches!(cancel, Cancel::No) {
+            return Ok(());
+        }
+        *cancel = Cancel::Wanted(headers.to_vec());
+        if *provisional {
+            self.send_cancel(now, leg);
+        }
+        Ok(())
+    }
+
+    /// Sends an INVITE with a new offer in the dialog. After a 491 it is sent again by itself (RFC 3261 §14.1).
+    ///
+    /// # Errors
+    /// When the leg is not established, or an INVITE of either side is under way.
+    pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
+        let full = self.table_is_full();
+        let known = self.established(leg)?;
+        if known.asked.is_some() || known.unacked.is_some() || known.reinvite.is_some() {
+            return Err(Misuse::InviteUnderWay);
+        }
+        if full {
+            return Err(Misuse::TableFull);
+        }
+        known.reinvite = Some(Box::new(Reinvite { sdp, attempts: 0, retry_at: None }));
+        self.send_reinvite(now, leg);
+        Ok(())
+    }
+
+    /// Ends the session. `Ended` is told at once; the BYE goes out as soon as the RFC allows it.
+    ///
+    /// # Errors
+    /// When the leg is not established.
+    pub fn bye(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
+        let known = self.established(leg)?;
+        let waits = known.unacked.as_ref().is_some_and(|unacked| unacked.first);
+        let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
+        let reason = reason.map(|header| header.value.clone());
+        if waits {
+            known.bye_after_ack = Some(headers.to_vec());
+        }
+        self.tell_end(leg, Ended::Bye { by_us: true, reason });
+        if !waits {
+            self.send_bye(now, leg, headers);
+        }
+        Ok(())
+    }
+
+    /// Sends an INFO in the dialog.
+    ///
+    /// # Errors
+    /// When the leg is not established or the transaction table is full.
+    pub fn info(&mut self, now: Instant, leg: LegId, content_type: &str, body: Bytes) -> Result<(), Misuse> {
+        let full = self.table_is_full();
+        self.established(leg)?;
+        if full {
+            return Err(Misuse::TableFull);
+        }
+        self.send_within(now, leg, Purpose::Info, "INFO", &[], (content_type, &body));
+        Ok(())
+    }
+
+    pub(super) fn send_cancel(&mut self, now: Instant, leg: LegId) {
+        let abandon_at = now + self.config.timers.give_up();
+        let Some(Phase::Calling { tx, cancel, .. }) = self.legs.get_mut(&leg).map(|leg| &mut leg.phase)
+        else {
+            return;
+        };
+        let tx = *tx;
+        let Cancel::Wanted(headers) = std::mem::replace(cancel, Cancel::Sent { abandon_at }) else { return };
+        self.schedule_leg(leg);
+        let Some(entry) = self.table.get(tx) else { return };
+        let (flow, branch) = (entry.flow, entry.branch.clone());
+        let Some(invite) = entry.machine.request().and_then(|bytes| Message::parse(bytes.clone()).ok())
+        else {
+            return;
+        };
+        let bytes = self.write_like(&invite, "CANCEL", invite.header(Name::To).unwrap_or(b""), &headers);
+        let machine = OtherClient::new(now, flow.transport.is_reliable(), self.config.timers, bytes);
+        let entry = Entry::client(Machine::OtherClient(machine), flow, None, Purpose::Cancel, &branch);
+        let id = self.table.number();
+        self.table.link_cancel(tx, id);
+        self.start(id, entry);
+    }
+
+    /// CANCEL (§9.1) and the ACK of what is no 2xx (§17.1.1.3): the INVITE's own Via, From, Call-ID, number, routes.
+    pub(super) fn write_like(
+        &mut self,
+        invite: &Message,
+        method: &str,
+        to: &[u8],
+        headers: &[Header],
+    ) -> Bytes {
+        let writer = &mut self.writer;
+        writer.request(method, invite.uri_text());
+        writer.header("Via", invite.header(Name::Via).unwrap_or(b"")).number("Max-Forwards", 70_u64);
+        for route in invite.headers(Name::Route) {
+            writer.header("Route", route);
+        }
+        writer.header("From", invite.header(Name::From).unwrap_or(b"")).header("To", to);
+        writer.header("Call-ID", invite.call_id()).header("CSeq", format!("{} {method}", invite.cseq()));
+        for header in headers {
+            writer.header(&header.name, &header.value);
+        }
+        writer.finish_empty()
+    }
+
+    pub(super) fn send_reinvite(&mut self, now: Instant, id: LegId) {
+        let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) else { return };
+        reinvite.attempts += 1;
+        reinvite.retry_at = None;
+        let sdp = reinvite.sdp.clone();
+        self.send_within(now, id, Purpose::Reinvite, "INVITE", &[], ("application/sdp", &sdp));
+    }
+
+    /// Sends BYE; the leg stays until its end, so that a BYE that crosses is answered.
+    pub(super) fn send_bye(&mut self, now: Instant, id: LegId, headers: &[Header]) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.phase = Phase::Ending;
+        leg.unacked = None;
+        leg.reinvite = None;
+        if let Some(asked) = leg.asked.take() {
+            self.respond_plain(now, id, asked.tx, &asked.request, 487, &[]);
+        }
+        self.send_within(now, id, Purpose::Bye, "BYE", headers, ("", &[]));
+    }
+
+    /// BYE in a dialog that has no leg: a second 2xx, or one that crossed our CANCEL.
+    pub(super) fn send_stray_bye(&mut self, now: Instant, base: Flow, dialog: &mut Dialog) {
+        let tx = self.table.number();
+        let branch = self.new_branch(tx);
+        let flow = dialog.flow(base);
+        let via = self.via(flow, &branch);
+        let cseq = dialog.next_cseq();
+        let bytes = dialog.write_request(&mut self.writer, "BYE", cseq, &via).finish_empty();
+        let machine = OtherClient::new(now, flow.transport.is_reliable(), self.config.timers, bytes);
+        let mut entry = Entry::client(Machine::OtherClient(machine), flow, None, Purpose::Bye, &branch);
+        entry.fallback = dialog.other_flow(base);
+        self.start(tx, entry);
+    }
+
+    /// Tells `Ended` and keeps the leg for what is left to do.
+    pub(super) fn tell_end(&mut self, id: LegId, how: Ended) {
+        if let Some(leg) = self.legs.get_mut(&id)
+            && !std::mem::replace(&mut leg.is_over, true)
+        {
+            self.tell(Event::Ended { leg: id, how });
+        }
+    }
+
+    fn established(&mut self, id: LegId) -> Result<&mut Leg, Misuse> {
+        let leg = self.live(id)?;
+        matches!(leg.phase, Phase::Established).then_some(leg).ok_or(Misuse::WrongState)
+    }
+
+    fn send_within(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        purpose: Purpose,
+        method: &str,
+        headers: &[Header],
+        (content_type, body): (&str, &[u8]),
+    ) {
+        let tx = self.table.number();
+        let branch = self.new_branch(tx);
+        let Some(base) = self.legs.get(&id).map(|leg| leg.flow) else { return };
+        let contact = self.contact(base, id);
+        let via = self.via(base, &branch);
+        let Some(dialog) = self.legs.get_mut(&id).and_then(|leg| leg.dialog.as_mut()) else { return };
+        let cseq = dialog.next_cseq();
+        let writer = dialog.write_request(&mut self.writer, method, cseq, &via);
+        if purpose == Purpose::Reinvite {
+            writer.header("Contact", contact).header("Allow", typed::allow());
+        }
+        for header in headers {
+            writer.header(&header.name, &header.value);
+        }
+        if !self.config.user_agent.is_empty() {
+            writer.header("User-Agent", &self.config.user_agent);
+        }
+        let bytes = writer.finish(content_type, body);
+        let (flow, fallback) = (dialog.flow(base), dialog.other_flow(base));
+        let (reliable, timers) = (flow.transport.is_reliable(), self.config.timers);
+        let machine = match purpose {
+            Purpose::Reinvite => Machine::InviteClient(InviteClient::new(now, reliable, timers, bytes)),
+            _ => Machine::OtherClient(OtherClient::new(now, reliable, timers, bytes)),
+        };
+        let mut entry = Entry::client(machine, flow, Some(id), purpose, &branch);
+        entry.fallback = fallback;
+        self.start(tx, entry);
+    }
+
+    fn write_invite(&mut self, invite: &Invite, leg: LegId, tag: &str, branch: &str) -> Bytes {
+        let contact = self.contact(invite.flow, leg);
+        let via = self.via(invite.flow, branch);
+        let call_id = format!("{}-{:016x}{:016x}", self.config.token, self.random.next(), self.random.next());
+        let cseq = 1 + self.random.below(1 << 16);
+        let writer = &mut self.writer;
+        writer
+            .request("INVITE", &invite.request_uri)
+            .header("Via", via)
+            .number("Max-Forwards", invite.max_forwards);
+        writer.header("From", format!("{};tag={tag}", invite.from)).header("To", &invite.to);
+        writer.header("Call-ID", call_id).header("CSeq", format!("{cseq} INVITE"));
+        writer.header("Contact", contact).header("Allow", typed::allow());
+        for header in &invite.headers {
+            writer.header(&header.name, &header.value);
+        }
+        if !self.config.user_agent.is_empty() {
+            writer.header("User-Agent", &self.config.user_agent);
+        }
+        writer.finish("application/sdp", invite.sdp.as_deref().unwrap_or(&[]))
+    }
+
+    /// Of our INVITE's transaction: its bytes, read again. They are ours, so they are well-formed unless a header
+    /// given with the order was not.
+    pub(super) fn sent_invite(&self, tx: TxId) -> Option<Message> {
+        let bytes = self.table.get(tx)?.machine.request()?.clone();
+        Message::parse(bytes).ok()
+    }
+}
