@@ -143,8 +143,11 @@ impl Recording {
 
     /// Ends it. The event is told when the file is whole.
     pub fn finish(mut self, then: MediaEvent, now: Instant) {
-        let length = self.elapsed(now);
-        self.pull_until(length + self.lead);
+        self.advance(now);
+        // What came ahead of its time is heard too.
+        let heard = (self.pulled + u64::from(self.buffer.pending())).saturating_sub(self.lead);
+        let length = self.elapsed(now).max(heard).min(LENGTH_MAX);
+        self.pull_until((length + self.lead).next_multiple_of(STEP as u64));
         self.hand_on();
         let _ = self.writer.queue.send(Order::Close { file: self.file, length, then });
     }

@@ -19,6 +19,8 @@ pub struct JitterBuffer {
     ring: Box<[i16]>,
     /// Timestamp of the sample to be pulled next; `None` before the first packet.
     next: Option<u32>,
+    /// Timestamp after the newest sample.
+    newest: u32,
     delay_min: u32,
     delay_max: u32,
     delay: u32,
@@ -47,6 +49,7 @@ impl JitterBuffer {
         Self {
             ring: vec![0; CAPACITY].into(),
             next: None,
+            newest: 0,
             delay_min,
             delay_max: samples(delay_max_ms.min(500)).max(delay_min),
             delay: delay_min,
@@ -59,10 +62,15 @@ impl JitterBuffer {
     /// Takes a packet's samples, the first of which has this timestamp. At most half a [`CAPACITY`] is kept.
     pub fn push(&mut self, timestamp: u32, samples: impl ExactSizeIterator<Item = i16>) -> Pushed {
         let length = samples.len().min(CAPACITY / 2) as u32;
+        let end = timestamp.wrapping_add(length);
+        if self.next.is_none() || timestamp_distance(self.newest, end) > 0 {
+            self.newest = end;
+        }
         let next = *self.next.get_or_insert(timestamp.wrapping_sub(self.delay));
         let ahead = timestamp_distance(next, timestamp);
         if ahead.unsigned_abs() as usize + length as usize > CAPACITY {
             self.restart(timestamp);
+            self.newest = end;
             self.store(timestamp, samples, 0);
             return Pushed::Restarted;
         }
@@ -93,6 +101,12 @@ impl JitterBuffer {
         }
         self.next = Some(next.wrapping_add(out.len() as u32));
         true
+    }
+
+    /// Samples from the reader to the end of the newest packet: what is still to be heard.
+    #[must_use]
+    pub fn pending(&self) -> u32 {
+        self.next.map_or(0, |next| u32::try_from(timestamp_distance(next, self.newest)).unwrap_or(0))
     }
 
     /// Present delay in samples.
@@ -182,7 +196,9 @@ mod tests {
         for (place, value) in [(0, 1), (2, 3), (1, 2), (1, 2), (4, 5)] {
             assert_eq!(buffer.push(place * 160, frame(value)), Pushed::Kept);
         }
+        assert_eq!(buffer.pending(), 320 + 5 * 160);
         assert_eq!(pulled(&mut buffer, 8), [0, 0, 1, 2, 3, 0, 5, 0]);
+        assert_eq!(buffer.pending(), 0);
     }
 
     #[test]
