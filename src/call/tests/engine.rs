@@ -1,0 +1,673 @@
+//! The engine between a carrier and a PBX, all in virtual time: both are real SIP endpoints, the media server answers
+//! at once and plays every prompt for two seconds.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use call::{
+    Now,
+    engine::{Config, Engine, Input, Output},
+    explanation::Explanation,
+    record::{EndedBy, Record},
+};
+use jiff::{Timestamp, ToSpan};
+use model::{
+    LegId, PlayId, SessionId,
+    media::{Codec, Direction, Event as MediaEvent, MediaEvent as Told, MediaOrder, Order, PlayEnd, Refusal},
+    net::{Flow, ListenerIx, Transport},
+    program::{Step, Verb},
+    snapshot::Snapshot,
+};
+use sip::{
+    endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig},
+    sdp::{self, LocalMedia},
+    transaction::Timers,
+};
+
+use crate::world::{dial, flow, hangup, play, play_early, reject, snapshot};
+
+const EDGE: &str = "192.0.2.100:5060";
+
+/// A SIP phone of the test: what it heard, in words.
+struct Phone {
+    address: SocketAddr,
+    endpoint: Endpoint,
+    leg: Option<LegId>,
+    heard: Vec<String>,
+    flow: Option<Flow>,
+    ended: Option<Ended>,
+    offer: Option<Bytes>,
+}
+
+impl Phone {
+    fn new(address: &str, seed: u64) -> Self {
+        let config = endpoint::Config {
+            listeners: vec![ListenerConfig { transport: Transport::Udp, sent_by: address.into() }],
+            token: "phone".into(),
+            user_agent: String::new(),
+            legs_max: 1_000,
+            transactions_max: 1_000,
+            timers: Timers::default(),
+        };
+        Self {
+            address: address.parse().unwrap(),
+            endpoint: Endpoint::new(config, seed),
+            leg: None,
+            heard: Vec::new(),
+            flow: None,
+            ended: None,
+            offer: None,
+        }
+    }
+
+    fn media(&self) -> LocalMedia {
+        LocalMedia {
+            address: self.address.ip(),
+            rtp_port: 40_000,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            telephone_event: true,
+            ptime_ms: 20,
+            direction: Direction::SendRecv,
+            session_id: 1,
+            version: 1,
+        }
+    }
+
+    fn leg(&self) -> LegId {
+        self.leg.expect("a leg")
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Invited { leg, flow, sdp, .. } => {
+                self.leg = Some(leg);
+                self.flow = Some(flow);
+                self.offer = sdp;
+                self.heard.push("INVITE".into());
+            }
+            Event::Progress { code, sdp, .. } => {
+                self.heard.push(format!("{code}{}", if sdp.is_some() { "+sdp" } else { "" }));
+            }
+            Event::Answered { sdp, .. } => {
+                self.heard.push("200".into());
+                self.offer = sdp;
+            }
+            Event::Confirmed { .. } => self.heard.push("ACK".into()),
+            Event::Reinvited { .. } => self.heard.push("re-INVITE".into()),
+            Event::ReinviteAnswered { .. } => self.heard.push("re-200".into()),
+            Event::ReinviteFailed { code, .. } => self.heard.push(format!("re-{code}")),
+            Event::Info { .. } => self.heard.push("INFO".into()),
+            Event::Ended { how, .. } => {
+                self.heard.push(match &how {
+                    Ended::Failed { code, .. } => code.to_string(),
+                    Ended::Bye { by_us: false, .. } => "BYE".into(),
+                    Ended::Bye { by_us: true, .. } => "bye".into(),
+                    Ended::Cancelled { .. } => "CANCEL".into(),
+                    other => format!("{other:?}"),
+                });
+                self.ended = Some(how);
+            }
+        }
+    }
+}
+
+/// The media server of the test.
+#[derive(Default)]
+struct Media {
+    port: u16,
+    refuses: bool,
+    playing: BTreeSet<(Instant, SessionId, LegId, PlayId)>,
+    orders: Vec<String>,
+    legs: BTreeSet<LegId>,
+    last: Option<(SessionId, LegId)>,
+}
+
+impl Media {
+    fn take(&mut self, now: Instant, MediaOrder { session, order }: MediaOrder) -> Vec<Told> {
+        let told = |event| vec![Told { session, event }];
+        match order {
+            Order::Allocate { leg, .. } if self.refuses => {
+                told(MediaEvent::Refused { leg, reason: Refusal::PortsExhausted })
+            }
+            Order::Allocate { leg, .. } => {
+                self.legs.insert(leg);
+                self.last.get_or_insert((session, leg));
+                self.port += 2;
+                let address = IpAddr::from([192, 0, 2, 100]);
+                told(MediaEvent::Allocated { leg, address, rtp_port: 20_000 + self.port })
+            }
+            Order::Configure { parameters, .. } => {
+                self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));
+                Vec::new()
+            }
+            Order::Play { leg, play, audio, .. } => {
+                let names: String = audio.iter().map(|id| char::from(id.0[0])).collect();
+                self.orders.push(format!("play({names})"));
+                let ended = self.stop(leg);
+                self.playing.insert((now + Duration::from_secs(2), session, leg, play));
+                ended
+            }
+            Order::StopPlay { leg } => self.stop(leg),
+            Order::Bridge { a, b } => {
+                self.orders.push("bridge".into());
+                [self.stop(a), self.stop(b)].concat()
+            }
+            Order::Release { leg } => {
+                assert!(self.legs.remove(&leg), "released twice");
+                let mut events = self.stop(leg);
+                events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
+                events
+            }
+            Order::Unbridge { .. } | Order::SendDtmf { .. } | Order::Record { .. } => Vec::new(),
+        }
+    }
+
+    fn stop(&mut self, leg: LegId) -> Vec<Told> {
+        let ended: Vec<_> = self.playing.iter().filter(|playing| playing.2 == leg).copied().collect();
+        ended.into_iter().map(|playing| self.end(playing, PlayEnd::Stopped)).collect()
+    }
+
+    fn end(&mut self, playing: (Instant, SessionId, LegId, PlayId), how: PlayEnd) -> Told {
+        self.playing.remove(&playing);
+        let (_, session, leg, play) = playing;
+        Told { session, event: MediaEvent::PlayEnded { leg, play, how } }
+    }
+}
+
+struct Virtual {
+    now: Now,
+    engine: Engine,
+    carrier: Phone,
+    pbx: Phone,
+    media: Media,
+    explanations: Vec<Explanation>,
+    records: Vec<Record>,
+    strangers: usize,
+    wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
+}
+
+impl Virtual {
+    fn new(steps: Vec<Step>) -> Self {
+        let mut snapshot = snapshot();
+        snapshot.flows = [flow("main", steps, Vec::new())].into();
+        Self::with(snapshot)
+    }
+
+    fn with(snapshot: Snapshot) -> Self {
+        let config =
+            Config { token: "e1".into(), first_call: 1, seed: 7, legs_max: 1_000, transactions_max: 1_000 };
+        #[expect(clippy::disallowed_methods, reason = "the one clock of the tests")]
+        let instant = Instant::now();
+        Self {
+            now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
+            engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
+            carrier: Phone::new("192.0.2.1:5060", 1),
+            pbx: Phone::new("192.0.2.2:5060", 2),
+            media: Media::default(),
+            explanations: Vec::new(),
+            records: Vec::new(),
+            strangers: 0,
+            wire: VecDeque::new(),
+        }
+    }
+
+    /// The carrier calls `number`.
+    fn call(&mut self, number: &str) {
+        let offer = sdp::offer(&self.carrier.media());
+        self.call_with(number, Some(offer), 70);
+    }
+
+    fn call_with(&mut self, number: &str, sdp: Option<Bytes>, max_forwards: u8) {
+        let uri = format!("sip:{number}@{EDGE}");
+        let invite = Invite {
+            flow: towards_edge(),
+            to: format!("<{uri}>"),
+            request_uri: uri,
+            from: "<sip:+12125550199@192.0.2.1>".into(),
+            sdp,
+            max_forwards,
+            headers: Vec::<Header>::new(),
+        };
+        self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
+        self.settle();
+    }
+
+    /// Presses a key on the carrier's leg.
+    fn press(&mut self, digit: char) {
+        let (session, leg) = self.media.last.expect("media");
+        self.engine.handle(self.now, Input::Media(Told { session, event: MediaEvent::Dtmf { leg, digit } }));
+        self.settle();
+    }
+
+    /// The PBX answers its INVITE.
+    fn answer(&mut self) {
+        let (answer, _) = sdp::answer(self.pbx.offer.as_ref().unwrap(), &self.pbx.media()).unwrap();
+        let leg = self.pbx.leg();
+        self.pbx.endpoint.accept(self.now.instant, leg, answer, &[]).unwrap();
+        self.settle();
+    }
+
+    fn pbx_says(&mut self, code: u16) {
+        let leg = self.pbx.leg();
+        if code < 200 {
+            self.pbx.endpoint.provisional(self.now.instant, leg, code, None, &[]).unwrap();
+        } else {
+            self.pbx.endpoint.reject(self.now.instant, leg, code, None, &[]).unwrap();
+        }
+        self.settle();
+    }
+
+    /// Lets everything happen that happens at this very time.
+    fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while let Some(output) = self.engine.poll() {
+                quiet = false;
+                self.carry_out(output);
+            }
+            for phone in [&mut self.carrier, &mut self.pbx] {
+                while let Some(output) = phone.endpoint.poll() {
+                    quiet = false;
+                    match output {
+                        endpoint::Output::Transmit { flow, bytes } => {
+                            self.wire.push_back((phone.address, flow.remote, bytes));
+                        }
+                        endpoint::Output::Event(event) => phone.take(event),
+                        endpoint::Output::Note(note) => phone.heard.push(note.what.into_owned()),
+                    }
+                }
+            }
+            if let Some((from, to, bytes)) = self.wire.pop_front() {
+                quiet = false;
+                self.deliver(from, to, bytes);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        let flow = Flow { transport: Transport::Udp, listener: ListenerIx(0), remote: from, connection: 0 };
+        for phone in [&mut self.carrier, &mut self.pbx] {
+            if phone.address == to {
+                return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
+            }
+        }
+        if to == EDGE.parse().unwrap() {
+            self.engine.handle(self.now, Input::Packet { flow, bytes });
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Transmit { flow, bytes } => {
+                self.wire.push_back((EDGE.parse().unwrap(), flow.remote, bytes));
+            }
+            Output::Media(order) => {
+                for told in self.media.take(self.now.instant, order) {
+                    self.engine.handle(self.now, Input::Media(told));
+                }
+            }
+            Output::Note(note) => panic!("{note:?}"),
+            Output::Stranger { .. } => self.strangers += 1,
+            Output::Explanation(explanation) => self.explanations.push(*explanation),
+            Output::Record(record) => self.records.push(*record),
+        }
+    }
+
+    /// Lets `seconds` pass, deadline by deadline.
+    fn pass(&mut self, seconds: u64) {
+        let until = self.now.instant + Duration::from_secs(seconds);
+        loop {
+            let due = [
+                self.engine.poll_timeout(),
+                self.carrier.endpoint.poll_timeout().map(|(at, _)| at),
+                self.pbx.endpoint.poll_timeout().map(|(at, _)| at),
+                self.media.playing.first().map(|playing| playing.0),
+            ];
+            let next = due.into_iter().flatten().min().filter(|next| *next <= until);
+            self.go_to(next.unwrap_or(until));
+            if next.is_none() {
+                return;
+            }
+            if let Some(playing) = self.media.playing.first().copied().filter(|p| p.0 <= self.now.instant) {
+                let told = self.media.end(playing, PlayEnd::Finished);
+                self.engine.handle(self.now, Input::Media(told));
+            }
+            self.engine.handle(self.now, Input::Timeout);
+            self.carrier.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            self.pbx.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            self.settle();
+        }
+    }
+
+    fn go_to(&mut self, at: Instant) {
+        let step = at.saturating_duration_since(self.now.instant);
+        self.now.instant = self.now.instant.max(at);
+        self.now.wall += i64::try_from(step.as_nanos()).unwrap().nanoseconds();
+    }
+
+    /// After the longest timer nothing may be left, anywhere.
+    fn nothing_is_left(&mut self) -> &Record {
+        self.pass(70);
+        assert!(self.engine.is_idle(), "the engine keeps something");
+        assert!(self.media.legs.is_empty(), "media legs leak: {:?}", self.media.legs);
+        assert_eq!((self.carrier.endpoint.legs(), self.pbx.endpoint.legs()), (0, 0));
+        assert_eq!(self.records.len(), 1, "one record per call");
+        &self.records[0]
+    }
+
+    fn heard(&self) -> String {
+        self.carrier.heard.join(" ")
+    }
+}
+
+fn towards_edge() -> Flow {
+    Flow { transport: Transport::Udp, listener: ListenerIx(0), remote: EDGE.parse().unwrap(), connection: 0 }
+}
+
+#[test]
+fn a_prompt_answers_the_call_and_the_flow_hangs_up() {
+    let mut world = Virtual::new(vec![play("hello", "h", 1), hangup("bye", "b")]);
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "200");
+    assert_eq!(world.media.orders, ["configure(Pcmu,SendRecv)", "play(h)"]);
+    world.pass(5);
+    assert_eq!(world.media.orders[2..], ["play(b)"]);
+    assert_eq!(world.heard(), "200 BYE");
+    let record = world.nothing_is_left();
+    assert_eq!((record.ended_by, record.sip_code, record.cause), (EndedBy::Flow, 200, 16));
+    assert_eq!(record.path, ["hello: played", "bye: hangup"]);
+    assert!(record.answered_at.is_some());
+}
+
+#[test]
+fn early_media_is_heard_before_the_answer() {
+    let mut world = Virtual::new(vec![play_early("ad", "a", 1), play("hello", "h", 2), hangup("bye", "")]);
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "183+sdp");
+    world.pass(3);
+    assert_eq!(world.heard(), "183+sdp 200");
+    world.pass(3);
+    assert_eq!(world.heard(), "183+sdp 200 BYE");
+    world.nothing_is_left();
+}
+
+#[test]
+fn a_rejected_call_never_sees_a_200() {
+    let mut world = Virtual::new(vec![reject("busy")]);
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "486");
+    let record = world.nothing_is_left();
+    assert_eq!((record.answered_at, record.sip_code, record.cause), (None, 486, 17));
+}
+
+#[test]
+fn a_dial_is_answered_when_the_callee_answers_and_goes_on_when_it_hangs_up() {
+    let mut world =
+        Virtual::new(vec![dial("ring", [1, 2, 2, 2]), hangup("thanks", "t"), hangup("sorry", "s")]);
+    world.call("+18005550100");
+    assert_eq!((world.heard().as_str(), world.pbx.heard.join(" ").as_str()), ("", "INVITE"));
+    world.pbx_says(180);
+    assert_eq!(world.heard(), "180");
+    world.answer();
+    assert_eq!((world.heard().as_str(), world.pbx.heard.join(" ").as_str()), ("180 200", "INVITE ACK"));
+    assert!(world.media.orders.contains(&"bridge".into()));
+    let leg = world.pbx.leg();
+    world.pbx.endpoint.bye(world.now.instant, leg, &[]).unwrap();
+    world.settle();
+    assert_eq!(world.media.orders.last().unwrap(), "play(t)");
+    world.pass(3);
+    assert_eq!(world.heard(), "180 200 BYE");
+    assert_eq!(world.nothing_is_left().path, ["ring: ended", "thanks: hangup"]);
+}
+
+#[test]
+fn the_caller_hangs_up_and_the_callee_is_told() {
+    let mut world = Virtual::new(vec![dial("ring", [1, 1, 1, 1]), hangup("bye", "")]);
+    world.call("+18005550100");
+    world.answer();
+    let leg = world.carrier.leg();
+    world.carrier.endpoint.bye(world.now.instant, leg, &[]).unwrap();
+    world.settle();
+    assert_eq!(world.pbx.heard.join(" "), "INVITE ACK BYE");
+    assert_eq!(world.nothing_is_left().ended_by, EndedBy::Caller);
+}
+
+#[test]
+fn a_caller_who_cancels_while_it_rings_stops_the_ringing() {
+    let mut world = Virtual::new(vec![dial("ring", [1, 1, 1, 1]), hangup("bye", "")]);
+    world.call("+18005550100");
+    world.pbx_says(180);
+    let leg = world.carrier.leg();
+    world.carrier.endpoint.cancel(world.now.instant, leg, &[]).unwrap();
+    world.settle();
+    assert_eq!((world.heard().as_str(), world.pbx.heard.join(" ").as_str()), ("180 487", "INVITE CANCEL"));
+    let record = world.nothing_is_left();
+    assert_eq!((record.ended_by, record.sip_code), (EndedBy::Caller, 487));
+}
+
+#[test]
+fn a_dial_that_fails_goes_on_by_what_the_callee_said() {
+    for (code, letter) in [(486, "b"), (600, "b"), (480, "n"), (404, "f"), (603, "f"), (500, "f")] {
+        let steps = || {
+            vec![
+                dial("ring", [1, 2, 3, 4]),
+                hangup("e", "e"),
+                hangup("b", "b"),
+                hangup("n", "n"),
+                hangup("f", "f"),
+            ]
+        };
+        let mut world = Virtual::new(steps());
+        world.call("+18005550100");
+        world.pbx_says(code);
+        assert_eq!(world.media.orders.last().unwrap(), &format!("play({letter})"), "{code}");
+        world.pass(3);
+        world.nothing_is_left();
+    }
+}
+
+#[test]
+fn a_callee_who_does_not_answer_in_time_is_cancelled() {
+    let mut world = Virtual::new(vec![dial("ring", [1, 1, 2, 1]), hangup("x", ""), hangup("n", "n")]);
+    world.call("+18005550100");
+    world.pbx_says(180);
+    world.pass(19);
+    assert_eq!(world.pbx.heard.join(" "), "INVITE");
+    world.pass(2);
+    assert_eq!(world.pbx.heard.join(" "), "INVITE CANCEL");
+    assert_eq!(world.heard(), "180 200");
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["ring: noAnswer", "n: hangup"]);
+}
+
+#[test]
+fn a_failure_that_nobody_handles_is_relayed() {
+    let mut steps = vec![dial("ring", [0, 0, 0, 0])];
+    if let Verb::Dial(dial) = &mut steps[0].verb {
+        dial.relay_failure = true;
+    }
+    let mut world = Virtual::new(steps);
+    world.call("+18005550100");
+    world.pbx_says(404);
+    assert_eq!(world.heard(), "404");
+    let record = world.nothing_is_left();
+    assert_eq!((record.ended_by, record.cause), (EndedBy::Callee, 1));
+}
+
+#[test]
+fn an_invite_without_an_offer_gets_ours_and_must_answer_it_in_the_ack() {
+    let mut world = Virtual::new(vec![play("hello", "h", 1), hangup("bye", "")]);
+    world.call_with("+18005550100", None, 70);
+    let offer = world.carrier.offer.clone().expect("an offer in the 200");
+    assert!(sdp::answer(&offer, &world.carrier.media()).is_ok());
+    // This carrier acknowledges without an answer: there is nothing to talk over.
+    assert_eq!(world.heard(), "200 BYE");
+    assert!(world.nothing_is_left().because.as_ref().unwrap().contains("no answer to our offer"));
+}
+
+#[test]
+fn hold_and_resume_are_answered_and_the_call_goes_on() {
+    let mut world = Virtual::new(vec![dial("ring", [1, 1, 1, 1]), hangup("bye", "")]);
+    world.call("+18005550100");
+    world.answer();
+    let mut held = world.carrier.media();
+    (held.direction, held.version) = (Direction::SendOnly, 2);
+    let leg = world.carrier.leg();
+    world.carrier.endpoint.reinvite(world.now.instant, leg, sdp::offer(&held)).unwrap();
+    world.settle();
+    assert_eq!(world.heard(), "200 re-200");
+    assert_eq!(world.media.orders.last().unwrap(), "configure(Pcmu,RecvOnly)");
+    (held.direction, held.version) = (Direction::SendRecv, 3);
+    world.pass(1);
+    world.carrier.endpoint.reinvite(world.now.instant, leg, sdp::offer(&held)).unwrap();
+    world.settle();
+    assert_eq!(world.media.orders.last().unwrap(), "configure(Pcmu,SendRecv)");
+    assert_eq!(world.pbx.heard.join(" "), "INVITE ACK", "the callee hears nothing of it");
+}
+
+#[test]
+fn refusals_have_the_fitting_code_and_an_explanation() {
+    type Spoil = fn(&mut Snapshot);
+    let rows: [(&str, u16, &str, Spoil); 6] = [
+        ("+18005550199", 404, "no PhoneNumber declares +18005550199", |_| {}),
+        ("+18005550105", 404, "grants +18005550105 to namespace acme, where no PhoneNumber", |_| {}),
+        ("sales", 404, "`sales` is not a number in E.164 form", |_| {}),
+        ("+18005550100", 503, "limits.calls of 0", |s| s.cluster.limits.calls_max = 0),
+        ("+18005550100", 480, "PhoneNumber acme/main's limits.calls of 0", |s| {
+            s.numbers.values_mut().flatten().for_each(|range| range.calls_max = Some(0));
+        }),
+        ("+18005550100", 503, "Trunk platform/carrier's limits.calls of 0", |s| {
+            s.trunks.values_mut().for_each(|trunk| trunk.calls_max = Some(0));
+        }),
+    ];
+    for (number, code, because, spoil) in rows {
+        let mut snapshot = snapshot();
+        snapshot.flows = [flow("main", vec![hangup("bye", "")], Vec::new())].into();
+        spoil(&mut snapshot);
+        let mut world = Virtual::with(snapshot);
+        world.call(number);
+        assert_eq!(world.heard(), code.to_string(), "{number}");
+        let told = world.explanations[0].to_string();
+        assert!(told.contains(because), "{told}");
+        world.pass(70);
+        assert!(world.engine.is_idle());
+    }
+}
+
+#[test]
+fn a_voip_trunk_may_not_carry_an_a_leg() {
+    let mut world = Virtual::new(vec![hangup("bye", "")]);
+    world.carrier = Phone::new("192.0.2.3:5060", 3);
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "403");
+    assert!(world.explanations[0].to_string().contains("delivers Voip and may not carry an A leg"));
+}
+
+#[test]
+fn an_unlisted_source_hears_nothing() {
+    let mut world = Virtual::new(vec![hangup("bye", "")]);
+    world.carrier = Phone::new("198.51.100.7:5060", 3);
+    world.call("+18005550100");
+    world.pass(1);
+    assert_eq!(world.heard(), "");
+    assert!(world.strangers >= 1);
+    assert!(world.explanations.is_empty() && world.engine.is_idle());
+}
+
+#[test]
+fn no_common_codec_is_488_before_any_port_is_taken() {
+    let mut world = Virtual::new(vec![play("hello", "h", 1), hangup("bye", "")]);
+    let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n";
+    world.call_with("+18005550100", Some(offer.into()), 70);
+    assert_eq!(world.heard(), "488");
+    assert_eq!(world.media.port, 0);
+}
+
+#[test]
+fn without_ports_the_caller_is_told_to_come_again() {
+    let mut world = Virtual::new(vec![play("hello", "h", 1), hangup("bye", "")]);
+    world.media.refuses = true;
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "503");
+    let record = world.nothing_is_left();
+    assert!(record.because.as_ref().unwrap().contains("every RTP port"));
+}
+
+#[test]
+fn a_running_call_keeps_its_flow_and_the_next_one_takes_the_new() {
+    let mut world = Virtual::new(vec![play("hello", "h", 1), hangup("old", "o")]);
+    world.call("+18005550100");
+    let mut next = snapshot();
+    next.flows = [flow("main", vec![hangup("new", "n")], Vec::new())].into();
+    world.engine.apply(next.into()).unwrap();
+    world.pass(5);
+    assert_eq!(world.media.orders.last().unwrap(), "play(o)");
+    world.carrier.ended = None;
+    world.call("+18005550100");
+    assert_eq!(world.media.orders.last().unwrap(), "play(n)");
+}
+
+#[test]
+fn a_bad_snapshot_is_refused_whole() {
+    let mut world = Virtual::new(vec![hangup("bye", "g")]);
+    let mut bad = snapshot();
+    bad.flows = [flow("main", vec![play("loose", "h", 9)], Vec::new())].into();
+    let refused = world.engine.apply(bad.into()).unwrap_err();
+    assert_eq!(refused.to_string(), "flows.acme/main.steps.loose: must lead to steps of the program");
+    world.call("+18005550100");
+    assert_eq!(world.media.orders.last().unwrap(), "play(g)");
+}
+
+#[test]
+fn the_longest_call_time_ends_a_call() {
+    let mut snapshot = snapshot();
+    snapshot.flows = [flow("main", vec![dial("ring", [1, 1, 1, 1]), hangup("bye", "")], Vec::new())].into();
+    snapshot.cluster.limits.call_seconds_max = 60;
+    let mut world = Virtual::with(snapshot);
+    world.call("+18005550100");
+    world.answer();
+    world.pass(61);
+    assert_eq!((world.heard().as_str(), world.pbx.heard.join(" ").as_str()), ("200 BYE", "INVITE ACK BYE"));
+    assert_eq!(world.nothing_is_left().ended_by, EndedBy::Deadline);
+}
+
+#[test]
+fn a_callee_who_is_not_there_fails_the_dial() {
+    let mut world =
+        Virtual::new(vec![dial("ring", [1, 1, 2, 3]), hangup("x", ""), hangup("n", "n"), hangup("f", "f")]);
+    world.pbx.address = "192.0.2.77:5060".parse().unwrap();
+    world.call("+18005550100");
+    world.pass(25);
+    assert_eq!(world.media.orders.last().unwrap(), "play(n)");
+    world.nothing_is_left();
+}
+
+#[test]
+fn draining_refuses_new_calls_and_keeps_old_ones() {
+    let mut world = Virtual::new(vec![dial("ring", [1, 1, 1, 1]), hangup("bye", "")]);
+    world.call("+18005550100");
+    world.answer();
+    world.engine.handle(world.now, Input::Drain);
+    let first = world.carrier.leg();
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "200 503");
+    assert_eq!(world.engine.calls(), 1);
+    world.carrier.endpoint.bye(world.now.instant, first, &[]).unwrap();
+    world.settle();
+    world.nothing_is_left();
+}
+
+#[test]
+fn hops_are_counted_across_the_call() {
+    let mut world = Virtual::new(vec![dial("ring", [1, 1, 1, 1]), hangup("bye", "")]);
+    world.call_with("+18005550100", Some(sdp::offer(&world.carrier.media())), 1);
+    // One hop was left: the PBX refuses an INVITE that has none.
+    assert_eq!(world.pbx.heard, ["Max-Forwards is used up"]);
+}
