@@ -49,6 +49,9 @@ impl StreamFramer {
             if self.take_line_ends() {
                 return Some(Frame::Ping);
             }
+            if matches!(self.buffer.first(), Some(b'\r' | b'\n')) {
+                return None;
+            }
             match self.find_head()? {
                 Ok(head) => {
                     if let Some(frame) = self.size(head) {
