@@ -10,6 +10,8 @@ pub mod dialog;
 pub mod endpoint;
 pub mod header;
 mod lex;
+#[cfg(any(test, feature = "testing"))]
+pub mod pair;
 pub mod sdp;
 pub mod transaction;
 mod typed;

@@ -237,4 +237,4 @@ macro_rules! common {
 use common;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,6 +25,8 @@ pub use write::{Writer, copy_for_response};
 pub const HEAD_MAX: usize = 16 * 1024;
 /// Most octets of a body.
 pub const BODY_MAX: usize = 64 * 1024;
+/// Longest Request-URI, in octets.
+pub const URI_MAX: usize = 2 * 1024;
 /// Most header fields.
 pub const HEADERS_MAX: usize = 128;
 
@@ -85,6 +87,9 @@ pub enum ParseError {
     /// Request-URI.
     #[error("the Request-URI is malformed")]
     RequestUri,
+    /// Longer than [`URI_MAX`].
+    #[error("the Request-URI is longer than {URI_MAX} octets")]
+    UriTooLong,
     /// Status code outside of 100 to 699.
     #[error("the status line must have a code from 100 to 699")]
     StatusLine,
@@ -135,6 +140,7 @@ impl ParseError {
     pub const fn code(self) -> u16 {
         match self {
             Self::Version => 505,
+            Self::UriTooLong => 414,
             Self::HeadTooLong | Self::TooManyHeaders => 513,
             Self::BodyTooLong => 413,
             _ => 400,
@@ -554,6 +560,7 @@ impl Message {
         }
         match (self.is_request(), Uri::parse(self.uri_text().as_bytes())) {
             (false, _) => Ok(()),
+            (true, _) if self.uri_text().len() > URI_MAX => Err(ParseError::UriTooLong),
             (true, Ok(uri)) if !uri.has_headers() => Ok(()),
             (true, _) => Err(ParseError::RequestUri),
         }

@@ -40,9 +40,9 @@ impl Writer {
         self
     }
 
-    /// Ends the message with a body, if there is one, and gives it away.
+    /// Ends the message with a body, if there is one, and gives it away. Without a type the body is not labelled.
     pub fn finish(&mut self, content_type: &str, body: &[u8]) -> Bytes {
-        if !body.is_empty() {
+        if !body.is_empty() && !content_type.is_empty() {
             self.header("Content-Type", content_type);
         }
         self.number("Content-Length", body.len() as u64).raw(b"\r\n").raw(body);
