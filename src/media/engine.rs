@@ -64,7 +64,7 @@ impl Engine {
         now: Instant,
         watch: impl FnOnce(&Leg, Key) -> io::Result<()>,
     ) {
-        tracing::debug!(%session, ?order, "order");
+        log(session, &order);
         match order {
             Order::Allocate { leg, network } => self.allocate(session, leg, &network, watch),
             Order::Configure { leg, parameters } => {
@@ -403,6 +403,15 @@ impl Engine {
 
     fn tell(&self, session: SessionId, event: Event) {
         self.shared.tell(session, event);
+    }
+}
+
+/// Digits are somebody's secret: they are left out.
+fn log(session: SessionId, order: &Order) {
+    if let Order::SendDtmf { leg, .. } = order {
+        tracing::debug!(%session, %leg, "order to send digits");
+    } else {
+        tracing::debug!(%session, ?order, "order");
     }
 }
 

@@ -232,7 +232,12 @@ impl Shared {
 
     /// Tells the edge.
     pub fn tell(&self, session: SessionId, event: Event) {
-        tracing::debug!(%session, ?event, "event");
+        // Digits are somebody's secret: they are left out.
+        if let Event::Dtmf { leg, .. } = event {
+            tracing::debug!(%session, %leg, "key pressed");
+        } else {
+            tracing::debug!(%session, ?event, "event");
+        }
         self.events.send(MediaEvent { session, event });
     }
 }
