@@ -227,6 +227,16 @@ impl Leg {
         taken
     }
 
+    /// Hears the key of an accepted event packet.
+    pub fn hear_key(&mut self, incoming: &mut Incoming, payload: &[u8]) -> Option<char> {
+        let Content::Key { received, .. } = &mut incoming.content else { return None };
+        *received = self.keys.receive(incoming.header.ssrc, incoming.header.timestamp, payload);
+        match *received {
+            dtmf::Received::Pressed(digit) => Some(digit),
+            dtmf::Received::Continued { .. } | dtmf::Received::Ignored => None,
+        }
+    }
+
     /// Records what an accepted packet says.
     pub fn record(&mut self, incoming: &Incoming, payload: &[u8], now: Instant) {
         if let (Some(recording), Content::Audio(codec)) = (&mut self.recording, incoming.content) {
@@ -363,16 +373,6 @@ impl Leg {
         let content = if direction.receives() { content } else { Content::Nothing };
         let (header, payload) = (packet.header, packet.payload_range());
         Some(Incoming { first_packet: false, header, payload, content, begins: false })
-    }
-
-    /// Hears the key of an accepted event packet.
-    pub fn hear_key(&mut self, incoming: &mut Incoming, payload: &[u8]) -> Option<char> {
-        let Content::Key { received, .. } = &mut incoming.content else { return None };
-        *received = self.keys.receive(incoming.header.ssrc, incoming.header.timestamp, payload);
-        match *received {
-            dtmf::Received::Pressed(digit) => Some(digit),
-            dtmf::Received::Continued { .. } | dtmf::Received::Ignored => None,
-        }
     }
 
     fn relay_as_tone(&mut self, code: u8, received: dtmf::Received) -> bool {

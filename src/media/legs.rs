@@ -9,7 +9,6 @@ pub struct Key {
     generation: u32,
 }
 
-/// Which leg, and whether its RTCP socket.
 impl Key {
     /// As an epoll token. The index has 31 bits and the generation 32.
     pub fn token(self, rtcp: bool) -> u64 {
