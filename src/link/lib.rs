@@ -83,13 +83,7 @@ impl MediaEvents for EventSender {
 #[must_use]
 pub fn event_queue(bound: usize) -> (Arc<EventSender>, mpsc::Receiver<MediaEvent>) {
     let (queue, events) = mpsc::sync_channel(bound);
-    (
-        Arc::new(EventSender {
-            queue,
-            dropped: AtomicU64::new(0),
-        }),
-        events,
-    )
+    (Arc::new(EventSender { queue, dropped: AtomicU64::new(0) }), events)
 }
 
 #[cfg(test)]
@@ -99,10 +93,7 @@ mod tests {
     use super::*;
 
     fn event(leg: u64) -> MediaEvent {
-        MediaEvent {
-            session: SessionId(1),
-            event: Event::FirstPacket { leg: LegId(leg) },
-        }
+        MediaEvent { session: SessionId(1), event: Event::FirstPacket { leg: LegId(leg) } }
     }
 
     #[test]
