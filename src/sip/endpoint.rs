@@ -132,23 +132,26 @@ impl Endpoint {
     }
 
     fn on_timeout(&mut self, now: Instant) {
-        while let Some(Reverse((_, sleeper, _))) =
+        while let Some(Reverse((due, sleeper, _))) =
             self.wakes.peek().filter(|Reverse((at, ..))| *at <= now).copied()
         {
             self.wakes.pop();
             match sleeper {
-                Sleeper::Transaction(id) => self.wake_transaction(now, id),
-                Sleeper::Leg(id) => self.wake_leg(now, id),
+                Sleeper::Transaction(id) => self.wake_transaction(now, due, id),
+                Sleeper::Leg(id) => self.wake_leg(now, due, id),
             }
         }
     }
 
-    fn wake_transaction(&mut self, now: Instant, id: TxId) {
-        let Some(entry) = self.table.get_mut(id) else { return };
+    fn wake_transaction(&mut self, now: Instant, due: Instant, id: TxId) {
+        // A wake-up that an earlier one has replaced is nobody's.
+        let Some(entry) = self.table.get_mut(id).filter(|entry| entry.scheduled == Some(due)) else {
+            return;
+        };
         entry.scheduled = None;
         let purpose = entry.purpose;
         let outcome = self.drive(now, id, transaction::Input::Timeout);
-        self.on_failed(now, purpose, id, &outcome);
+        self.on_failed(now, purpose, &outcome);
     }
 
     /// Connections and ports that fail: each transaction on that flow goes by its other flow, or ends.
@@ -168,7 +171,7 @@ impl Endpoint {
                 (true, None) => {}
                 (false, _) => {
                     let outcome = self.drive(now, id, transaction::Input::TransportFailed);
-                    self.on_failed(now, purpose, id, &outcome);
+                    self.on_failed(now, purpose, &outcome);
                 }
             }
         }
@@ -256,9 +259,11 @@ impl Endpoint {
 
     /// Tells the end of a leg, unless that was told, and forgets the leg.
     fn end_leg(&mut self, id: LegId, how: Ended) {
-        if let Some(leg) = self.legs.remove(&id)
-            && !leg.is_over
-        {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        if let Some(reinvite) = &leg.reinvite {
+            self.table.remove(reinvite.tx);
+        }
+        if !leg.is_over {
             self.tell(Event::Ended { leg: id, how });
         }
     }

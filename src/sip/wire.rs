@@ -138,6 +138,7 @@ impl ParseError {
     /// Status code that a request is answered with for it.
     #[must_use]
     pub const fn code(self) -> u16 {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "400 is what any other fault is")]
         match self {
             Self::Version => 505,
             Self::UriTooLong => 414,
@@ -547,6 +548,10 @@ impl Message {
     fn check_fields(&self) -> Result<(), ParseError> {
         for field in &self.headers {
             let value = self.slice(field.value);
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "of a hundred fields these are the ones that are read"
+            )]
             let valid = match field.name {
                 Name::MaxForwards => parse_number(value, 255).is_some(),
                 Name::Expires => parse_number(value, u32::MAX.into()).is_some(),

@@ -41,6 +41,10 @@ pub struct ListenerConfig {
 }
 
 /// What happened.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is moved once and a box would cost an allocation each"
+)]
 #[derive(Debug)]
 pub enum Input {
     /// A well-formed message came.
@@ -78,6 +82,10 @@ impl Input {
 }
 
 /// What is to be done.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is moved once and a box would cost an allocation each"
+)]
 #[derive(Debug)]
 pub enum Output {
     /// Send these bytes.
@@ -120,7 +128,7 @@ pub enum Wake {
     Transaction(Timer),
     /// A 2xx was not acknowledged yet and is sent again, or given up (RFC 3261 §13.3.1.4).
     Resend2xx,
-    /// A re-INVITE that was answered 491 is sent again (RFC 3261 §14.1).
+    /// A re-INVITE that was answered 491 is sent again (RFC 3261 §14.1), or one without a final response given up.
     RetryReinvite,
     /// A cancelled INVITE got no final response for 64·T1 (RFC 3261 §9.1).
     AbandonCancelled,
@@ -163,6 +171,10 @@ pub struct Invite {
 }
 
 /// What happened on a leg.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is moved once and a box would cost an allocation each"
+)]
 #[derive(Debug)]
 pub enum Event {
     /// A new INVITE; 100 Trying has been sent. Await `provisional`, `accept` or `reject`.

@@ -1,6 +1,6 @@
 //! Orders that send requests (RFC 3261 §9.1, §12.2.1, §13.2, §14.1, §15.1.1; RFC 6086).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::{LegId, net::Flow};
@@ -16,6 +16,9 @@ use crate::{
     typed,
     wire::{Message, Name},
 };
+
+/// How long a re-INVITE may go without a final response: a proxy's timer C (RFC 3261 §16.6).
+const REINVITE_MAX: Duration = Duration::from_secs(180);
 
 impl Endpoint {
     /// Sends an INVITE and makes its leg.
@@ -72,7 +75,13 @@ impl Endpoint {
         if full {
             return Err(Misuse::TableFull);
         }
-        known.reinvite = Some(Box::new(Reinvite { sdp, attempts: 0, retry_at: None }));
+        known.reinvite = Some(Box::new(Reinvite {
+            sdp,
+            attempts: 0,
+            tx: 0,
+            give_up_at: now + REINVITE_MAX,
+            retry_at: None,
+        }));
         self.send_reinvite(now, leg);
         Ok(())
     }
@@ -159,8 +168,13 @@ impl Endpoint {
         let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) else { return };
         reinvite.attempts += 1;
         reinvite.retry_at = None;
+        reinvite.give_up_at = now + REINVITE_MAX;
         let sdp = reinvite.sdp.clone();
-        self.send_within(now, id, Purpose::Reinvite, "INVITE", &[], ("application/sdp", &sdp));
+        let tx = self.send_within(now, id, Purpose::Reinvite, "INVITE", &[], ("application/sdp", &sdp));
+        if let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) {
+            reinvite.tx = tx.unwrap_or(0);
+        }
+        self.schedule_leg(id);
     }
 
     /// Sends BYE; the leg stays until its end, so that a BYE that crosses is answered.
@@ -168,8 +182,12 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.phase = Phase::Ending;
         leg.unacked = None;
-        leg.reinvite = None;
-        if let Some(asked) = leg.asked.take() {
+        let reinvite = leg.reinvite.take();
+        let asked = leg.asked.take();
+        if let Some(reinvite) = reinvite {
+            self.table.remove(reinvite.tx);
+        }
+        if let Some(asked) = asked {
             self.respond_plain(now, id, asked.tx, &asked.request, 487, &[]);
         }
         self.send_within(now, id, Purpose::Bye, "BYE", headers, ("", &[]));
@@ -211,13 +229,13 @@ impl Endpoint {
         method: &str,
         headers: &[Header],
         (content_type, body): (&str, &[u8]),
-    ) {
+    ) -> Option<TxId> {
         let tx = self.table.number();
         let branch = self.new_branch(tx);
-        let Some(base) = self.legs.get(&id).map(|leg| leg.flow) else { return };
+        let base = self.legs.get(&id)?.flow;
         let contact = self.contact(base, id);
         let via = self.via(base, &branch);
-        let Some(dialog) = self.legs.get_mut(&id).and_then(|leg| leg.dialog.as_mut()) else { return };
+        let dialog = self.legs.get_mut(&id)?.dialog.as_mut()?;
         let cseq = dialog.next_cseq();
         let writer = dialog.write_request(&mut self.writer, method, cseq, &via);
         if purpose == Purpose::Reinvite {
@@ -232,13 +250,15 @@ impl Endpoint {
         let bytes = writer.finish(content_type, body);
         let (flow, fallback) = (dialog.flow(base), dialog.other_flow(base));
         let (reliable, timers) = (flow.transport.is_reliable(), self.config.timers);
-        let machine = match purpose {
-            Purpose::Reinvite => Machine::InviteClient(InviteClient::new(now, reliable, timers, bytes)),
-            _ => Machine::OtherClient(OtherClient::new(now, reliable, timers, bytes)),
+        let machine = if purpose == Purpose::Reinvite {
+            Machine::InviteClient(InviteClient::new(now, reliable, timers, bytes))
+        } else {
+            Machine::OtherClient(OtherClient::new(now, reliable, timers, bytes))
         };
         let mut entry = Entry::client(machine, flow, Some(id), purpose, &branch);
         entry.fallback = fallback;
         self.start(tx, entry);
+        Some(tx)
     }
 
     fn write_invite(&mut self, invite: &Invite, leg: LegId, tag: &str, branch: &str) -> Bytes {

@@ -56,7 +56,7 @@ impl Endpoint {
     }
 
     /// What a transaction's end without a response means to its leg.
-    pub(super) fn on_failed(&mut self, now: Instant, purpose: Purpose, _id: TxId, outcome: &Outcome) {
+    pub(super) fn on_failed(&mut self, now: Instant, purpose: Purpose, outcome: &Outcome) {
         let Some(failed) = &outcome.failed else { return };
         let timed_out = *failed == transaction::Output::TimedOut;
         let (code, cause) = if timed_out { (408, Failure::TimedOut) } else { (503, Failure::Transport) };
@@ -72,10 +72,14 @@ impl Endpoint {
     }
 
     /// Timers of a leg: whichever is due does its work, the rest find that it is early.
-    pub(super) fn wake_leg(&mut self, now: Instant, id: LegId) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+    pub(super) fn wake_leg(&mut self, now: Instant, due: Instant, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.scheduled == Some(due)) else {
+            return;
+        };
         leg.scheduled = None;
         let retry = leg.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).is_some_and(|at| at <= now);
+        let stuck =
+            leg.reinvite.as_ref().filter(|reinvite| reinvite.give_up_at <= now).map(|reinvite| reinvite.tx);
         let abandoned = match leg.phase {
             Phase::Calling { tx, cancel: Cancel::Sent { abandon_at }, .. } if abandon_at <= now => Some(tx),
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
@@ -84,9 +88,13 @@ impl Endpoint {
         if retry {
             self.retry_reinvite(now, id);
         }
+        if let Some(tx) = stuck {
+            let outcome = self.drive(now, tx, Input::Abandon);
+            self.on_failed(now, Purpose::Reinvite, &outcome);
+        }
         if let Some(tx) = abandoned {
             let outcome = self.drive(now, tx, Input::Abandon);
-            self.on_failed(now, Purpose::Invite, tx, &outcome);
+            self.on_failed(now, Purpose::Invite, &outcome);
         }
         self.schedule_leg(id);
     }
@@ -262,6 +270,7 @@ impl Endpoint {
             self.tell_end(id, Ended::DialogLost { code });
             self.send_bye(now, id, &[]);
         } else {
+            self.answer_pending(now, id);
             self.end_leg(id, Ended::DialogLost { code });
         }
     }

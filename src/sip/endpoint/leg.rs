@@ -81,6 +81,10 @@ pub struct Asked {
 pub struct Reinvite {
     pub sdp: Bytes,
     pub attempts: u8,
+    /// Its transaction.
+    pub tx: TxId,
+    /// When a peer that answers with nothing but provisional responses is given up.
+    pub give_up_at: Instant,
     /// When to send it again after a 491; `None`: it is under way.
     pub retry_at: Option<Instant>,
 }
@@ -106,8 +110,9 @@ impl Leg {
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
         let unacked =
             self.unacked.as_ref().map(|unacked| (unacked.resend_at.min(unacked.give_up_at), Wake::Resend2xx));
+        let reinvite = self.reinvite.as_ref();
         let retry =
-            self.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).map(|at| (at, Wake::RetryReinvite));
+            reinvite.map(|reinvite| (reinvite.retry_at.unwrap_or(reinvite.give_up_at), Wake::RetryReinvite));
         let abandon = match self.phase {
             Phase::Calling { cancel: Cancel::Sent { abandon_at }, .. } => {
                 Some((abandon_at, Wake::AbandonCancelled))

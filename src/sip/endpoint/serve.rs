@@ -132,9 +132,10 @@ impl Endpoint {
     /// A transaction for a request that was taken.
     pub(super) fn start_server(&mut self, flow: Flow, request: &Message, leg: Option<LegId>) -> TxId {
         let reliable = flow.transport.is_reliable();
-        let machine = match request.method() {
-            Method::Invite => Machine::InviteServer(InviteServer::new(reliable, self.config.timers)),
-            _ => Machine::OtherServer(OtherServer::new(reliable, self.config.timers)),
+        let machine = if request.method() == Method::Invite {
+            Machine::InviteServer(InviteServer::new(reliable, self.config.timers))
+        } else {
+            Machine::OtherServer(OtherServer::new(reliable, self.config.timers))
         };
         let mut entry = Entry::server(machine, response_flow(flow, request), leg, request);
         if reliable && flow.connection != 0 {

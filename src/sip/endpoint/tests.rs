@@ -42,7 +42,14 @@ fn invited(pair: &mut Pair) -> LegId {
     let events = std::mem::take(&mut pair.events);
     let mut legs = events.into_iter().filter_map(|(_, event)| match event {
         Event::Invited { leg, .. } => Some(leg),
-        _ => None,
+        Event::Progress { .. }
+        | Event::Answered { .. }
+        | Event::Confirmed { .. }
+        | Event::Reinvited { .. }
+        | Event::ReinviteAnswered { .. }
+        | Event::ReinviteFailed { .. }
+        | Event::Info { .. }
+        | Event::Ended { .. } => None,
     });
     legs.next().unwrap()
 }
@@ -322,8 +329,8 @@ fn either_side_holds_by_reinvite() {
 fn two_reinvites_that_meet_are_both_answered_in_the_end() {
     let mut pair = pair(Transport::Udp);
     let legs = established(&mut pair);
-    for side in 0..2 {
-        pair.ends[side].reinvite(pair.now, legs[side], bytes("v=0\r\nnew")).unwrap();
+    for (side, leg) in legs.into_iter().enumerate() {
+        pair.ends[side].reinvite(pair.now, leg, bytes("v=0\r\nnew")).unwrap();
     }
     let mut answered = [0, 0];
     pair.settle(|pair, side, event| match event {
@@ -331,7 +338,13 @@ fn two_reinvites_that_meet_are_both_answered_in_the_end() {
             pair.ends[side].answer_reinvite(pair.now, leg, bytes(ANSWER)).unwrap()
         }
         Event::ReinviteAnswered { .. } => answered[side] += 1,
-        _ => {}
+        Event::Invited { .. }
+        | Event::Progress { .. }
+        | Event::Answered { .. }
+        | Event::Confirmed { .. }
+        | Event::ReinviteFailed { .. }
+        | Event::Info { .. }
+        | Event::Ended { .. } => {}
     });
     assert_eq!(answered, [1, 1], "{:?}", pair.trace);
     assert!(pair.count("0 491") + pair.count("1 491") >= 2);
@@ -341,8 +354,8 @@ fn two_reinvites_that_meet_are_both_answered_in_the_end() {
 fn byes_that_cross_are_both_answered_200() {
     let mut pair = pair(Transport::Udp);
     let legs = established(&mut pair);
-    for side in 0..2 {
-        pair.ends[side].bye(pair.now, legs[side], &[]).unwrap();
+    for (side, leg) in legs.into_iter().enumerate() {
+        pair.ends[side].bye(pair.now, leg, &[]).unwrap();
     }
     pair.run_for(Duration::from_secs(60));
     assert_eq!(told(&mut pair), ["0 Bye true -", "1 Bye true -"]);

@@ -41,11 +41,15 @@ impl Endpoint {
         {
             leg.flow = flow;
         }
-        match request.method() {
-            Method::Bye => self.on_bye(now, flow, id, request),
-            Method::Info => self.on_info(now, flow, id, request),
-            Method::Invite => self.on_reinvite(now, flow, id, request),
-            _ => self.on_update(now, flow, id, request),
+        let method = request.method();
+        if method == Method::Bye {
+            self.on_bye(now, flow, id, request);
+        } else if method == Method::Info {
+            self.on_info(now, flow, id, request);
+        } else if method == Method::Invite {
+            self.on_reinvite(now, flow, id, request);
+        } else {
+            self.on_update(now, flow, id, request);
         }
     }
 
@@ -64,7 +68,7 @@ impl Endpoint {
     }
 
     /// What the peer still waits for is answered before its BYE ends it all (§15.1.2).
-    fn answer_pending(&mut self, now: Instant, id: LegId) {
+    pub(super) fn answer_pending(&mut self, now: Instant, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if let Some(asked) = leg.asked.take() {
             self.respond_plain(now, id, asked.tx, &asked.request, 487, &[]);

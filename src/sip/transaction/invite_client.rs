@@ -87,7 +87,16 @@ impl InviteClient {
             match timer {
                 Timer::A => self.resend(now),
                 Timer::B => self.base.end_with(Output::TimedOut),
-                _ => self.base.end(),
+                Timer::D
+                | Timer::E
+                | Timer::F
+                | Timer::G
+                | Timer::H
+                | Timer::I
+                | Timer::J
+                | Timer::K
+                | Timer::L
+                | Timer::M => self.base.end(),
             }
         }
     }

@@ -63,7 +63,16 @@ impl InviteServer {
             match timer {
                 Timer::G => self.resend_later(now),
                 Timer::H => self.base.end_with(Output::NoAck),
-                _ => self.base.end(),
+                Timer::A
+                | Timer::B
+                | Timer::D
+                | Timer::E
+                | Timer::F
+                | Timer::I
+                | Timer::J
+                | Timer::K
+                | Timer::L
+                | Timer::M => self.base.end(),
             }
         }
     }

@@ -65,7 +65,16 @@ impl OtherClient {
             match timer {
                 Timer::E => self.resend(now),
                 Timer::F => self.base.end_with(Output::TimedOut),
-                _ => self.base.end(),
+                Timer::A
+                | Timer::B
+                | Timer::D
+                | Timer::G
+                | Timer::H
+                | Timer::I
+                | Timer::J
+                | Timer::K
+                | Timer::L
+                | Timer::M => self.base.end(),
             }
         }
     }

@@ -16,6 +16,10 @@ pub struct StreamFramer {
 }
 
 /// What a stream holds.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is moved once and a box would cost an allocation each"
+)]
 #[derive(Debug)]
 pub enum Frame {
     /// A message.

@@ -279,9 +279,8 @@ fn agrees_with_rsip(bytes: &[u8], ours: &Message) -> bool {
         assert_eq!(cseq.seq, ours.cseq());
     }
     if let Some(from) = theirs.from_header().ok().and_then(|from| from.typed().ok()) {
-        let tag = from.params.iter().find_map(|param| match param {
-            rsip::Param::Tag(tag) => Some(tag.value().to_owned()),
-            _ => None,
+        let tag = from.params.iter().find_map(|param| {
+            if let rsip::Param::Tag(tag) = param { Some(tag.value().to_owned()) } else { None }
         });
         assert_eq!(tag.as_deref().map(str::trim).filter(|tag| !tag.is_empty()), ours.from_tag());
     }
