@@ -112,3 +112,148 @@ fn integral(number: f64) -> Option<i64> {
     let same = whole as f64 == number;
     same.then_some(whole)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use kube::core::cel::{WarningKind, compile_schema, estimate_rule_cost};
+
+    use super::*;
+
+    /// Most that the API server lets a rule cost by its estimate (`StaticEstimatedCostLimit`).
+    const COST_MAX: u64 = 10_000_000;
+
+    #[test]
+    fn the_files_in_git_are_current() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
+        let remedy = "run `switchboard crds --out crds/` and commit the result";
+        let wanted = crds();
+        for (name, text) in &wanted {
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                fs::write(folder.join(name), text).unwrap();
+            }
+            let found = fs::read_to_string(folder.join(name)).unwrap_or_default();
+            assert!(found == *text, "crds/{name} is stale: {remedy}");
+        }
+        for entry in fs::read_dir(folder).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(wanted.iter().any(|(known, _)| *known == name), "crds/{name} is of no kind: {remedy}");
+        }
+    }
+
+    /// Every schema that has a rule, with its path and how often it can occur in one object.
+    fn rules(schema: &Value, path: &str, times: u64, visit: &mut dyn FnMut(&Value, &str, u64)) {
+        if schema.get("x-kubernetes-validations").is_some() {
+            visit(schema, path, times);
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, property) in properties.into_iter().flatten() {
+            rules(property, &format!("{path}.{name}"), times, visit);
+        }
+        if let Some(items) = schema.get("items") {
+            let most = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(1_000);
+            rules(items, &format!("{path}[]"), times * most, visit);
+        }
+    }
+
+    /// The schema with those properties alone that a rule names: the estimate takes its bounds from any list it finds.
+    fn named(schema: &Value, rule: &str) -> Value {
+        let mut schema = schema.clone();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.retain(|name, _| rule.contains(&format!("self.{name}")));
+        }
+        schema
+    }
+
+    #[test]
+    fn every_rule_is_within_the_api_servers_budget() {
+        let mut count = 0;
+        for kind in kinds() {
+            rules(&kind.schema, kind.name, 1, &mut |schema, path, times| {
+                assert!(!compile_schema(schema).has_errors(), "{path} has a rule that is no CEL");
+                for rule in schema["x-kubernetes-validations"].as_array().unwrap() {
+                    count += 1;
+                    let text = rule["rule"].as_str().unwrap();
+                    let compiled = compile_schema(&named(schema, text));
+                    for warning in estimate_rule_cost(text, &compiled) {
+                        assert_eq!(warning.kind, WarningKind::CostExceeded, "{path}: {}", warning.message);
+                        let cost: u64 = warning.message.split(' ').nth(2).unwrap().parse().unwrap();
+                        assert!(cost * times <= COST_MAX, "{path} costs {cost} × {times}");
+                        // What one evaluation really spends is bounded by a million; this one bounds itself.
+                        assert!(text.starts_with("self.size() > 300 ||"), "{path}: {text} costs {cost}");
+                    }
+                }
+            });
+        }
+        assert!(count >= 20, "{count} rules seen");
+    }
+
+    /// API conventions: whatever can grow is bounded, and every field says what it is.
+    #[test]
+    fn every_list_text_and_figure_is_bounded_and_documented() {
+        for kind in kinds() {
+            bounded(kind.schema.pointer("/properties/spec").unwrap(), kind.name, true);
+            let columns = kind.crd.pointer("/spec/versions/0/additionalPrinterColumns").unwrap();
+            assert!(columns.as_array().unwrap().len() <= 6, "{} has too many columns", kind.name);
+            let conditions = "/properties/status/properties/conditions/x-kubernetes-list-map-keys/0";
+            assert_eq!(kind.schema.pointer(conditions), Some(&"type".into()), "{}", kind.name);
+        }
+    }
+
+    fn bounded(schema: &Value, path: &str, documented: bool) {
+        let has = |name: &str| schema.get(name).is_some();
+        assert!(has("description") || !documented, "{path} has no description");
+        assert!(!has("oneOf") && !has("nullable"), "{path} must be a plain structure");
+        match schema["type"].as_str().unwrap_or_else(|| panic!("{path} has no type")) {
+            "string" => assert!(has("enum") || has("maxLength"), "{path} has no maxLength"),
+            "integer" => {
+                assert!(has("minimum") && has("maximum"), "{path} has no range");
+                assert_eq!(schema["format"], "int32", "{path}");
+            }
+            "array" => {
+                assert!(has("maxItems"), "{path} has no maxItems");
+                assert!(has("x-kubernetes-list-type"), "{path} has no list type");
+                bounded(&schema["items"], &format!("{path}[]"), false);
+            }
+            "object" => {
+                for (name, property) in schema["properties"].as_object().unwrap() {
+                    bounded(property, &format!("{path}.{name}"), true);
+                }
+            }
+            "boolean" => {}
+            other => panic!("{path} is of type {other}"),
+        }
+    }
+
+    #[test]
+    fn every_pattern_is_put_into_words() {
+        fn walk(schema: &Value, path: &str) {
+            if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
+                assert!(describe_pattern(pattern).is_some(), "{path}: {pattern}");
+            }
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (name, property) in properties.into_iter().flatten() {
+                walk(property, &format!("{path}.{name}"));
+            }
+            schema.get("items").into_iter().for_each(|items| walk(items, path));
+        }
+        for kind in kinds() {
+            walk(kind.schema.pointer("/properties/spec").unwrap(), kind.name);
+        }
+    }
+
+    #[test]
+    fn short_names_and_plurals_are_unique() {
+        let names = kinds().into_iter().map(|kind| {
+            assert_eq!(kind.crd["spec"]["names"]["categories"][0], "switchboard");
+            (kind.plural, kind.crd["spec"]["names"]["shortNames"][0].to_string())
+        });
+        let names: Vec<_> = names.collect();
+        for (index, (plural, short)) in names.iter().enumerate() {
+            let before = &names[..index];
+            assert!(!before.iter().any(|(other, _)| other == plural), "{plural}");
+            assert!(!before.iter().any(|(_, other)| other == short), "{short}");
+        }
+    }
+}

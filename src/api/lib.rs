@@ -5,6 +5,8 @@
 //! is the planner's. The files in `crds/` are generated from here and a test fails when they are stale.
 
 mod crds;
+#[cfg(test)]
+mod rules;
 pub mod v1alpha1;
 
 pub use crds::{Kind, crds, describe_pattern, kinds};

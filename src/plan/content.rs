@@ -17,7 +17,7 @@ use crate::{
     platform::time_zone,
     problem::Reason,
     resources::Report,
-    words,
+    schema, words,
     world::{Item, ResolvedPrompt, World},
 };
 
@@ -43,20 +43,20 @@ pub(crate) fn prompt(
             blob: None,
         });
     }
-    let file = item.spec.file.as_ref()?;
+    let file = item.spec.file.as_ref().filter(|file| schema::matches(v1::PROMPT_FILE, file))?;
     let folder = item.source.as_ref().map_or("", |source| source.folder());
     let origin = format!("{folder}{file}");
     let Some(blob) = files.get(&origin) else {
         let hint = words::did_you_mean(&origin, files.keys().map(String::as_str));
         let message = format!(
-            "There is no file {origin}; put it there or correct the path, which counts from this manifest's folder{hint}"
+            "There is no file `{origin}`; put it there or correct the path, which counts from this manifest's folder{hint}"
         );
         item.error(report, "spec.file", Reason::FileNotFound, message);
         return None;
     };
     if let Err(fault) = wav(blob) {
         let message = format!(
-            "{origin} {fault}; save it as a WAV file with PCM of 8 or 16 bits, mono or stereo, 8 to 48 kHz."
+            "`{origin}` {fault}; save it as a WAV file with PCM of 8 or 16 bits, mono or stereo, 8 to 48 kHz."
         );
         item.error(report, "spec.file", Reason::InvalidAudio, message);
         return None;

@@ -93,6 +93,12 @@ impl<'a> Compiler<'a> {
     fn step(&mut self, index: usize, step: &v1::Step) -> Step {
         self.edges.push(Vec::new());
         let at = format!("spec.steps[{index}]");
+        if !has_one_verb(step) {
+            // The schema has told; which way the call would go nobody knows.
+            self.names_known = false;
+            self.report.unresolved();
+            return Step { name: step.name.clone(), verb: Verb::Hangup { audio: Vec::new(), reject: None } };
+        }
         let verb = if let Some(play) = &step.play {
             self.play(play, &at)
         } else if let Some(ask) = &step.ask {
@@ -201,9 +207,10 @@ impl<'a> Compiler<'a> {
             Some(found) => {
                 self.hours.insert(HoursId(key.clone()), Arc::clone(found));
             }
+            None if self.world.is_unusable("BusinessHours", &key) => self.report.unresolved(),
             None => {
                 let hint = near_key(&key, self.world.hours.keys());
-                let message = format!("There is no usable BusinessHours {key}{hint}");
+                let message = format!("There is no BusinessHours {key}{hint}");
                 self.item.error(self.report, &format!("{at}.hours.ref"), Reason::HoursNotFound, message);
             }
         }
@@ -332,13 +339,17 @@ impl<'a> Compiler<'a> {
 
     fn prompt(&mut self, name: &str, field: &str) -> Option<AudioId> {
         let key = Key::new(self.item.namespace(), name);
+        if self.world.is_unusable("Prompt", &key) {
+            self.report.unresolved();
+            return None;
+        }
         let Some(found) = self.world.prompts.get(&key) else {
             let hint = near_key(&key, self.world.prompts.keys());
             self.item.error(
                 self.report,
                 field,
                 Reason::PromptNotFound,
-                format!("There is no usable Prompt {key}{hint}"),
+                format!("There is no Prompt {key}{hint}"),
             );
             return None;
         };
@@ -420,6 +431,19 @@ impl<'a> Compiler<'a> {
             edges.push(Edge { to, idle });
         }
     }
+}
+
+fn has_one_verb(step: &v1::Step) -> bool {
+    let verbs = [
+        step.play.is_some(),
+        step.ask.is_some(),
+        step.hours.is_some(),
+        step.branch.is_some(),
+        step.set.is_some(),
+        step.dial.is_some(),
+        step.hangup.is_some(),
+    ];
+    verbs.into_iter().filter(|there| *there).count() == 1
 }
 
 fn variables(item: &Item<v1::RoutingFlowSpec>, report: &mut Report) -> Vec<Variable> {

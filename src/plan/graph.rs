@@ -37,7 +37,7 @@ pub(crate) fn check(
             ring.iter().filter_map(|index| Some(item.spec.steps.get(*index)?.name.as_str())).collect();
         let first = ring.first().copied().unwrap_or_default();
         let message = format!(
-            "A call can go round {} for ever while the contact does nothing: add an `ask` whose silence leads out, or lead one of them elsewhere.",
+            "A call can go round {} for ever while the contact does nothing: lead one of them elsewhere, or give an `ask` among them `maxVisits`.",
             circle(&names)
         );
         item.error(report, &format!("spec.steps[{first}].name"), Reason::EndlessLoop, message);

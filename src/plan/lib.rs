@@ -17,6 +17,7 @@ mod problem;
 mod resources;
 mod schema;
 mod snapshot;
+mod stored;
 mod words;
 mod world;
 mod yaml;
@@ -27,6 +28,7 @@ pub use load::{FILE_MAX, load};
 pub use plan::{Plan, PlannedCluster, check, plan};
 pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};
 pub use resources::{Foreign, Resources};
+pub use stored::StoredError;
 
 /// A file of a folder: a manifest (`.yaml`, `.yml`), or what stands beside manifests.
 #[derive(Debug, Clone)]

@@ -78,14 +78,18 @@ impl Loader {
             self.file_problem(location(&name, fault.at), reason, fault.message);
         }
         for document in documents {
-            let empty = matches!(&document.kind, NodeKind::Scalar { text, plain: true } if text.is_empty());
+            let empty =
+                matches!(&document.root.kind, NodeKind::Scalar { text, plain: true } if text.is_empty());
             if !empty {
-                self.document(Source { file: Arc::clone(&name), root: Arc::new(document) });
+                self.document(
+                    Source { file: Arc::clone(&name), root: Arc::new(document.root) },
+                    document.sound,
+                );
             }
         }
     }
 
-    fn document(&mut self, source: Source) {
+    fn document(&mut self, source: Source, sound: bool) {
         let NodeKind::Mapping(_) = &source.root.kind else {
             let message = "A document must be an object with `apiVersion`, `kind`, `metadata` and `spec`.";
             self.file_problem(source.at(""), Reason::UnknownKind, message.to_owned());
@@ -96,7 +100,7 @@ impl Loader {
             return;
         };
         match self.our_kind(&source, &version, &kind) {
-            Verdict::Ours(kind) => self.ours(kind, source),
+            Verdict::Ours(kind) => self.ours(kind, source, sound),
             Verdict::Foreign => self.foreign(version, kind, &source),
             Verdict::Refused => {}
         }
@@ -123,7 +127,7 @@ impl Loader {
             let kinds: Vec<&str> = schema::kinds().collect();
             let hint = words::did_you_mean(kind, kinds.iter().copied());
             let list = if hint == "." { format!("; the kinds are {}.", words::all_of(&kinds)) } else { hint };
-            let message = format!("{} has no kind `{kind}`{list}", api::API_VERSION);
+            let message = format!("API version {} has no kind `{kind}`{list}", api::API_VERSION);
             self.file_problem(source.at("kind"), Reason::UnknownKind, message);
             return Verdict::Refused;
         }
@@ -145,14 +149,15 @@ impl Loader {
         self.resources.foreign.push(Foreign { api_version, kind, key, object: source.root.to_json() });
     }
 
-    fn ours(&mut self, kind: &'static str, source: Source) {
+    fn ours(&mut self, kind: &'static str, source: Source, keys_unique: bool) {
         let json = source.root.to_json();
         let Some(key) = self.metadata(&source, &json) else {
             self.faults(kind, None, &source, &json);
+            self.incomplete(&source.file);
             return;
         };
         let id = ObjectId { kind, key };
-        let sound = self.faults(kind, Some(&id), &source, &json);
+        let sound = self.faults(kind, Some(&id), &source, &json) && keys_unique;
         if let Some(first) = self.seen.get(&id) {
             let message = format!("{id} stands already at {first}; rename or remove one of the two.");
             self.problem(
@@ -165,13 +170,14 @@ impl Loader {
             return;
         }
         self.seen.insert(id.clone(), source.at("metadata.name"));
-        let spec = if sound { self.read(&id, &source, &json) } else { None };
-        self.resources.objects.push(Object { id, spec, source });
+        let spec = self.read(&id, &source, &json, sound);
+        self.resources.objects.push(Object { id, spec, sound, source });
     }
 
-    fn read(&mut self, id: &ObjectId, source: &Source, json: &Value) -> Option<Spec> {
+    fn read(&mut self, id: &ObjectId, source: &Source, json: &Value, sound: bool) -> Option<Spec> {
         match Spec::read(id.kind, json.get("spec")?) {
             Ok(spec) => Some(spec),
+            Err(_) if !sound => None,
             Err(message) => {
                 self.problem(source.at("spec"), Reason::InvalidValue, Some(id), "spec", message);
                 None
@@ -251,8 +257,16 @@ impl Loader {
         None
     }
 
+    /// Something of a file has no object that it could be told of: the file may hold objects that were not read.
     fn file_problem(&mut self, at: Location, reason: Reason, message: String) {
+        if reason != Reason::DuplicateKey {
+            self.incomplete(&at.file);
+        }
         self.problem(at, reason, None, "", message);
+    }
+
+    fn incomplete(&mut self, file: &Arc<str>) {
+        self.resources.incomplete.insert(Arc::clone(file));
     }
 
     fn problem(

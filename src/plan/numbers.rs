@@ -6,7 +6,7 @@ use api::v1alpha1 as v1;
 use model::{E164, Key};
 
 use crate::{
-    platform::near_key,
+    platform::{claims_cluster, near_key},
     problem::Reason,
     resources::Report,
     world::{Good, Item, LiveNumber, PlannedTrunk, World},
@@ -49,9 +49,13 @@ fn trunk<'w>(
     report: &mut Report,
 ) -> Option<&'w PlannedTrunk> {
     let key = item.target(&item.spec.trunk_ref);
+    if world.is_unusable("Trunk", &key) {
+        report.unresolved();
+        return None;
+    }
     let Some(trunk) = world.trunks.get(&key) else {
         let hint = near_key(&key, world.trunks.keys());
-        let message = format!("There is no usable Trunk {key}{hint}");
+        let message = format!("There is no Trunk {key}{hint}");
         item.error(report, "spec.trunkRef.name", Reason::TrunkNotFound, message);
         return None;
     };
@@ -89,8 +93,7 @@ fn granted(
         item.error(report, field(&item.spec), Reason::NumberNotGranted, message);
         return false;
     }
-    let tenant = world.tenants.get(namespace).map(|tenant| tenant.target(&tenant.spec.cluster_ref));
-    if tenant.as_ref() != Some(&trunk.cluster) {
+    if !claims_cluster(namespace, &trunk.cluster, world) {
         let message = format!(
             "Namespace {namespace} must have a Tenant whose `clusterRef` names {}, the cluster of Trunk {key}.",
             trunk.cluster
@@ -98,7 +101,8 @@ fn granted(
         item.error(report, "metadata.namespace", Reason::TenantNotFound, message);
         return false;
     }
-    let usable = trunk.live && trunk.is_inbound();
+    let served = world.served.get(namespace) == Some(&trunk.cluster);
+    let usable = served && trunk.live && trunk.is_inbound();
     usable && (trunk.item.spec.delivers == v1::Delivers::Pstn || trunk.ucaas_partner)
 }
 
@@ -140,9 +144,11 @@ fn flow(
     if world.flows.contains_key(&key) {
         return Some(key);
     }
-    let hint = near_key(&key, world.flows.keys());
-    let message = format!("There is no usable RoutingFlow {key}{hint}");
-    item.error(report, "spec.flowRef.name", Reason::FlowNotFound, message);
+    if !world.is_unusable("RoutingFlow", &key) {
+        let hint = near_key(&key, world.flows.keys());
+        let message = format!("There is no RoutingFlow {key}{hint}");
+        item.error(report, "spec.flowRef.name", Reason::FlowNotFound, message);
+    }
     let unchanged = last.numbers.get(&item.id.key).is_some_and(|before| *before == item.spec);
     let kept = last.flows.get(&key).filter(|_| unchanged)?;
     world.flows.insert(key.clone(), Arc::clone(kept));

@@ -8,9 +8,9 @@ use model::{AudioId, ClusterId, Key, snapshot::Snapshot};
 use crate::{
     SourceFile, content, flow, load, numbers, platform,
     problem::{ConditionType, ObjectId, Problem},
-    resources::{Report, Resources, Spec},
-    snapshot,
-    world::{Good, Item, World},
+    resources::{Object, Report, Resources, Spec},
+    schema, snapshot,
+    world::{Good, Item, PlannedTrunk, World},
 };
 
 /// What every cluster's pods should be told, and everything that is wrong.
@@ -32,6 +32,16 @@ pub struct PlannedCluster {
     pub blobs: BTreeMap<AudioId, Arc<[u8]>>,
 }
 
+impl Plan {
+    pub(crate) const fn good(&self) -> &Good {
+        &self.good
+    }
+
+    pub(crate) const fn of_good(good: Good) -> Self {
+        Self { clusters: BTreeMap::new(), problems: Vec::new(), good }
+    }
+}
+
 /// Loads and plans, and gives the problems alone, sorted by file and line.
 #[must_use]
 pub fn check(files: &[SourceFile], now: Timestamp) -> Vec<Problem> {
@@ -46,7 +56,9 @@ pub fn check(files: &[SourceFile], now: Timestamp) -> Vec<Problem> {
 pub fn plan(resources: &Resources, last: Option<&Plan>, now: Timestamp) -> Plan {
     let none = Good::default();
     let last = last.map_or(&none, |plan| &plan.good);
-    let mut planner = Planner { resources, last, now, world: World::default(), report: Report::default() };
+    let files = files(resources, last);
+    let mut planner =
+        Planner { resources, last, files: &files, now, world: World::default(), report: Report::default() };
     planner.clusters();
     planner.tenants();
     planner.allowlists();
@@ -61,18 +73,34 @@ pub fn plan(resources: &Resources, last: Option<&Plan>, now: Timestamp) -> Plan 
     problems.extend(report.problems);
     problems.sort();
     problems.dedup();
-    Plan { clusters: snapshot::clusters(&world), problems, good: Good::of(&world) }
+    Plan { clusters: snapshot::clusters(&world), problems, good: Good::of(&world, &files) }
+}
+
+/// The file of every object: of those that are there, and of those that were and may be hidden by a file that cannot be
+/// read. Only an object whose file can be read is known to be deleted.
+fn files(resources: &Resources, last: &Good) -> BTreeMap<ObjectId, Arc<str>> {
+    let hidden = last.files.iter().filter(|(_, _, file)| resources.incomplete.contains(file));
+    let hidden = hidden.filter_map(|(kind, key, file)| {
+        let kind = schema::kinds().find(|known| known == kind)?;
+        Some((ObjectId { kind, key: key.clone() }, Arc::clone(file)))
+    });
+    let mut files: BTreeMap<_, _> = hidden.collect();
+    let present = resources.objects.iter();
+    files.extend(present.map(|object| (object.id.clone(), Arc::clone(&object.source.file))));
+    files
 }
 
 struct Planner<'a> {
     resources: &'a Resources,
     last: &'a Good,
+    /// Every object that there is, hidden ones included.
+    files: &'a BTreeMap<ObjectId, Arc<str>>,
     now: Timestamp,
     world: World,
     report: Report,
 }
 
-/// An object of one kind: as it stands in a file, if that is sound, and as it was.
+/// An object of one kind: as it stands in a file, and as it was.
 struct Candidate<T> {
     id: ObjectId,
     forms: Vec<Item<T>>,
@@ -87,55 +115,72 @@ impl Planner<'_> {
         pick: fn(&Spec) -> Option<&Arc<T>>,
         kept: &BTreeMap<Key, Arc<T>>,
     ) -> Vec<Candidate<T>> {
-        let objects = self.resources.objects.iter().filter(|object| object.id.kind == kind);
-        let candidate = |object: &crate::resources::Object| {
-            let id = object.id.clone();
-            let new = object.spec.as_ref().and_then(pick).map(|spec| Item {
-                id: id.clone(),
-                spec: Arc::clone(spec),
-                source: Some(object.source.clone()),
+        let objects = self.resources.objects.iter().map(|object| (&object.id, object));
+        let objects: BTreeMap<&ObjectId, &Object> = objects.collect();
+        let candidate = |id: &ObjectId| {
+            let item =
+                |spec: &Arc<T>, source, draft| Item { id: id.clone(), spec: Arc::clone(spec), source, draft };
+            let new = objects.get(id).and_then(|object| {
+                let spec = object.spec.as_ref().and_then(pick)?;
+                Some(item(spec, Some(object.source.clone()), !object.sound))
             });
-            let old =
-                kept.get(&id.key).map(|spec| Item { id: id.clone(), spec: Arc::clone(spec), source: None });
-            Candidate { id, forms: new.into_iter().chain(old).collect() }
+            let old = kept.get(&id.key).map(|spec| item(spec, None, false));
+            Candidate { id: id.clone(), forms: new.into_iter().chain(old).collect() }
         };
-        let mut candidates: Vec<_> = objects.map(candidate).collect();
+        let ids = self.files.keys().filter(|id| id.kind == kind);
+        let mut candidates: Vec<_> = ids.map(candidate).collect();
         candidates.sort_by_key(|candidate| (!kept.contains_key(&candidate.id.key), candidate.id.key.clone()));
         candidates
     }
 
-    /// The first form of an object that is accepted.
+    /// The first form of an object that is accepted; where none is, the newest as a draft, so that whatever refers to
+    /// it can still be judged.
     fn accept<T, U>(
         &mut self,
         candidate: Candidate<T>,
         judge: impl Fn(&Item<T>, &mut World, &mut Report) -> U,
     ) -> Option<(Item<T>, U)> {
-        candidate.forms.into_iter().find_map(|item| {
+        let mut draft = None;
+        for mut item in candidate.forms {
             self.report.begin();
             let verdict = judge(&item, &mut self.world, &mut self.report);
-            let accepted = !self.report.objected(ConditionType::Accepted);
-            accepted.then_some((item, verdict))
-        })
+            item.draft |= self.report.objected(ConditionType::Accepted);
+            if !item.draft {
+                return Some((item, verdict));
+            }
+            draft = draft.or(Some((item, verdict)));
+        }
+        draft
     }
 
     fn clusters(&mut self) {
         for candidate in self.candidates("VoiceCluster", Spec::voice_cluster, &self.last.clusters) {
+            let id = candidate.id.clone();
             let accepted = self.accept(candidate, |item, world, report| {
                 platform::cluster(item, report);
                 platform::clusters_apart(item, world, report);
             });
-            if let Some((item, ())) = accepted {
-                self.world.clusters.insert(item.id.key.clone(), item);
+            match accepted {
+                Some((item, ())) => drop(self.world.clusters.insert(id.key, item)),
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
 
     fn tenants(&mut self) {
         for candidate in self.candidates("Tenant", Spec::tenant, &self.last.tenants) {
+            let id = candidate.id.clone();
             let accepted =
                 self.accept(candidate, |item, world, report| platform::tenant(item, world, report));
-            if let Some((item, ())) = accepted {
-                self.world.tenants.insert(item.namespace().to_owned(), item);
+            match accepted {
+                Some((item, admitted)) => {
+                    let namespace = item.namespace().to_owned();
+                    if admitted && !item.draft {
+                        self.world.served.insert(namespace.clone(), item.target(&item.spec.cluster_ref));
+                    }
+                    self.world.tenants.entry(namespace).or_insert(item);
+                }
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
@@ -143,18 +188,27 @@ impl Planner<'_> {
     fn allowlists(&mut self) {
         let now = self.now;
         for candidate in self.candidates("Allowlist", Spec::allowlist, &self.last.allowlists) {
-            let accepted = self.accept(candidate, |item, _, report| platform::allowlist(item, now, report));
-            if let Some((item, ())) = accepted {
-                self.world.allowlists.insert(item.id.key.clone(), item);
+            let id = candidate.id.clone();
+            match self.accept(candidate, |item, _, report| platform::allowlist(item, now, report)) {
+                Some((item, ())) => drop(self.world.allowlists.insert(id.key, item)),
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
 
     fn trunks(&mut self) {
-        for candidate in self.candidates("Trunk", Spec::trunk, &self.last.trunks) {
-            let accepted = self.accept(candidate, |item, world, report| platform::trunk(item, world, report));
-            if let Some((item, planned)) = accepted {
-                self.world.trunks.insert(item.id.key, planned);
+        let last = self.last;
+        let mut candidates = self.candidates("Trunk", Spec::trunk, &last.trunks);
+        // The platform's first: no tenant can push out a carrier by claiming its sources.
+        candidates.sort_by_key(|candidate| !candidate.forms.first().is_some_and(platform::is_the_platforms));
+        for candidate in candidates {
+            let id = candidate.id.clone();
+            match self.accept(candidate, |item, world, report| platform::trunk(item, world, last, report)) {
+                Some((item, planned)) => {
+                    let live = planned.live && !item.draft;
+                    self.world.trunks.insert(id.key, PlannedTrunk { item, live, ..planned });
+                }
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
@@ -169,38 +223,35 @@ impl Planner<'_> {
 
     fn prompts(&mut self) {
         for candidate in self.candidates("Prompt", Spec::prompt, &BTreeMap::new()) {
-            let key = candidate.id.key.clone();
+            let id = candidate.id.clone();
             let files = &self.resources.files;
-            let accepted = self.accept(candidate, |item, _, report| content::prompt(item, files, report));
-            let resolved = accepted.and_then(|(_, prompt)| prompt);
-            if let Some(prompt) = resolved.or_else(|| self.last.prompts.get(&key).cloned()) {
-                self.world.prompts.insert(key, prompt);
+            let resolved =
+                self.resolve(candidate, |item, _, report| content::prompt(item, files, report)).flatten();
+            match resolved.or_else(|| self.last.prompts.get(&id.key).cloned()) {
+                Some(prompt) => drop(self.world.prompts.insert(id.key, prompt)),
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
 
     fn hours(&mut self) {
         for candidate in self.candidates("BusinessHours", Spec::business_hours, &BTreeMap::new()) {
-            let key = candidate.id.key.clone();
-            self.report.begin();
-            let accepted = self.accept(candidate, |item, world, report| content::hours(item, world, report));
-            let sound = !self.report.objected(ConditionType::ResolvedRefs);
-            let hours = accepted.filter(|_| sound).map(|(_, hours)| Arc::new(hours));
-            if let Some(hours) = hours.or_else(|| self.last.hours.get(&key).cloned()) {
-                self.world.hours.insert(key, hours);
+            let id = candidate.id.clone();
+            let hours = self.resolve(candidate, |item, world, report| content::hours(item, world, report));
+            match hours.map(Arc::new).or_else(|| self.last.hours.get(&id.key).cloned()) {
+                Some(hours) => drop(self.world.hours.insert(id.key, hours)),
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
 
     fn flows(&mut self) {
         for candidate in self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new()) {
-            let key = candidate.id.key.clone();
-            self.report.begin();
-            let accepted = self.accept(candidate, |item, world, report| flow::compile(item, world, report));
-            let sound = !self.report.objected(ConditionType::ResolvedRefs);
-            let compiled = accepted.filter(|_| sound).map(|(_, flow)| Arc::new(flow));
-            if let Some(flow) = compiled.or_else(|| self.last.flows.get(&key).cloned()) {
-                self.world.flows.insert(key, flow);
+            let id = candidate.id.clone();
+            let flow = self.resolve(candidate, |item, world, report| flow::compile(item, world, report));
+            match flow.map(Arc::new).or_else(|| self.last.flows.get(&id.key).cloned()) {
+                Some(flow) => drop(self.world.flows.insert(id.key, flow)),
+                None => drop(self.world.unusable.insert(id)),
             }
         }
     }
@@ -210,7 +261,19 @@ impl Planner<'_> {
         for candidate in self.candidates("PhoneNumber", Spec::phone_number, &self.last.numbers) {
             let accepted =
                 self.accept(candidate, |item, world, report| numbers::number(item, world, last, report));
-            self.world.numbers.extend(accepted.and_then(|(_, number)| number));
+            let live = accepted.filter(|(item, _)| !item.draft).and_then(|(_, number)| number);
+            self.world.numbers.extend(live);
         }
+    }
+
+    /// What an object compiles to, if nothing at all is against it.
+    fn resolve<T, U>(
+        &mut self,
+        candidate: Candidate<T>,
+        judge: impl Fn(&Item<T>, &mut World, &mut Report) -> U,
+    ) -> Option<U> {
+        let (item, verdict) = self.accept(candidate, judge)?;
+        let sound = !item.draft && !self.report.objected(ConditionType::ResolvedRefs);
+        sound.then_some(verdict)
     }
 }

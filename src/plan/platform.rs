@@ -11,7 +11,7 @@ use crate::{
     problem::Reason,
     resources::Report,
     words,
-    world::{Item, PlannedTrunk, World},
+    world::{Good, Item, PlannedTrunk, World},
 };
 
 /// A cluster by itself: networks of listeners, ports that clash.
@@ -107,14 +107,15 @@ pub(crate) fn clusters_apart(item: &Item<v1::VoiceClusterSpec>, world: &World, r
 }
 
 /// A tenant: its cluster, its time zone, and that it is alone in its namespace.
-pub(crate) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) {
+/// Gives whether the cluster admits it.
+pub(crate) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) -> bool {
     if let Some(other) = world.tenants.get(item.namespace()) {
         let message =
             format!("Namespace {} has {} already; a namespace has one Tenant.", item.namespace(), other.id);
         item.error(report, "metadata.name", Reason::DuplicateTenant, message);
     }
     time_zone(item, &item.spec.time_zone, report);
-    admitted_cluster(item, &item.spec.cluster_ref, world, report);
+    admitted_cluster(item, &item.spec.cluster_ref, world, report).is_some()
 }
 
 /// The cluster that a reference names, if it is there and admits the item's namespace.
@@ -125,6 +126,10 @@ fn admitted_cluster<'w, T>(
     report: &mut Report,
 ) -> Option<&'w Item<v1::VoiceClusterSpec>> {
     let key = item.target(reference);
+    if world.is_unusable("VoiceCluster", &key) {
+        report.unresolved();
+        return None;
+    }
     let Some(cluster) = world.clusters.get(&key) else {
         let hint = near_key(&key, world.clusters.keys());
         let message = format!("There is no VoiceCluster {key}{hint}");
@@ -207,7 +212,12 @@ pub(crate) fn allowlist(item: &Item<v1::AllowlistSpec>, now: Timestamp, report: 
 }
 
 /// A trunk, given clusters, tenants, allowlists and the trunks before it.
-pub(crate) fn trunk(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Report) -> PlannedTrunk {
+pub(crate) fn trunk(
+    item: &Item<v1::TrunkSpec>,
+    world: &World,
+    last: &Good,
+    report: &mut Report,
+) -> PlannedTrunk {
     let cluster = admitted_cluster(item, &item.spec.cluster_ref, world, report);
     if let Some(cluster) = cluster
         && network(&cluster.spec, &item.spec.network).is_none()
@@ -223,8 +233,12 @@ pub(crate) fn trunk(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Repo
         item: item.clone(),
     };
     peers(item, report);
-    overlap(&planned, world, report);
-    planned
+    apart(planned, world, last, report)
+}
+
+/// Whether the trunk stands in its cluster's own namespace.
+pub(crate) fn is_the_platforms(item: &Item<v1::TrunkSpec>) -> bool {
+    item.target(&item.spec.cluster_ref).namespace() == item.namespace()
 }
 
 /// Whether the trunk is the platform's, or that of a tenant that there is.
@@ -237,9 +251,8 @@ fn owner(
     if item.namespace() == cluster.namespace() {
         return true;
     }
-    let tenant = world.tenants.get(item.namespace()).map(|tenant| tenant.target(&tenant.spec.cluster_ref));
-    if tenant.as_ref() == Some(&cluster.id.key) {
-        return true;
+    if claims_cluster(item.namespace(), &cluster.id.key, world) {
+        return world.served.get(item.namespace()) == Some(&cluster.id.key);
     }
     let message = format!(
         "Namespace {} must have a Tenant whose `clusterRef` names {} before it may have a trunk there.",
@@ -248,6 +261,14 @@ fn owner(
     );
     item.error(report, "spec.clusterRef", Reason::TenantNotFound, message);
     false
+}
+
+/// Whether the namespace has a Tenant that names this cluster, admitted or not, or one that cannot be read.
+pub(crate) fn claims_cluster(namespace: &str, cluster: &Key, world: &World) -> bool {
+    match world.tenants.get(namespace) {
+        Some(tenant) => tenant.target(&tenant.spec.cluster_ref) == *cluster,
+        None => world.unusable.iter().any(|id| id.kind == "Tenant" && id.key.namespace() == namespace),
+    }
 }
 
 fn ucaas_partner(
@@ -301,9 +322,17 @@ pub(crate) fn host_and_port(address: &str) -> Option<(String, u16)> {
 
 fn sources(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Report) -> Vec<Admitted> {
     let mut sources = Vec::new();
+    let mut told = false;
     for (index, reference) in item.spec.allowlist_refs.iter().enumerate() {
         let key = Key::new(item.namespace(), &reference.name);
+        if world.is_unusable("Allowlist", &key) || world.allowlists.get(&key).is_some_and(|list| list.draft) {
+            // Invalid and never valid before: it admits nobody.
+            report.unresolved();
+            told = true;
+            continue;
+        }
         let Some(list) = world.allowlists.get(&key) else {
+            told = true;
             let hint = near_key(&key, world.allowlists.keys());
             let message = format!("There is no Allowlist {key}, so nobody is admitted by it{hint}");
             item.error(
@@ -316,7 +345,7 @@ fn sources(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Report) -> Ve
         };
         sources.extend(list.spec.ranges.iter().filter_map(|range| admitted(range, &key)));
     }
-    if sources.is_empty() && item.spec.direction != v1::TrunkDirection::Outbound {
+    if sources.is_empty() && !told && item.spec.direction != v1::TrunkDirection::Outbound {
         let message = "No source is admitted, so no call can come in: name an Allowlist with ranges in `allowlistRefs`, or say `direction: Outbound`.";
         item.warning(report, "spec.allowlistRefs", Reason::NoSources, message);
     }
@@ -334,34 +363,42 @@ fn admitted(range: &v1::AddressRange, list: &Key) -> Option<Admitted> {
     })
 }
 
-/// A source names its trunk, so no two trunks of one network may admit the same one at the same time.
-fn overlap(planned: &PlannedTrunk, world: &World, report: &mut Report) {
-    let item = &planned.item;
-    for other in world.trunks.values() {
-        let apart = other.cluster != planned.cluster
-            || other.item.spec.network != item.spec.network
-            || other.item.id == item.id;
-        if apart {
-            continue;
-        }
-        let clash = planned.sources.iter().find_map(|ours| {
-            let theirs = other.sources.iter().find(|theirs| clash(ours, theirs))?;
-            Some((ours, theirs))
-        });
-        if let Some((ours, theirs)) = clash {
-            let index = item
-                .spec
-                .allowlist_refs
-                .iter()
-                .position(|reference| reference.name == ours.allowlist.0.name());
-            let message = format!(
-                "{} of Allowlist {} overlaps {} of Allowlist {}, which {} admits on the same network; a source must belong to one trunk.",
-                ours.range, ours.allowlist, theirs.range, theirs.allowlist, other.item.id
-            );
-            let field = format!("spec.allowlistRefs[{}].name", index.unwrap_or_default());
-            item.error(report, &field, Reason::SourceOverlap, message);
-        }
+/// A source names its trunk, so no two trunks of one network may admit the same one at the same time. A trunk that comes
+/// to overlap another keeps the sources that it had, as far as its Allowlists still admit them.
+fn apart(mut planned: PlannedTrunk, world: &World, last: &Good, report: &mut Report) -> PlannedTrunk {
+    let Some((field, message)) = overlap(&planned, world) else {
+        return planned;
+    };
+    let item = planned.item.clone();
+    let had = last.sources.get(&item.id.key).map(Vec::as_slice).unwrap_or_default();
+    let still = |source: &&Admitted| planned.sources.iter().any(|now| now.range.contains(&source.range));
+    planned.sources = had.iter().filter(still).cloned().collect();
+    if planned.sources.is_empty() || overlap(&planned, world).is_some() {
+        item.error(report, &field, Reason::SourceOverlap, message);
+    } else {
+        item.tolerated(report, &field, Reason::SourceOverlap, message);
     }
+    planned
+}
+
+/// The field that overlaps a trunk before this one, and what to say of it.
+fn overlap(planned: &PlannedTrunk, world: &World) -> Option<(String, String)> {
+    let item = &planned.item;
+    let beside = world.trunks.values().filter(|other| {
+        other.live && other.cluster == planned.cluster && other.item.spec.network == item.spec.network
+    });
+    let mut pairs = beside.flat_map(|other| {
+        let pairs = move |ours| other.sources.iter().map(move |theirs| (other, ours, theirs));
+        planned.sources.iter().flat_map(pairs)
+    });
+    let (other, ours, theirs) = pairs.find(|(_, ours, theirs)| clash(ours, theirs))?;
+    let mut references = item.spec.allowlist_refs.iter();
+    let index = references.position(|reference| reference.name == ours.allowlist.0.name());
+    let message = format!(
+        "{} of Allowlist {} overlaps {} of Allowlist {}, which {} admits on the same network; a source must belong to one trunk.",
+        ours.range, ours.allowlist, theirs.range, theirs.allowlist, other.item.id
+    );
+    Some((format!("spec.allowlistRefs[{}].name", index.unwrap_or_default()), message))
 }
 
 fn clash(a: &Admitted, b: &Admitted) -> bool {
@@ -396,6 +433,10 @@ pub(crate) fn dialled_trunk<T>(
     report: &mut Report,
 ) -> Option<Key> {
     let key = item.target(reference);
+    if world.is_unusable("Trunk", &key) {
+        report.unresolved();
+        return None;
+    }
     let Some(trunk) = world.trunks.get(&key) else {
         let hint = near_key(&key, world.trunks.keys());
         item.error(report, field, Reason::TrunkNotFound, format!("There is no Trunk {key}{hint}"));

@@ -25,6 +25,8 @@ pub struct Resources {
     pub foreign: Vec<Foreign>,
     /// Files that are no manifests, by the path they were given with.
     pub(crate) files: BTreeMap<String, Arc<[u8]>>,
+    /// Files in which something could not be read at all, so that an object may be missing by mistake.
+    pub(crate) incomplete: BTreeSet<Arc<str>>,
     /// What the loader found.
     pub(crate) problems: Vec<Problem>,
 }
@@ -40,8 +42,10 @@ impl Resources {
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
     pub id: ObjectId,
-    /// None where it is wrong by itself.
+    /// None where it cannot even be read.
     pub spec: Option<Spec>,
+    /// Whether its schema and rules have nothing against it. If not, it is looked at only to tell what else is wrong.
+    pub sound: bool,
     pub source: Source,
 }
 
@@ -171,6 +175,11 @@ impl Report {
         self.objections.contains(&condition)
     }
 
+    /// An object refers to one that is wrong and was told of: this one cannot be used, and there is nothing to add.
+    pub fn unresolved(&mut self) {
+        self.objections.insert(ConditionType::ResolvedRefs);
+    }
+
     /// An error at the value of a field.
     pub fn error(
         &mut self,
@@ -193,6 +202,20 @@ impl Report {
         message: impl Into<String>,
     ) {
         self.add(Severity::Warning, id, source, field, reason, message.into());
+    }
+
+    /// An error that does not keep the object from being used.
+    pub fn tolerated(
+        &mut self,
+        id: &ObjectId,
+        source: Option<&Source>,
+        field: &str,
+        reason: Reason,
+        message: impl Into<String>,
+    ) {
+        let objections = self.objections.clone();
+        self.add(Severity::Error, id, source, field, reason, message.into());
+        self.objections = objections;
     }
 
     /// A form that was kept from before has no place in a file: what is wrong with it was said of the form before.

@@ -88,6 +88,10 @@ fn rules(kind: &KindSchema, object: &Value, faults: &mut Vec<Fault>) {
             continue;
         }
         let field = error.field_path.trim_start_matches('.').to_owned();
+        // A misspelt field is missed by rules that ask for it.
+        if faults.iter().any(|fault| fault.reason == Reason::UnknownField && parent(&fault.field) == field) {
+            continue;
+        }
         faults.push(Fault {
             reason: Reason::InvalidValue,
             message: words::sentence(&error.message),
@@ -178,17 +182,17 @@ fn object(schema: &Value, fields: &Map<String, Value>, path: &str, faults: &mut 
 fn unknown_field(properties: &Map<String, Value>, name: &str, path: &str) -> Fault {
     let known: Vec<&str> = properties.keys().map(String::as_str).collect();
     let hint = words::did_you_mean(name, known.iter().copied());
-    let parent = words::last(path);
+    let parent = words::subject(path);
     let message = if hint == "." {
-        format!("`{parent}` has no field `{name}`; it may have {}.", words::all_of(&known))
+        format!("{parent} has no field `{name}`; it may have {}.", words::all_of(&known))
     } else {
-        format!("`{parent}` has no field `{name}`{hint}")
+        format!("{parent} has no field `{name}`{hint}")
     };
     Fault { reason: Reason::UnknownField, field: join(path, name), at_key: true, message }
 }
 
 fn missing(path: &str, name: &str, schema: &Value) -> Fault {
-    let parent = if path.is_empty() { "The object".to_owned() } else { format!("`{}`", words::last(path)) };
+    let parent = words::subject(path);
     let about = schema.get("description").and_then(Value::as_str).and_then(words::first_sentence);
     let about = about.map_or_else(String::new, |about| format!(": {about}"));
     Fault {
@@ -290,6 +294,10 @@ fn invalid(path: &str, message: String) -> Fault {
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent)
 }
 
 fn collect_patterns(schema: &Value, patterns: &mut BTreeSet<String>) {

@@ -25,7 +25,7 @@ use crate::{
 
 /// Every cluster with its trunks, the numbers live on them, and all that these lead to.
 pub(crate) fn clusters(world: &World) -> BTreeMap<ClusterId, PlannedCluster> {
-    let clusters = world.clusters.values();
+    let clusters = world.clusters.values().filter(|item| !item.draft);
     clusters.map(|item| (ClusterId(item.id.key.clone()), cluster(item, world))).collect()
 }
 

@@ -14,9 +14,13 @@ pub fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Str
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&folded, &candidate.to_lowercase());
-    let near = known.map(|candidate| (distance(candidate), candidate));
-    let bound = (word.chars().count() / 3).clamp(1, 3);
-    near.filter(|(distance, _)| *distance <= bound).min().map(|(_, candidate)| candidate)
+    let length = word.chars().count();
+    let bound = (length / 3).clamp(1, 3);
+    let near = |candidate: &&str| {
+        let shortened = length >= 3 && candidate.to_lowercase().starts_with(&folded);
+        shortened || distance(candidate) <= bound
+    };
+    known.filter(near).min_by_key(|candidate| distance(candidate))
 }
 
 /// `A, B or C`.
@@ -42,6 +46,15 @@ fn enumerate(words: &[&str], last: &str) -> String {
 pub fn last(path: &str) -> &str {
     let name = path.rsplit('.').next().unwrap_or(path);
     name.split('[').next().unwrap_or(name)
+}
+
+/// What a path names, as the beginning of a sentence.
+pub fn subject(path: &str) -> String {
+    match (path, path.ends_with(']')) {
+        ("", _) => "The object".to_owned(),
+        (_, true) => format!("An entry of `{}`", last(path)),
+        (_, false) => format!("`{}`", last(path)),
+    }
 }
 
 /// A rule's message as a sentence: its first word capitalised, or quoted where it names a field, and a full stop.
@@ -111,11 +124,12 @@ mod tests {
 
     #[test]
     fn the_nearest_word_is_offered_only_when_it_is_near() {
-        let known = ["clusterRef", "network", "codecs"];
+        let known = ["clusterRef", "network", "codecs", "language"];
         for (word, wanted) in [
             ("clusterref", Some("clusterRef")),
             ("netwrok", Some("network")),
             ("codec", Some("codecs")),
+            ("lang", Some("language")),
             ("flavour", None),
         ] {
             assert_eq!(nearest(word, known.into_iter()), wanted, "{word}");

@@ -1,5 +1,6 @@
 //! What is already known to be right while the rest is being judged, and what is kept from one plan to the next.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,11 +25,18 @@ pub(crate) struct Item<T> {
     pub spec: Arc<T>,
     /// None for a form that is kept from before.
     pub source: Option<Source>,
+    /// Whether it is looked at only to tell what else is wrong: it never becomes part of a snapshot.
+    pub draft: bool,
 }
 
 impl<T> Clone for Item<T> {
     fn clone(&self) -> Self {
-        Self { id: self.id.clone(), spec: Arc::clone(&self.spec), source: self.source.clone() }
+        Self {
+            id: self.id.clone(),
+            spec: Arc::clone(&self.spec),
+            source: self.source.clone(),
+            draft: self.draft,
+        }
     }
 }
 
@@ -39,6 +47,11 @@ impl<T> Item<T> {
 
     pub fn error(&self, report: &mut Report, field: &str, reason: Reason, message: impl Into<String>) {
         report.error(&self.id, self.source.as_ref(), field, reason, message);
+    }
+
+    /// An error in spite of which the object is used, with what it had before in place of what is wrong.
+    pub fn tolerated(&self, report: &mut Report, field: &str, reason: Reason, message: impl Into<String>) {
+        report.tolerated(&self.id, self.source.as_ref(), field, reason, message);
     }
 
     pub fn warning(&self, report: &mut Report, field: &str, reason: Reason, message: impl Into<String>) {
@@ -53,16 +66,17 @@ impl<T> Item<T> {
 }
 
 /// A prompt whose audio is at hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ResolvedPrompt {
     pub id: AudioId,
     pub audio: Audio,
     /// The file; None for speech.
+    #[serde(with = "crate::stored::blob")]
     pub blob: Option<Arc<[u8]>>,
 }
 
 /// A flow and everything that it needs to go on without its objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CompiledFlow {
     pub program: Arc<Program>,
     pub prompts: BTreeMap<AudioId, ResolvedPrompt>,
@@ -128,6 +142,8 @@ pub(crate) struct World {
     pub clusters: BTreeMap<Key, Item<v1::VoiceClusterSpec>>,
     /// By namespace.
     pub tenants: BTreeMap<String, Item<v1::TenantSpec>>,
+    /// The cluster of each tenant that its cluster admits, by namespace.
+    pub served: BTreeMap<String, Key>,
     pub allowlists: BTreeMap<Key, Item<v1::AllowlistSpec>>,
     pub trunks: BTreeMap<Key, PlannedTrunk>,
     /// Trunks that a tenant dials telephone numbers by, by namespace.
@@ -136,6 +152,15 @@ pub(crate) struct World {
     pub hours: BTreeMap<Key, Arc<BusinessHours>>,
     pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
     pub numbers: Vec<LiveNumber>,
+    /// Objects that there are but that cannot be used; what is wrong with them has been told.
+    pub unusable: BTreeSet<ObjectId>,
+}
+
+impl World {
+    /// Whether an object is there although it cannot be used.
+    pub fn is_unusable(&self, kind: &'static str, key: &Key) -> bool {
+        self.unusable.contains(&ObjectId { kind, key: key.clone() })
+    }
 }
 
 /// A number that is live.
@@ -149,39 +174,50 @@ pub(crate) struct LiveNumber {
 }
 
 /// Last good forms.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Good {
     pub clusters: BTreeMap<Key, Arc<v1::VoiceClusterSpec>>,
     pub tenants: BTreeMap<Key, Arc<v1::TenantSpec>>,
     pub allowlists: BTreeMap<Key, Arc<v1::AllowlistSpec>>,
     pub trunks: BTreeMap<Key, Arc<v1::TrunkSpec>>,
+    /// Of each trunk.
+    pub sources: BTreeMap<Key, Vec<Admitted>>,
     pub prompts: BTreeMap<Key, ResolvedPrompt>,
     pub hours: BTreeMap<Key, Arc<BusinessHours>>,
     /// Those that only a live number keeps included.
     pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
     pub numbers: BTreeMap<Key, Arc<v1::PhoneNumberSpec>>,
+    /// Kind, name and file of every object.
+    pub files: Vec<(String, Key, Arc<str>)>,
 }
 
 impl Good {
     /// What there is to keep of a world.
-    pub fn of(world: &World) -> Self {
+    pub fn of(world: &World, files: &BTreeMap<ObjectId, Arc<str>>) -> Self {
         Self {
-            clusters: specs(&world.clusters),
-            tenants: world.tenants.values().map(spec).collect(),
-            allowlists: specs(&world.allowlists),
-            trunks: world.trunks.values().map(|trunk| spec(&trunk.item)).collect(),
+            clusters: specs(world.clusters.values()),
+            tenants: specs(world.tenants.values()),
+            allowlists: specs(world.allowlists.values()),
+            trunks: specs(world.trunks.values().map(|trunk| &trunk.item)),
+            sources: world
+                .trunks
+                .iter()
+                .filter(|(_, trunk)| trunk.live)
+                .map(|(key, trunk)| (key.clone(), trunk.sources.clone()))
+                .collect(),
             prompts: world.prompts.clone(),
             hours: world.hours.clone(),
             flows: world.flows.clone(),
-            numbers: world.numbers.iter().map(|number| spec(&number.item)).collect(),
+            files: files
+                .iter()
+                .map(|(id, file)| (id.kind.to_owned(), id.key.clone(), Arc::clone(file)))
+                .collect(),
+            numbers: specs(world.numbers.iter().map(|number| &number.item)),
         }
     }
 }
 
-fn specs<T>(items: &BTreeMap<Key, Item<T>>) -> BTreeMap<Key, Arc<T>> {
-    items.values().map(spec).collect()
-}
-
-fn spec<T>(item: &Item<T>) -> (Key, Arc<T>) {
-    (item.id.key.clone(), Arc::clone(&item.spec))
+fn specs<'a, T: 'a>(items: impl Iterator<Item = &'a Item<T>>) -> BTreeMap<Key, Arc<T>> {
+    let good = items.filter(|item| !item.draft);
+    good.map(|item| (item.id.key.clone(), Arc::clone(&item.spec))).collect()
 }

@@ -89,7 +89,8 @@ impl Node {
         }
     }
 
-    /// Where the value at `path` begins; where there is none, the key of its nearest ancestor.
+    /// Where the value at `path` begins, or its key where the value is a block below it; where there is none, the key of
+    /// its nearest ancestor.
     pub fn locate(&self, path: &str) -> Position {
         let (mut node, mut at) = (self, self.at);
         for segment in segments(path) {
@@ -98,7 +99,7 @@ impl Node {
                 None => return at,
             }
         }
-        node.at
+        if node.at.line == at.line { node.at } else { at }
     }
 
     /// Where the key at `path` stands; where there is none, that of its nearest ancestor.
@@ -147,9 +148,16 @@ fn segments(path: &str) -> impl Iterator<Item = Segment<'_>> {
     })
 }
 
-/// Every document of a text that is not empty, and all that is wrong. A document that cannot be read does not hide
-/// those after it.
-pub fn parse(text: &str) -> (Vec<Node>, Vec<Fault>) {
+/// A document that could be read.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub root: Node,
+    /// Whether no mapping in it has a key twice.
+    pub sound: bool,
+}
+
+/// Every document of a text, and all that is wrong. One that cannot be read does not hide those after it.
+pub fn parse(text: &str) -> (Vec<Document>, Vec<Fault>) {
     let (mut documents, mut faults) = (Vec::new(), Vec::new());
     let mut nodes_left = NODES_MAX;
     for (first_line, chunk) in chunks(text) {
@@ -186,8 +194,10 @@ struct Reader<'a> {
     nodes_left: &'a mut usize,
     stack: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
-    documents: Vec<Node>,
+    documents: Vec<Document>,
     faults: Vec<Fault>,
+    /// How many faults there were before this document.
+    faults_before: usize,
 }
 
 /// A list or mapping whose end has not come yet.
@@ -211,6 +221,7 @@ impl<'a> Reader<'a> {
             anchors: BTreeMap::new(),
             documents: Vec::new(),
             faults: Vec::new(),
+            faults_before: 0,
         }
     }
 
@@ -304,7 +315,11 @@ impl<'a> Reader<'a> {
 
     fn place(&mut self, node: Node) -> Result<(), Fault> {
         match self.stack.last_mut().map(|open| &mut open.kind) {
-            None => self.documents.push(node),
+            None => {
+                let sound = self.faults.len() == self.faults_before;
+                self.faults_before = self.faults.len();
+                self.documents.push(Document { root: node, sound });
+            }
             Some(OpenKind::Sequence(items)) => items.push(node),
             Some(OpenKind::Mapping { entries, key }) => match key.take() {
                 None => match node.kind {
@@ -424,7 +439,7 @@ mod tests {
     fn json(text: &str) -> Vec<Value> {
         let (documents, faults) = parse(text);
         assert!(faults.is_empty(), "{faults:?}");
-        documents.iter().map(Node::to_json).collect()
+        documents.iter().map(|document| document.root.to_json()).collect()
     }
 
     #[test]
@@ -458,7 +473,7 @@ mod tests {
         let (documents, faults) = parse(text);
         assert!(faults.is_empty(), "{faults:?}");
         let at = |document: usize, path: &str| {
-            let Position { line, column } = documents[document].locate(path);
+            let Position { line, column } = documents[document].root.locate(path);
             (line, column)
         };
         assert_eq!(at(0, "a"), (2, 4));

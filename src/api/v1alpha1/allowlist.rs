@@ -11,6 +11,7 @@ use super::Status;
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "Allowlist",
+    doc = "Addresses that a trunk's SIP may come from.",
     namespaced,
     status = "Status",
     shortname = "allow",
@@ -31,7 +32,7 @@ use super::Status;
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[x_kube(validation = Rule::new("self.any || self.ranges.all(r, !r.cidr.endsWith('/0'))")
+#[x_kube(validation = Rule::new("self.any || !has(self.ranges) || self.ranges.all(r, !r.cidr.endsWith('/0'))")
     .message("a range of every address may stand only with any: true").field_path(".ranges"))]
 #[serde(rename_all = "camelCase")]
 pub struct AllowlistSpec {

@@ -12,6 +12,7 @@ use super::Status;
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "BusinessHours",
+    doc = "When somebody is there: hours of the week, and holidays, in a time zone.",
     plural = "businesshours",
     namespaced,
     status = "Status",

@@ -1,5 +1,7 @@
 //! Version `v1alpha1`: may still change between releases; changes are additive where they can be.
 
+#![expect(clippy::duplicated_attributes, reason = "printer columns have types and priorities in common")]
+
 mod allowlist;
 mod business_hours;
 mod common;

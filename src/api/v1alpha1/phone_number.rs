@@ -12,6 +12,7 @@ use super::{E164, LocalRef, NumberRange, ObjectRef, Status};
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "PhoneNumber",
+    doc = "A telephone number, or a range of them, and the flow that its calls follow.",
     namespaced,
     status = "Status",
     shortname = "num",

@@ -11,6 +11,7 @@ use super::{LANGUAGE, Status};
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "Prompt",
+    doc = "Something that callers hear: a recording, or a text that is spoken.",
     namespaced,
     status = "Status",
     shortname = "prm",

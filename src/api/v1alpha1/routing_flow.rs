@@ -15,6 +15,7 @@ use super::{E164, LABEL, OBJECT_NAME, ObjectRef, Status, VARIABLE};
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "RoutingFlow",
+    doc = "The path of an interaction, as a list of named steps.",
     namespaced,
     status = "Status",
     shortname = "flow",

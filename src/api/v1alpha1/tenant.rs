@@ -13,6 +13,7 @@ use super::{E164, LANGUAGE, ObjectRef, Status};
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "Tenant",
+    doc = "A customer. The namespace is the tenant; this object says what holds for all of it.",
     namespaced,
     status = "Status",
     shortname = "ten",

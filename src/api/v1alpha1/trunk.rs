@@ -15,6 +15,7 @@ use super::{LABEL, LocalRef, NumberRange, ObjectRef, Status, Transport};
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "Trunk",
+    doc = "A carrier or PBX that speaks SIP with us.",
     namespaced,
     status = "Status",
     shortname = "trk",
@@ -39,7 +40,7 @@ use super::{LABEL, LocalRef, NumberRange, ObjectRef, Status, Transport};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("self.direction == 'Inbound' || self.peers.size() > 0")
+    validation = Rule::new("self.direction == 'Inbound' || (has(self.peers) && self.peers.size() > 0)")
         .message("a trunk that calls leave by must have at least one peer; say direction: Inbound if none do").field_path(".peers"),
     validation = Rule::new("!has(self.ucaasPartner) || self.delivers == 'Voip'")
         .message("ucaasPartner may stand only where delivers is Voip: Pstn calls need no such permission").field_path(".ucaasPartner"),

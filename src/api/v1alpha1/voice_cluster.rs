@@ -14,6 +14,7 @@ use super::{LABEL, Status, Transport};
     group = "switchboard.dev",
     version = "v1alpha1",
     kind = "VoiceCluster",
+    doc = "An edge and media tier: where SIP is heard, which ports carry audio, which tenants it serves.",
     namespaced,
     status = "Status",
     shortname = "vcl",

@@ -1,0 +1,148 @@
+//! The API server's own rules, run without one: one valid object of each kind, and each row spoils one thing.
+
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+
+use crate::kinds;
+
+fn valid(kind: &str) -> Value {
+    let (name, spec) = match kind {
+        "VoiceCluster" => (
+            "c14",
+            json!({
+                "code": "C14",
+                "networks": [{"name": "lan", "bindAddress": "192.0.2.1"}],
+                "listeners": [{"name": "udp", "transport": "UDP", "port": 5060, "network": "lan"}],
+                "media": {"ports": {"first": 20000, "last": 20999}},
+            }),
+        ),
+        "Tenant" => ("acme", json!({"clusterRef": {"name": "c14"}, "country": "US", "timeZone": "UTC"})),
+        "Trunk" => (
+            "carrier",
+            json!({
+                "clusterRef": {"name": "c14"}, "network": "lan", "connection": "PhoneLine", "delivers": "Pstn",
+                "peers": [{"name": "a", "address": "192.0.2.7"}],
+                "grants": [{"namespace": "acme", "ranges": [{"first": "+12125550100", "last": "+12125550109"}]}],
+            }),
+        ),
+        "PhoneNumber" => (
+            "main",
+            json!({
+                "number": "+12125550100", "kind": "Local", "origin": "Carrier",
+                "trunkRef": {"name": "carrier"}, "flowRef": {"name": "main"},
+            }),
+        ),
+        "Allowlist" => ("carrier", json!({"ranges": [{"cidr": "192.0.2.0/24"}]})),
+        "RoutingFlow" => (
+            "main",
+            json!({
+                "variables": [{"name": "visits", "type": "Integer"}],
+                "steps": [
+                    {"name": "menu", "ask": {"choices": [{"digits": "1", "next": "end"}]}},
+                    {"name": "ring", "dial": {"to": [{"number": "+12125550199"}]}},
+                    {"name": "end", "hangup": {}},
+                ],
+            }),
+        ),
+        "Prompt" => ("welcome", json!({"file": "welcome.wav"})),
+        _ => ("office", json!({"week": [{"days": ["Monday"], "from": "09:00", "to": "17:00"}]})),
+    };
+    json!({"apiVersion": crate::API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+/// What the rules say of an object, and of it after `old`.
+fn verdict(kind: &str, object: &Value, old: Option<&Value>) -> String {
+    let known = kinds().into_iter().find(|known| known.name == kind).unwrap();
+    match Validator::new().validate(&known.schema, object, old) {
+        Ok(()) => String::new(),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+/// Sets the value at a path below `spec`; `null` removes it.
+fn spoil(object: &mut Value, path: &str, value: Value) {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let parent = if parent.is_empty() { "/spec".to_owned() } else { format!("/spec/{parent}") };
+    let parent = object.pointer_mut(&parent).unwrap_or_else(|| panic!("{path}"));
+    match (parent, value) {
+        (Value::Array(items), value) => items[name.parse::<usize>().unwrap()] = value,
+        (Value::Object(fields), Value::Null) => drop(fields.remove(name)),
+        (Value::Object(fields), value) => drop(fields.insert(name.to_owned(), value)),
+        (other, _) => panic!("{path} is in {other}"),
+    }
+}
+
+#[test]
+fn the_valid_objects_are_valid() {
+    for kind in kinds() {
+        let object = valid(kind.name);
+        assert_eq!(verdict(kind.name, &object, Some(&object)), "", "{}", kind.name);
+    }
+}
+
+#[test]
+fn one_fault_one_message() {
+    let rows = [
+        ("VoiceCluster", "code", json!("E39"), "metadata.name must be spec.code in lower case"),
+        ("VoiceCluster", "listeners/0/network", json!("wan"), "must name one of spec.networks"),
+        ("VoiceCluster", "networks/0/bindAddress", json!("localhost"), "bindAddress must be an IP address"),
+        ("VoiceCluster", "networks/0/bindAddress", json!("0.0.0.0"), "must say sipAdvertisedAddress"),
+        (
+            "VoiceCluster",
+            "networks/0/rtpAdvertisedAddress",
+            json!("sip.example.net"),
+            "must be an IP address",
+        ),
+        ("VoiceCluster", "media/ports/last", json!(20000), "last must be greater than first"),
+        ("Trunk", "peers", Value::Null, "must have at least one peer"),
+        ("Trunk", "ucaasPartner", json!({"company": "Example"}), "only where delivers is Voip"),
+        ("Trunk", "codecs", json!(["PCMU", "PCMU"]), "must not name one twice"),
+        ("Trunk", "grants/0/ranges/0/last", json!("+12125550099"), "last must have as many digits"),
+        ("Trunk", "grants/0/ranges/0/last", json!("+121255501000"), "last must have as many digits"),
+        ("PhoneNumber", "number", Value::Null, "exactly one of number and range"),
+        ("PhoneNumber", "range", json!({"first": "+121", "last": "+122"}), "exactly one of number and range"),
+        ("Allowlist", "ranges/0/cidr", json!("192.0.2.0"), "cidr must be an address and the length"),
+        ("Allowlist", "ranges/0/cidr", json!("0.0.0.0/0"), "only with any: true"),
+        (
+            "Allowlist",
+            "ranges/0",
+            json!({"cidr": "192.0.2.0/24", "validFrom": "2027-01-01T00:00:00Z", "validUntil": "2026-01-01T00:00:00Z"}),
+            "validUntil must come after validFrom",
+        ),
+        ("RoutingFlow", "variables/0/name", json!("contact"), "must not be contact or call"),
+        ("RoutingFlow", "steps/2/name", json!("menu"), "names of steps must be unique"),
+        ("RoutingFlow", "steps/2/hangup", Value::Null, "exactly one verb"),
+        ("RoutingFlow", "steps/2/play", json!({"prompt": "x"}), "exactly one verb"),
+        ("RoutingFlow", "steps/0/ask/choices", Value::Null, "exactly one of choices and digits"),
+        ("RoutingFlow", "steps/1/dial/to/0", json!({}), "exactly one of number and extension"),
+        (
+            "RoutingFlow",
+            "steps/0/ask",
+            json!({"digits": {"variable": "visits", "min": 5, "max": 4}}),
+            "max must not be less than min",
+        ),
+        ("RoutingFlow", "steps/2/hangup", json!({"prompt": "x", "reject": "Busy"}), "both prompt and reject"),
+        ("RoutingFlow", "steps/0", json!({"name": "x", "play": {}}), "exactly one of prompt and prompts"),
+        ("Prompt", "file", Value::Null, "exactly one of file and text"),
+        ("BusinessHours", "week/0/to", json!("09:00"), "to must come after from"),
+    ];
+    for (kind, path, value, message) in rows {
+        let mut object = valid(kind);
+        spoil(&mut object, path, value);
+        let found = verdict(kind, &object, None);
+        assert!(found.contains(message), "{kind} {path}: wanted `{message}`, found `{found}`");
+    }
+}
+
+#[test]
+fn what_must_not_change_does_not() {
+    for (kind, path, value, message) in [
+        ("VoiceCluster", "code", json!("C15"), "code must not change"),
+        ("Trunk", "clusterRef/name", json!("e39"), "clusterRef must not change"),
+    ] {
+        let mut object = valid(kind);
+        spoil(&mut object, path, value);
+        let found = verdict(kind, &object, Some(&valid(kind)));
+        assert!(found.contains(message), "{kind} {path}: {found}");
+    }
+}
