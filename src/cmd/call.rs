@@ -303,11 +303,12 @@ impl Phone<'_> {
             return self.note(&format!("{arrow} {} bytes that are no SIP message", bytes.len()));
         };
         let media = media_line(message.body());
-        let line = match message.status() {
-            Some(code) => format!("{code} {}", String::from_utf8_lossy(message.reason())),
-            None => format!("{} {}", message.method_text(), message.uri_text()),
+        let line = if message.is_request() {
+            format!("{} {}", message.method_text(), message.uri_text())
+        } else {
+            format!("{} {}", message.code(), String::from_utf8_lossy(message.reason()))
         };
-        if message.status().is_some_and(|code| code >= 300) {
+        if !message.is_request() && message.code() >= 300 {
             let reason = message.header_text(sip::wire::Name::Reason).map(str::to_owned);
             self.refusal = reason.or(self.refusal.take());
         }

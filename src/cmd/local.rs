@@ -27,7 +27,7 @@ use model::{
     snapshot::{self, Snapshot},
 };
 use notify::{RecursiveMode, Watcher};
-use plan::{Plan, PlannedCluster, Problem, Severity};
+use plan::{Plan, PlannedCluster, Severity};
 use tokio::{net::TcpListener, sync::mpsc};
 use tracing::{error, info, warn};
 
@@ -118,14 +118,10 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// Reads, plans and tells every problem.
 fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<Plan> {
     let files = folder::read(dir)?;
-    let (resources, problems) = plan::load(&files);
+    let (resources, _) = plan::load(&files);
     let plan = plan::plan(&resources, last, Timestamp::now());
-    let mut all: Vec<&Problem> = problems.iter().chain(&plan.problems).collect();
-    all.sort_by(|a, b| a.at.cmp(&b.at));
-    for problem in &all {
-        super::warn(&problem.to_string());
-    }
-    let errors = all.iter().filter(|problem| problem.severity == Severity::Error).count();
+    plan.problems.iter().for_each(|problem| super::warn(&problem.to_string()));
+    let errors = plan.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     if errors > 0 {
         warn!("{errors} errors: each bad object is left out, or goes on in its last good form");
     }

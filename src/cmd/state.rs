@@ -47,7 +47,7 @@ impl State {
     pub fn keep(&self, plan: &Plan) -> anyhow::Result<()> {
         let (path, beside) = (self.path(), self.folder.join("plan.new"));
         let about = || format!("cannot write {}", beside.display());
-        fs::write(&beside, plan.to_stored()).with_context(about)?;
+        fs::write(&beside, plan.to_stored()?).with_context(about)?;
         fs::rename(&beside, &path).with_context(|| format!("cannot write {}", path.display()))
     }
 

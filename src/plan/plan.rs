@@ -262,7 +262,11 @@ impl Planner<'_> {
             let accepted =
                 self.accept(candidate, |item, world, report| numbers::number(item, world, last, report));
             let live = accepted.filter(|(item, _)| !item.draft).and_then(|(_, number)| number);
-            self.world.numbers.extend(live);
+            if let Some(number) = live {
+                let claims = self.world.claims.entry(number.trunk.clone()).or_default();
+                claims.insert(number.first, (number.last, number.item.id.clone()));
+                self.world.numbers.push(number);
+            }
         }
     }
 

@@ -152,6 +152,8 @@ pub(crate) struct World {
     pub hours: BTreeMap<Key, Arc<BusinessHours>>,
     pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
     pub numbers: Vec<LiveNumber>,
+    /// The live numbers of each trunk: by the first one of a range, its last one and its object.
+    pub claims: BTreeMap<Key, BTreeMap<E164, (E164, ObjectId)>>,
     /// Objects that there are but that cannot be used; what is wrong with them has been told.
     pub unusable: BTreeSet<ObjectId>,
 }

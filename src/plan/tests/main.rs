@@ -6,12 +6,13 @@ mod kept;
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use plan::{Plan, Problem, SourceFile};
+use plan::{Plan, Problem, Reason, SourceFile};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -87,4 +88,20 @@ fn every_message_is_a_sentence() {
             assert!(!message.contains('\n') && message.len() < 500, "{problem}");
         }
     }
+}
+
+#[test]
+fn every_reason_has_a_golden() {
+    let mut missing: BTreeSet<_> = Reason::ALL.iter().copied().collect();
+    for entry in fs::read_dir(repository().join("tests/golden")).unwrap() {
+        let files = support::folder(&entry.unwrap().path());
+        plan::check(&files, now()).iter().for_each(|problem| drop(missing.remove(&problem.reason)));
+    }
+    assert_eq!(missing, BTreeSet::new());
+}
+
+#[test]
+fn a_problem_as_json_names_file_line_column_reason_object_and_field() {
+    let files = support::folder(&repository().join("tests/golden/enum-misspelt"));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&plan::check(&files, now())).unwrap());
 }

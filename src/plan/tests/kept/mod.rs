@@ -17,11 +17,9 @@ fn edited(edits: &[(&str, &str, &str)]) -> Vec<SourceFile> {
     files
 }
 
-/// The plan after another one, which has gone through its stored form in between.
 fn after(last: &Plan, files: &[SourceFile]) -> Plan {
-    let last = Plan::from_stored(&last.to_stored().unwrap()).unwrap();
     let (resources, _) = plan::load(files);
-    plan::plan(&resources, Some(&last), now())
+    plan::plan(&resources, Some(last), now())
 }
 
 /// A line for each number that is live: where calls of it go, by the flow's revision.
@@ -191,6 +189,22 @@ fn a_new_claim_cannot_push_out_an_old_one() {
     assert_eq!(live(&plan), live(&good));
     assert_eq!(plan.problems[0].reason, Reason::NumberTaken);
     assert_eq!(&*plan.problems[0].at.file, "squatter.yaml");
+}
+
+#[test]
+fn what_is_kept_outlives_the_process() {
+    let good = planned(&quickstart());
+    let restarted = Plan::from_stored(&good.to_stored().unwrap()).unwrap();
+    let mut files = edited(&[
+        ("cluster.yaml", "port: 5060", "port: 0"),
+        ("carrier.yaml", "127.0.0.1/32", "127.0.0.1/33"),
+        ("flow-reception.yaml", "next: end", "next: ende"),
+        ("prompts.yaml", "prompts/menu.wav", "prompts/menus.wav"),
+        ("numbers.yaml", "kind: TollFree", "kind: [TollFree"),
+    ]);
+    files.retain(|file| file.path != "flow-main.yaml");
+    assert!(same_snapshot(&after(&restarted, &files), &good));
+    assert_eq!(restarted.to_stored().unwrap(), good.to_stored().unwrap());
 }
 
 #[test]
