@@ -114,23 +114,16 @@ fn taken(
     world: &World,
     report: &mut Report,
 ) -> bool {
-    let other = world
-        .numbers
-        .iter()
-        .find(|other| other.trunk == *trunk && first <= other.last && other.first <= last);
-    if let Some(other) = other {
-        let numbers = if other.first == other.last {
-            other.first.to_string()
-        } else {
-            format!("{} to {}", other.first, other.last)
-        };
-        let message = format!(
-            "{} has {numbers} of Trunk {trunk} already; a number can lead to one flow only.",
-            other.item.id
-        );
-        item.error(report, field(&item.spec), Reason::NumberTaken, message);
-    }
-    other.is_some()
+    // Live ranges lie apart, so the last one that begins before our end is the only one that can reach into ours.
+    let before = world.claims.get(trunk).and_then(|claims| claims.range(..=last).next_back());
+    let Some((from, (to, other))) = before.filter(|(_, (to, _))| first <= *to) else {
+        return false;
+    };
+    let numbers = if from == to { from.to_string() } else { format!("{from} to {to}") };
+    let message =
+        format!("{other} has {numbers} of Trunk {trunk} already; a number can lead to one flow only.");
+    item.error(report, field(&item.spec), Reason::NumberTaken, message);
+    true
 }
 
 /// The flow, or the one that the number has kept since it was there.

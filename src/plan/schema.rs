@@ -87,7 +87,7 @@ fn rules(kind: &KindSchema, object: &Value, faults: &mut Vec<Fault>) {
         if CHECKED_BY_THE_PLANNER.contains(&error.message.as_str()) || (!judged && !sound) {
             continue;
         }
-        let field = error.field_path.trim_start_matches('.').to_owned();
+        let field = field_of(&error.field_path, &error.message);
         // A misspelt field is missed by rules that ask for it.
         if faults.iter().any(|fault| fault.reason == Reason::UnknownField && parent(&fault.field) == field) {
             continue;
@@ -99,6 +99,12 @@ fn rules(kind: &KindSchema, object: &Value, faults: &mut Vec<Fault>) {
             at_key: false,
         });
     }
+}
+
+/// A rule about the whole object cannot name a field of `metadata` to the API server; its message does.
+fn field_of(path: &str, message: &str) -> String {
+    let named = message.split(' ').next().filter(|word| path.is_empty() && word.starts_with("metadata."));
+    named.unwrap_or_else(|| path.trim_start_matches('.')).to_owned()
 }
 
 fn value(schema: &Value, found: &Value, path: &str, faults: &mut Vec<Fault>) {

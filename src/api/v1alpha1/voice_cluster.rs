@@ -36,7 +36,7 @@ use super::{LABEL, Status, Transport};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name == self.spec.code.lowerAscii()")
-        .message("metadata.name must be spec.code in lower case, such as c14 for C14").field_path(".metadata.name")
+        .message("metadata.name must be spec.code in lower case, such as c14 for C14")
 )]
 #[x_kube(validation = Rule::new("self.listeners.all(l, self.networks.exists(n, n.name == l.network))")
     .message("every listener must name one of spec.networks").field_path(".listeners"))]
