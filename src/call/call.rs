@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AudioId, CallId, LegId, PlayId, SessionId, TrunkId,
-    media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
+    media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, RINGING_TONE, Refusal},
     program::{Dial, DialStrategy},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
@@ -181,6 +181,8 @@ enum StateA {
 enum AfterPlay {
     GoOn,
     HangUp,
+    /// The ringing tone, which others end.
+    Ring,
 }
 
 /// What goes on once the A leg can hear.
@@ -438,6 +440,7 @@ impl Call {
 
     fn after_play(&mut self, then: AfterPlay, context: &mut Context<'_>) {
         match then {
+            AfterPlay::Ring => {}
             AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
             AfterPlay::GoOn => {
                 let actions = self.cursor.played(context.environment);
@@ -721,8 +724,19 @@ impl Call {
             configure(&branch.media, context);
             return self.join_early(context);
         }
-        if self.a.state == StateA::Invited {
-            context.effects.push(Effect::Provisional { leg: self.incoming.leg, code, sdp: None });
+        match self.a.state {
+            StateA::Invited => {
+                context.effects.push(Effect::Provisional { leg: self.incoming.leg, code, sdp: None });
+            }
+            // An answered caller hears no 180: the tone is ours to give.
+            StateA::Answered if self.playing.is_none() => {
+                let play = PlayId(self.fresh_id());
+                self.playing = Some((play, AfterPlay::Ring));
+                let order =
+                    Order::Play { leg: self.a.media.id, play, audio: vec![RINGING_TONE], times: None };
+                context.effects.push(Effect::Media(order));
+            }
+            StateA::Answered | StateA::Early | StateA::AwaitsAnswer | StateA::Over => {}
         }
     }
 
@@ -820,6 +834,9 @@ impl Call {
 
     fn conclude(&mut self, outcome: Dialled, code: u16, context: &mut Context<'_>) {
         let Some(dialling) = self.dialling.take() else { return };
+        if self.playing.take_if(|(_, then)| *then == AfterPlay::Ring).is_some() {
+            context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
+        }
         if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
             self.waiting = None;
         }

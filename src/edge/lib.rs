@@ -7,6 +7,7 @@ pub mod http;
 pub mod observed;
 mod shell;
 mod stream;
+mod sys;
 
 use std::{
     io,

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -38,6 +39,7 @@ use crate::{
     Control, StartError, hint,
     observed::Observed,
     stream::{self, Streams},
+    sys,
 };
 
 /// Datagrams taken from one socket before the others have their turn.
@@ -86,6 +88,7 @@ fn bind(listener: &Listener) -> io::Result<Bound> {
                 socket.set_only_v6(true)?;
             }
             socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+            sys::keep_errors(socket.as_fd(), listener.bind.is_ipv6())?;
             socket.set_nonblocking(true)?;
             socket.bind(&listener.bind.into())?;
             Ok(Bound::Datagrams(socket.into()))
@@ -330,11 +333,14 @@ async fn take_datagrams(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, remote)) => take_datagram(&core, listener, remote, &buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    debug!("a datagram was not received: {error}");
-                    break;
-                }
+                // An ICMP error of a datagram that was sent; the queue says whose.
+                Err(error) => debug!("a datagram came back: {error}"),
             }
+        }
+        for _ in 0..BATCH {
+            let Some(remote) = sys::take_error(socket.as_fd()) else { break };
+            let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
+            core.borrow_mut().step(Input::Unreachable { flow });
         }
         tokio::task::yield_now().await;
     }

@@ -9,14 +9,17 @@ use std::{
     io::Cursor,
     num::NonZero,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
 use hound::{SampleFormat, WavReader, WavSpec};
-use model::{AudioId, media::Codec};
+use model::{
+    AudioId,
+    media::{Codec, RINGING_TONE},
+};
 use rtp::{CLOCK_RATE, g711::Law, resample};
 
 use crate::speech;
@@ -140,11 +143,24 @@ impl Library {
         self.prompts.is_empty()
     }
 
-    /// A prompt.
+    /// A prompt, or the ringing tone, which is always there.
     #[must_use]
     pub fn get(&self, audio: &AudioId) -> Option<&Arc<Prompt>> {
-        self.prompts.get(audio)
+        static RINGING: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(ringing_tone())));
+        if *audio == RINGING_TONE { Some(&RINGING) } else { self.prompts.get(audio) }
     }
+}
+
+/// Six seconds at 8 kHz, each frequency at −19 dBm0.
+fn ringing_tone() -> Vec<i16> {
+    const AMPLITUDE: f64 = 2_550.0;
+    let tone = |frequency: f64, at: f64| (at * frequency * std::f64::consts::TAU).sin();
+    let sample = |place: u32| {
+        let at = f64::from(place) / 8_000.0;
+        (AMPLITUDE * (tone(440.0, at) + tone(480.0, at))) as i16
+    };
+    let on = (0..16_000).map(sample);
+    on.chain(std::iter::repeat_n(0, 32_000)).collect()
 }
 
 impl Prompt {

@@ -48,6 +48,10 @@ impl Codec {
     }
 }
 
+/// What a caller hears while somebody else's phone rings, and the one prompt that every media server has: 440 and 480 Hz,
+/// two seconds of six (ITU-T E.180 supplement 2, North America).
+pub const RINGING_TONE: AudioId = AudioId(*b"ringing tone: 440+480 Hz 2 s/4 s");
+
 /// Which way audio flows, from our point of view (RFC 3264 §5.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {

@@ -28,7 +28,7 @@ use sip::{
     transaction::Timers,
 };
 
-use crate::world::{dial, flow, hangup, play, play_early, reject, snapshot};
+use crate::world::{ask, dial, flow, hangup, play, play_early, reject, snapshot};
 
 const EDGE: &str = "192.0.2.100:5060";
 
@@ -387,6 +387,24 @@ fn a_prompt_answers_the_call_and_the_flow_hangs_up() {
 }
 
 #[test]
+fn a_key_stops_the_question_and_leads_on() {
+    let steps = || vec![ask("menu", 1, 2), hangup("sales", "s"), hangup("other", "o")];
+    let mut world = Virtual::new(steps());
+    world.call("+18005550100");
+    world.press('1');
+    assert_eq!(world.media.orders[1..], ["play(q)", "play(s)"]);
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["menu: choice 1", "sales: hangup"]);
+
+    let mut world = Virtual::new(steps());
+    world.call("+18005550100");
+    world.pass(6);
+    assert_eq!(world.media.orders.len(), 2, "five seconds of silence begin after the question");
+    world.pass(2);
+    assert_eq!(world.media.orders.last().unwrap(), "play(o)");
+}
+
+#[test]
 fn early_media_is_heard_before_the_answer() {
     let mut world = Virtual::new(vec![play_early("ad", "a", 1), play("hello", "h", 2), hangup("bye", "")]);
     world.call("+18005550100");
@@ -425,6 +443,29 @@ fn a_dial_is_answered_when_the_callee_answers_and_goes_on_when_it_hangs_up() {
     world.pass(3);
     assert_eq!(world.heard(), "180 200 BYE");
     assert_eq!(world.nothing_is_left().path, ["ring: ended", "thanks: hangup"]);
+}
+
+#[test]
+fn an_answered_caller_hears_the_ringing_tone_until_the_callee_answers_or_fails() {
+    let steps = || vec![play("hello", "h", 1), dial("ring", [2, 2, 2, 2]), hangup("sorry", "s")];
+    let mut world = Virtual::new(steps());
+    world.call("+18005550100");
+    world.pass(3);
+    world.pbx_says(180);
+    assert_eq!(world.media.orders.last().unwrap(), "play(r)");
+    world.answer();
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    assert!(world.media.playing.is_empty());
+
+    let mut world = Virtual::new(steps());
+    world.call("+18005550100");
+    world.pass(3);
+    world.pbx_says(180);
+    world.pbx_says(486);
+    assert_eq!(world.media.orders.last().unwrap(), "play(s)");
+    assert_eq!(world.media.playing.len(), 1);
+    world.pass(3);
+    world.nothing_is_left();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The engine in a virtual world, and the cursor on tables of words.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
 mod cursor;
 mod engine;
 mod world;

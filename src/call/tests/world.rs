@@ -7,8 +7,8 @@ use model::{
     media::Codec,
     net::Transport,
     program::{
-        Case, Dial, DialStrategy, DialTarget, Expression, Program, Rejection, Step, StepIx, Variable,
-        VariableIx, Verb,
+        Ask, AskInput, Case, Choice, Dial, DialStrategy, DialTarget, Expression, Program, Rejection, Step,
+        StepIx, Variable, VariableIx, Verb,
     },
     snapshot::{
         BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
@@ -43,6 +43,23 @@ pub fn hangup(name: &str, letters: &str) -> Step {
 
 pub fn reject(name: &str) -> Step {
     named(name, Verb::Hangup { audio: Vec::new(), reject: Some(Rejection::Busy) })
+}
+
+/// Question q; 1 leads to `next`, all else to `otherwise`.
+pub fn ask(name: &str, next: u16, otherwise: u16) -> Step {
+    let ask = Ask {
+        audio: audio("q"),
+        timeout_ms: 5_000,
+        inter_digit_ms: 2_000,
+        attempts: 1,
+        invalid_audio: Vec::new(),
+        max_visits: None,
+        input: AskInput::Choices(vec![Choice { digits: "1".into(), next: step(next) }]),
+        secret: false,
+        no_input: step(otherwise),
+        no_match: step(otherwise),
+    };
+    named(name, Verb::Ask(ask))
 }
 
 pub fn branch(name: &str, cases: &[(&str, u16)], otherwise: u16) -> Step {
