@@ -107,7 +107,9 @@ impl Phone {
                     Ended::Bye { by_us: false, .. } => "BYE".into(),
                     Ended::Bye { by_us: true, .. } => "bye".into(),
                     Ended::Cancelled { .. } => "CANCEL".into(),
-                    other => format!("{other:?}"),
+                    how @ (Ended::Rejected { .. } | Ended::NoAck | Ended::DialogLost { .. }) => {
+                        format!("{how:?}")
+                    }
                 });
                 self.ended = Some(how);
             }
