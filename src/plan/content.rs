@@ -167,7 +167,7 @@ fn week(item: &Item<v1::BusinessHoursSpec>, report: &mut Report) -> [Vec<(u32, u
 fn seconds(clock: &str) -> u32 {
     let (hours, minutes) = clock.split_once(':').unwrap_or_default();
     let number = |text: &str| text.parse::<u32>().unwrap_or_default();
-    number(hours) * 3_600 + number(minutes) * 60
+    number(hours).saturating_mul(3_600).saturating_add(number(minutes).saturating_mul(60))
 }
 
 fn clock(seconds: u32) -> String {

@@ -157,7 +157,8 @@ impl Loader {
             return;
         };
         let id = ObjectId { kind, key };
-        let sound = self.faults(kind, Some(&id), &source, &json) && keys_unique;
+        let verdict = self.faults(kind, Some(&id), &source, &json);
+        let sound = verdict == Soundness::Sound && keys_unique;
         if let Some(first) = self.seen.get(&id) {
             let message = format!("{id} stands already at {first}; rename or remove one of the two.");
             self.problem(
@@ -170,7 +171,10 @@ impl Loader {
             return;
         }
         self.seen.insert(id.clone(), source.at("metadata.name"));
-        let spec = self.read(&id, &source, &json, sound);
+        let spec = match verdict {
+            Soundness::Oversized => None,
+            Soundness::Sound | Soundness::Faulty => self.read(&id, &source, &json, sound),
+        };
         self.resources.objects.push(Object { id, spec, sound, source });
     }
 
@@ -185,16 +189,20 @@ impl Loader {
         }
     }
 
-    /// Checks the object against its schema; whether nothing is wrong.
-    fn faults(&mut self, kind: &str, id: Option<&ObjectId>, source: &Source, json: &Value) -> bool {
+    /// Checks the object against its schema.
+    fn faults(&mut self, kind: &str, id: Option<&ObjectId>, source: &Source, json: &Value) -> Soundness {
         let faults = self.top_level(id, source);
         let found = schema::validate(kind, json);
-        let sound = found.is_empty() && faults;
+        let verdict = match (found.iter().any(|fault| fault.oversized), found.is_empty() && faults) {
+            (true, _) => Soundness::Oversized,
+            (false, true) => Soundness::Sound,
+            (false, false) => Soundness::Faulty,
+        };
         for fault in found {
             let at = if fault.at_key { source.at_key(&fault.field) } else { source.at(&fault.field) };
             self.problem(at, fault.reason, id, &fault.field, fault.message);
         }
-        sound
+        verdict
     }
 
     fn top_level(&mut self, id: Option<&ObjectId>, source: &Source) -> bool {
@@ -286,6 +294,15 @@ impl Loader {
             message,
         });
     }
+}
+
+/// What the schema has against an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Soundness {
+    Sound,
+    Faulty,
+    /// Longer than it may be in a place: not looked at any further.
+    Oversized,
 }
 
 enum Verdict {

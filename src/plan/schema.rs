@@ -19,6 +19,9 @@ pub struct Fault {
     pub field: String,
     /// Whether the key, not its value, is what is wrong.
     pub at_key: bool,
+    /// Whether a list or text is longer than it may be: then nothing further may look at the object, since what is
+    /// calculated from it is bounded by these lengths.
+    pub oversized: bool,
     pub message: String,
 }
 
@@ -72,7 +75,9 @@ pub fn validate(kind: &str, object: &Value) -> Vec<Fault> {
             None => faults.push(missing("", "spec", schema)),
         }
     }
-    rules(known, object, &mut faults);
+    if !faults.iter().any(|fault| fault.oversized) {
+        rules(known, object, &mut faults);
+    }
     faults
 }
 
@@ -97,6 +102,7 @@ fn rules(kind: &KindSchema, object: &Value, faults: &mut Vec<Fault>) {
             message: words::sentence(&error.message),
             field,
             at_key: false,
+            oversized: false,
         });
     }
 }
@@ -155,7 +161,13 @@ fn wrong_type(schema: &Value, wanted: &str, found: &Value, path: &str) -> Fault 
         }
         _ => format!("`{name}` must be {}, but this is {is}.", words::type_name(wanted)),
     };
-    Fault { reason: Reason::WrongType, field: path.to_owned(), at_key: false, message: remedy }
+    Fault {
+        reason: Reason::WrongType,
+        field: path.to_owned(),
+        at_key: false,
+        oversized: false,
+        message: remedy,
+    }
 }
 
 fn not_in_enum(allowed: &[Value], found: &Value, path: &str) -> Fault {
@@ -194,7 +206,7 @@ fn unknown_field(properties: &Map<String, Value>, name: &str, path: &str) -> Fau
     } else {
         format!("{parent} has no field `{name}`{hint}")
     };
-    Fault { reason: Reason::UnknownField, field: join(path, name), at_key: true, message }
+    Fault { reason: Reason::UnknownField, field: join(path, name), at_key: true, oversized: false, message }
 }
 
 fn missing(path: &str, name: &str, schema: &Value) -> Fault {
@@ -205,6 +217,7 @@ fn missing(path: &str, name: &str, schema: &Value) -> Fault {
         reason: Reason::MissingField,
         field: join(path, name),
         at_key: true,
+        oversized: false,
         message: format!("{parent} must have `{name}`{about}."),
     }
 }
@@ -213,10 +226,12 @@ fn array(schema: &Value, items: &[Value], path: &str, faults: &mut Vec<Fault>) {
     let bounds = (bound(schema, "minItems"), bound(schema, "maxItems"));
     let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
     if let Some(wanted) = outside(count, bounds) {
-        faults.push(invalid(
-            path,
-            format!("`{}` must have {wanted} entries, but has {count}.", words::last(path)),
-        ));
+        let message = format!("`{}` must have {wanted} entries, but has {count}.", words::last(path));
+        let oversized = bounds.1.is_some_and(|most| count > most);
+        faults.push(Fault { oversized, ..invalid(path, message) });
+        if oversized {
+            return;
+        }
     }
     if let Some(schema) = schema.get("items") {
         for (index, item) in items.iter().enumerate() {
@@ -245,6 +260,7 @@ fn duplicates(schema: &Value, items: &[Value], path: &str, faults: &mut Vec<Faul
                 reason: Reason::DuplicateEntry,
                 field: format!("{path}[{index}]{suffix}"),
                 at_key: false,
+                oversized: false,
                 message: format!(
                     "`{}` must not have `{text}` twice; remove one of the two.",
                     words::last(path)
@@ -259,14 +275,17 @@ fn string(schema: &Value, text: &str, path: &str) -> Option<Fault> {
     let bounds = (bound(schema, "minLength"), bound(schema, "maxLength"));
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     let pattern = schema.get("pattern").and_then(Value::as_str);
+    let oversized = bounds.1.is_some_and(|most| length > most);
     let fits = pattern.is_none_or(|pattern| matches(pattern, text));
     if let (false, Some(pattern)) = (fits, pattern) {
         let wanted =
             api::describe_pattern(pattern).map_or_else(|| format!("of the form {pattern}"), str::to_owned);
-        return Some(invalid(path, format!("`{name}` must be {wanted}, not `{}`.", words::clip(text))));
+        let message = format!("`{name}` must be {wanted}, not `{}`.", words::clip(text));
+        return Some(Fault { oversized, ..invalid(path, message) });
     }
     let wanted = outside(length, bounds)?;
-    Some(invalid(path, format!("`{name}` must have {wanted} characters, but has {length}.")))
+    let message = format!("`{name}` must have {wanted} characters, but has {length}.");
+    Some(Fault { oversized, ..invalid(path, message) })
 }
 
 fn number(schema: &Value, found: &Value, path: &str) -> Option<Fault> {
@@ -295,7 +314,7 @@ fn outside(figure: i64, (least, most): (Option<i64>, Option<i64>)) -> Option<Str
 }
 
 fn invalid(path: &str, message: String) -> Fault {
-    Fault { reason: Reason::InvalidValue, field: path.to_owned(), at_key: false, message }
+    Fault { reason: Reason::InvalidValue, field: path.to_owned(), at_key: false, oversized: false, message }
 }
 
 fn join(path: &str, name: &str) -> String {

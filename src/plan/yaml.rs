@@ -12,7 +12,7 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 pub const DEPTH_MAX: usize = 64;
 
 /// Most nodes of a file, those that aliases repeat included.
-pub const NODES_MAX: usize = 500_000;
+pub const NODES_MAX: usize = 2_000_000;
 
 /// A place in a file, both from 1 up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use jiff::Timestamp;
@@ -31,6 +32,21 @@ fn planned(files: &[SourceFile]) -> Plan {
     plan::plan(&resources, None, now())
 }
 
+/// What `check` says of each golden, found out once for all tests.
+static GOLDENS: LazyLock<Vec<(PathBuf, Vec<Problem>)>> = LazyLock::new(|| {
+    let folders = fs::read_dir(repository().join("tests/golden")).unwrap();
+    let mut cases: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    let check = |case: PathBuf| {
+        let mut files = support::folder(&case);
+        files.retain(|file| file.path != "expected.txt");
+        assert!(!files.is_empty(), "{} is empty", case.display());
+        let problems = plan::check(&files, now());
+        (case, problems)
+    };
+    cases.into_iter().map(check).collect()
+});
+
 fn lines(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
@@ -51,17 +67,11 @@ fn the_quickstart_compiles_to_this() {
 /// `UPDATE_GOLDEN=1` writes the files anew; read every line of the difference.
 #[test]
 fn each_broken_manifest_gets_the_expected_lines() {
-    let root = repository().join("tests/golden");
-    let mut cases: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
-    assert!(cases.len() >= 35, "{} cases: the folder of goldens is not the one meant", cases.len());
+    assert!(GOLDENS.len() >= 35, "{} cases: the folder of goldens is not the one meant", GOLDENS.len());
     let mut failures = String::new();
-    for case in cases {
+    for (case, problems) in &*GOLDENS {
         let expected = case.join("expected.txt");
-        let mut files = support::folder(&case);
-        files.retain(|file| file.path != "expected.txt");
-        assert!(!files.is_empty(), "{} is empty", case.display());
-        let found = lines(&plan::check(&files, now()));
+        let found = lines(problems);
         assert!(!found.is_empty(), "{} is not broken", case.display());
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&expected, &found).unwrap();
@@ -77,10 +87,8 @@ fn each_broken_manifest_gets_the_expected_lines() {
 /// Every message says what would be right, in a sentence.
 #[test]
 fn every_message_is_a_sentence() {
-    let root = repository().join("tests/golden");
-    for entry in fs::read_dir(&root).unwrap() {
-        let files = support::folder(&entry.unwrap().path());
-        for problem in plan::check(&files, now()) {
+    for (_, problems) in &*GOLDENS {
+        for problem in problems {
             let message = &problem.message;
             let first = message.chars().next().unwrap();
             assert!(first == '`' || !first.is_lowercase(), "{problem}");
@@ -93,9 +101,8 @@ fn every_message_is_a_sentence() {
 #[test]
 fn every_reason_has_a_golden() {
     let mut missing: BTreeSet<_> = Reason::ALL.iter().copied().collect();
-    for entry in fs::read_dir(repository().join("tests/golden")).unwrap() {
-        let files = support::folder(&entry.unwrap().path());
-        for problem in plan::check(&files, now()) {
+    for (_, problems) in &*GOLDENS {
+        for problem in problems {
             missing.remove(&problem.reason);
         }
     }
@@ -106,4 +113,40 @@ fn every_reason_has_a_golden() {
 fn a_problem_as_json_names_file_line_column_reason_object_and_field() {
     let files = support::folder(&repository().join("tests/golden/enum-misspelt"));
     insta::assert_snapshot!(serde_json::to_string_pretty(&plan::check(&files, now())).unwrap());
+}
+
+/// Bounds hold before anything is calculated: a manifest of megabytes is refused in the time it takes to read it.
+#[test]
+fn oversized_lists_are_refused_without_looking_at_them() {
+    let steps = "  - {name: a, hangup: {}}\n".repeat(100_000);
+    let flow = format!(
+        "apiVersion: switchboard.dev/v1alpha1\nkind: RoutingFlow\nmetadata: {{name: big}}\nspec:\n  steps:\n{steps}"
+    );
+    let files = [SourceFile { path: "big.yaml".into(), bytes: flow.into_bytes().into() }];
+    let problems = plan::check(&files, now());
+    assert_eq!(
+        lines(&problems),
+        "big.yaml:5:3: error[InvalidValue]: `steps` must have 1 to 500 entries, but has 100000.\n"
+    );
+}
+
+/// Ten thousand numbers, each an object of its own: far below a second where it is compiled with optimisation.
+#[test]
+fn many_numbers_are_planned_without_comparing_each_with_each() {
+    let number = |index: usize| {
+        format!(
+            "---\napiVersion: switchboard.dev/v1alpha1\nkind: PhoneNumber\nmetadata: {{name: n{index}, namespace: acme}}\nspec: {{number: \"+1312{index:07}\", kind: Local, origin: Carrier, trunkRef: {{namespace: platform, name: carrier}}, flowRef: {{name: main}}}}\n"
+        )
+    };
+    let mut files = quickstart();
+    let carrier = files.iter_mut().find(|file| file.path == "carrier.yaml").unwrap();
+    let text = std::str::from_utf8(&carrier.bytes).unwrap();
+    let grant = "- {first: \"+13120000000\", last: \"+13129999999\"}\n    - {first: \"+18005550100\"";
+    carrier.bytes = text.replacen("- {first: \"+18005550100\"", grant, 1).into_bytes().into();
+    let numbers: String = (0..10_000).map(number).collect();
+    files.push(SourceFile { path: "many.yaml".into(), bytes: numbers.into_bytes().into() });
+    let plan = planned(&files);
+    assert_eq!(lines(&plan.problems), "");
+    let snapshot = &plan.clusters.values().next().unwrap().snapshot;
+    assert_eq!(snapshot.numbers.values().map(Vec::len).sum::<usize>(), 10_002);
 }
