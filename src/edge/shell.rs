@@ -29,6 +29,7 @@ use model::{
 use sip::endpoint::Done;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
+    io::Interest,
     net::{TcpListener, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     task::LocalSet,
@@ -225,7 +226,7 @@ impl Core {
         trace!(%flow, "→ {}", String::from_utf8_lossy(&bytes));
         let sent = match self.datagrams.get(&flow.listener) {
             // What the socket has no room for is lost like any datagram, and sent again by its transaction.
-            Some(socket) => socket.try_send_to(&bytes, flow.remote).is_ok(),
+            Some(socket) => send(socket, &bytes, flow.remote),
             None => self.streams.send(flow, bytes),
         };
         let count = if sent { &self.observed.packets_sent } else { &self.observed.packets_unsent };
@@ -326,23 +327,36 @@ fn listen(core: &Shared, listener: ListenerIx, bound: Bound) -> io::Result<()> {
 async fn take_datagrams(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket>) {
     let mut buffer = vec![0; 65_536];
     loop {
-        if let Err(error) = socket.readable().await {
+        if let Err(error) = socket.ready(Interest::READABLE | Interest::ERROR).await {
             return error!("a datagram socket failed: {error}");
         }
         for _ in 0..BATCH {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, remote)) => take_datagram(&core, listener, remote, &buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error of a datagram that was sent; the queue says whose.
-                Err(error) => debug!("a datagram came back: {error}"),
+                // A datagram that was sent came back; the error queue says whose.
+                Err(error) => trace!("{error}"),
             }
         }
         for _ in 0..BATCH {
-            let Some(remote) = sys::take_error(socket.as_fd()) else { break };
+            let taken = socket.try_io(Interest::ERROR, || {
+                sys::take_error(socket.as_fd()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            });
+            let Ok(remote) = taken else { break };
+            debug!(%remote, "a datagram came back: nobody listens there");
             let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
             core.borrow_mut().step(Input::Unreachable { flow });
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// An error that waits on the socket is of a datagram before: it is taken off, and this one gets its own try.
+fn send(socket: &UdpSocket, bytes: &[u8], remote: SocketAddr) -> bool {
+    match socket.try_send_to(bytes, remote) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+        Err(_) => socket.try_send_to(bytes, remote).is_ok(),
     }
 }
 
