@@ -26,8 +26,8 @@ pub trait Load {
     fn calls(&self) -> u32;
     /// On a trunk, both directions together.
     fn of_trunk(&self, trunk: &TrunkId) -> u32;
-    /// On a number or range.
-    fn of_number(&self, number: &NumberRange) -> u32;
+    /// On a number or range of a trunk.
+    fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32;
 }
 
 /// What to do with an INVITE, and what was tried.
@@ -171,7 +171,7 @@ fn over_a_cap(
     if load.calls() >= limit {
         return Some((503, format!("the VoiceCluster's limits.calls of {limit} is reached."), None));
     }
-    if let Some(limit) = range.calls_max.filter(|limit| load.of_number(range) >= *limit) {
+    if let Some(limit) = range.calls_max.filter(|limit| load.of_number(id, range) >= *limit) {
         let because = format!("PhoneNumber {}'s limits.calls of {limit} is reached.", range.id);
         return Some((480, because, Some("Q.850;cause=42")));
     }

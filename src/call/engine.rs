@@ -21,7 +21,7 @@ use model::{
     CallId, LegId, SessionId, TrunkId,
     media::{Codec, Direction, MediaEvent, MediaOrder, Order},
     net::{Flow as NetFlow, ListenerIx},
-    snapshot::{NumberRange, Snapshot},
+    snapshot::{NumberRange, Serves, Snapshot},
 };
 use sip::{
     endpoint::{self, Endpoint, Event as SipEvent, Header, Note},
@@ -119,8 +119,6 @@ pub enum Output {
     Stranger {
         /// Which way it came.
         flow: NetFlow,
-        /// A sentence.
-        because: String,
     },
     /// Why an INVITE was treated as it was.
     Explanation(Box<Explanation>),
@@ -163,9 +161,8 @@ impl Load for Loads {
         self.trunks.get(trunk).copied().unwrap_or(0)
     }
 
-    fn of_number(&self, number: &NumberRange) -> u32 {
-        let ranges = self.numbers.iter().filter(|((_, first), _)| *first == number.first);
-        ranges.map(|(_, count)| *count).sum()
+    fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32 {
+        self.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0)
     }
 }
 
@@ -335,21 +332,22 @@ impl Engine {
         let Some(listener) = world.snapshot.cluster.listeners.get(usize::from(listener.0)) else {
             return false;
         };
-        let trunks = world.snapshot.trunks.values().filter(|trunk| trunk.network == listener.network);
-        let listed = |trunk: &model::snapshot::Trunk| trunk.sources.iter().any(|s| s.admits(address, wall));
-        trunks.into_iter().any(listed) || world.is_peer(&listener.network, address)
+        listener.serves == Serves::Trunks && world.knows(&listener.network, address, wall)
     }
 
-    /// Before anything is parsed or kept: an unlisted source hears nothing. Peers that we call answer from where we
-    /// called them, and speak in the dialogs that we began.
+    /// Why a source is a stranger, as a sentence.
+    #[must_use]
+    pub fn why_stranger(world: &World, flow: &NetFlow, now: Now) -> String {
+        admission::trunk_of(world, flow, now).err().map(|(_, because)| because).unwrap_or_default()
+    }
+
+    /// Before anything is parsed or kept: an unlisted source hears nothing.
     fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
-        let Err((_, because)) = admission::trunk_of(&self.world, &flow, now) else { return true };
-        let listener = self.world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
-        let peer = listener.is_some_and(|listener| self.world.is_peer(&listener.network, flow.remote.ip()));
-        if !peer {
-            self.push(Output::Stranger { flow, because });
+        let known = Self::admits_connection(&self.world, flow.listener, flow.remote.ip(), now.wall);
+        if !known {
+            self.push(Output::Stranger { flow });
         }
-        peer
+        known
     }
 
     fn media(&mut self, now: Now, event: MediaEvent) {

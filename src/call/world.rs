@@ -3,16 +3,17 @@
 //! A call keeps the [`Flow`] it began with; hours, trunks, numbers and caps it reads live, from the world of the moment.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use model::{
     FlowId, HoursId, TrunkId,
     net::{Flow as NetFlow, ListenerIx},
     program::{AskInput, Expression, Program, Verb},
-    snapshot::{Peer, SCHEMA, Serves, Snapshot},
+    snapshot::{Peer, SCHEMA, Serves, Snapshot, Source},
 };
 
 use crate::hours::Hours;
@@ -117,6 +118,10 @@ pub struct World {
     flows: BTreeMap<FlowId, Arc<Flow>>,
     hours: BTreeMap<HoursId, Hours>,
     names: Names,
+    /// Sources of inbound trunks by network: what every packet is held against.
+    sources: BTreeMap<String, Vec<Source>>,
+    /// Addresses of peers by network: those that we call speak too.
+    peers: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
 impl World {
@@ -132,7 +137,7 @@ impl World {
         let mut flows = BTreeMap::new();
         for (id, program) in &snapshot.flows {
             let known = last.and_then(|last| last.flows.get(id));
-            let flow = match known.filter(|flow| flow.program.revision == program.revision) {
+            let flow = match known.filter(|flow| flow.program == *program) {
                 Some(flow) => Arc::clone(flow),
                 None => Arc::new(Flow::new(id.clone(), Arc::clone(program))?),
             };
@@ -146,7 +151,17 @@ impl World {
             })?;
             hours.insert(id.clone(), ready);
         }
-        Ok(Self { snapshot, flows, hours, names })
+        let (sources, peers) = (sources(&snapshot), peers(&snapshot, &names));
+        Ok(Self { snapshot, flows, hours, names, sources, peers })
+    }
+
+    /// Whether a packet from `address` may be looked at: an inbound trunk of the network admits it, or a call of ours
+    /// may go there. Allocates nothing.
+    #[must_use]
+    pub fn knows(&self, network: &str, address: IpAddr, wall: Timestamp) -> bool {
+        let sources = self.sources.get(network).map(Vec::as_slice).unwrap_or_default();
+        sources.iter().any(|source| source.admits(address, wall))
+            || self.peers.get(network).is_some_and(|peers| peers.contains(&address))
     }
 
     /// Addresses of the peers' host names.
@@ -172,12 +187,8 @@ impl World {
     #[must_use]
     pub fn flows_to(&self, trunk: &TrunkId, peer: &Peer) -> Vec<NetFlow> {
         let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
-        let addresses = match peer.host.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => self.names.get(&peer.host).cloned().unwrap_or_default(),
-        };
         let listeners = &self.snapshot.cluster.listeners;
-        let found = addresses.into_iter().filter_map(|address| {
+        let found = addresses(peer, &self.names).into_iter().filter_map(|address| {
             let fits = |listener: &&model::snapshot::Listener| {
                 listener.network == trunk.network
                     && listener.transport == peer.transport
@@ -194,14 +205,28 @@ impl World {
         });
         found.collect()
     }
+}
 
-    /// Whether `address` is where a call of ours to one of the network's trunks goes.
-    #[must_use]
-    pub fn is_peer(&self, network: &str, address: IpAddr) -> bool {
-        let trunks = self.snapshot.trunks.values().filter(|trunk| trunk.network == network);
-        trunks.flat_map(|trunk| &trunk.peers).any(|peer| match peer.host.parse::<IpAddr>() {
-            Ok(literal) => literal == address,
-            Err(_) => self.names.get(&peer.host).is_some_and(|known| known.contains(&address)),
-        })
+fn sources(snapshot: &Snapshot) -> BTreeMap<String, Vec<Source>> {
+    let mut sources: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+    for trunk in snapshot.trunks.values().filter(|trunk| trunk.direction.is_inbound()) {
+        sources.entry(trunk.network.clone()).or_default().extend(trunk.sources.iter().cloned());
+    }
+    sources
+}
+
+fn peers(snapshot: &Snapshot, names: &Names) -> BTreeMap<String, BTreeSet<IpAddr>> {
+    let mut peers: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+    for trunk in snapshot.trunks.values().filter(|trunk| trunk.direction.is_outbound()) {
+        let addresses = trunk.peers.iter().flat_map(|peer| addresses(peer, names));
+        peers.entry(trunk.network.clone()).or_default().extend(addresses);
+    }
+    peers
+}
+
+fn addresses(peer: &Peer, names: &Names) -> Vec<IpAddr> {
+    match peer.host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => names.get(&peer.host).cloned().unwrap_or_default(),
     }
 }

@@ -139,7 +139,8 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 impl Phone<'_> {
     /// Whether it still waits for the answer to its BYE: not for every timer of the RFC.
     fn is_polite(&self) -> bool {
-        matches!(self.ended, Some(Ended::Bye { by_us: true, .. })) && self.began.elapsed() < Duration::from_secs(1)
+        matches!(self.ended, Some(Ended::Bye { by_us: true, .. }))
+            && self.began.elapsed() < Duration::from_secs(1)
     }
 
     fn due(&self) -> Instant {
@@ -185,14 +186,20 @@ impl Phone<'_> {
         };
         let now = Instant::now();
         // What no longer fits has crossed with the other side's own end of the call.
-        let _ = if self.answered { self.endpoint.bye(now, leg, &[]) } else { self.endpoint.cancel(now, leg, &[]) };
+        let _ = if self.answered {
+            self.endpoint.bye(now, leg, &[])
+        } else {
+            self.endpoint.cancel(now, leg, &[])
+        };
         self.hang_up_at = now + Duration::from_secs(40);
     }
 
     fn on_media(&mut self, event: MediaEvent) -> anyhow::Result<()> {
         match event {
             MediaEvent::Allocated { address, rtp_port, .. } => self.invite(address, rtp_port),
-            MediaEvent::Refused { reason, .. } => bail!("no port for our audio ({reason:?}): choose other --rtp-ports"),
+            MediaEvent::Refused { reason, .. } => {
+                bail!("no port for our audio ({reason:?}): choose other --rtp-ports")
+            }
             MediaEvent::FirstPacket { .. } => {
                 self.note("audio comes");
                 Ok(())
@@ -201,7 +208,9 @@ impl Phone<'_> {
                 self.note(&format!("heard key {digit}"));
                 Ok(())
             }
-            MediaEvent::PlayEnded { .. } | MediaEvent::DtmfSent { .. } | MediaEvent::Released { .. } => Ok(()),
+            MediaEvent::PlayEnded { .. } | MediaEvent::DtmfSent { .. } | MediaEvent::Released { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -398,15 +407,20 @@ const fn unspecified(peer: IpAddr) -> IpAddr {
 }
 
 fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::Config> {
-    let wrong = || anyhow!("--rtp-ports must be FIRST-LAST, such as 41000-41099, not `{}`", arguments.rtp_ports);
+    let wrong =
+        || anyhow!("--rtp-ports must be FIRST-LAST, such as 41000-41099, not `{}`", arguments.rtp_ports);
     let (first, last) = arguments.rtp_ports.split_once('-').ok_or_else(wrong)?;
-    let (first, last): (u16, u16) =
-        (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
     Ok(media::Config {
         networks: vec![media::Network { name: "phone".into(), bind: local, advertised: local }],
         ports: first..=last,
         workers: Some(1),
-        recordings: arguments.record.as_ref().map(|_| recording(arguments)).transpose()?.map(|(folder, _)| folder),
+        recordings: arguments
+            .record
+            .as_ref()
+            .map(|_| recording(arguments))
+            .transpose()?
+            .map(|(folder, _)| folder),
         sessions_max: 1,
     })
 }

@@ -26,6 +26,10 @@ pub fn read(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let mut paths = Vec::new();
     walk(folder, &mut BTreeSet::new(), &mut paths)?;
     paths.sort();
+    // A wrong path must not pass for a folder without problems.
+    if !paths.iter().any(|path| path.extension().is_some_and(|extension| extension != "wav")) {
+        bail!("{} holds no manifest (.yaml, .yml or .json)", folder.display());
+    }
     let mut bytes = 0;
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {

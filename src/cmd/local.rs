@@ -60,11 +60,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime.block_on(live(arguments))
 }
 
+/// What a library is made of.
+type Wanted = BTreeMap<AudioId, AudioSource>;
+
 /// One VoiceCluster that runs here.
 struct Running {
     edge: Edge,
     server: Arc<Server>,
     library: Arc<Library>,
+    wanted: Wanted,
     applied: Arc<Snapshot>,
     names: Names,
 }
@@ -131,7 +135,8 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<Plan> {
 fn start(planned: &PlannedCluster) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let cluster = &snapshot.cluster;
-    let library = Arc::new(library(planned, None)?);
+    let wanted = wanted(planned)?;
+    let library = Arc::new(library(planned, &wanted, None)?);
     let calls = cluster.limits.calls_max as usize;
     let (sink, source) = edge::events();
     let networks = cluster.networks.iter().map(|network| media::Network {
@@ -157,16 +162,17 @@ fn start(planned: &PlannedCluster) -> anyhow::Result<Running> {
         transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(1_024),
     };
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, library, applied: snapshot, names: Names::new() })
+    Ok(Running { edge, server, library, wanted, applied: snapshot, names: Names::new() })
+}
+
+fn wanted(planned: &PlannedCluster) -> anyhow::Result<Wanted> {
+    let audio = planned.snapshot.audio.iter();
+    audio.map(|(id, audio)| Ok((*id, source(*id, audio, planned)?))).collect()
 }
 
 /// Decodes and speaks the prompts; what `last` has is not done again.
-fn library(planned: &PlannedCluster, last: Option<&Library>) -> anyhow::Result<Library> {
-    let mut wanted = BTreeMap::new();
-    for (id, audio) in &planned.snapshot.audio {
-        wanted.insert(*id, source(*id, audio, planned)?);
-    }
-    Library::load(&wanted, last).map_err(|errors| {
+fn library(planned: &PlannedCluster, wanted: &Wanted, last: Option<&Library>) -> anyhow::Result<Library> {
+    Library::load(wanted, last).map_err(|errors| {
         let told = errors.iter().map(|error| match planned.snapshot.audio.get(&error.audio) {
             Some(audio) => format!("Prompt {}: {error}", audio.prompt),
             None => error.to_string(),
@@ -206,9 +212,13 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
     for (id, one) in running.iter_mut() {
         match plan.clusters.get(id) {
             None => warn!("VoiceCluster {id} is gone from the folder; it runs until this process stops"),
-            Some(planned) if planned.snapshot == one.applied => info!("VoiceCluster {id}: nothing changed for its calls"),
+            Some(planned) if planned.snapshot == one.applied => {
+                info!("VoiceCluster {id}: nothing changed for its calls")
+            }
             Some(planned) => match apply(one, planned).await {
-                Ok(()) => info!("VoiceCluster {id}: applied; new calls take it, running calls keep what they began with"),
+                Ok(()) => info!(
+                    "VoiceCluster {id}: applied; new calls take it, running calls keep what they began with"
+                ),
                 Err(error) => error!("VoiceCluster {id}: the change is refused, what ran goes on: {error:#}"),
             },
         }
@@ -224,14 +234,19 @@ async fn apply(one: &mut Running, planned: &PlannedCluster) -> anyhow::Result<()
     if before.networks != after.networks || before.rtp_ports != after.rtp_ports {
         bail!("networks and media.ports may not change while the process runs: restart it");
     }
-    let library = Arc::new(library(planned, Some(&one.library))?);
-    // Media first: a call that the new snapshot routes must find its prompts.
+    // Media first, and with what was there before: the new snapshot's calls must find their prompts, and a call that began
+    // a moment ago must still find its own.
+    let next = wanted(planned)?;
+    let mut both = one.wanted.clone();
+    both.extend(next.clone());
+    let library = Arc::new(library(planned, &both, Some(&one.library))?);
     one.server.set_library(Arc::clone(&library));
     if let Err(refused) = one.edge.apply(Arc::clone(&planned.snapshot)).await? {
         one.server.set_library(Arc::clone(&one.library));
         return Err(refused.into());
     }
     one.library = library;
+    one.wanted = next;
     one.applied = Arc::clone(&planned.snapshot);
     resolve(one).await
 }
@@ -253,7 +268,9 @@ fn watch(dir: &Path) -> anyhow::Result<(mpsc::Receiver<()>, notify::RecommendedW
             let _ = sender.try_send(());
         }
     })?;
-    watcher.watch(dir, RecursiveMode::Recursive).with_context(|| format!("cannot watch {}", dir.display()))?;
+    watcher
+        .watch(dir, RecursiveMode::Recursive)
+        .with_context(|| format!("cannot watch {}", dir.display()))?;
     Ok((receiver, watcher))
 }
 
@@ -285,7 +302,12 @@ fn media_metrics(text: &mut String, servers: &[Arc<Server>]) {
         ("ports", "gauge", "RTP and RTCP ports in use.", sum(|counters| counters.ports_in_use as u64)),
         ("rtp_received_total", "counter", "RTP packets received.", sum(|counters| counters.packets_received)),
         ("rtp_sent_total", "counter", "RTP packets sent.", sum(|counters| counters.packets_sent)),
-        ("rtp_discarded_total", "counter", "RTP packets thrown away.", sum(|counters| counters.packets_discarded)),
+        (
+            "rtp_discarded_total",
+            "counter",
+            "RTP packets thrown away.",
+            sum(|counters| counters.packets_discarded),
+        ),
     ] {
         write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
     }
@@ -325,7 +347,10 @@ async fn stop(running: BTreeMap<ClusterId, Running>) {
             let calls = one.edge.observed().calls.get();
             let most = Duration::from_secs(u64::from(one.applied.cluster.drain_seconds));
             if calls > 0 {
-                say(&format!("draining: {calls} calls, {} s at most; Ctrl-C again ends them now", most.as_secs()));
+                say(&format!(
+                    "draining: {calls} calls, {} s at most; Ctrl-C again ends them now",
+                    most.as_secs()
+                ));
             }
             one.edge.drain(most).await;
         }

@@ -141,7 +141,7 @@ impl Core {
 
     /// Gives the engine an input and carries out what it says.
     pub fn step(&mut self, input: Input) {
-        let now = Now { instant: Instant::now(), wall: Timestamp::now() };
+        let now = now();
         self.engine.handle(now, input);
         // An order that the media server does not take is answered in its stead, which may give further orders.
         while let Some(refused) = self.carry_out(now) {
@@ -175,7 +175,7 @@ impl Core {
                         Done::Dropped => info!(flow = %note.flow, "dropped: {}", note.what),
                     }
                 }
-                Output::Stranger { flow, because } => self.stranger(flow, &because, now.instant),
+                Output::Stranger { flow } => self.stranger(flow, now),
                 Output::Explanation(explanation) => {
                     if let Outcome::Refused { code, because } = &explanation.outcome {
                         info!(call_id = explanation.call_id, code, "refused: {because}");
@@ -234,21 +234,22 @@ impl Core {
     }
 
     /// One line per source and ten seconds: a flood must not fill the log.
-    fn stranger(&mut self, flow: Flow, because: &str, now: Instant) {
+    fn stranger(&mut self, flow: Flow, now: Now) {
         self.observed.strangers.add(1);
         let source = flow.remote.ip();
-        if self.quiet.get(&source).is_some_and(|until| now < *until) {
+        if self.quiet.get(&source).is_some_and(|until| now.instant < *until) {
             return;
         }
         if self.quiet.len() >= QUIET_MAX {
             self.quiet.clear();
         }
-        self.quiet.insert(source, now + QUIET);
-        info!(%flow, "ignored a packet: {because}");
+        self.quiet.insert(source, now.instant + QUIET);
+        let because = Engine::why_stranger(self.engine.world(), &flow, now);
+        info!(%flow, "ignored: {because}");
     }
 
     pub fn refuse_connection(&mut self, flow: Flow) {
-        self.stranger(flow, "a connection of a source that no Trunk admits", Instant::now());
+        self.stranger(flow, now());
     }
 
     pub fn admits(&self, listener: ListenerIx, address: IpAddr) -> bool {
@@ -272,6 +273,10 @@ impl Core {
             }
         }
     }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: Timestamp::now() }
 }
 
 /// The thread's life.
