@@ -104,10 +104,10 @@ static void send_invite(int i) {
   char message[MESSAGE_MAX], body[512];
   int length = description(body, caller_host, CALLER_RTP);
   int n = sprintf(message,
-    "INVITE sip:%s@%s:%d SIP/2.0\r\nVia: SIP/2.0/UDP %s:%d;branch=z9hG4bKi%d\r\nMax-Forwards: 70\r\n"
+    "INVITE sip:%s@%s:%d SIP/2.0\r\nVia: SIP/2.0/UDP %s:%d;branch=z9hG4bKi%dx%d\r\nMax-Forwards: 70\r\n"
     "From: <sip:" INDEX_MARK "%07d@%s>;tag=f%d\r\nTo: <sip:%s@%s>\r\nCall-ID: sg%dx%d@bench\r\nCSeq: 1 INVITE\r\n"
     "Contact: <sip:" INDEX_MARK "%07d@%s:%d>\r\nUser-Agent: sipgen\r\n",
-    user, server_host, server_port, caller_host, CALLER_PORT, i, i, caller_host, i, user, server_host, i, getpid(), i, caller_host, CALLER_PORT);
+    user, server_host, server_port, caller_host, CALLER_PORT, i, getpid(), i, caller_host, i, user, server_host, i, getpid(), i, caller_host, CALLER_PORT);
   n += with_body(message + n, body, length);
   calls[i].state = INVITED;
   calls[i].invited = now();
@@ -174,9 +174,9 @@ static void routes(char *out, const char *message) {
 
 static int in_dialog(char *out, int i, const char *method, int sequence, const char *target, const char *branch, const char *route, const char *to) {
   return sprintf(out,
-    "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s:%d;branch=z9hG4bK%s%d\r\n%sMax-Forwards: 70\r\n"
+    "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s:%d;branch=z9hG4bK%s%dx%d\r\n%sMax-Forwards: 70\r\n"
     "From: <sip:" INDEX_MARK "%07d@%s>;tag=f%d\r\n%s\r\nCall-ID: sg%dx%d@bench\r\nCSeq: %d %s\r\nContent-Length: 0\r\n\r\n",
-    method, target, caller_host, CALLER_PORT, branch, i, route, i, caller_host, i, to, i, getpid(), sequence, method);
+    method, target, caller_host, CALLER_PORT, branch, i, getpid(), route, i, caller_host, i, to, i, getpid(), sequence, method);
 }
 
 static void final_response(const char *message, int i, int code) {
