@@ -249,6 +249,12 @@ impl Call {
         &self.incoming.admitted
     }
 
+    /// Whether its end has begun: no leg of it is up any more.
+    #[must_use]
+    pub const fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// Whether nothing is left to be done.
     #[must_use]
     pub fn is_over(&self, now: Instant) -> bool {

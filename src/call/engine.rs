@@ -170,18 +170,22 @@ impl Loads {
     fn begin(&mut self, call: CallId, trunk: &TrunkId, number: &NumberRange) {
         self.calls += 1;
         *self.numbers.entry((trunk.clone(), number.first)).or_default() += 1;
+        self.of_call.insert(call, Vec::new());
         self.burden(call, trunk);
     }
 
     fn burden(&mut self, call: CallId, trunk: &TrunkId) {
+        let Some(trunks) = self.of_call.get_mut(&call) else { return };
+        trunks.push(trunk.clone());
         *self.trunks.entry(trunk.clone()).or_default() += 1;
-        self.of_call.entry(call).or_default().push(trunk.clone());
     }
 
+    /// Once per call; again is harmless.
     fn end(&mut self, call: CallId, trunk: &TrunkId, number: &NumberRange) {
+        let Some(trunks) = self.of_call.remove(&call) else { return };
         self.calls -= 1;
         lower(&mut self.numbers, &(trunk.clone(), number.first));
-        for trunk in self.of_call.remove(&call).unwrap_or_default() {
+        for trunk in trunks {
             lower(&mut self.trunks, &trunk);
         }
     }
@@ -521,6 +525,11 @@ impl Engine {
                 pending.extend(more);
             }
         }
+        // Caps count calls, not what is left to tidy up: whoever hung up may call again at once.
+        if call.is_ending() {
+            let admitted = call.admitted();
+            self.load.end(id, &admitted.trunk, &admitted.number);
+        }
         if call.is_over(now.instant) {
             return self.close(now, &call);
         }
@@ -592,9 +601,6 @@ impl Engine {
     }
 
     fn close(&mut self, now: Now, call: &Call) {
-        let admitted = call.admitted();
-        let id = CallId(call.session().0);
-        self.load.end(id, &admitted.trunk, &admitted.number);
         self.legs.remove(&call.a_leg());
         self.push(Output::Record(Box::new(call.record(now.wall))));
     }
