@@ -1,0 +1,162 @@
+//! Keys, as phones and carriers really send them (RFC 4733, and INFO where that was not agreed).
+
+use std::{net::SocketAddr, thread, time::Duration};
+
+use crate::{
+    audio::likeness,
+    harness::{Setup, System, with_system},
+    phone::{CARRIER, Phone},
+    rtp::Packet,
+};
+
+const MENU: &str = "+18005550101";
+/// Takes four keys and says `good` to 1, 2, 2, 3 alone: a key that is lost or doubled is heard.
+const CODE: &str = "+18005550106";
+
+/// Sends events by hand; sequence numbers are given out as packets of one stream.
+struct Keys<'a> {
+    phone: &'a Phone,
+    to: SocketAddr,
+    sequence: u16,
+    timestamp: u32,
+}
+
+/// A packet of an event: marker, duration in samples, end bit, place in the sequence.
+type Update = (bool, u16, bool, u16);
+
+/// What a good phone sends for a key of 100 ms.
+const PLAIN: [Update; 8] = [
+    (true, 160, false, 0),
+    (false, 320, false, 1),
+    (false, 480, false, 2),
+    (false, 640, false, 3),
+    (false, 800, false, 4),
+    (false, 800, true, 5),
+    (false, 800, true, 6),
+    (false, 800, true, 7),
+];
+
+impl<'a> Keys<'a> {
+    fn new(phone: &'a Phone, to: SocketAddr) -> Self {
+        let mut keys = Self { phone, to, sequence: 65_530, timestamp: u32::MAX - 4_000 };
+        keys.speak(10);
+        keys
+    }
+
+    fn speak(&mut self, packets: usize) {
+        for _ in 0..packets {
+            self.put(0, false, self.sequence, vec![0xff; 160]);
+            self.sequence = self.sequence.wrapping_add(1);
+            self.timestamp = self.timestamp.wrapping_add(160);
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn press(&mut self, event: u8, updates: &[Update]) {
+        for (marker, duration, end, place) in updates {
+            let [high, low] = duration.to_be_bytes();
+            let payload = vec![event, 10 | u8::from(*end) << 7, high, low];
+            self.put(101, *marker, self.sequence.wrapping_add(*place), payload);
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.sequence = self.sequence.wrapping_add(8);
+        self.timestamp = self.timestamp.wrapping_add(1_600);
+        self.speak(5);
+    }
+
+    fn put(&self, payload_type: u8, marker: bool, sequence: u16, payload: Vec<u8>) {
+        let packet = Packet { payload_type, sequence, timestamp: self.timestamp, ssrc: 7, payload };
+        self.phone.rtp.send(self.to, marker, &packet);
+    }
+}
+
+fn assert_code(system: &System, what: &str, calls: usize, updates: &[Update]) {
+    let mut phone = Phone::new(system, CARRIER, CODE);
+    let to = phone.call("0 101").audio();
+    let mut keys = Keys::new(&phone, to);
+    for event in [1, 2, 2, 3] {
+        keys.press(event, updates);
+    }
+    phone.wait_for_bye();
+    let path = system.path_of_call(calls);
+    assert!(path.iter().any(|step| step.starts_with("good")), "{what}: {path:?}");
+    let found = likeness(&system.prompt("good"), &phone.rtp.samples());
+    assert!(found > 0.97, "{what}: {found:.3}");
+}
+
+#[test]
+fn each_event_is_one_key_however_its_packets_come() {
+    let late_end: Vec<Update> = [&PLAIN[..3], &[PLAIN[5], PLAIN[3], PLAIN[4], PLAIN[6], PLAIN[7]]].concat();
+    let cases: [(&str, Vec<Update>); 7] = [
+        ("plain", PLAIN.to_vec()),
+        ("no marker", PLAIN.iter().map(|one| (false, one.1, one.2, one.3)).collect()),
+        ("every packet twice", PLAIN.iter().flat_map(|one| [*one, *one]).collect()),
+        (
+            "out of order",
+            vec![PLAIN[1], PLAIN[0], PLAIN[3], PLAIN[2], PLAIN[5], PLAIN[4], PLAIN[7], PLAIN[6]],
+        ),
+        ("updates after the end", late_end),
+        ("no end at all", PLAIN[..5].to_vec()),
+        ("only the last packet", vec![PLAIN[7]]),
+    ];
+    with_system(&Setup::default(), |system| {
+        for (place, (what, updates)) in cases.iter().enumerate() {
+            assert_code(system, what, place + 1, updates);
+        }
+    });
+}
+
+#[test]
+fn a_key_stops_the_question_and_leads_to_its_prompt() {
+    with_system(&Setup::default(), |system| {
+        let mut phone = Phone::new(system, CARRIER, MENU);
+        let to = phone.call("0 101").audio();
+        Keys::new(&phone, to).press(3, &PLAIN);
+        phone.wait_for_bye();
+        let heard = phone.rtp.samples();
+        for (name, is_heard) in [("three", true), ("one", false), ("two", false), ("bad", false)] {
+            let found = likeness(&system.prompt(name), &heard);
+            assert_eq!(found > 0.97, is_heard, "{name}: {found:.3}");
+        }
+    });
+}
+
+#[test]
+fn info_is_a_key_where_no_telephone_event_was_agreed() {
+    with_system(&Setup::default(), |system| {
+        let mut phone = Phone::new(system, CARRIER, CODE);
+        let answer = phone.call("0");
+        assert!(!answer.body().contains("telephone-event"), "{}", answer.body());
+        for key in ["1", "2", "2", "3"] {
+            let body = format!("Signal={key}\r\nDuration=160\r\n");
+            let info = phone.request("INFO", "Content-Type: application/dtmf-relay\r\n", &body);
+            phone.send(&info);
+            assert_eq!(phone.final_response().code(), 200);
+            // Sent twice, as when our 200 was lost: still one key.
+            phone.send(&info);
+            assert_eq!(phone.final_response().code(), 200);
+        }
+        phone.wait_for_bye();
+        assert!(system.path_of_call(1).iter().any(|step| step.starts_with("good")));
+    });
+}
+
+#[test]
+fn info_is_no_second_key_where_telephone_event_was_agreed() {
+    with_system(&Setup::default(), |system| {
+        let mut phone = Phone::new(system, CARRIER, CODE);
+        let to = phone.call("0 101").audio();
+        let mut keys = Keys::new(&phone, to);
+        keys.press(1, &PLAIN);
+        keys.press(2, &PLAIN);
+        let body = "Signal=2\r\nDuration=160\r\n";
+        let info = phone.request("INFO", "Content-Type: application/dtmf-relay\r\n", body);
+        phone.send(&info);
+        assert_eq!(phone.final_response().code(), 200);
+        let mut keys = Keys { phone: &phone, to, sequence: 200, timestamp: 40_000 };
+        keys.press(2, &PLAIN);
+        keys.press(3, &PLAIN);
+        phone.wait_for_bye();
+        assert!(system.path_of_call(1).iter().any(|step| step.starts_with("good")));
+    });
+}

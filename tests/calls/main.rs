@@ -1,0 +1,15 @@
+//! Real calls: sipp, baresip and phones of our own against a running `switchboard local`, tshark reading the wire.
+//!
+//! Every test has a system of its own, on manifests and ports of its own, and ends with the proof that nothing of its
+//! calls is left. Programs that are missing are a failure: `tests/run` installs them.
+#![expect(clippy::unwrap_used, clippy::print_stderr, clippy::panic, reason = "a test fails by panicking")]
+
+mod agents;
+mod audio;
+mod carrier;
+mod dtmf;
+mod harness;
+mod phone;
+mod refusals;
+mod rtp;
+mod sipp;
