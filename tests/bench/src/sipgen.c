@@ -9,7 +9,8 @@
 //   -K SECONDS  bring all calls up, keep them so long (prints HELD, RELEASE), then hang up at the same rate
 //   -m FILE     write "PORT_FOR_CALLER PORT_FOR_CALLEE" per call, the RTP ports in the server's descriptions
 //
-// Prints one line of "name value" pairs. Times are microseconds.
+// Prints one line of "name value" pairs. Times are microseconds. Unfinished are calls without an end; of these, unreached
+// never came to the callee, unanswered never came back to the caller.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <poll.h>
@@ -289,16 +290,19 @@ static void report(long started, int64_t begin) {
   int64_t *relay = calloc(count, sizeof *relay), *setup = calloc(count, sizeof *setup);
   long relays = 0, setups = 0;
   int last_code = 0;
+  long unreached = 0, unanswered = 0;
   for (int i = 0; i < count; i++) {
     if (calls[i].reached) relay[relays++] = calls[i].reached - calls[i].invited;
     if (calls[i].answered) setup[setups++] = calls[i].answered - calls[i].invited;
     if (calls[i].code >= 300) last_code = calls[i].code;
+    unreached += !calls[i].reached;
+    unanswered += calls[i].state == INVITED;
   }
   struct rusage use;
   getrusage(RUSAGE_SELF, &use);
   double cpu_us = (use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e6 + use.ru_utime.tv_usec + use.ru_stime.tv_usec;
-  printf("calls %ld ok %ld refused %ld code %d unfinished %ld again_invites %ld again_answers %ld seconds %.2f",
-    started, completed, refused, last_code, started - completed - refused, again_invites, again_answers, (now() - begin) / 1e9);
+  printf("calls %ld ok %ld refused %ld code %d unfinished %ld unreached %ld unanswered %ld again_invites %ld again_answers %ld seconds %.2f",
+    started, completed, refused, last_code, started - completed - refused, unreached, unanswered, again_invites, again_answers, (now() - begin) / 1e9);
   percentiles("relay", relay, relays);
   percentiles("setup", setup, setups);
   printf(" own_cpu_us %.1f\n", started ? cpu_us / started : 0);
