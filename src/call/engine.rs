@@ -148,8 +148,10 @@ struct Loads {
     calls: u32,
     trunks: BTreeMap<TrunkId, u32>,
     numbers: BTreeMap<(TrunkId, model::E164), u32>,
-    /// Trunks that each call burdens, once per leg.
-    of_call: BTreeMap<CallId, Vec<TrunkId>>,
+    /// Calls that are counted.
+    counted: BTreeSet<CallId>,
+    /// The trunk that each leg burdens.
+    of_leg: BTreeMap<LegId, TrunkId>,
 }
 
 impl Load for Loads {
@@ -167,26 +169,31 @@ impl Load for Loads {
 }
 
 impl Loads {
-    fn begin(&mut self, call: CallId, trunk: &TrunkId, number: &NumberRange) {
+    fn begin(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
         self.calls += 1;
         *self.numbers.entry((trunk.clone(), number.first)).or_default() += 1;
-        self.of_call.insert(call, Vec::new());
-        self.burden(call, trunk);
+        self.counted.insert(call);
+        self.burden(leg, trunk);
     }
 
-    fn burden(&mut self, call: CallId, trunk: &TrunkId) {
-        let Some(trunks) = self.of_call.get_mut(&call) else { return };
-        trunks.push(trunk.clone());
+    fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
+        self.of_leg.insert(leg, trunk.clone());
         *self.trunks.entry(trunk.clone()).or_default() += 1;
     }
 
-    /// Once per call; again is harmless.
-    fn end(&mut self, call: CallId, trunk: &TrunkId, number: &NumberRange) {
-        let Some(trunks) = self.of_call.remove(&call) else { return };
-        self.calls -= 1;
-        lower(&mut self.numbers, &(trunk.clone(), number.first));
-        for trunk in trunks {
+    /// Once per leg; again is harmless.
+    fn unburden(&mut self, leg: LegId) {
+        if let Some(trunk) = self.of_leg.remove(&leg) {
             lower(&mut self.trunks, &trunk);
+        }
+    }
+
+    /// Once per call; again is harmless.
+    fn end(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
+        if self.counted.remove(&call) {
+            self.calls -= 1;
+            lower(&mut self.numbers, &(trunk.clone(), number.first));
+            self.unburden(leg);
         }
     }
 }
@@ -405,6 +412,7 @@ impl Engine {
         let Some(call) = self.legs.get(&leg).copied() else { return };
         if over {
             self.legs.remove(&leg);
+            self.load.unburden(leg);
         }
         self.with_call(now, call, |call, context| call.on_sip(event, context));
     }
@@ -476,7 +484,7 @@ impl Engine {
     fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
         let id = CallId(self.next_call);
         self.next_call += 1;
-        self.load.begin(id, &incoming.admitted.trunk, &incoming.admitted.number);
+        self.load.begin(id, leg, &incoming.admitted.trunk, &incoming.admitted.number);
         self.legs.insert(leg, id);
         let world = Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
@@ -528,7 +536,7 @@ impl Engine {
         // Caps count calls, not what is left to tidy up: whoever hung up may call again at once.
         if call.is_ending() {
             let admitted = call.admitted();
-            self.load.end(id, &admitted.trunk, &admitted.number);
+            self.load.end(id, call.a_leg(), &admitted.trunk, &admitted.number);
         }
         if call.is_over(now.instant) {
             return self.close(now, &call);
@@ -585,6 +593,7 @@ impl Engine {
             }
             Effect::Forget { leg } => {
                 self.legs.remove(&leg);
+                self.load.unburden(leg);
             }
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Invite { branch, trunk, invite } => {
@@ -592,7 +601,7 @@ impl Engine {
                 let leg = self.endpoint.invite(at, *invite).ok();
                 if let Some(leg) = leg {
                     self.legs.insert(leg, id);
-                    self.load.burden(id, &trunk);
+                    self.load.burden(leg, &trunk);
                 }
                 return Some((branch, leg));
             }

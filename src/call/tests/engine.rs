@@ -605,6 +605,23 @@ fn refusals_have_the_fitting_code_and_an_explanation() {
 }
 
 #[test]
+fn a_leg_that_failed_no_longer_counts_against_its_trunk() {
+    let mut snapshot = snapshot();
+    let steps = vec![play("hello", "h", 1), dial("ring", [0, 0, 0, 0])];
+    snapshot.flows = [flow("main", steps, Vec::new())].into();
+    for (id, trunk) in &mut snapshot.trunks {
+        trunk.calls_max = (id.0.name() == "pbx").then_some(1);
+    }
+    let mut world = Virtual::with(snapshot);
+    world.call("+18005550100");
+    for turn in 1..=3 {
+        world.pass(3);
+        assert_eq!(world.pbx.heard.iter().filter(|word| *word == "INVITE").count(), turn);
+        world.pbx_says(486);
+    }
+}
+
+#[test]
 fn a_voip_trunk_may_not_carry_an_a_leg() {
     let mut world = Virtual::new(vec![hangup("bye", "")]);
     world.carrier = Phone::new("192.0.2.3:5060", 3);
