@@ -13,7 +13,7 @@ use crate::{
     harness::{Process, Setup, System, wait_until, with_system},
 };
 
-/// Half the file that a user agent speaks from; it would hang up at the end of the whole.
+/// How long a user agent has something to say: it hangs up at the end of its file.
 const SPEECH_SECONDS: f64 = 120.0;
 
 /// A user agent with a note to say.
@@ -76,7 +76,7 @@ impl Agent {
 fn modules() -> String {
     let places = ["/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules"];
     let place = places.iter().find(|place| Path::new(place).is_dir());
-    (*place.expect("baresip's modules are nowhere: install baresip-core")).into()
+    place.unwrap_or_else(|| panic!("baresip's modules are nowhere: install baresip-core")).to_string()
 }
 
 #[test]

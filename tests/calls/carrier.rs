@@ -31,7 +31,7 @@ fn assert_greeted(system: &System, rtp: &Rtp) {
         assert!(found > 0.97, "{name}: {found:.3} in {} samples", heard.len());
     }
     let found = likeness(&system.prompt("menu"), &heard);
-    assert!(found < 0.5, "menu: {found:.3}");
+    assert!(found < 0.8, "menu: {found:.3}");
 }
 
 #[test]
@@ -81,9 +81,10 @@ fn hold_and_resume_are_answered_with_their_mirror_and_the_call_goes_on() {
         let heard = rtp.samples();
         let found = likeness(&system.prompt("long")[..2_400], &heard);
         assert!(found > 0.97, "before the hold: {found:.3}");
-        // A second and a half follows the resumption.
-        let packets = rtp.packets();
-        assert!(packets.len() > 75 + 50, "{} packets: the call did not resume", packets.len());
+        // Half a second before the hold, another that is still sent to who only listens, two after the resumption.
+        let packets = rtp.packets().len();
+        assert!(packets > 90, "{packets} packets: the call did not resume");
+        assert!(packets < 175, "{packets} packets: audio was sent to who was on hold");
     });
 }
 

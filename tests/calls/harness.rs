@@ -323,13 +323,6 @@ impl Process {
         }
     }
 
-    pub fn wait_for_success(&self) {
-        let status = self.wait();
-        // What was printed last may still be on its way to us.
-        thread::sleep(Duration::from_millis(50));
-        assert!(status.success(), "{}: {status}\n{}\n{}", self.name, self.output(), self.errors());
-    }
-
     /// Asks it to end, and waits.
     pub fn terminate(&self) -> std::process::ExitStatus {
         signal(self.child.lock().unwrap().id(), "TERM");
@@ -362,7 +355,8 @@ fn tail(text: &str) -> String {
 }
 
 fn signal(process: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status();
+    // The shell's own `kill` is there where no program of that name is.
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {process}")).status();
     assert!(status.is_ok_and(|status| status.success()));
 }
 

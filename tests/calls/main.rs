@@ -7,9 +7,13 @@
 mod agents;
 mod audio;
 mod carrier;
+mod cli;
 mod dtmf;
 mod harness;
 mod phone;
 mod refusals;
+mod reload;
 mod rtp;
 mod sipp;
+mod torture;
+mod wire;
