@@ -71,7 +71,8 @@ fn walk(folder: &Path, seen: &mut BTreeSet<PathBuf>, paths: &mut Vec<PathBuf>) -
     Ok(())
 }
 
-fn is_source(path: &Path) -> bool {
+/// Whether a path is one that [`read`] looks at, by its name.
+pub fn is_source(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| ["yaml", "yml", "json", "wav"].iter().any(|known| extension == *known))
 }
