@@ -6,7 +6,9 @@
 //! A bad object loses only itself: given the plan before, its last good form stays live. A deleted object, a withdrawn
 //! grant and a removed entry of an Allowlist are gone at once.
 
+mod checks;
 mod content;
+mod directory;
 mod flow;
 mod graph;
 mod load;

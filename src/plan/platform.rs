@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use model::{AllowlistId, Key, snapshot::Source as Admitted};
 
 use crate::{
+    checks,
     problem::Reason,
     resources::Report,
     words,
@@ -36,7 +37,9 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
             item.error(report, &format!("{field}.port"), Reason::PortClash, message);
         }
         let ports = &spec.media.ports;
-        if listener.transport == v1::Transport::Udp && (ports.first..=ports.last).contains(&listener.port) {
+        if listener.transport == v1::ListenerTransport::Udp
+            && (ports.first..=ports.last).contains(&listener.port)
+        {
             let message = format!(
                 "Port {} must lie outside `media.ports` ({} to {}): audio needs all of them.",
                 listener.port, ports.first, ports.last
@@ -225,9 +228,10 @@ pub(crate) fn trunk(
         unknown_network(item, report, "spec.network", &item.spec.network, &cluster.spec);
     }
     let owned = cluster.is_some_and(|cluster| owner(item, cluster, world, report));
+    checks::trunk(item, cluster, world, report);
     let planned = PlannedTrunk {
         cluster: item.target(&item.spec.cluster_ref),
-        live: owned,
+        live: owned && !checks::withheld(&item.spec),
         ucaas_partner: cluster.is_some_and(|cluster| ucaas_partner(item, cluster, report)),
         sources: sources(item, world, report),
         item: item.clone(),
