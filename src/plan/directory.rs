@@ -21,6 +21,7 @@ pub(crate) struct Directory {
     /// Every object, those included that cannot be read.
     pub known: BTreeSet<ObjectId>,
     pub agents: BTreeMap<Key, Item<v1::AgentSpec>>,
+    pub flows: BTreeMap<Key, Item<v1::RoutingFlowSpec>>,
     pub carriers: BTreeMap<Key, Item<v1::CarrierSpec>>,
     pub hours: BTreeMap<Key, Item<v1::BusinessHoursSpec>>,
     pub numbers: BTreeMap<Key, Item<v1::PhoneNumberSpec>>,
@@ -32,6 +33,7 @@ impl Directory {
         Self {
             known: known.cloned().collect(),
             agents: of_kind(resources, Spec::agent),
+            flows: of_kind(resources, Spec::routing_flow),
             carriers: of_kind(resources, Spec::carrier),
             hours: of_kind(resources, Spec::business_hours),
             numbers: of_kind(resources, Spec::phone_number),

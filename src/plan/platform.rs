@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use api::v1alpha1 as v1;
 use ipnet::IpNet;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{AllowlistId, Key, snapshot::Source as Admitted};
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     words,
     world::{Good, Item, PlannedTrunk, World},
 };
+
+/// How long before the end of a range people are told.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A cluster by itself: networks of listeners, ports that clash.
 pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
@@ -207,6 +210,12 @@ pub(crate) fn allowlist(item: &Item<v1::AllowlistSpec>, now: Timestamp, report: 
                         "This range has not been admitted since {time}; remove it or give it a later `validUntil`."
                     );
                     item.warning(report, &field(name), Reason::ExpiredRange, message);
+                }
+                Some(Ok(time)) if name == "validUntil" && time.duration_since(now) <= EXPIRES_SOON => {
+                    let message = format!(
+                        "This range will not be admitted any more from {time} on; give it a later `validUntil`, or add the range that follows it."
+                    );
+                    item.warning(report, &field(name), Reason::ExpiringRange, message);
                 }
                 Some(Ok(_)) | None => {}
             }

@@ -151,6 +151,8 @@ reasons! {
     NoSources Accepted
     /// A range of an Allowlist is not valid any more.
     ExpiredRange Accepted
+    /// A range of an Allowlist ends within 30 days.
+    ExpiringRange Accepted
     /// A trunk says `ucaasPartner` and its cluster does not.
     UcaasPartnerNotGranted ResolvedRefs
     /// A number on a trunk whose calls are refused, because they are Voip and no UCaaS partner's.
@@ -265,6 +267,10 @@ reasons! {
     UnknownSkill Accepted
     /// A language that the Tenant does not declare.
     UnknownLanguage Accepted
+    /// A prompt that has translations, but not into each of the Tenant's languages.
+    LanguageMissing Accepted
+    /// A flow of chats or messages with a step that needs a voice.
+    VoiceVerbWithoutVoice Accepted
     /// A skill that no agent has.
     SkillNobodyHas Accepted
     /// A queue that no agent can serve.

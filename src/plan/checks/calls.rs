@@ -52,8 +52,20 @@ fn words_of(name: &str) -> Vec<String> {
     words
 }
 
-/// A prompt's other languages.
+/// A prompt's other languages: once it has any, it must have all.
 pub(super) fn prompt(item: &Item<v1::PromptSpec>, world: &World, report: &mut Report) {
+    let (spec, tenant) = (&item.spec, world.tenants.get(item.namespace()));
+    if let (Some(tenant), false) = (tenant, spec.translations.is_empty()) {
+        let own =
+            spec.text.as_ref().map_or_else(|| tenant.spec.languages.first(), |text| Some(&text.language));
+        let has = |wanted: &&String| {
+            own == Some(*wanted) || spec.translations.iter().any(|known| known.language == **wanted)
+        };
+        for language in tenant.spec.languages.iter().filter(|language| !has(language)) {
+            let message = format!("Contacts are spoken to in `{language}` too; add a translation into it.");
+            item.warning(report, "spec.translations", Reason::LanguageMissing, message);
+        }
+    }
     for (index, translation) in item.spec.translations.iter().enumerate() {
         let field = format!("spec.translations[{index}].language");
         known_language(item, &translation.language, &field, world, report);
@@ -148,11 +160,26 @@ fn calling_hours(item: &Item<v1::CampaignSpec>, world: &World, report: &mut Repo
 pub(super) fn contact_point(item: &Item<v1::ContactPointSpec>, world: &World, report: &mut Report) {
     let flow = &item.spec.flow_ref.name;
     named(item, world, report, "spec.flowRef.name", ("RoutingFlow", Reason::FlowNotFound), flow);
+    without_voice(item, world, report);
     if let Some(sms) = &item.spec.sms {
         let number = ("PhoneNumber", Reason::NumberNotFound);
         named(item, world, report, "spec.sms.numberRef.name", number, &sms.number_ref.name);
         let integration = ("Integration", Reason::IntegrationNotFound);
         named(item, world, report, "spec.sms.integrationRef.name", integration, &sms.integration_ref.name);
+    }
+}
+
+/// Whoever writes can neither hear nor press keys.
+fn without_voice(item: &Item<v1::ContactPointSpec>, world: &World, report: &mut Report) {
+    let key = Key::new(item.namespace(), &item.spec.flow_ref.name);
+    let steps = world.directory.flows.get(&key).map(|flow| flow.spec.steps.as_slice()).unwrap_or_default();
+    let voice = steps.iter().find(|step| step.play.is_some() || step.ask.is_some() || step.dial.is_some());
+    if let Some(step) = voice {
+        let message = format!(
+            "RoutingFlow {key} has the step `{}`, which needs a voice; contacts of this point only write.",
+            step.name
+        );
+        item.error(report, "spec.flowRef.name", Reason::VoiceVerbWithoutVoice, message);
     }
 }
 
