@@ -5,6 +5,9 @@
 pub mod call;
 pub mod check;
 pub mod crds;
+pub mod diagram;
+pub mod explain;
+pub mod firewall;
 mod folder;
 pub mod local;
 mod state;
@@ -43,6 +46,7 @@ fn say_to(writer: &mut dyn Write, line: &str) {
 /// A number that nobody can guess.
 pub fn random() -> anyhow::Result<u64> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
     Ok(u64::from_le_bytes(bytes))
 }

@@ -8,7 +8,9 @@
 
 mod checks;
 mod content;
+mod diagram;
 mod directory;
+pub mod firewall;
 mod flow;
 mod graph;
 mod load;
@@ -20,12 +22,14 @@ mod resources;
 mod schema;
 mod snapshot;
 mod stored;
+mod views;
 mod words;
 mod world;
 mod yaml;
 
 use std::sync::Arc;
 
+pub use diagram::{NoDiagram, Notation};
 pub use load::{FILE_MAX, load};
 pub use plan::{Plan, PlannedCluster, check, plan};
 pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};

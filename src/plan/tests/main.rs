@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod diagram;
 mod examples;
+mod firewall;
 mod kept;
 mod support;
 
