@@ -20,6 +20,12 @@ enum Verb {
     Local(cmd::local::Arguments),
     /// Prints every problem of a folder's manifests as `file:line:column: error[Reason]: message`.
     Check(cmd::check::Arguments),
+    /// Tells what would become of a call and why: trunk, number, flow, and every path through it.
+    Explain(cmd::explain::Arguments),
+    /// Draws a flow, or what leads where, as SVG or mermaid.
+    Diagram(cmd::diagram::Arguments),
+    /// Tells what a customer's firewall must let through; makes Allowlists of carriers' ranges.
+    Firewall(cmd::firewall::Arguments),
     /// Places a real SIP call and prints its ladder: the phone for whoever has none.
     Call(cmd::call::Arguments),
     /// Prints the custom resource definitions, or writes them to a folder.
@@ -31,6 +37,9 @@ fn main() -> ExitCode {
     let done = match arguments.verb {
         Verb::Local(arguments) => cmd::local::run(&arguments),
         Verb::Check(arguments) => cmd::check::run(&arguments),
+        Verb::Explain(arguments) => cmd::explain::run(&arguments),
+        Verb::Diagram(arguments) => cmd::diagram::run(&arguments),
+        Verb::Firewall(arguments) => cmd::firewall::run(&arguments),
         Verb::Call(arguments) => cmd::call::run(&arguments),
         Verb::Crds(arguments) => cmd::crds::run(&arguments),
     };

@@ -18,11 +18,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("link", &["model"]),
     ("edge", &["call", "link", "model", "sip"]),
     ("media", &["link", "model", "rtp"]),
-    ("switchboard", &["api", "call", "edge", "link", "media", "model", "plan", "sip"]),
+    ("sim", &["call", "expr", "model"]),
+    ("switchboard", &["api", "call", "edge", "link", "media", "model", "plan", "sim", "sip"]),
 ];
 
 /// Crates without socket, clock, thread or randomness.
-const PURE: &[&str] = &["model", "expr", "plan", "sip", "call", "rtp"];
+const PURE: &[&str] = &["model", "expr", "plan", "sip", "call", "rtp", "sim"];
 
 /// What would bring those in.
 const IMPURE: &[&str] = &[

@@ -45,9 +45,62 @@ fn valid(kind: &str) -> Value {
             }),
         ),
         "Prompt" => ("welcome", json!({"file": "welcome.wav"})),
-        _ => ("office", json!({"week": [{"days": ["Monday"], "from": "09:00", "to": "17:00"}]})),
+        _ => further(kind),
     };
     json!({"apiVersion": crate::API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+fn further(kind: &str) -> (&'static str, Value) {
+    match kind {
+        "PointOfPresence" => {
+            ("chicago", json!({"region": "us-central", "gateways": [{"name": "a", "address": "192.0.2.7"}]}))
+        }
+        "Carrier" => (
+            "example",
+            json!({"company": "Example", "respOrgId": "XYZ01", "ordering": {"driver": "Http", "url": "https://orders.example.net/v1"}}),
+        ),
+        "NumberOrder" => (
+            "more",
+            json!({"carrierRef": {"name": "example"}, "kind": "TollFree", "country": "US", "count": 10}),
+        ),
+        "VoicemailBox" => ("support", json!({"emails": ["support@example.com"]})),
+        "Integration" => (
+            "crm",
+            json!({"url": "https://crm.example.com/api", "headers": [{"name": "X-Tenant", "value": "acme"}]}),
+        ),
+        "Queue" => (
+            "sales",
+            json!({"skills": [{"name": "sales", "minimum": 3, "relax": [{"afterSeconds": 30, "minimum": 1}]}]}),
+        ),
+        "Agent" => (
+            "ada",
+            json!({
+                "displayName": "Ada Lopez", "stations": [{"name": "desk", "webRtc": {}}],
+                "signIn": {"subject": "ada@example.com"},
+            }),
+        ),
+        "Campaign" => (
+            "renewals",
+            json!({
+                "mode": "Predictive", "listRefs": [{"name": "june"}], "queueRef": {"name": "sales"},
+                "abandonPercentMax": 3, "attempts": {"max": 3, "perDayMax": 1},
+            }),
+        ),
+        "ContactList" => ("june", json!({"contacts": [{"number": "+12125550142"}]})),
+        "DoNotCallList" => ("never", json!({"numbers": ["+12125550143"]})),
+        "ContactPoint" => (
+            "web",
+            json!({
+                "flowRef": {"name": "main"},
+                "chat": {"origins": ["https://www.example.com"], "survey": [{"name": "team", "text": "Which team?"}, {"name": "topic", "text": "What about?"}]},
+            }),
+        ),
+        "CallTest" => (
+            "sales",
+            json!({"call": {"to": "+12125550100"}, "script": [{"press": "1"}], "expect": {"outcome": "Bridged"}}),
+        ),
+        _ => ("office", json!({"week": [{"days": ["Monday"], "from": "09:00", "to": "17:00"}]})),
+    }
 }
 
 /// What the rules say of an object, and of it after `old`.
@@ -77,6 +130,16 @@ fn the_valid_objects_are_valid() {
     for kind in kinds() {
         let object = valid(kind.name);
         assert_eq!(verdict(kind.name, &object, Some(&object)), "", "{}", kind.name);
+    }
+}
+
+/// Each row spoils one thing of a valid object.
+fn each_is_told(rows: &[(&str, &str, Value, &str)]) {
+    for (kind, path, value, message) in rows {
+        let mut object = valid(kind);
+        spoil(&mut object, path, value.clone());
+        let found = verdict(kind, &object, None);
+        assert!(found.contains(message), "{kind} {path}: wanted `{message}`, found `{found}`");
     }
 }
 
@@ -123,15 +186,90 @@ fn one_fault_one_message() {
         ),
         ("RoutingFlow", "steps/2/hangup", json!({"prompt": "x", "reject": "Busy"}), "both prompt and reject"),
         ("RoutingFlow", "steps/0", json!({"name": "x", "play": {}}), "exactly one of prompt and prompts"),
-        ("Prompt", "file", Value::Null, "exactly one of file and text"),
+        ("Prompt", "file", Value::Null, "exactly one of file, text"),
         ("BusinessHours", "week/0/to", json!("09:00"), "to must come after from"),
     ];
-    for (kind, path, value, message) in rows {
-        let mut object = valid(kind);
-        spoil(&mut object, path, value);
-        let found = verdict(kind, &object, None);
-        assert!(found.contains(message), "{kind} {path}: wanted `{message}`, found `{found}`");
-    }
+    each_is_told(&rows);
+}
+
+#[test]
+fn one_fault_of_what_a_trunk_may_say_besides_gets_one_message() {
+    let rows = [
+        ("Prompt", "translations", json!([{"language": "es-US"}]), "a translation must have exactly one"),
+        ("VoiceCluster", "edge", json!({"replicas": 2}), "more than one edge must share stores"),
+        (
+            "VoiceCluster",
+            "egressAddresses",
+            json!(["sip.example.net"]),
+            "egressAddresses must be IP addresses",
+        ),
+        ("VoiceCluster", "reachableRanges", json!(["10.0.0.0"]), "reachableRanges must be addresses with"),
+        ("Trunk", "failoverCodes", json!([486, 503]), "failoverCodes must not have 486"),
+        (
+            "Trunk",
+            "numberFormats",
+            json!({"inbound": "National", "outbound": "E164"}),
+            "country must stand where",
+        ),
+        (
+            "Trunk",
+            "health",
+            json!({"periodSeconds": 5, "timeoutSeconds": 5, "failures": 3}),
+            "timeoutSeconds must be less than periodSeconds",
+        ),
+        (
+            "Tenant",
+            "signIn",
+            json!({"passwords": "Refused", "sessionSeconds": 600}),
+            "openIdConnect must stand where passwords are refused",
+        ),
+        ("PhoneNumber", "respOrg", json!({"id": "XYZ01"}), "respOrg may stand only where"),
+        ("PhoneNumber", "porting", json!({"fromCarrier": "x"}), "porting may stand only where"),
+        (
+            "PhoneNumber",
+            "forwarding",
+            json!({"carrier": "x", "number": "+12125550144"}),
+            "forwarding may stand only where",
+        ),
+        (
+            "PhoneNumber",
+            "channels",
+            json!([{"channel": "Voice", "flowRef": {"name": "main"}}]),
+            "channel must not be Voice",
+        ),
+        (
+            "Allowlist",
+            "ports",
+            json!([{"name": "sip", "protocol": "UDP", "first": 5061, "last": 5060}]),
+            "last must not be less than first",
+        ),
+    ];
+    each_is_told(&rows);
+}
+
+#[test]
+fn one_fault_of_staff_and_services_gets_one_message() {
+    let rows = [
+        ("Carrier", "ordering/url", Value::Null, "url must stand where driver is Http"),
+        ("VoicemailBox", "emails", Value::Null, "must have emails, queueRef or agentRefs"),
+        ("Integration", "headers/0/value", Value::Null, "exactly one of value and secretRef"),
+        (
+            "Queue",
+            "skills/0/relax",
+            json!([{"afterSeconds": 30, "minimum": 2}, {"afterSeconds": 30, "minimum": 1}]),
+            "must not name one afterSeconds twice",
+        ),
+        ("Agent", "stations/0/webRtc", Value::Null, "exactly one of webRtc, sip and pstn"),
+        ("Agent", "signIn/subject", Value::Null, "exactly one of secretRef and subject"),
+        ("Campaign", "abandonPercentMax", Value::Null, "must have abandonPercentMax"),
+        ("Campaign", "attempts/perDayMax", json!(4), "perDayMax must not be greater than max"),
+        ("ContactList", "contacts", Value::Null, "exactly one of contacts, remote and configMapRef"),
+        ("DoNotCallList", "numbers", Value::Null, "exactly one of numbers, remote and configMapRef"),
+        ("ContactPoint", "chat", Value::Null, "exactly one of chat, email, sms and social"),
+        ("ContactPoint", "chat/survey/1/name", json!("team"), "questions must have unique names"),
+        ("CallTest", "script/0", json!({}), "an act must have exactly one"),
+    ];
+    each_is_told(&rows);
 }
 
 #[test]
@@ -139,6 +277,7 @@ fn what_must_not_change_does_not() {
     for (kind, path, value, message) in [
         ("VoiceCluster", "code", json!("C15"), "code must not change"),
         ("Trunk", "clusterRef/name", json!("e39"), "clusterRef must not change"),
+        ("NumberOrder", "carrierRef/name", json!("other"), "carrierRef must not change"),
     ] {
         let mut object = valid(kind);
         spoil(&mut object, path, value);

@@ -80,7 +80,7 @@ pub enum Dialled {
 }
 
 /// A call's place in its flow.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Cursor {
     flow: Arc<Flow>,
     facts: Facts,
@@ -93,8 +93,18 @@ pub struct Cursor {
     path: Vec<String>,
 }
 
+/// What decides over a cursor's future besides the contact and the time: of one flow and one call, cursors that have just
+/// entered a step with equal states go equal ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    at: StepIx,
+    values: Vec<Value>,
+    visits: Vec<u16>,
+    typed_ahead: String,
+}
+
 /// An `ask` under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Asking {
     attempt: u16,
     digits: String,
@@ -157,6 +167,22 @@ impl Cursor {
     #[must_use]
     pub fn step(&self) -> &str {
         &self.flow.program.steps[usize::from(self.at.0)].name
+    }
+
+    /// What decides over its future. Visits count only where a step bounds them, and only up to its bound.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let most = |verb: &Verb| {
+            let Verb::Ask(ask) = verb else { return 0 };
+            ask.max_visits.map_or(0, |most| most.saturating_add(1))
+        };
+        let steps = self.flow.program.steps.iter().zip(&self.visits);
+        State {
+            at: self.at,
+            values: self.values.clone(),
+            visits: steps.map(|(step, visits)| most(&step.verb).min(*visits)).collect(),
+            typed_ahead: self.typed_ahead.clone(),
+        }
     }
 
     /// When [`silence`](Self::silence) is due.

@@ -5,6 +5,9 @@
 pub mod call;
 pub mod check;
 pub mod crds;
+pub mod diagram;
+pub mod explain;
+pub mod firewall;
 mod folder;
 pub mod local;
 mod state;

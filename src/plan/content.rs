@@ -43,6 +43,16 @@ pub(crate) fn prompt(
             blob: None,
         });
     }
+    for (field, there) in [
+        ("spec.remote", item.spec.remote.is_some()),
+        ("spec.configMapRef", item.spec.config_map_ref.is_some()),
+    ] {
+        if there {
+            let message =
+                "Audio from there cannot be fetched yet, so no flow could play it; use `file` or `text`.";
+            item.error(report, field, Reason::NotYetEffective, message);
+        }
+    }
     let file = item.spec.file.as_ref().filter(|file| schema::matches(v1::PROMPT_FILE, file))?;
     let folder = item.source.as_ref().map_or("", |source| source.folder());
     let origin = format!("{folder}{file}");

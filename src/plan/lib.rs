@@ -6,7 +6,11 @@
 //! A bad object loses only itself: given the plan before, its last good form stays live. A deleted object, a withdrawn
 //! grant and a removed entry of an Allowlist are gone at once.
 
+mod checks;
 mod content;
+mod diagram;
+mod directory;
+pub mod firewall;
 mod flow;
 mod graph;
 mod load;
@@ -18,12 +22,14 @@ mod resources;
 mod schema;
 mod snapshot;
 mod stored;
+mod views;
 mod words;
 mod world;
 mod yaml;
 
 use std::sync::Arc;
 
+pub use diagram::{NoDiagram, Notation};
 pub use load::{FILE_MAX, load};
 pub use plan::{Plan, PlannedCluster, check, plan};
 pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};

@@ -78,8 +78,8 @@ impl Loader {
             self.file_problem(location(&name, fault.at), reason, fault.message);
         }
         for document in documents {
-            let empty =
-                matches!(&document.root.kind, NodeKind::Scalar { text, plain: true } if text.is_empty());
+            // A document of comments alone reads as `~`.
+            let empty = matches!(&document.root.kind, NodeKind::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~"));
             if !empty {
                 self.document(
                     Source { file: Arc::clone(&name), root: Arc::new(document.root) },

@@ -6,6 +6,7 @@ use api::v1alpha1 as v1;
 use model::{E164, Key};
 
 use crate::{
+    checks,
     platform::{claims_cluster, near_key},
     problem::Reason,
     resources::Report,
@@ -20,6 +21,7 @@ pub(crate) fn number(
     report: &mut Report,
 ) -> Option<LiveNumber> {
     let (first, end) = range(&item.spec)?;
+    checks::number(item, world, report);
     let trunk = trunk(item, world, report);
     let granted = trunk.is_some_and(|trunk| granted(item, trunk, first, end, world, report));
     let trunk = trunk.map(|trunk| trunk.item.id.key.clone());

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use model::{AudioId, ClusterId, Key, snapshot::Snapshot};
 
 use crate::{
-    SourceFile, content, flow, load, numbers, platform,
+    SourceFile, checks, content,
+    directory::Directory,
+    flow, load, numbers, platform,
     problem::{ConditionType, ObjectId, Problem},
     resources::{Object, Report, Resources, Spec},
     schema, snapshot,
@@ -59,6 +61,7 @@ pub fn plan(resources: &Resources, last: Option<&Plan>, now: Timestamp) -> Plan 
     let files = files(resources, last);
     let mut planner =
         Planner { resources, last, files: &files, now, world: World::default(), report: Report::default() };
+    planner.world.directory = Directory::of(resources, files.keys());
     planner.clusters();
     planner.tenants();
     planner.allowlists();
@@ -68,6 +71,7 @@ pub fn plan(resources: &Resources, last: Option<&Plan>, now: Timestamp) -> Plan 
     planner.hours();
     planner.flows();
     planner.numbers();
+    checks::all(resources, &planner.world, &mut planner.report);
     let Planner { world, report, .. } = planner;
     let mut problems = resources.problems.clone();
     problems.extend(report.problems);
@@ -158,6 +162,7 @@ impl Planner<'_> {
             let id = candidate.id.clone();
             let accepted = self.accept(candidate, |item, world, report| {
                 platform::cluster(item, report);
+                checks::cluster(item, report);
                 platform::clusters_apart(item, world, report);
             });
             match accepted {

@@ -4,15 +4,19 @@ use std::net::IpAddr;
 
 use api::v1alpha1 as v1;
 use ipnet::IpNet;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use model::{AllowlistId, Key, snapshot::Source as Admitted};
 
 use crate::{
+    checks,
     problem::Reason,
     resources::Report,
     words,
     world::{Good, Item, PlannedTrunk, World},
 };
+
+/// How long before the end of a range people are told.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A cluster by itself: networks of listeners, ports that clash.
 pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
@@ -36,7 +40,9 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
             item.error(report, &format!("{field}.port"), Reason::PortClash, message);
         }
         let ports = &spec.media.ports;
-        if listener.transport == v1::Transport::Udp && (ports.first..=ports.last).contains(&listener.port) {
+        if listener.transport == v1::ListenerTransport::Udp
+            && (ports.first..=ports.last).contains(&listener.port)
+        {
             let message = format!(
                 "Port {} must lie outside `media.ports` ({} to {}): audio needs all of them.",
                 listener.port, ports.first, ports.last
@@ -205,6 +211,12 @@ pub(crate) fn allowlist(item: &Item<v1::AllowlistSpec>, now: Timestamp, report: 
                     );
                     item.warning(report, &field(name), Reason::ExpiredRange, message);
                 }
+                Some(Ok(time)) if name == "validUntil" && time.duration_since(now) <= EXPIRES_SOON => {
+                    let message = format!(
+                        "This range will not be admitted any more from {time} on; give it a later `validUntil`, or add the range that follows it."
+                    );
+                    item.warning(report, &field(name), Reason::ExpiringRange, message);
+                }
                 Some(Ok(_)) | None => {}
             }
         }
@@ -225,9 +237,10 @@ pub(crate) fn trunk(
         unknown_network(item, report, "spec.network", &item.spec.network, &cluster.spec);
     }
     let owned = cluster.is_some_and(|cluster| owner(item, cluster, world, report));
+    checks::trunk(item, cluster, world, report);
     let planned = PlannedTrunk {
         cluster: item.target(&item.spec.cluster_ref),
-        live: owned,
+        live: owned && !checks::withheld(&item.spec),
         ucaas_partner: cluster.is_some_and(|cluster| ucaas_partner(item, cluster, report)),
         sources: sources(item, world, report),
         item: item.clone(),

@@ -151,6 +151,8 @@ reasons! {
     NoSources Accepted
     /// A range of an Allowlist is not valid any more.
     ExpiredRange Accepted
+    /// A range of an Allowlist ends within 30 days.
+    ExpiringRange Accepted
     /// A trunk says `ucaasPartner` and its cluster does not.
     UcaasPartnerNotGranted ResolvedRefs
     /// A number on a trunk whose calls are refused, because they are Voip and no UCaaS partner's.
@@ -213,6 +215,76 @@ reasons! {
     HoursOverlap Accepted
     /// A day that the calendar does not have.
     InvalidDate Accepted
+    /// A field, or a whole object, that is accepted although nothing acts on it yet.
+    NotYetEffective Accepted
+    /// No such Carrier.
+    CarrierNotFound ResolvedRefs
+    /// No such PointOfPresence.
+    PointOfPresenceNotFound ResolvedRefs
+    /// No such NumberOrder.
+    OrderNotFound ResolvedRefs
+    /// No such PhoneNumber.
+    NumberNotFound ResolvedRefs
+    /// No such Queue.
+    QueueNotFound ResolvedRefs
+    /// No such Agent.
+    AgentNotFound ResolvedRefs
+    /// No such Integration.
+    IntegrationNotFound ResolvedRefs
+    /// No such ContactList or DoNotCallList.
+    ListNotFound ResolvedRefs
+    /// No such Secret in the folder.
+    SecretNotFound ResolvedRefs
+    /// A Secret without the label that lets objects refer to it.
+    SecretNotReleased ResolvedRefs
+    /// A Secret without the key that is asked for.
+    SecretKeyNotFound ResolvedRefs
+    /// A secret that stands where everybody can read it.
+    SecretInline Accepted
+    /// A host inside the platform's own networks.
+    ForbiddenDestination Accepted
+    /// A listener under TLS without a certificate.
+    CertificateMissing Accepted
+    /// A trunk or Integration and its cluster have no suite of TLS in common.
+    NoCommonSuite Accepted
+    /// A trunk none of whose codecs can be decoded.
+    NoUsableCodec Accepted
+    /// A trunk's peer and its cluster's pods would wait for each other's audio.
+    MediaCannotFlow Accepted
+    /// A carrier that has no such numbers.
+    NumberNotServed ResolvedRefs
+    /// A number of another responsible organisation than the carrier's.
+    BoughtElsewhere Accepted
+    /// A toll-free number that is treated as one of a place.
+    TollFreeAsLocal Accepted
+    /// Agents whose tenant has no trunk for emergency calls.
+    NoEmergencyTrunk Accepted
+    /// A station without a place that help could be sent to.
+    NoEmergencyLocation Accepted
+    /// Digits that must not be kept and are not masked.
+    CardDigitsNotSecret Accepted
+    /// A skill that the Tenant does not declare.
+    UnknownSkill Accepted
+    /// A language that the Tenant does not declare.
+    UnknownLanguage Accepted
+    /// A prompt that has translations, but not into each of the Tenant's languages.
+    LanguageMissing Accepted
+    /// A flow of chats or messages with a step that needs a voice.
+    VoiceVerbWithoutVoice Accepted
+    /// A skill that no agent has.
+    SkillNobodyHas Accepted
+    /// A queue that no agent can serve.
+    NobodyServes Accepted
+    /// An agent who takes calls and has no station.
+    NoStation Accepted
+    /// An agent who can take nothing.
+    NoCapacity Accepted
+    /// A predictive campaign without a bound of abandoned contacts.
+    NoAbandonCap Accepted
+    /// A campaign that never may dial.
+    NoCallingHours Accepted
+    /// A campaign that may dial when people must not be called.
+    OutsideCallingHours Accepted
 }
 
 impl fmt::Display for Reason {

@@ -112,6 +112,18 @@ pub(crate) enum Spec {
     RoutingFlow(Arc<v1::RoutingFlowSpec>),
     Prompt(Arc<v1::PromptSpec>),
     BusinessHours(Arc<v1::BusinessHoursSpec>),
+    PointOfPresence(Arc<v1::PointOfPresenceSpec>),
+    Carrier(Arc<v1::CarrierSpec>),
+    NumberOrder(Arc<v1::NumberOrderSpec>),
+    VoicemailBox(Arc<v1::VoicemailBoxSpec>),
+    Integration(Arc<v1::IntegrationSpec>),
+    Queue(Arc<v1::QueueSpec>),
+    Agent(Arc<v1::AgentSpec>),
+    Campaign(Arc<v1::CampaignSpec>),
+    ContactList(Arc<v1::ContactListSpec>),
+    DoNotCallList(Arc<v1::DoNotCallListSpec>),
+    ContactPoint(Arc<v1::ContactPointSpec>),
+    CallTest(Arc<v1::CallTestSpec>),
 }
 
 impl Spec {
@@ -126,6 +138,18 @@ impl Spec {
             "RoutingFlow" => read(spec).map(Self::RoutingFlow),
             "Prompt" => read(spec).map(Self::Prompt),
             "BusinessHours" => read(spec).map(Self::BusinessHours),
+            "PointOfPresence" => read(spec).map(Self::PointOfPresence),
+            "Carrier" => read(spec).map(Self::Carrier),
+            "NumberOrder" => read(spec).map(Self::NumberOrder),
+            "VoicemailBox" => read(spec).map(Self::VoicemailBox),
+            "Integration" => read(spec).map(Self::Integration),
+            "Queue" => read(spec).map(Self::Queue),
+            "Agent" => read(spec).map(Self::Agent),
+            "Campaign" => read(spec).map(Self::Campaign),
+            "ContactList" => read(spec).map(Self::ContactList),
+            "DoNotCallList" => read(spec).map(Self::DoNotCallList),
+            "ContactPoint" => read(spec).map(Self::ContactPoint),
+            "CallTest" => read(spec).map(Self::CallTest),
             _ => Err(format!("`{kind}` is not a kind of ours.")),
         }
     }
@@ -151,6 +175,8 @@ pick! {
     routing_flow RoutingFlow RoutingFlowSpec
     prompt Prompt PromptSpec
     business_hours BusinessHours BusinessHoursSpec
+    carrier Carrier CarrierSpec
+    agent Agent AgentSpec
 }
 
 fn read<T: DeserializeOwned>(spec: &Value) -> Result<Arc<T>, String> {

@@ -26,8 +26,11 @@ pub struct Fault {
 }
 
 /// Rules of the schema that the planner checks besides, at the very field; their own verdict would only repeat it.
-const CHECKED_BY_THE_PLANNER: &[&str] =
-    &["names of steps must be unique", "every listener must name one of spec.networks"];
+const CHECKED_BY_THE_PLANNER: &[&str] = &[
+    "names of steps must be unique",
+    "every listener must name one of spec.networks",
+    "a predictive campaign must have abandonPercentMax",
+];
 
 static KINDS: LazyLock<BTreeMap<&'static str, KindSchema>> = LazyLock::new(|| {
     let kinds = api::kinds().into_iter();

@@ -116,7 +116,14 @@ fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<L
     let brackets = host.contains(':') && !host.starts_with('[');
     Some(Listener {
         name: listener.name.clone(),
-        transport: transport(listener.transport),
+        transport: match listener.transport {
+            v1::ListenerTransport::Udp => Transport::Udp,
+            v1::ListenerTransport::Tcp => Transport::Tcp,
+            // Never opened in the clear instead; the planner says so.
+            v1::ListenerTransport::Tls | v1::ListenerTransport::Ws | v1::ListenerTransport::Wss => {
+                return None;
+            }
+        },
         bind: (bind, port).into(),
         advertised: if brackets { format!("[{host}]:{port}") } else { format!("{host}:{port}") },
         network: listener.network.clone(),
@@ -149,7 +156,7 @@ fn trunk(planned: &PlannedTrunk) -> Trunk {
         },
         sources: planned.sources.clone(),
         peers: peers(&spec.peers),
-        codecs: spec.codecs.iter().map(|codec| self::codec(*codec)).collect(),
+        codecs: spec.codecs.iter().filter_map(|codec| self::codec(*codec)).collect(),
         calls_max: spec.limits.as_ref().map(|limits| figure(limits.calls)),
         grants: grants(&spec.grants),
     }
@@ -161,7 +168,7 @@ fn peers(peers: &[v1::Peer]) -> Vec<Peer> {
     sorted.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
     let peer = |peer: &v1::Peer| {
         let (host, port) = host_and_port(&peer.address)?;
-        Some(Peer { name: peer.name.clone(), host, port, transport: transport(peer.transport) })
+        Some(Peer { name: peer.name.clone(), host, port, transport: transport(peer.transport)? })
     };
     sorted.into_iter().filter_map(peer).collect()
 }
@@ -179,17 +186,19 @@ fn grants(grants: &[v1::Grant]) -> Vec<Grant> {
     flat
 }
 
-const fn transport(transport: v1::Transport) -> Transport {
+const fn transport(transport: v1::Transport) -> Option<Transport> {
     match transport {
-        v1::Transport::Udp => Transport::Udp,
-        v1::Transport::Tcp => Transport::Tcp,
+        v1::Transport::Udp => Some(Transport::Udp),
+        v1::Transport::Tcp => Some(Transport::Tcp),
+        v1::Transport::Tls => None,
     }
 }
 
-const fn codec(codec: v1::Codec) -> Codec {
+const fn codec(codec: v1::Codec) -> Option<Codec> {
     match codec {
-        v1::Codec::Pcmu => Codec::Pcmu,
-        v1::Codec::Pcma => Codec::Pcma,
+        v1::Codec::Pcmu => Some(Codec::Pcmu),
+        v1::Codec::Pcma => Some(Codec::Pcma),
+        v1::Codec::G722 | v1::Codec::Opus | v1::Codec::G729 => None,
     }
 }
 

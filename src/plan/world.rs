@@ -14,6 +14,7 @@ use model::{
 };
 
 use crate::{
+    directory::Directory,
     problem::{ObjectId, Reason},
     resources::{Report, Source},
 };
@@ -139,6 +140,7 @@ impl PlannedTrunk {
 /// Accepted objects, in the order in which they are judged: each kind may look at those above it.
 #[derive(Debug, Default)]
 pub(crate) struct World {
+    pub directory: Directory,
     pub clusters: BTreeMap<Key, Item<v1::VoiceClusterSpec>>,
     /// By namespace.
     pub tenants: BTreeMap<String, Item<v1::TenantSpec>>,

@@ -1,9 +1,10 @@
 //! `Allowlist`: addresses that SIP may come from.
 
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Status;
+use super::{DOMAIN, LABEL, Status};
 
 /// Addresses that a trunk's SIP may come from. A source that no Allowlist admits hears nothing.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,20 @@ pub struct AllowlistSpec {
     #[schemars(length(max = 256))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<AddressRange>,
+
+    /// Domains behind these addresses, for customers' firewalls; nobody is admitted by them. At most 64. Example:
+    /// `[sip.example.net]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253), regex(pattern = DOMAIN)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+
+    /// Ports that are spoken to, for customers' firewalls and NetworkPolicies. Empty: the listeners' and the media's.
+    /// At most 32.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<AllowedPorts>,
 }
 
 /// A range of addresses, perhaps for a time.
@@ -84,3 +99,36 @@ pub struct AddressRange {
 
 /// A point in time (RFC 3339).
 pub const TIME: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+
+/// Ports of one protocol.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("!has(self.last) || self.first <= self.last")
+        .message("last must not be less than first").field_path(".last"))]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedPorts {
+    /// Unique in the list. At most 63 characters. Example: `sip`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+
+    /// Which protocol. Example: `UDP`.
+    pub protocol: PortProtocol,
+
+    /// The first port. 1 to 65,535. Example: `5060`.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub first: i32,
+
+    /// The last port. 1 to 65,535; absent: `first`.
+    #[schemars(range(min = 1, max = 65_535))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<i32>,
+}
+
+/// What a port is of.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PortProtocol {
+    /// Datagrams.
+    Udp,
+    /// Streams.
+    Tcp,
+}

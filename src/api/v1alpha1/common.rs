@@ -65,4 +65,163 @@ pub enum Transport {
     Udp,
     /// A stream in the clear.
     Tcp,
+    /// A stream under TLS.
+    Tls,
+}
+
+/// A key of a Secret or ConfigMap.
+pub const SECRET_KEY: &str = "^[-._A-Za-z0-9]{1,253}$";
+
+/// An address that is reached by HTTPS, without user and fragment.
+pub const HTTPS_URL: &str = r"^https://[^\s/?#]+(/[^\s#]*)?$";
+
+/// A SHA-256 in hexadecimal digits.
+pub const SHA256: &str = "^[0-9a-f]{64}$";
+
+/// A domain name (RFC 1123).
+pub const DOMAIN: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
+
+/// An address of mail.
+pub const EMAIL: &str = r"^[^\s@<>,;]{1,64}@[A-Za-z0-9]([-A-Za-z0-9.]{0,187}[A-Za-z0-9])?$";
+
+/// A value of a Secret of the same namespace, which must have the label `switchboard.dev/use: "true"`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// The Secret's `metadata.name`. At most 253 characters. Example: `crm-token`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+
+    /// The key of the value. At most 253 characters. Example: `token`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
+    pub key: String,
+}
+
+/// A value of a ConfigMap of the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKeyRef {
+    /// The ConfigMap's `metadata.name`. At most 253 characters. Example: `prompts`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+
+    /// The key of the value. At most 253 characters. Example: `welcome.wav`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = SECRET_KEY))]
+    pub key: String,
+}
+
+/// A file that is fetched, and never another one than was meant.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remote {
+    /// Where it is. No user, no password. Loopback, link-local, private and cluster addresses are refused unless the
+    /// VoiceCluster lists them in `reachableRanges`. At most 1,024 characters. Example:
+    /// `https://files.example.com/welcome.wav`.
+    #[schemars(length(min = 9, max = 1024), regex(pattern = HTTPS_URL))]
+    pub url: String,
+
+    /// SHA-256 of its bytes, 64 hexadecimal digits in lower case. A file with another one is refused.
+    #[schemars(length(min = 64, max = 64), regex(pattern = SHA256))]
+    pub sha256: String,
+}
+
+/// How somebody gets in touch.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Channel {
+    /// By telephone.
+    Voice,
+    /// By mail.
+    Email,
+    /// By text message.
+    Sms,
+    /// On a web page.
+    Chat,
+    /// In a social network.
+    Social,
+}
+
+/// A skill, and how well it is mastered.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillLevel {
+    /// One of the Tenant's `skills`. Unique in the list. Example: `billing`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+
+    /// From beginner to master. 1 to 10. Example: `7`.
+    #[schemars(range(min = 1, max = 10))]
+    pub level: i32,
+}
+
+/// A version of TLS; older ones are never spoken.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    #[serde(rename = "TLSv1.2")]
+    Tls12,
+    /// RFC 8446.
+    #[serde(rename = "TLSv1.3")]
+    Tls13,
+}
+
+/// A suite of TLS 1.2; TLS 1.3 has its own, which are always on.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CipherSuite {
+    /// 0x009E (RFC 5288).
+    #[serde(rename = "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256")]
+    DheRsaAes128Gcm,
+    /// 0xC013 (RFC 8422).
+    #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA")]
+    EcdheRsaAes128Cbc,
+    /// 0xC02B (RFC 5289).
+    #[serde(rename = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")]
+    EcdheEcdsaAes128Gcm,
+    /// 0xC02C (RFC 5289).
+    #[serde(rename = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")]
+    EcdheEcdsaAes256Gcm,
+    /// 0xC02F (RFC 5289).
+    #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")]
+    EcdheRsaAes128Gcm,
+    /// 0xC030 (RFC 5289).
+    #[serde(rename = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")]
+    EcdheRsaAes256Gcm,
+}
+
+/// A place that emergency services can find (RFC 5139).
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Location {
+    /// ISO 3166-1 code, two capital letters. Example: `US`.
+    #[schemars(length(min = 2, max = 2), regex(pattern = r"^[A-Z]{2}$"))]
+    pub country: String,
+
+    /// State or province. Absent: none. At most 64 characters. Example: `NY`.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+
+    /// City. At most 128 characters. Example: `New York`.
+    #[schemars(length(min = 1, max = 128))]
+    pub city: String,
+
+    /// Street and house number. At most 256 characters. Example: `1 Example Street`.
+    #[schemars(length(min = 1, max = 256))]
+    pub street: String,
+
+    /// Building, floor, room. Absent: unknown. At most 128 characters. Example: `Floor 3, desk 12`.
+    #[schemars(length(min = 1, max = 128))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+
+    /// Postal code. Absent: none. At most 16 characters. Example: `"10001"`.
+    #[schemars(length(min = 1, max = 16))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postal_code: Option<String>,
+
+    /// The carrier's own id of the place. Absent: the address itself is sent. At most 64 characters. Example:
+    /// `loc-4711`.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier_location_id: Option<String>,
 }

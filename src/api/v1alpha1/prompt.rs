@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{LANGUAGE, Status};
+use super::{ConfigMapKeyRef, LANGUAGE, Remote, Status};
 
 /// Something that callers hear: a recording, or a text that is spoken.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ use super::{LANGUAGE, Status};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[x_kube(validation = Rule::new("has(self.file) != has(self.text)")
-    .message("spec must have exactly one of file and text"))]
+#[x_kube(validation = Rule::new("(has(self.file) ? 1 : 0) + (has(self.text) ? 1 : 0) + (has(self.remote) ? 1 : 0) + (has(self.configMapRef) ? 1 : 0) == 1")
+        .message("spec must have exactly one of file, text, remote and configMapRef"))]
 #[serde(rename_all = "camelCase")]
 pub struct PromptSpec {
     /// A WAV file (PCM, 8 or 16 bit, mono or stereo), by its path from the manifest's folder; `..` may not stand in it.
@@ -44,9 +44,23 @@ pub struct PromptSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 
-    /// A text to speak. Exactly one of `file` and `text` stands.
+    /// A text to speak. Exactly one of `file`, `text`, `remote` and `configMapRef` stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Speech>,
+
+    /// A WAV file that is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
+
+    /// A WAV file in the `binaryData` of a ConfigMap of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapKeyRef>,
+
+    /// The same in other languages; contacts who are spoken to in such a language hear that. At most 16.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["language".into()]))]
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub translations: Vec<Translation>,
 }
 
 /// A path of a WAV file, relative and without a hidden part.
@@ -63,4 +77,30 @@ pub struct Speech {
     /// What to say. At most 4,096 characters. Example: `Welcome to Acme.`.
     #[schemars(length(min = 1, max = 4_096))]
     pub text: String,
+}
+
+/// A prompt in another language.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("(has(self.text) ? 1 : 0) + (has(self.file) ? 1 : 0) + (has(self.remote) ? 1 : 0) == 1")
+        .message("a translation must have exactly one of text, file and remote"))]
+#[serde(rename_all = "camelCase")]
+pub struct Translation {
+    /// The language's tag (BCP 47), one of the Tenant's `languages`. Unique in the list. Example: `es-US`.
+    #[schemars(length(min = 2, max = 16), regex(pattern = LANGUAGE))]
+    pub language: String,
+
+    /// What to say. At most 4,096 characters. Example: `Bienvenido a Acme.`.
+    #[schemars(length(min = 1, max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+
+    /// A WAV file, as in `spec.file`. At most 255 characters. Exactly one of `text`, `file` and `remote` stands.
+    /// Example: `prompts/welcome.es.wav`.
+    #[schemars(length(min = 1, max = 255), regex(pattern = PROMPT_FILE))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+
+    /// A WAV file that is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
 }

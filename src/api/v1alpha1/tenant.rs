@@ -1,9 +1,10 @@
 //! `Tenant`: a customer, which is a namespace.
 
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{E164, LANGUAGE, ObjectRef, Status};
+use super::{E164, HTTPS_URL, LABEL, LANGUAGE, ObjectRef, SecretKeyRef, Status};
 
 /// A customer. The namespace is the tenant; this object says which VoiceCluster serves it and what holds for all of it.
 ///
@@ -67,8 +68,158 @@ pub struct TenantSpec {
     #[schemars(length(max = 8))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound_trunks: Vec<ObjectRef>,
+
+    /// Skills that Agents may have and Queues may ask for. At most 256.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 256))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+
+    /// What agents and flows may dial. Absent: numbers of the tenant's own country.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialling: Option<Dialling>,
+
+    /// How long things are kept. Absent: the defaults of its fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+
+    /// How agents sign in. Absent: by passwords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<TenantSignIn>,
 }
 
 fn default_languages() -> Vec<String> {
     vec!["en-US".to_owned()]
+}
+
+/// Something that agents can do.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Skill {
+    /// Unique in the tenant; Agents and Queues name it. At most 63 characters. Example: `billing`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+
+    /// For people. Absent: none. At most 256 characters. Example: `Invoices and refunds`.
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// What may be dialled.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dialling {
+    /// ISO 3166-1 codes of countries whose numbers may be dialled, two capital letters each. Empty: the tenant's own
+    /// alone. At most 250. Example: `[US, CA]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 250), inner(length(min = 2, max = 2), regex(pattern = r"^[A-Z]{2}$")))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub countries: Vec<String>,
+
+    /// What a call may cost. Absent: `[Free, Normal]`. 1 to 4.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(min = 1, max = 4))]
+    #[serde(default = "default_cost_classes")]
+    pub cost_classes: Vec<CostClass>,
+
+    /// Emergency numbers of the tenant's country, besides 911, 933 and 112. At most 16. Example: `["110"]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 16), inner(length(min = 3, max = 6), regex(pattern = EMERGENCY)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emergency_numbers: Vec<String>,
+}
+
+fn default_cost_classes() -> Vec<CostClass> {
+    vec![CostClass::Free, CostClass::Normal]
+}
+
+/// An emergency number.
+pub const EMERGENCY: &str = "^[0-9]{3,6}$";
+
+/// What calls to a number cost.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CostClass {
+    /// Nothing.
+    Free,
+    /// What calls to places and mobiles cost.
+    Normal,
+    /// More than that: such numbers are a favourite of fraud.
+    Premium,
+    /// Much more.
+    Satellite,
+}
+
+/// How long things are kept.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Records of calls. 1 to 3,650; absent: 400.
+    #[schemars(range(min = 1, max = 3_650))]
+    #[serde(default = "default_record_days")]
+    pub record_days: i32,
+
+    /// Recordings. 1 to 3,650; absent: 90.
+    #[schemars(range(min = 1, max = 3_650))]
+    #[serde(default = "default_recording_days")]
+    pub recording_days: i32,
+}
+
+const fn default_record_days() -> i32 {
+    400
+}
+
+const fn default_recording_days() -> i32 {
+    90
+}
+
+/// How agents sign in.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.passwords == 'Accepted' || has(self.openIdConnect)")
+        .message("openIdConnect must stand where passwords are refused: else nobody could sign in").field_path(".openIdConnect"))]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSignIn {
+    /// Whether passwords are taken. Absent: `Accepted`.
+    #[serde(default)]
+    pub passwords: Passwords,
+
+    /// A service that says who somebody is. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_id_connect: Option<OpenIdConnect>,
+
+    /// After so long an agent must sign in again. 300 to 604,800; absent: 43,200.
+    #[schemars(range(min = 300, max = 604_800))]
+    #[serde(default = "default_session")]
+    pub session_seconds: i32,
+}
+
+const fn default_session() -> i32 {
+    43_200
+}
+
+/// Whether passwords are taken.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Passwords {
+    /// Yes.
+    #[default]
+    Accepted,
+    /// No: by OpenID Connect alone.
+    Refused,
+}
+
+/// A service that says who somebody is (OpenID Connect Core 1.0).
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenIdConnect {
+    /// Its issuer. At most 1,024 characters. Example: `https://login.example.com`.
+    #[schemars(length(min = 9, max = 1024), regex(pattern = HTTPS_URL))]
+    pub issuer: String,
+
+    /// What it calls us. At most 255 characters. Example: `switchboard`.
+    #[schemars(length(min = 1, max = 255))]
+    pub client_id: String,
+
+    /// The client's secret. Absent: a public client with PKCE (RFC 7636).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
 }

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LABEL, LocalRef, NumberRange, ObjectRef, Status, Transport};
+use super::{
+    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, SIP_USER, SecretKeyRef, Status, TlsVersion,
+    Transport,
+};
 
 /// A carrier or PBX that speaks SIP with us.
 ///
@@ -40,7 +43,7 @@ use super::{LABEL, LocalRef, NumberRange, ObjectRef, Status, Transport};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("self.direction == 'Inbound' || (has(self.peers) && self.peers.size() > 0)")
+    validation = Rule::new("self.direction == 'Inbound' || (has(self.peers) && self.peers.size() > 0) || (has(self.popRefs) && self.popRefs.size() > 0)")
         .message("a trunk that calls leave by must have at least one peer; say direction: Inbound if none do").field_path(".peers"),
     validation = Rule::new("!has(self.ucaasPartner) || self.delivers == 'Voip'")
         .message("ucaasPartner may stand only where delivers is Voip: Pstn calls need no such permission").field_path(".ucaasPartner"),
@@ -78,14 +81,76 @@ pub struct TrunkSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<Peer>,
 
-    /// Codecs that may be used, the preferred one first. Absent: `[PCMU, PCMA]`. 1 to 2.
+    /// The Carrier of this namespace whose trunk it is. Absent: no carrier's, such as a PBX's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier_ref: Option<LocalRef>,
+
+    /// PointsOfPresence of this namespace; their gateways are peers, and their signalling ranges are sources. At most
+    /// 16.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pop_refs: Vec<LocalRef>,
+
+    /// Codecs that may be used, the preferred one first. Absent: `[PCMU, PCMA]`. 1 to 5.
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
         validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("codecs must not name one twice")
     )]
-    #[schemars(length(min = 1, max = 2))]
+    #[schemars(length(min = 1, max = 5))]
     #[serde(default = "default_codecs")]
     pub codecs: Vec<Codec>,
+
+    /// How the peer and we prove who we are (RFC 8760). Absent: by address, or by TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+
+    /// Where we register so that calls come in (RFC 3261 §10). Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<Register>,
+
+    /// Bounds of TLS. Absent: the VoiceCluster's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TrunkTls>,
+
+    /// Whether audio is encrypted (RFC 3711). Absent: `Disabled`.
+    #[serde(default)]
+    pub srtp: Srtp,
+
+    /// Whether keys of SRTP may be sent over signalling in the clear. Absent: `Refused`.
+    #[serde(default)]
+    pub insecure_keys: InsecureKeys,
+
+    /// How keys are sent. Absent: `Auto`.
+    #[serde(default)]
+    pub dtmf: DtmfMethod,
+
+    /// Who sends audio first. Must be `Peer` where pods are reached through a Service. Absent: `Either`.
+    #[serde(default)]
+    pub media_first: MediaFirst,
+
+    /// How numbers are written. Absent: E.164 both ways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number_formats: Option<NumberFormats>,
+
+    /// Which caller ids may go out. Absent: `Granted`.
+    #[serde(default)]
+    pub caller_id_policy: CallerIdPolicy,
+
+    /// Whether emergency calls may leave by it. Absent: `Refused`.
+    #[serde(default)]
+    pub emergency: Emergency,
+
+    /// How peers are probed by OPTIONS. Absent: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+
+    /// SIP statuses upon which the next peer is tried; 486 and those from 600 on never are. Empty: 408, 500, 502, 503,
+    /// 504. At most 32. Example: `[500, 503]`.
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("!(486 in self)").message("failoverCodes must not have 486: the callee is busy by whatever way"))]
+    #[schemars(length(max = 32), inner(range(min = 400, max = 599)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failover_codes: Vec<i32>,
 
     /// Bounds. Absent: the cluster's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +213,12 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// G.722, wideband.
+    G722,
+    /// Opus (RFC 6716).
+    Opus,
+    /// G.729; carried only from trunk to trunk.
+    G729,
 }
 
 /// Where calls leave to.
@@ -188,6 +259,12 @@ pub struct TrunkLimits {
     /// Calls at once, both directions together; one more is answered 503. 1 to 100,000. Example: `200`.
     #[schemars(range(min = 1, max = 100_000))]
     pub calls: i32,
+
+    /// New calls a second, both directions together; one more is answered 503. 1 to 10,000; absent: no bound of its
+    /// own. Example: `10`.
+    #[schemars(range(min = 1, max = 10_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_second: Option<i32>,
 }
 
 /// A company that carries its own customers' calls, and whom the platform's owner trusts to.
@@ -211,4 +288,245 @@ pub struct Grant {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[schemars(length(min = 1, max = 500))]
     pub ranges: Vec<NumberRange>,
+}
+
+/// Names and passwords of a trunk.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Digest {
+    /// User that we are. At most 64 characters. Example: `acme`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = SIP_USER))]
+    pub username: String,
+
+    /// Its password.
+    pub secret_ref: SecretKeyRef,
+
+    /// Realm to answer in. Absent: any that the peer names. At most 253 characters. Example: `sip.example.net`.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
+
+    /// Whether the peer's calls are challenged too. Absent: `Never`.
+    #[serde(default)]
+    pub challenge: Challenge,
+}
+
+/// Whether a peer is challenged.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Challenge {
+    /// Its address is enough.
+    #[default]
+    Never,
+    /// Each INVITE must answer a challenge.
+    Always,
+}
+
+/// Where we register.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// `host` or `host:port`. At most 260 characters. Example: `sip.example.net`.
+    #[schemars(length(min = 1, max = 260), regex(pattern = PEER_ADDRESS))]
+    pub registrar: String,
+
+    /// User part of the address of record. At most 64 characters. Example: `acme`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = SIP_USER))]
+    pub user: String,
+
+    /// How long a registration lasts. 60 to 86,400; absent: 3,600.
+    #[schemars(range(min = 60, max = 86_400))]
+    #[serde(default = "default_expires")]
+    pub expires_seconds: i32,
+}
+
+const fn default_expires() -> i32 {
+    3_600
+}
+
+/// Bounds of TLS on a trunk.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrunkTls {
+    /// The oldest version that is spoken; the VoiceCluster's, if that is newer. Absent: `TLSv1.2`.
+    #[serde(default)]
+    pub minimum_version: TlsVersion,
+
+    /// Suites of TLS 1.2, out of the VoiceCluster's. Empty: all of those. At most 6.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 6))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<CipherSuite>,
+
+    /// Names of which one must stand in the peer's certificate (RFC 5922). Empty: the host names of its peers. At most
+    /// 16. Example: `[sip.example.net]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = DOMAIN)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peer_names: Vec<String>,
+
+    /// Certificates (PEM) of the authorities to trust. Absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
+    /// Whether the peer must show a certificate when it connects. Absent: `Optional`.
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
+
+    /// Whether a client's certificate may be one for servers only. Absent: `Refused`.
+    #[serde(default)]
+    pub server_auth_eku: ServerAuthEku,
+}
+
+/// Whether a peer must show a certificate.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ClientCertificate {
+    /// Its address is enough.
+    #[default]
+    Optional,
+    /// Without one it hears nothing.
+    Required,
+}
+
+/// Whether a client may show a certificate for servers.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ServerAuthEku {
+    /// It must be one for clients (RFC 5280 §4.2.1.12).
+    #[default]
+    Refused,
+    /// Public authorities issue no others.
+    Accepted,
+}
+
+/// Whether audio is encrypted.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Srtp {
+    /// Never.
+    #[default]
+    Disabled,
+    /// Where the peer can.
+    Preferred,
+    /// Always; other calls are refused.
+    Required,
+}
+
+/// Whether keys may be sent in the clear.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum InsecureKeys {
+    /// Only under TLS.
+    #[default]
+    Refused,
+    /// On a private network.
+    Accepted,
+}
+
+/// How keys of a telephone are sent.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DtmfMethod {
+    /// As negotiated: RFC 4733, else INFO once it is seen, else in the audio.
+    #[default]
+    Auto,
+    /// As events beside the audio.
+    Rfc4733,
+    /// By SIP INFO.
+    Info,
+    /// As tones in the audio.
+    InBand,
+}
+
+/// Who sends audio first.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum MediaFirst {
+    /// Whoever has something to say.
+    #[default]
+    Either,
+    /// The peer; we wait for its first packet.
+    Peer,
+}
+
+/// How numbers are written.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.country) || (self.inbound in ['E164', 'E164WithoutPlus'] && self.outbound in ['E164', 'E164WithoutPlus'])")
+        .message("country must stand where numbers are national").field_path(".country"))]
+#[serde(rename_all = "camelCase")]
+pub struct NumberFormats {
+    /// In calls that come in. Absent: `E164`.
+    #[serde(default)]
+    pub inbound: NumberFormat,
+
+    /// In calls that leave. Absent: `E164`.
+    #[serde(default)]
+    pub outbound: NumberFormat,
+
+    /// ISO 3166-1 code of the country that national numbers are of. Absent: where both are E164. Example: `US`.
+    #[schemars(length(min = 2, max = 2), regex(pattern = r"^[A-Z]{2}$"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+}
+
+/// How a number is written.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum NumberFormat {
+    /// `+12125550100`.
+    #[default]
+    E164,
+    /// `12125550100`.
+    E164WithoutPlus,
+    /// `2125550100`, or with the trunk prefix of the country.
+    National,
+    /// `01112125550100`: with the international prefix of the country.
+    International,
+}
+
+/// Which caller ids may go out.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CallerIdPolicy {
+    /// Those that the trunk grants to the tenant.
+    #[default]
+    Granted,
+    /// Those too that a contact came with, on calls that are forwarded, with Diversion (RFC 5806).
+    Forwarded,
+}
+
+/// Whether emergency calls may leave by a trunk.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Emergency {
+    /// No.
+    #[default]
+    Refused,
+    /// Yes: the carrier brings them to the right place.
+    Accepted,
+}
+
+/// How peers are probed.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.timeoutSeconds < self.periodSeconds")
+        .message("timeoutSeconds must be less than periodSeconds").field_path(".timeoutSeconds"))]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Between two probes. 5 to 3,600; absent: 30.
+    #[schemars(range(min = 5, max = 3_600))]
+    #[serde(default = "default_period")]
+    pub period_seconds: i32,
+
+    /// How long an answer may take. 1 to 32; absent: 5.
+    #[schemars(range(min = 1, max = 32))]
+    #[serde(default = "default_health_timeout")]
+    pub timeout_seconds: i32,
+
+    /// So many in a row, and the peer is down. 1 to 10; absent: 3.
+    #[schemars(range(min = 1, max = 10))]
+    #[serde(default = "default_failures")]
+    pub failures: i32,
+}
+
+const fn default_period() -> i32 {
+    30
+}
+
+const fn default_health_timeout() -> i32 {
+    5
+}
+
+const fn default_failures() -> i32 {
+    3
 }

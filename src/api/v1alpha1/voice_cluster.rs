@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LABEL, Status, Transport};
+use super::{CipherSuite, DOMAIN, LABEL, LocalRef, SecretKeyRef, Status, TlsVersion};
 
 /// An edge and media tier of its own: where SIP is heard, which ports carry audio, which tenants it serves.
 ///
@@ -38,8 +38,14 @@ use super::{LABEL, Status, Transport};
     validation = Rule::new("self.metadata.name == self.spec.code.lowerAscii()")
         .message("metadata.name must be spec.code in lower case, such as c14 for C14")
 )]
-#[x_kube(validation = Rule::new("self.listeners.all(l, self.networks.exists(n, n.name == l.network))")
-    .message("every listener must name one of spec.networks").field_path(".listeners"))]
+#[x_kube(
+    validation = Rule::new("self.listeners.all(l, self.networks.exists(n, n.name == l.network))")
+        .message("every listener must name one of spec.networks").field_path(".listeners"),
+    validation = Rule::new("!has(self.edge) || self.edge.replicas == 1 || (has(self.stores) && has(self.stores.liveState) && has(self.stores.records) && has(self.stores.blobs))")
+        .message("more than one edge must share stores: liveState, records and blobs must stand").field_path(".stores"),
+    validation = Rule::new("!has(self.exposure) || self.exposure == 'HostNetwork' || !has(self.media.portUse) || self.media.portUse == 'Shared'")
+        .message("portUse must be Shared where exposure is LoadBalancer or NodePort: a Service cannot carry thousands of ports").field_path(".media.portUse"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct VoiceClusterSpec {
     /// A capital letter and a number of 1 to 4 digits, which people call the cluster by. Must not change. Example: `C14`.
@@ -71,6 +77,43 @@ pub struct VoiceClusterSpec {
 
     /// Where audio is carried.
     pub media: Media,
+
+    /// The pods that speak SIP. Absent: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeTier>,
+
+    /// How peers reach the pods. Absent: `HostNetwork`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+
+    /// What TLS may be, each way. Absent: the defaults of its fields.
+    #[serde(default)]
+    pub tls: TlsPolicy,
+
+    /// Where state, records and blobs are kept. Absent: in memory and in a folder, of one pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stores: Option<Stores>,
+
+    /// Domains that agents and softphones reach the cluster by, for certificates and firewalls. At most 32. Example:
+    /// `[c14.example.net]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253), regex(pattern = DOMAIN)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+
+    /// Addresses that calls and requests leave from as others see them, for their firewalls. At most 64. Example:
+    /// `[203.0.113.9]`.
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(a, isIP(a))").message("egressAddresses must be IP addresses"))]
+    #[schemars(length(max = 64), inner(length(min = 2, max = 45)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress_addresses: Vec<String>,
+
+    /// Private ranges that tenants' Integrations, proxies and files may be in all the same. Empty: none. At most 64.
+    /// Example: `[10.20.0.0/16]`.
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(r, isCIDR(r))").message("reachableRanges must be addresses with the length of their prefix"))]
+    #[schemars(length(max = 64), inner(length(min = 4, max = 49)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reachable_ranges: Vec<String>,
 
     /// Bounds, of each pod for itself. Absent: the defaults of its fields.
     #[serde(default)]
@@ -125,7 +168,7 @@ pub struct Listener {
     pub name: String,
 
     /// How SIP is carried. Example: `UDP`.
-    pub transport: Transport,
+    pub transport: ListenerTransport,
 
     /// Port to bind, 1 to 65,535. 5060 is SIP's own.
     #[schemars(range(min = 1, max = 65_535))]
@@ -156,6 +199,15 @@ pub enum Serves {
 pub struct Media {
     /// UDP ports for RTP and RTCP; a call takes a pair of them for each leg.
     pub ports: PortRange,
+
+    /// Media pods in a cluster; `switchboard local` always runs one. 1 to 100; absent: 1.
+    #[schemars(range(min = 1, max = 100))]
+    #[serde(default = "default_replicas")]
+    pub replicas: i32,
+
+    /// Whether each leg has ports of its own. Absent: `PerCall`.
+    #[serde(default)]
+    pub port_use: PortUse,
 }
 
 /// UDP ports from `first` to `last`, both included.
@@ -199,4 +251,130 @@ const fn default_calls() -> i32 {
 
 const fn default_call_seconds() -> i32 {
     14_400
+}
+
+/// How SIP is carried on a listener.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ListenerTransport {
+    /// Datagrams.
+    Udp,
+    /// A stream in the clear.
+    Tcp,
+    /// A stream under TLS.
+    Tls,
+    /// WebSocket in the clear, behind an ingress that ends TLS (RFC 7118).
+    Ws,
+    /// WebSocket under TLS (RFC 7118).
+    Wss,
+}
+
+/// The pods that speak SIP.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EdgeTier {
+    /// How many; more than one need `stores`. `switchboard local` always runs one. 1 to 100; absent: 1.
+    #[schemars(range(min = 1, max = 100))]
+    #[serde(default = "default_replicas")]
+    pub replicas: i32,
+}
+
+const fn default_replicas() -> i32 {
+    1
+}
+
+/// How peers reach pods.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Exposure {
+    /// By the addresses of their nodes.
+    HostNetwork,
+    /// By Services of type LoadBalancer, one for each pod.
+    LoadBalancer,
+    /// By Services of type NodePort, one for each pod.
+    NodePort,
+}
+
+/// Whether each leg has ports of its own.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PortUse {
+    /// A pair for each leg.
+    #[default]
+    PerCall,
+    /// A few for all, told apart by the address of the other side.
+    Shared,
+}
+
+/// What TLS may be, each way.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsPolicy {
+    /// The oldest version that is spoken. Absent: `TLSv1.2`.
+    #[serde(default)]
+    pub minimum_version: TlsVersion,
+
+    /// Suites of TLS 1.2 that peers may choose from when they connect to us. Absent: 0xC02F and 0xC030. 1 to 6.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(min = 1, max = 6))]
+    #[serde(default = "default_inbound_suites")]
+    pub inbound_suites: Vec<CipherSuite>,
+
+    /// Suites of TLS 1.2 that we offer to servers. Absent: 0x009E, 0xC013, 0xC02B and 0xC02C. 1 to 6.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(min = 1, max = 6))]
+    #[serde(default = "default_outbound_suites")]
+    pub outbound_suites: Vec<CipherSuite>,
+
+    /// A Secret of this namespace, of type `kubernetes.io/tls` and with the label `switchboard.dev/use: "true"`, that
+    /// listeners show. Must stand for listeners of TLS and WSS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ref: Option<LocalRef>,
+}
+
+impl Default for TlsPolicy {
+    fn default() -> Self {
+        Self {
+            minimum_version: TlsVersion::default(),
+            inbound_suites: default_inbound_suites(),
+            outbound_suites: default_outbound_suites(),
+            certificate_ref: None,
+        }
+    }
+}
+
+fn default_inbound_suites() -> Vec<CipherSuite> {
+    vec![CipherSuite::EcdheRsaAes128Gcm, CipherSuite::EcdheRsaAes256Gcm]
+}
+
+fn default_outbound_suites() -> Vec<CipherSuite> {
+    vec![
+        CipherSuite::DheRsaAes128Gcm,
+        CipherSuite::EcdheRsaAes128Cbc,
+        CipherSuite::EcdheEcdsaAes128Gcm,
+        CipherSuite::EcdheEcdsaAes256Gcm,
+    ]
+}
+
+/// Where state, records and blobs are kept.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stores {
+    /// Redis or Valkey, for calls that outlive their pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_state: Option<StoreRef>,
+
+    /// PostgreSQL, for records of calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<StoreRef>,
+
+    /// S3, for recordings and voicemail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<StoreRef>,
+}
+
+/// A store.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreRef {
+    /// Its URL, with user and password. Example: `{name: redis, key: url}`.
+    pub secret_ref: SecretKeyRef,
 }

@@ -1,0 +1,168 @@
+//! Fields that the schema accepts although nothing acts on them yet: nobody shall believe in a setting that does
+//! nothing. Where acting without one would be unsafe, what it protects is withheld: no socket is opened, no call goes.
+
+use api::v1alpha1 as v1;
+use serde_json::Value;
+
+use super::{Fields, has_form};
+use crate::{
+    problem::Reason,
+    resources::{Object, Report},
+    words,
+};
+
+/// Kinds that are checked and nothing more.
+const KINDS: &[&str] = &[
+    "Agent",
+    "CallTest",
+    "Campaign",
+    "Carrier",
+    "ContactList",
+    "ContactPoint",
+    "DoNotCallList",
+    "Integration",
+    "NumberOrder",
+    "PointOfPresence",
+    "Queue",
+    "VoicemailBox",
+];
+
+/// What happens without a field.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    /// As if the field were absent.
+    Ignored,
+    /// The listener is not opened.
+    Closed,
+    /// The trunk carries no call.
+    Idle,
+}
+
+use Meanwhile::{Closed, Idle, Ignored};
+
+/// Kind, field, and the values that need no warning because they are what happens anyway.
+const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
+    ("VoiceCluster", "spec.listeners[].transport", &["UDP", "TCP"], Closed),
+    ("VoiceCluster", "spec.edge", &[], Ignored),
+    ("VoiceCluster", "spec.exposure", &["HostNetwork"], Ignored),
+    ("VoiceCluster", "spec.tls", &[], Ignored),
+    ("VoiceCluster", "spec.stores", &[], Ignored),
+    ("VoiceCluster", "spec.media.replicas", &[], Ignored),
+    ("VoiceCluster", "spec.media.portUse", &["PerCall"], Ignored),
+    ("Trunk", "spec.popRefs", &[], Ignored),
+    ("Trunk", "spec.peers[].transport", &["UDP", "TCP"], Idle),
+    ("Trunk", "spec.codecs[]", &["PCMU", "PCMA"], Ignored),
+    ("Trunk", "spec.digest", &[], Ignored),
+    ("Trunk", "spec.digest.challenge", &["Never"], Idle),
+    ("Trunk", "spec.register", &[], Ignored),
+    ("Trunk", "spec.tls", &[], Ignored),
+    ("Trunk", "spec.tls.clientCertificate", &["Optional"], Idle),
+    ("Trunk", "spec.srtp", &["Disabled", "Required"], Ignored),
+    ("Trunk", "spec.srtp", &["Disabled", "Preferred"], Idle),
+    ("Trunk", "spec.insecureKeys", &["Refused"], Ignored),
+    ("Trunk", "spec.dtmf", &["Auto"], Ignored),
+    ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
+    ("Trunk", "spec.numberFormats", &[], Ignored),
+    ("Trunk", "spec.callerIdPolicy", &["Granted"], Ignored),
+    ("Trunk", "spec.emergency", &["Refused"], Ignored),
+    ("Trunk", "spec.health", &[], Ignored),
+    ("Trunk", "spec.failoverCodes", &[], Ignored),
+    ("Trunk", "spec.limits.callsPerSecond", &[], Ignored),
+    ("Tenant", "spec.dialling", &[], Ignored),
+    ("Tenant", "spec.retention", &[], Ignored),
+    ("Tenant", "spec.signIn", &[], Ignored),
+    ("PhoneNumber", "spec.porting", &[], Ignored),
+    ("PhoneNumber", "spec.forwarding", &[], Ignored),
+    ("PhoneNumber", "spec.channels", &[], Ignored),
+    ("PhoneNumber", "spec.emergencyLocation", &[], Ignored),
+    ("Prompt", "spec.translations", &[], Ignored),
+    ("Allowlist", "spec.domains", &[], Ignored),
+    ("Allowlist", "spec.ports", &[], Ignored),
+];
+
+/// One warning for each field that is not in effect, or one for the whole object.
+pub(super) fn check(object: &Object, fields: &Fields, report: &mut Report) {
+    let (id, source) = (&object.id, Some(&object.source));
+    if KINDS.contains(&id.kind) {
+        let message = format!("{} objects are checked, but nothing acts on them yet.", id.kind);
+        report.warning(id, source, "kind", Reason::NotYetEffective, message);
+        return;
+    }
+    for (path, value) in fields.iter() {
+        let meanwhile = FIELDS.iter().find(|(kind, form, anyway, _)| {
+            *kind == id.kind && has_form(path, form) && !happens_anyway(value, anyway)
+        });
+        if let Some((.., meanwhile)) = meanwhile {
+            report.warning(id, source, path, Reason::NotYetEffective, sentence(path, value, *meanwhile));
+        }
+    }
+}
+
+fn happens_anyway(value: &Value, anyway: &[&str]) -> bool {
+    value.as_str().is_some_and(|text| anyway.contains(&text)) || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
+    let said = value.as_str().map_or_else(String::new, |text| format!(": {}", words::clip(text)));
+    let name = format!("`{}{said}`", words::last(path));
+    match meanwhile {
+        Ignored => format!("{name} is accepted, but nothing acts on it yet."),
+        Closed => format!("{name} is not available yet: this listener is not opened."),
+        Idle => format!("{name} is not available yet: this trunk carries no call until it is."),
+    }
+}
+
+/// Whether a trunk asks for a protection that cannot be given yet. Without it its calls would go in the clear, or come
+/// from anybody; so none do.
+pub(crate) fn withheld(trunk: &v1::TrunkSpec) -> bool {
+    let certificate = |tls: &v1::TrunkTls| tls.client_certificate == v1::ClientCertificate::Required;
+    let challenge = |digest: &v1::Digest| digest.challenge == v1::Challenge::Always;
+    trunk.srtp == v1::Srtp::Required
+        || trunk.peers.iter().any(|peer| peer.transport == v1::Transport::Tls)
+        || trunk.tls.as_ref().is_some_and(certificate)
+        || trunk.digest.as_ref().is_some_and(challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row about a field that was renamed would warn of nothing.
+    #[test]
+    fn every_row_is_about_a_field_that_there_is() {
+        let kinds = api::kinds();
+        let schema = |name: &str| &kinds.iter().find(|kind| kind.name == name).unwrap().schema;
+        for kind in KINDS {
+            schema(kind);
+        }
+        for (kind, form, ..) in FIELDS {
+            let pointer = form.replace("[]", "/items").replace('.', "/properties/");
+            let found = schema(kind).pointer(&format!("/properties/{pointer}"));
+            assert!(found.is_some(), "{kind} has no {form}");
+        }
+    }
+
+    #[test]
+    fn a_trunk_is_withheld_for_what_would_be_unsafe_without() {
+        let rows = [
+            ("srtp", serde_json::json!("Required"), true),
+            ("srtp", serde_json::json!("Preferred"), false),
+            ("digest", serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}}), false),
+            (
+                "digest",
+                serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}, "challenge": "Always"}),
+                true,
+            ),
+            ("tls", serde_json::json!({"clientCertificate": "Required"}), true),
+            ("peers", serde_json::json!([{"name": "a", "address": "192.0.2.7", "transport": "TLS"}]), true),
+        ];
+        for (field, value, wanted) in rows {
+            let mut spec = serde_json::json!({
+                "clusterRef": {"name": "c14"}, "network": "lan", "connection": "PhoneLine", "delivers": "Pstn",
+            });
+            spec[field] = value.clone();
+            let spec: v1::TrunkSpec = serde_json::from_value(spec).unwrap();
+            assert_eq!(withheld(&spec), wanted, "{field} {value}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What is wrong with objects beyond their own schema and beyond what a snapshot is made of: each check looks at one
+//! question, has a reason of its own, and says what would be right.
+
+mod calls;
+mod destinations;
+mod effect;
+mod secrets;
+mod staff;
+mod trunks;
+
+pub(crate) use effect::withheld;
+pub(crate) use trunks::{cluster, number, trunk};
+
+use std::sync::Arc;
+
+use model::Key;
+use serde_json::Value;
+
+use crate::{
+    platform::near_key,
+    problem::{ObjectId, Reason},
+    resources::{Object, Report, Resources, Source, Spec},
+    world::{Item, World},
+};
+
+/// Everything that no other part of the planner has looked at.
+pub(crate) fn all(resources: &Resources, world: &World, report: &mut Report) {
+    for object in &resources.objects {
+        report.begin();
+        let fields = Fields::of(&object.source);
+        effect::check(object, &fields, report);
+        secrets::check(object, &fields, &resources.foreign, report);
+        destinations::check(object, &fields, world, report);
+        by_kind(object, world, report);
+    }
+}
+
+fn by_kind(object: &Object, world: &World, report: &mut Report) {
+    let Some(spec) = &object.spec else {
+        return;
+    };
+    match spec {
+        Spec::Tenant(spec) => staff::tenant(&item(object, spec), world, report),
+        Spec::RoutingFlow(spec) => calls::flow(&item(object, spec), report),
+        Spec::Prompt(spec) => calls::prompt(&item(object, spec), world, report),
+        Spec::Carrier(spec) => trunks::carrier(&item(object, spec), world, report),
+        Spec::NumberOrder(spec) => trunks::order(&item(object, spec), world, report),
+        Spec::VoicemailBox(spec) => calls::voicemail(&item(object, spec), world, report),
+        Spec::Integration(spec) => calls::integration(&item(object, spec), world, report),
+        Spec::Queue(spec) => staff::queue(&item(object, spec), world, report),
+        Spec::Agent(spec) => staff::agent(&item(object, spec), world, report),
+        Spec::Campaign(spec) => calls::campaign(&item(object, spec), world, report),
+        Spec::ContactPoint(spec) => calls::contact_point(&item(object, spec), world, report),
+        Spec::CallTest(spec) => calls::call_test(&item(object, spec), world, report),
+        Spec::VoiceCluster(_)
+        | Spec::Trunk(_)
+        | Spec::PhoneNumber(_)
+        | Spec::Allowlist(_)
+        | Spec::BusinessHours(_)
+        | Spec::PointOfPresence(_)
+        | Spec::ContactList(_)
+        | Spec::DoNotCallList(_) => {}
+    }
+}
+
+pub(crate) fn item<T>(object: &Object, spec: &Arc<T>) -> Item<T> {
+    Item {
+        id: object.id.clone(),
+        spec: Arc::clone(spec),
+        source: Some(object.source.clone()),
+        draft: !object.sound,
+    }
+}
+
+/// Whether an object of the item's own namespace is there; says so if not.
+fn named<T>(
+    item: &Item<T>,
+    world: &World,
+    report: &mut Report,
+    field: &str,
+    (kind, reason): (&'static str, Reason),
+    name: &str,
+) -> bool {
+    refers(item, world, report, field, (kind, reason), Key::new(item.namespace(), name))
+}
+
+/// Whether an object is there; says so if not.
+fn refers<T>(
+    item: &Item<T>,
+    world: &World,
+    report: &mut Report,
+    field: &str,
+    (kind, reason): (&'static str, Reason),
+    key: Key,
+) -> bool {
+    let known = &world.directory.known;
+    if known.contains(&ObjectId { kind, key: key.clone() }) {
+        return true;
+    }
+    let keys = known.iter().filter(|id| id.kind == kind).map(|id| &id.key);
+    let message = format!("There is no {kind} {key}{}", near_key(&key, keys));
+    item.error(report, field, reason, message);
+    false
+}
+
+/// Every field of an object's `spec`, with its path.
+struct Fields {
+    all: Vec<(String, Value)>,
+}
+
+impl Fields {
+    fn of(source: &Source) -> Self {
+        let mut all = Vec::new();
+        if let Some(spec) = source.root.get("spec") {
+            walk("spec", &spec.value.to_json(), &mut all);
+        }
+        Self { all }
+    }
+
+    /// Path and value of every field, those that hold others included.
+    fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.all.iter().map(|(path, value)| (path.as_str(), value))
+    }
+
+    /// Path and value of every text.
+    fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter().filter_map(|(path, value)| Some((path, value.as_str()?)))
+    }
+}
+
+fn walk(path: &str, value: &Value, all: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{path}.{name}");
+                all.push((path.clone(), value.clone()));
+                walk(&path, value, all);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                let path = format!("{path}[{index}]");
+                all.push((path.clone(), value.clone()));
+                walk(&path, value, all);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// `spec.peers[0].transport` is of the form `spec.peers[].transport`.
+fn has_form(path: &str, form: &str) -> bool {
+    let mut rest = path;
+    for (index, part) in form.split("[]").enumerate() {
+        if index > 0 {
+            let Some((digits, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+                return false;
+            };
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return false;
+            }
+            rest = after;
+        }
+        let Some(after) = rest.strip_prefix(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_form;
+
+    #[test]
+    fn a_path_has_the_form_of_its_field_and_of_no_other() {
+        for (path, form, wanted) in [
+            ("spec.srtp", "spec.srtp", true),
+            ("spec.srtp", "spec.srt", false),
+            ("spec.peers[0].transport", "spec.peers[].transport", true),
+            ("spec.peers[12]", "spec.peers[]", true),
+            ("spec.peers", "spec.peers[]", false),
+            ("spec.peers[0].transport", "spec.peers[]", false),
+        ] {
+            assert_eq!(has_form(path, form), wanted, "{path} {form}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Queues and agents: who can serve whom.
+
+use api::v1alpha1 as v1;
+use model::Key;
+
+use super::named;
+use crate::{
+    platform::caller_id,
+    problem::Reason,
+    resources::Report,
+    words,
+    world::{Item, World},
+};
+
+/// The agents of a namespace.
+fn agents<'w>(namespace: &'w str, world: &'w World) -> impl Iterator<Item = &'w v1::AgentSpec> {
+    let agents = world.directory.agents.values();
+    agents.filter(move |agent| agent.namespace() == namespace).map(|agent| &*agent.spec)
+}
+
+/// A tenant with agents must be able to reach emergency services.
+pub(super) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) {
+    if agents(item.namespace(), world).next().is_none() {
+        return;
+    }
+    let accepts = |reference: &v1::ObjectRef| {
+        let trunk = world.trunks.get(&item.target(reference));
+        trunk.is_some_and(|trunk| trunk.item.spec.emergency == v1::Emergency::Accepted)
+    };
+    if !item.spec.outbound_trunks.iter().any(accepts) {
+        let message = "The tenant has agents, but none of its `outboundTrunks` says `emergency: Accepted`: an agent who dials an emergency number reaches nobody.";
+        item.warning(report, "spec.outboundTrunks", Reason::NoEmergencyTrunk, message);
+    }
+}
+
+/// A queue: what it plays, and whether anybody can serve it.
+pub(super) fn queue(item: &Item<v1::QueueSpec>, world: &World, report: &mut Report) {
+    if let Some(music) = &item.spec.music {
+        named(item, world, report, "spec.music", ("Prompt", Reason::PromptNotFound), music);
+    }
+    for (index, announcement) in item.spec.announcements.iter().enumerate() {
+        let field = format!("spec.announcements[{index}].prompt");
+        named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), &announcement.prompt);
+    }
+    let mut had = true;
+    for (index, skill) in item.spec.skills.iter().enumerate() {
+        let field = format!("spec.skills[{index}].name");
+        had &= known_skill(item, &skill.name, &field, world, report);
+        let has = |agent: &v1::AgentSpec| agent.skills.iter().any(|known| known.name == skill.name);
+        if had && !agents(item.namespace(), world).any(has) {
+            had = false;
+            let message = format!("No agent of {} has the skill `{}`.", item.namespace(), skill.name);
+            item.warning(report, &field, Reason::SkillNobodyHas, message);
+        }
+    }
+    if had && !agents(item.namespace(), world).any(|agent| serves(agent, &item.spec)) {
+        let message = "No agent can ever be offered a contact of this queue: none has all of its skills at the least level, a capacity for one of its channels and, for voice, a station.";
+        item.warning(report, "spec", Reason::NobodyServes, message);
+    }
+}
+
+/// Whether an agent can be offered a contact of a queue, at the latest once it has waited for long.
+fn serves(agent: &v1::AgentSpec, queue: &v1::QueueSpec) -> bool {
+    let masters = |wanted: &v1::QueueSkill| {
+        let relaxed = wanted.relax.iter().map(|relaxation| relaxation.minimum);
+        let least = relaxed.chain([wanted.minimum]).min().unwrap_or_default();
+        let level =
+            agent.skills.iter().find(|skill| skill.name == wanted.name).map_or(0, |skill| skill.level);
+        level >= least
+    };
+    let takes = |channel: &v1::Channel| capacity(&agent.capacity, *channel) > 0 && reachable(agent, *channel);
+    queue.skills.iter().all(masters) && queue.channels.iter().any(takes)
+}
+
+fn reachable(agent: &v1::AgentSpec, channel: v1::Channel) -> bool {
+    channel != v1::Channel::Voice || !agent.stations.is_empty()
+}
+
+const fn capacity(capacity: &v1::Capacity, channel: v1::Channel) -> i32 {
+    match channel {
+        v1::Channel::Voice => capacity.voice,
+        v1::Channel::Email => capacity.email,
+        v1::Channel::Sms => capacity.sms,
+        v1::Channel::Chat => capacity.chat,
+        v1::Channel::Social => capacity.social,
+    }
+}
+
+/// An agent: what the tenant knows of it, and where it can be reached.
+pub(super) fn agent(item: &Item<v1::AgentSpec>, world: &World, report: &mut Report) {
+    for (index, skill) in item.spec.skills.iter().enumerate() {
+        known_skill(item, &skill.name, &format!("spec.skills[{index}].name"), world, report);
+    }
+    languages(item, world, report);
+    let v1::Capacity { voice, chat, email, sms, social } = item.spec.capacity;
+    if voice + chat + email + sms + social == 0 {
+        let message =
+            "An agent must have room for at least one contact of one channel, or nothing is ever offered.";
+        item.warning(report, "spec.capacity", Reason::NoCapacity, message);
+    }
+    if voice > 0 && item.spec.stations.is_empty() {
+        let message = "An agent who takes calls must have a station in `stations`; say `capacity: {voice: 0}` if it takes none.";
+        item.warning(report, "spec", Reason::NoStation, message);
+    }
+    stations(item, world, report);
+    if let Some(number) = &item.spec.outbound_number {
+        let none = Vec::new();
+        let trunks = world.outbound.get(item.namespace()).unwrap_or(&none);
+        caller_id(item, number, "spec.outboundNumber", trunks, world, report);
+    }
+}
+
+fn languages(item: &Item<v1::AgentSpec>, world: &World, report: &mut Report) {
+    for (index, language) in item.spec.languages.iter().enumerate() {
+        known_language(item, language, &format!("spec.languages[{index}]"), world, report);
+    }
+}
+
+fn stations(item: &Item<v1::AgentSpec>, world: &World, report: &mut Report) {
+    for (index, station) in item.spec.stations.iter().enumerate() {
+        let field = format!("spec.stations[{index}]");
+        if station.pstn.is_some() && world.outbound.get(item.namespace()).is_none_or(Vec::is_empty) {
+            let message = format!(
+                "Station `{}` is a telephone number, but the Tenant has no `outboundTrunks` to dial it by.",
+                station.name
+            );
+            item.error(report, &format!("{field}.pstn"), Reason::NoOutboundTrunk, message);
+        }
+        // A telephone of the public network is found by its own carrier.
+        if station.pstn.is_none() && station.emergency_location.is_none() {
+            let message = format!(
+                "Station `{}` must have an `emergencyLocation`, or nobody knows where to send help.",
+                station.name
+            );
+            item.warning(report, &field, Reason::NoEmergencyLocation, message);
+        }
+    }
+}
+
+/// Whether the tenant declares a skill; says so if not. Without a Tenant there is nothing to compare with.
+fn known_skill<T>(item: &Item<T>, name: &str, field: &str, world: &World, report: &mut Report) -> bool {
+    let Some(tenant) = world.tenants.get(item.namespace()) else {
+        return true;
+    };
+    let skills = &tenant.spec.skills;
+    if skills.iter().any(|skill| skill.name == name) {
+        return true;
+    }
+    let hint = words::did_you_mean(name, skills.iter().map(|skill| skill.name.as_str()));
+    let message = format!("The Tenant declares no skill `{name}` in `skills`{hint}");
+    item.error(report, field, Reason::UnknownSkill, message);
+    false
+}
+
+/// Whether the tenant speaks a language; says so if not.
+pub(super) fn known_language<T>(
+    item: &Item<T>,
+    language: &str,
+    field: &str,
+    world: &World,
+    report: &mut Report,
+) {
+    let Some(tenant) = world.tenants.get(item.namespace()) else {
+        return;
+    };
+    let languages = &tenant.spec.languages;
+    if languages.iter().any(|known| known == language) {
+        return;
+    }
+    let hint = words::did_you_mean(language, languages.iter().map(String::as_str));
+    let message = format!("The Tenant's `languages` do not have `{language}`{hint}");
+    item.warning(report, field, Reason::UnknownLanguage, message);
+}
+
+/// The numbers that simulated calls can be made to.
+pub(super) fn has_number(namespace: &str, number: &str, world: &World) -> bool {
+    let within = |spec: &v1::PhoneNumberSpec| {
+        let range = spec.range.as_ref();
+        spec.number.as_deref() == Some(number)
+            || range.is_some_and(|range| {
+                range.first.len() == number.len() && (range.first.as_str()..=&range.last).contains(&number)
+            })
+    };
+    let numbers = world.directory.numbers.iter();
+    let mut own = numbers.filter(|(key, _): &(&Key, _)| key.namespace() == namespace);
+    own.any(|(_, item)| within(&item.spec))
+}

@@ -1,0 +1,295 @@
+//! What a customer's firewall must let through for a cluster, and Allowlists made of what a carrier publishes.
+//!
+//! Seen from the customer: [`Direction::Out`] leaves the customer's network for the cluster, [`Direction::In`] comes from
+//! the cluster. Dates are those of the Allowlists that admit the customer's addresses. What is printed does not depend on
+//! the time of day.
+
+mod formats;
+mod import;
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use model::{
+    TrunkId,
+    net::Transport,
+    snapshot::{Listener, Network, Serves, Snapshot, Trunk},
+};
+use serde::Serialize;
+
+pub use formats::Format;
+pub use import::{ImportError, Published, import};
+
+/// Audio may go to any of these ports of a customer's side: which, its session descriptions say.
+const UNPRIVILEGED: Ports = Ports { first: 1_024, last: 65_535 };
+
+/// Something to let through. Sorted as it is printed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// Seen from the customer.
+    pub direction: Direction,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Name of the cluster's network.
+    pub network: String,
+    /// Who begins, or sends.
+    pub source: Address,
+    /// Ports there. None: any.
+    pub source_ports: Option<Ports>,
+    /// Whom it goes to.
+    pub destination: Address,
+    /// Ports there.
+    pub destination_ports: Ports,
+    /// UDP or TCP; TLS and WebSocket are TCP.
+    pub protocol: Protocol,
+    /// The trunk that it is for. None: whoever uses the listener.
+    pub trunk: Option<TrunkId>,
+    /// Not needed before.
+    pub valid_from: Option<Timestamp>,
+    /// Not needed at this time or later.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// Which way, seen from the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// From the customer to the cluster.
+    Out,
+    /// From the cluster to the customer.
+    In,
+}
+
+/// What something is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    /// SIP of carriers and PBXs.
+    Signalling,
+    /// SIP of agents' phones.
+    AgentSignalling,
+    /// RTP and RTCP.
+    Media,
+}
+
+/// Above which protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Streams.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// One end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase", untagged)]
+pub enum Address {
+    /// A range of addresses.
+    Range(IpNet),
+    /// A host name, which the customer's DNS resolves.
+    Host(String),
+    /// The customer's own side, whatever its addresses: no Allowlist tells them.
+    Any(Any),
+}
+
+/// Written `any`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Any {
+    /// Any address.
+    Any,
+}
+
+/// From `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Ports {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// What customers must let through for a cluster, sorted, nothing twice.
+///
+/// `namespace` names one tenant; None stands for all of them: every namespace but the cluster's own.
+#[must_use]
+pub fn rules(snapshot: &Snapshot, namespace: Option<&str>) -> Vec<Rule> {
+    let platform = snapshot.cluster.id.0.namespace();
+    let theirs = |id: &TrunkId| match namespace {
+        Some(namespace) => id.0.namespace() == namespace,
+        None => id.0.namespace() != platform,
+    };
+    let trunks: Vec<(&TrunkId, &Trunk)> = snapshot.trunks.iter().filter(|(id, _)| theirs(id)).collect();
+    let mut rules = BTreeSet::new();
+    for network in &snapshot.cluster.networks {
+        let here = |trunk: &&(&TrunkId, &Trunk)| trunk.1.network == network.name;
+        let on_it: Vec<_> = trunks.iter().filter(here).copied().collect();
+        let side = Side { snapshot, network, trunks: &on_it };
+        side.signalling_out(&mut rules);
+        side.signalling_in(&mut rules);
+        side.media(&mut rules);
+    }
+    rules.into_iter().collect()
+}
+
+/// A network with the customers' trunks on it.
+struct Side<'a> {
+    snapshot: &'a Snapshot,
+    network: &'a Network,
+    trunks: &'a [(&'a TrunkId, &'a Trunk)],
+}
+
+/// The customer's end of a rule.
+struct End {
+    address: Address,
+    trunk: Option<TrunkId>,
+    valid_from: Option<Timestamp>,
+    valid_until: Option<Timestamp>,
+}
+
+impl Side<'_> {
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.snapshot.cluster.listeners.iter().filter(|listener| listener.network == self.network.name)
+    }
+
+    fn signalling_out(&self, rules: &mut BTreeSet<Rule>) {
+        for listener in self.listeners() {
+            let Some((host, port)) = advertised(listener) else { continue };
+            let (purpose, ends) = match listener.serves {
+                Serves::Trunks => (Purpose::Signalling, self.ends(|trunk| trunk.direction.is_inbound())),
+                Serves::Agents => (Purpose::AgentSignalling, vec![anybody()]),
+            };
+            rules.extend(ends.into_iter().filter(|end| same_version(&end.address, &host)).map(|end| Rule {
+                direction: Direction::Out,
+                purpose,
+                network: self.network.name.clone(),
+                source: end.address,
+                source_ports: None,
+                destination: host.clone(),
+                destination_ports: Ports { first: port, last: port },
+                protocol: protocol(listener.transport),
+                trunk: end.trunk,
+                valid_from: end.valid_from,
+                valid_until: end.valid_until,
+            }));
+        }
+    }
+
+    /// Our INVITEs to peers leave by each listener of the peer's transport.
+    fn signalling_in(&self, rules: &mut BTreeSet<Rule>) {
+        for (id, trunk) in self.trunks.iter().filter(|(_, trunk)| trunk.direction.is_outbound()) {
+            for peer in &trunk.peers {
+                let fits = |listener: &&Listener| {
+                    listener.serves == Serves::Trunks && listener.transport == peer.transport
+                };
+                let ours = self.listeners().filter(fits).filter_map(advertised);
+                let destination = address(&peer.host);
+                let ours = ours.filter(|(host, _)| same_version(host, &destination));
+                rules.extend(ours.map(|(host, port)| Rule {
+                    direction: Direction::In,
+                    purpose: Purpose::Signalling,
+                    network: self.network.name.clone(),
+                    source: host,
+                    // Datagrams leave by the listener's own port, streams by any.
+                    source_ports:
+                        (!peer.transport.is_reliable()).then_some(Ports { first: port, last: port }),
+                    destination: destination.clone(),
+                    destination_ports: Ports { first: peer.port, last: peer.port },
+                    protocol: protocol(peer.transport),
+                    trunk: Some((*id).clone()),
+                    valid_from: None,
+                    valid_until: None,
+                }));
+            }
+        }
+    }
+
+    /// Audio goes both ways between our ports and whatever address the customer's session description names: an Allowlist
+    /// tells of signalling alone.
+    fn media(&self, rules: &mut BTreeSet<Rule>) {
+        if self.listeners().next().is_none() {
+            return;
+        }
+        let (first, last) = self.snapshot.cluster.rtp_ports;
+        let ours = Address::Range(IpNet::from(self.network.rtp_advertised));
+        let rule = |direction| {
+            let any = Address::Any(Any::Any);
+            let (source, destination, source_ports, destination_ports) = match direction {
+                Direction::Out => (any, ours.clone(), UNPRIVILEGED, Ports { first, last }),
+                Direction::In => (ours.clone(), any, Ports { first, last }, UNPRIVILEGED),
+            };
+            Rule {
+                direction,
+                purpose: Purpose::Media,
+                network: self.network.name.clone(),
+                source,
+                source_ports: Some(source_ports),
+                destination,
+                destination_ports,
+                protocol: Protocol::Udp,
+                trunk: None,
+                valid_from: None,
+                valid_until: None,
+            }
+        };
+        rules.extend([rule(Direction::Out), rule(Direction::In)]);
+    }
+
+    /// Where the customers' calls come from; anybody where no trunk of theirs says.
+    fn ends(&self, which: impl Fn(&Trunk) -> bool) -> Vec<End> {
+        let mut ends = Vec::new();
+        for (id, trunk) in self.trunks.iter().filter(|(_, trunk)| which(trunk)) {
+            ends.extend(trunk.sources.iter().map(|source| End {
+                address: Address::Range(source.range),
+                trunk: Some((*id).clone()),
+                valid_from: source.valid_from,
+                valid_until: source.valid_until,
+            }));
+        }
+        if ends.is_empty() {
+            ends.push(anybody());
+        }
+        ends
+    }
+}
+
+const fn anybody() -> End {
+    End { address: Address::Any(Any::Any), trunk: None, valid_from: None, valid_until: None }
+}
+
+const fn protocol(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Udp => Protocol::Udp,
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => Protocol::Tcp,
+    }
+}
+
+/// What a listener is reached by from outside.
+fn advertised(listener: &Listener) -> Option<(Address, u16)> {
+    if let Ok(both) = listener.advertised.parse::<SocketAddr>() {
+        return Some((Address::Range(IpNet::from(both.ip())), both.port()));
+    }
+    let (host, port) = listener.advertised.rsplit_once(':')?;
+    Some((address(host), port.parse().ok()?))
+}
+
+fn address(host: &str) -> Address {
+    host.parse::<IpAddr>()
+        .map_or_else(|_| Address::Host(host.to_owned()), |ip| Address::Range(IpNet::from(ip)))
+}
+
+/// IPv4 does not speak to IPv6; what a name or `any` stands for, nobody knows here.
+fn same_version(a: &Address, b: &Address) -> bool {
+    match (a, b) {
+        (Address::Range(IpNet::V4(_)), Address::Range(IpNet::V6(_)))
+        | (Address::Range(IpNet::V6(_)), Address::Range(IpNet::V4(_))) => false,
+        (Address::Range(_) | Address::Host(_) | Address::Any(_), _) => true,
+    }
+}

@@ -1,0 +1,238 @@
+//! Pictures: mermaid as snapshots, SVG by its structure.
+
+use std::{collections::BTreeMap, path::Path};
+
+use model::Key;
+use plan::{NoDiagram, Notation, Plan, SourceFile};
+
+use super::{lines, planned, quickstart};
+
+fn with_thirty() -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures/thirty-steps.yaml");
+    let mut files = quickstart();
+    files.push(SourceFile { path: "thirty.yaml".into(), bytes: std::fs::read(path).unwrap().into() });
+    let plan = planned(&files);
+    assert_eq!(lines(&plan.problems), "");
+    plan
+}
+
+fn key(name: &str) -> Key {
+    Key::new("acme", name)
+}
+
+#[test]
+fn the_quickstarts_flow_as_mermaid() {
+    insta::assert_snapshot!(planned(&quickstart()).flow_diagram(&key("main"), Notation::Mermaid).unwrap());
+}
+
+#[test]
+fn the_topology_as_mermaid() {
+    insta::assert_snapshot!(with_thirty().topology_diagram(Notation::Mermaid).unwrap());
+}
+
+#[test]
+fn a_flow_that_is_not_there_has_no_picture() {
+    let found = planned(&quickstart()).flow_diagram(&key("mian"), Notation::Svg);
+    assert_eq!(found, Err(NoDiagram::NoFlow(key("mian"))));
+}
+
+/// An element of a well-formed document: its name, its attributes, its text.
+#[derive(Debug)]
+struct Element {
+    name: String,
+    attributes: BTreeMap<String, String>,
+    inside: String,
+}
+
+/// Reads as much XML as we write, and refuses what is not well-formed.
+fn elements(svg: &str) -> Vec<Element> {
+    let (mut rest, mut open, mut all) = (svg, Vec::new(), Vec::<Element>::new());
+    while let Some(at) = rest.find('<') {
+        let text = &rest[..at];
+        assert!(
+            !text.contains('>') || open.iter().any(|index: &usize| all[*index].name == "style"),
+            "{text}"
+        );
+        for part in text.split('&').skip(1) {
+            assert!(["amp;", "lt;", "gt;", "quot;"].iter().any(|entity| part.starts_with(entity)), "{text}");
+        }
+        if let Some(index) = open.last() {
+            let element: &mut Element = &mut all[*index];
+            element.inside.push_str(text);
+        }
+        let end = at + rest[at..].find('>').expect("every tag ends");
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            let index = open.pop().expect("something is open");
+            assert_eq!(all[index].name, name);
+            continue;
+        }
+        let (tag, closed) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
+        let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
+        let pairs = attributes.split_inclusive("\" ").filter(|pair| !pair.trim().is_empty());
+        let pair = |pair: &str| {
+            let (name, value) = pair.trim().split_once("=\"").expect("a value in quotes");
+            (name.to_owned(), value.strip_suffix('"').expect("closed").to_owned())
+        };
+        all.push(Element { name: name.into(), attributes: pairs.map(pair).collect(), inside: String::new() });
+        if !closed {
+            open.push(all.len() - 1);
+        }
+    }
+    assert!(open.is_empty(), "{open:?} is never closed");
+    all
+}
+
+/// Left, top, right, bottom.
+fn rectangles(elements: &[Element], class: &str) -> Vec<[f64; 4]> {
+    let found =
+        elements.iter().filter(|element| element.attributes.get("class").is_some_and(|is| is == class));
+    let rectangle = |element: &Element| {
+        let of = |name: &str| element.attributes[name].parse::<f64>().unwrap();
+        [of("x"), of("y"), of("x") + of("width"), of("y") + of("height")]
+    };
+    found.map(rectangle).collect()
+}
+
+fn apart(a: &[f64; 4], b: &[f64; 4]) -> bool {
+    a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1]
+}
+
+/// Points on a path of ours: M, L and C.
+fn points(path: &str) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for command in
+        path.split_inclusive(|letter: char| letter.is_ascii_digit()).collect::<String>().split(['M', 'L'])
+    {
+        for (place, part) in command.split('C').enumerate() {
+            let numbers: Vec<f64> = part.split_whitespace().map(|number| number.parse().unwrap()).collect();
+            match (place, numbers.as_slice()) {
+                (_, []) => {}
+                (0, [x, y]) => {
+                    if let Some((from_x, from_y)) = points.last().copied() {
+                        points.extend((1..20).map(|step| {
+                            let t = f64::from(step) / 20.0;
+                            (from_x + (x - from_x) * t, from_y + (y - from_y) * t)
+                        }));
+                    }
+                    points.push((*x, *y));
+                }
+                (_, [ax, ay, bx, by, x, y]) => {
+                    let (from_x, from_y) = points.last().copied().expect("a curve begins somewhere");
+                    points.extend((1..=20).map(|step| {
+                        let t = f64::from(step) / 20.0;
+                        let s = 1.0 - t;
+                        let at = |a: f64, b: f64, c: f64, d: f64| {
+                            s * s * s * a + 3.0 * s * s * t * b + 3.0 * s * t * t * c + t * t * t * d
+                        };
+                        (at(from_x, *ax, *bx, *x), at(from_y, *ay, *by, *y))
+                    }));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    points
+}
+
+fn pictures() -> Vec<(String, usize, usize)> {
+    let plan = with_thirty();
+    let svg = |name: &str| plan.flow_diagram(&key(name), Notation::Svg).unwrap();
+    let text = |name: &str| plan.flow_diagram(&key(name), Notation::Mermaid).unwrap();
+    let count = |text: &str| {
+        let arrows = text.lines().filter(|line| line.contains("-->") || line.contains("-.->")).count();
+        (text.lines().filter(|line| line.contains(":::")).count(), arrows)
+    };
+    let flows = ["main", "thirty", "reception"].map(|name| {
+        let (nodes, edges) = count(&text(name));
+        (svg(name), nodes, edges)
+    });
+    let (nodes, edges) = count(&plan.topology_diagram(Notation::Mermaid).unwrap());
+    flows.into_iter().chain([(plan.topology_diagram(Notation::Svg).unwrap(), nodes, edges)]).collect()
+}
+
+#[test]
+fn an_svg_is_well_formed_and_holds_every_box_and_every_arrow() {
+    for (svg, nodes, edges) in pictures() {
+        let elements = elements(&svg);
+        let of_class = |class: &str| {
+            let has = |element: &&Element| {
+                element.attributes.get("class").is_some_and(|is| is.split(' ').next() == Some(class))
+            };
+            elements.iter().filter(has).count()
+        };
+        assert_eq!((of_class("node"), of_class("edge")), (nodes, edges));
+        let told: Vec<_> = elements.iter().filter(|e| e.name == "title" || e.name == "desc").collect();
+        assert!(told.iter().all(|element| !element.inside.is_empty()));
+        assert_eq!(elements[0].attributes["aria-labelledby"], "title desc");
+    }
+}
+
+#[test]
+fn neither_boxes_nor_labels_lie_on_one_another() {
+    for (svg, ..) in pictures() {
+        let elements = elements(&svg);
+        let mut all = rectangles(&elements, "card");
+        all.extend(rectangles(&elements, "ground"));
+        for (place, a) in all.iter().enumerate() {
+            for b in &all[place + 1..] {
+                assert!(apart(a, b), "{a:?} {b:?}");
+            }
+        }
+    }
+}
+
+/// Arrows begin and end at the edge of a box; a pixel of it is not within.
+#[test]
+fn no_arrow_crosses_a_box() {
+    for (svg, ..) in pictures() {
+        let elements = elements(&svg);
+        let boxes = rectangles(&elements, "card");
+        let paths = elements.iter().filter(|element| element.attributes.contains_key("marker-end"));
+        for path in paths {
+            for (x, y) in points(&path.attributes["d"]) {
+                let within =
+                    |b: &&[f64; 4]| x > b[0] + 1.5 && x < b[2] - 1.5 && y > b[1] + 1.5 && y < b[3] - 1.5;
+                let hit = boxes.iter().find(within);
+                assert_eq!(hit, None, "({x}, {y}) of {}", path.attributes["d"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_folders_give_equal_pictures_in_whatever_order() {
+    let plan = planned(&quickstart());
+    let mut files = quickstart();
+    files.reverse();
+    let other = planned(&files);
+    for notation in [Notation::Svg, Notation::Mermaid] {
+        assert_eq!(plan.topology_diagram(notation), other.topology_diagram(notation));
+        assert_eq!(plan.flow_diagram(&key("main"), notation), other.flow_diagram(&key("main"), notation));
+    }
+}
+
+#[test]
+fn a_flow_of_five_hundred_steps_is_drawn_or_refused() {
+    let step = |index: usize| {
+        let (near, far) = ((index + 1).min(499), (index * 7 + 3) % 500);
+        if index == 499 {
+            return "  - {name: s499, hangup: {}}\n".to_owned();
+        }
+        format!(
+            "  - name: s{index}\n    ask: {{prompt: menu, maxVisits: 2, choices: [{{digits: \"1\", next: s{near}}}, {{digits: \"2\", next: s{far}}}], noInput: s499, noMatch: s499}}\n"
+        )
+    };
+    let steps: String = (0..500).map(step).collect();
+    let flow = format!(
+        "apiVersion: switchboard.dev/v1alpha1\nkind: RoutingFlow\nmetadata: {{name: large, namespace: acme}}\nspec:\n  steps:\n{steps}"
+    );
+    let mut files = quickstart();
+    files.push(SourceFile { path: "large.yaml".into(), bytes: flow.into_bytes().into() });
+    let plan = planned(&files);
+    assert_eq!(lines(&plan.problems), "");
+    assert!(plan.flow_diagram(&key("large"), Notation::Mermaid).is_ok());
+    let svg = plan.flow_diagram(&key("large"), Notation::Svg);
+    assert_eq!(svg, Err(NoDiagram::TooLarge { what: "bends" }));
+}

@@ -1,0 +1,134 @@
+//! What a customer's firewall must let through, in every format; carriers' ranges as Allowlists.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use plan::{
+    Plan, SourceFile,
+    firewall::{self, Format, Published},
+};
+
+use super::{lines, now, planned};
+
+fn two_networks() -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures/two-networks.yaml");
+    let plan = planned(&[SourceFile {
+        path: "two-networks.yaml".into(),
+        bytes: std::fs::read(path).unwrap().into(),
+    }]);
+    assert_eq!(lines(&plan.problems), "");
+    plan
+}
+
+fn written(format: Format) -> String {
+    let plan = two_networks();
+    let (_, cluster) = plan.cluster("c20").unwrap();
+    format.write("C20", &firewall::rules(&cluster.snapshot, None))
+}
+
+#[test]
+fn as_a_table() {
+    insta::assert_snapshot!(written(Format::Text));
+}
+
+#[test]
+fn as_csv() {
+    insta::assert_snapshot!(written(Format::Csv).replace("\r\n", "\n"));
+}
+
+#[test]
+fn as_json() {
+    insta::assert_snapshot!(written(Format::Json));
+}
+
+#[test]
+fn as_nftables() {
+    insta::assert_snapshot!(written(Format::Nftables));
+}
+
+#[test]
+fn as_terraform() {
+    insta::assert_snapshot!(written(Format::Terraform));
+}
+
+/// `nft --check` asks the kernel, and so wants a right that not every machine gives.
+#[test]
+fn nft_takes_the_ruleset() {
+    let nft = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|path| Path::new(path).exists());
+    let nft = nft.expect("nft is installed: apt-get install nftables");
+    let check = |ruleset: &str| {
+        let isolated = ["--net", "--map-root-user", nft, "-c", "-f", "-"];
+        let command =
+            Command::new("unshare").args(isolated).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = command.unwrap();
+        child.stdin.take().unwrap().write_all(ruleset.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(check(&written(Format::Nftables)), (true, String::new()));
+    assert!(
+        !check("table inet broken { chain x { tcp dport nonsense accept } }").0,
+        "nft checks nothing here"
+    );
+}
+
+#[test]
+fn one_tenant_sees_nothing_of_another() {
+    let plan = two_networks();
+    let (_, cluster) = plan.cluster("platform/c20").unwrap();
+    let rules = firewall::rules(&cluster.snapshot, Some("globex"));
+    let text = Format::Text.write("C20", &rules);
+    assert!(text.contains("globex/circuit") && !text.contains("acme"), "{text}");
+}
+
+fn imported(text: &str, published: Published) -> String {
+    match firewall::import(text, published, "carrier", Some("platform")) {
+        Ok(manifest) => {
+            let file = SourceFile { path: "list.yaml".into(), bytes: manifest.clone().into_bytes().into() };
+            assert_eq!(lines(&plan::check(&[file], now())), "", "{manifest}");
+            manifest
+        }
+        Err(errors) => errors.iter().map(|error| format!("{error}\n")).collect(),
+    }
+}
+
+#[test]
+fn published_csv_becomes_an_allowlist_that_check_accepts() {
+    let text = "cidr,validFrom,validUntil,comment\r\n\
+                198.51.100.64/26,2027-02-01,,\"Chicago, \"\"new\"\" site\"\r\n\
+                # what was added last\r\n\
+                192.0.2.7,,2027-03-01T00:00:00Z,Dallas\r\n\
+                2001:db8::/32,,,\r\n";
+    insta::assert_snapshot!(imported(text, Published::Csv));
+}
+
+#[test]
+fn published_json_is_a_list_of_objects_or_ranges() {
+    let text = r#"["192.0.2.0/24", {"cidr": "198.51.100.0/24", "validFrom": "2027-01-01", "comment": "yes: no"}, {"validUntil": null, "cidr": "2001:db8::1"}]"#;
+    insta::assert_snapshot!(imported(text, Published::Json));
+}
+
+#[test]
+fn whatever_is_wrong_is_told_with_line_field_value_and_remedy() {
+    let csv = "192.0.2.0/24\n192.0.2.9/24\nchicago\n0.0.0.0/0\n192.0.2.0/24,,,again\n198.51.100.0/24,2027-13-01,soon\n\
+               203.0.113.0/24,2027-02-01,2027-01-01\n203.0.113.0/24,,,Chicago, new\n,,,nothing\n203.0.113.9,,,\"open\n";
+    let json = "[\n \"192.0.2.0/33\",\n {\"cidr\": 7},\n {\"range\": \"192.0.2.0/24\"},\n {\"comment\": \"none\"},\n [],\n 5\n]";
+    let all = [
+        imported(csv, Published::Csv),
+        imported("cidr,from\n", Published::Csv),
+        imported("", Published::Csv),
+        imported(json, Published::Json),
+        imported("[\n\"a\",\n", Published::Json),
+        imported("{}", Published::Json),
+    ];
+    insta::assert_snapshot!(all.join("--\n"));
+}
+
+#[test]
+fn more_ranges_than_an_allowlist_holds_are_refused() {
+    let text: String = (0..257).map(|index| format!("10.{}.{}.0/24\n", index / 256, index % 256)).collect();
+    assert!(imported(&text, Published::Csv).contains("at most 256 ranges"));
+}

@@ -1,0 +1,10 @@
+//! What would become of a call, without placing it.
+//!
+//! There is one decision about a call, in [`call`]: [`explain`] asks it as the edge does, over the same snapshot, and
+//! [`walk`] runs the real [`call::cursor::Cursor`] through the flow, forking it wherever the contact or a callee decides.
+//!
+//! Pure: the snapshot, the time and the question come in; a value that can be printed or serialised goes out.
+
+pub mod explain;
+mod text;
+pub mod walk;
