@@ -36,6 +36,11 @@ fn a_flow_that_is_not_there_has_no_picture() {
     assert_eq!(found, Err(NoDiagram::NoFlow(key("mian"))));
 }
 
+#[test]
+fn a_folder_without_trunks_has_no_topology() {
+    assert_eq!(planned(&[]).topology_diagram(Notation::Svg), Err(NoDiagram::Empty));
+}
+
 /// An element of a well-formed document: its name, its attributes, its text.
 #[derive(Debug)]
 struct Element {
