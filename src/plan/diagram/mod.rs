@@ -31,6 +31,9 @@ pub enum NoDiagram {
     /// No such flow, or none that can be used.
     #[error("there is no RoutingFlow {0} that can be used: `switchboard check` tells what is wrong")]
     NoFlow(Key),
+    /// No cluster has a trunk, so nothing leads anywhere.
+    #[error("there is nothing to draw: no VoiceCluster of the folder has a Trunk that can be used")]
+    Empty,
     /// More boxes, or more bends, than a picture can show.
     #[error("the picture would have more than {most} {what}: draw one flow, or use mermaid", most = self.most())]
     TooLarge {
@@ -62,7 +65,7 @@ impl Plan {
     /// Every cluster's trunks, the numbers that come by them, the flows these lead to, and the trunks that flows dial.
     ///
     /// # Errors
-    /// Too large.
+    /// Nothing to draw; too large.
     pub fn topology_diagram(&self, notation: Notation) -> Result<String, NoDiagram> {
         write(&topology::drawing(self)?, notation)
     }

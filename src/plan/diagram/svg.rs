@@ -223,7 +223,7 @@ fn card(svg: &mut String, node: &Node, rect: Rect) {
     let round = match node.group {
         Group::Entry | Group::Failure => height / 2.0,
         Group::End => 16.0,
-        _ => 7.0,
+        Group::Talk | Group::Decide | Group::Connect | Group::Trunk | Group::Number | Group::Flow => 7.0,
     };
     let told = [&node.kind, &node.title].into_iter().filter(|text| !text.is_empty());
     let told: Vec<_> = told.chain(&node.lines).map(|text| words::escape(text)).collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    FlowId, NumberId, TrunkId,
+    FlowId, TrunkId,
     program::{DialTarget, Program, Verb},
     snapshot::{NumberRange, Snapshot, Trunk},
 };
@@ -42,6 +42,9 @@ pub(super) fn drawing(plan: &Plan) -> Result<Drawing, NoDiagram> {
             return Err(NoDiagram::TooLarge { what: "boxes" });
         }
     }
+    if boxes.nodes.is_empty() {
+        return Err(NoDiagram::Empty);
+    }
     let description = description(&boxes);
     let edges = boxes.edges.into_iter().map(|((from, to), labels)| Edge {
         from,
@@ -77,6 +80,9 @@ fn cluster_boxes(snapshot: &Snapshot, boxes: &mut Boxes) {
             boxes.lead(inbound, number, None);
             boxes.lead(number, to, None);
         }
+    }
+    for (id, trunk) in snapshot.trunks.iter().filter(|(_, trunk)| !trunk.direction.is_inbound()) {
+        boxes.place(Thing::Outbound(id.clone()), || outbound(id, trunk));
     }
     for (id, program) in &snapshot.flows {
         let from = boxes.place(Thing::Flow(id.clone()), || flow_node(id, snapshot));
@@ -158,8 +164,12 @@ fn numbers_node(ranges: &[&NumberRange]) -> Node {
         return node("PhoneNumber", &title, vec![one.id.to_string()], Group::Number);
     }
     let count: u64 = ranges.iter().map(|range| range.last.as_u64() - range.first.as_u64() + 1).sum();
-    let namespaces: BTreeSet<&NumberId> = ranges.iter().map(|range| &range.id).collect();
-    let title = format!("{count} numbers in {} objects", namespaces.len());
+    let objects = u64::try_from(ranges.len()).unwrap_or(u64::MAX);
+    let title = if count == objects {
+        format!("{count} numbers")
+    } else {
+        format!("{count} numbers in {objects} objects")
+    };
     let lines = ranges.iter().map(named).collect();
     node("PhoneNumber", &title, words::first_lines(lines), Group::Number)
 }

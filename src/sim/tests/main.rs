@@ -154,14 +154,14 @@ fn a_withheld_number_is_an_empty_one_to_the_flow() {
 
 #[test]
 fn digits_stand_for_what_may_be_entered_and_early_media_answers_nothing() {
-    let flow = "  variables: [{name: pin, type: String}]\n  steps:\n  - name: early\n    play: {prompt: welcome, early: true}\n  - name: pin\n    ask: {prompt: menu, attempts: 1, digits: {variable: pin, min: 4, max: 4, next: ring}, noInput: end, noMatch: end}\n  - name: ring\n    dial: {to: [{extension: {trunkRef: {name: desk-phones}, user: \"201\"}}]}\n  - {name: end, hangup: {}}\n";
+    let flow = "  variables: [{name: order, type: String}]\n  steps:\n  - name: early\n    play: {prompt: welcome, early: true}\n  - name: order\n    ask: {prompt: menu, attempts: 1, digits: {variable: order, min: 4, max: 4, next: ring}, noInput: end, noMatch: end}\n  - name: ring\n    dial: {to: [{extension: {trunkRef: {name: desk-phones}, user: \"201\"}}]}\n  - {name: end, hangup: {}}\n";
     let text = told(&asked(&with_flow(flow), &question("+13125550199", MAIN), "2026-06-17T14:00:00Z"));
     let tree = text.split_once("\n\n").unwrap().1;
     assert_eq!(
         tree,
         "\
 [1] early: plays Prompt acme/welcome, as early media (not answered yet)
-[2] pin: asks for 4 digits with Prompt acme/menu, once at most, 5 s of silence each
+[2] order: asks for 4 digits with Prompt acme/menu, once at most, 5 s of silence each
 ├─ digits (say 1111)
 │  [3] ring: rings extension 201 of Trunk acme/desk-phones for 20 s
 │  ├─ ended

@@ -36,6 +36,11 @@ fn a_flow_that_is_not_there_has_no_picture() {
     assert_eq!(found, Err(NoDiagram::NoFlow(key("mian"))));
 }
 
+#[test]
+fn a_folder_without_trunks_has_no_topology() {
+    assert_eq!(planned(&[]).topology_diagram(Notation::Svg), Err(NoDiagram::Empty));
+}
+
 /// An element of a well-formed document: its name, its attributes, its text.
 #[derive(Debug)]
 struct Element {
@@ -60,11 +65,11 @@ fn elements(svg: &str) -> Vec<Element> {
             let element: &mut Element = &mut all[*index];
             element.inside.push_str(text);
         }
-        let end = at + rest[at..].find('>').expect("every tag ends");
+        let end = at + rest[at..].find('>').unwrap();
         let tag = &rest[at + 1..end];
         rest = &rest[end + 1..];
         if let Some(name) = tag.strip_prefix('/') {
-            let index = open.pop().expect("something is open");
+            let index = open.pop().unwrap();
             assert_eq!(all[index].name, name);
             continue;
         }
@@ -72,8 +77,8 @@ fn elements(svg: &str) -> Vec<Element> {
         let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
         let pairs = attributes.split_inclusive("\" ").filter(|pair| !pair.trim().is_empty());
         let pair = |pair: &str| {
-            let (name, value) = pair.trim().split_once("=\"").expect("a value in quotes");
-            (name.to_owned(), value.strip_suffix('"').expect("closed").to_owned())
+            let (name, value) = pair.trim().split_once("=\"").unwrap();
+            (name.to_owned(), value.strip_suffix('"').unwrap().to_owned())
         };
         all.push(Element { name: name.into(), attributes: pairs.map(pair).collect(), inside: String::new() });
         if !closed {
@@ -119,7 +124,7 @@ fn points(path: &str) -> Vec<(f64, f64)> {
                     points.push((*x, *y));
                 }
                 (_, [ax, ay, bx, by, x, y]) => {
-                    let (from_x, from_y) = points.last().copied().expect("a curve begins somewhere");
+                    let (from_x, from_y) = points.last().copied().unwrap();
                     points.extend((1..=20).map(|step| {
                         let t = f64::from(step) / 20.0;
                         let s = 1.0 - t;

@@ -58,7 +58,7 @@ fn as_terraform() {
 #[test]
 fn nft_takes_the_ruleset() {
     let nft = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|path| Path::new(path).exists());
-    let nft = nft.expect("nft is installed: apt-get install nftables");
+    let nft = nft.unwrap_or_else(|| panic!("nft is not installed: apt-get install nftables"));
     let check = |ruleset: &str| {
         let isolated = ["--net", "--map-root-user", nft, "-c", "-f", "-"];
         let command =
