@@ -89,7 +89,7 @@ impl Load for Idle {
         0
     }
 
-    fn of_number(&self, _: &NumberRange) -> u32 {
+    fn of_number(&self, _: &TrunkId, _: &NumberRange) -> u32 {
         0
     }
 }
@@ -141,8 +141,8 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
         }
         // Whom we only call may speak in the dialogs that we began; an INVITE of theirs is refused.
         Err((candidates, because)) => {
-            let peer =
-                listener.is_some_and(|listener| world.is_peer(&listener.network, entry.flow.remote.ip()));
+            let peer = listener
+                .is_some_and(|listener| world.knows(&listener.network, entry.flow.remote.ip(), now.wall));
             explanation.candidates = candidates;
             explanation.outcome =
                 if peer { Outcome::Refused { code: 403, because } } else { Outcome::Ignored { because } };
