@@ -42,6 +42,10 @@ const RESOLVE: Duration = Duration::from_secs(30);
 /// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
 const LEGS_PER_CALL: usize = 4;
 
+/// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
+/// moment later.
+const SESSIONS_ENDING: usize = 1_024;
+
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Folder with the manifests.
@@ -149,7 +153,7 @@ fn start(planned: &PlannedCluster) -> anyhow::Result<Running> {
         ports: cluster.rtp_ports.0..=cluster.rtp_ports.1,
         workers: None,
         recordings: None,
-        sessions_max: calls,
+        sessions_max: calls.saturating_add(SESSIONS_ENDING),
     };
     let server = Server::start(config, Arc::new(sink))?;
     server.set_library(Arc::clone(&library));
@@ -209,6 +213,7 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
             return None;
         }
     };
+    let mut refused = false;
     for (id, one) in running.iter_mut() {
         match plan.clusters.get(id) {
             None => warn!("VoiceCluster {id} is gone from the folder; it runs until this process stops"),
@@ -219,14 +224,18 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
                 Ok(()) => info!(
                     "VoiceCluster {id}: applied; new calls take it, running calls keep what they began with"
                 ),
-                Err(error) => error!("VoiceCluster {id}: the change is refused, what ran goes on: {error:#}"),
+                Err(error) => {
+                    refused = true;
+                    error!("VoiceCluster {id}: the change is refused, what ran goes on: {error:#}");
+                }
             },
         }
     }
     for id in plan.clusters.keys().filter(|id| !running.contains_key(*id)) {
         warn!("VoiceCluster {id} is new: restart to run it");
     }
-    Some(plan)
+    // What was refused is nobody's last good form.
+    (!refused).then_some(plan)
 }
 
 async fn apply(one: &mut Running, planned: &PlannedCluster) -> anyhow::Result<()> {
