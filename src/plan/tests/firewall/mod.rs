@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Command, Stdio},
 };
@@ -60,11 +61,14 @@ fn nft_takes_the_ruleset() {
     let nft = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|path| Path::new(path).exists());
     let nft = nft.unwrap_or_else(|| panic!("nft is not installed: apt-get install nftables"));
     let check = |ruleset: &str| {
-        let isolated = ["--net", "--map-root-user", nft, "-c", "-f", "-"];
-        let command =
-            Command::new("unshare").args(isolated).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = command.unwrap();
-        child.stdin.take().unwrap().write_all(ruleset.as_bytes()).unwrap();
+        // Root needs no user namespace, and could make none in a chroot (user_namespaces(7)).
+        let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+        let user = if root { [].as_slice() } else { &["--map-root-user"] };
+        let mut command = Command::new("unshare");
+        command.arg("--net").args(user).args([nft, "-c", "-f", "-"]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One that ends before it has read all says why on standard error.
+        let _ = child.stdin.take().unwrap().write_all(ruleset.as_bytes());
         let output = child.wait_with_output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
