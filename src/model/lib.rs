@@ -7,6 +7,7 @@ mod ids;
 pub mod media;
 pub mod net;
 pub mod program;
+pub mod section;
 pub mod snapshot;
 
 pub use ids::*;

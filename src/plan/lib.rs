@@ -6,6 +6,7 @@
 //! A bad object loses only itself: given the plan before, its last good form stays live. A deleted object, a withdrawn
 //! grant and a removed entry of an Allowlist are gone at once.
 
+mod base;
 mod checks;
 mod content;
 mod diagram;
@@ -16,6 +17,7 @@ mod graph;
 mod load;
 mod numbers;
 mod plan;
+mod planner;
 mod platform;
 mod problem;
 mod resources;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 pub use diagram::{NoDiagram, Notation};
 pub use load::{FILE_MAX, load};
 pub use plan::{Plan, PlannedCluster, check, plan};
+pub use planner::Planner;
 pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};
 pub use resources::{Foreign, Resources};
 pub use stored::StoredError;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use api::v1alpha1 as v1;
@@ -13,14 +13,19 @@ use serde_json::Value;
 
 use crate::{
     problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity},
-    yaml::{Node, Position},
+    yaml::{Node, NodeKind, Position},
 };
+
+/// The kind that there are most objects of.
+pub(crate) const NUMBER: &str = "PhoneNumber";
 
 /// Everything that a folder holds: our objects, others' objects, and files beside them.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
-    /// Ours, those that are wrong by themselves included; sorted by file and line, none twice.
+    /// Ours but PhoneNumbers, those that are wrong by themselves included; none twice.
     pub(crate) objects: Vec<Object>,
+    /// PhoneNumbers, likewise: there may be a hundred thousand, and what changes is mostly one of them.
+    pub(crate) numbers: BTreeMap<Key, Object>,
     /// Objects of kinds that are not ours, such as `Namespace` and `Secret`.
     pub foreign: Vec<Foreign>,
     /// Files that are no manifests, by the path they were given with.
@@ -32,9 +37,54 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Kind, namespace and name of each of our objects, in the order of the files.
+    /// Kind, namespace and name of each of our objects.
     pub fn ids(&self) -> impl Iterator<Item = &ObjectId> {
-        self.objects.iter().map(|object| &object.id)
+        self.all().map(|object| &object.id)
+    }
+
+    /// Each of our objects.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().chain(self.numbers.values())
+    }
+
+    /// An object that is no PhoneNumber.
+    pub(crate) fn find(&self, id: &ObjectId) -> Option<&Object> {
+        self.objects.iter().find(|object| object.id == *id)
+    }
+
+    pub(crate) fn contains(&self, id: &ObjectId) -> bool {
+        if id.kind == NUMBER { self.numbers.contains_key(&id.key) } else { self.find(id).is_some() }
+    }
+
+    /// Kind, name and file of each object that stands in one.
+    pub(crate) fn stand(&self) -> Vec<(String, Key, Arc<str>)> {
+        let standing = self.all().filter(|object| !Arc::ptr_eq(&object.source.root, &LIVE.root));
+        let mut files: Vec<_> = standing
+            .map(|object| (object.id.kind.to_owned(), object.id.key.clone(), Arc::clone(&object.source.file)))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// Puts an object in the place of the one that had its name.
+    pub(crate) fn put(&mut self, object: Object) {
+        if object.id.kind == NUMBER {
+            self.numbers.insert(object.id.key.clone(), object);
+            return;
+        }
+        match self.objects.iter_mut().find(|known| known.id == object.id) {
+            Some(known) => *known = object,
+            None => self.objects.push(object),
+        }
+    }
+
+    /// Takes an object away.
+    pub(crate) fn take(&mut self, id: &ObjectId) {
+        if id.kind == NUMBER {
+            self.numbers.remove(&id.key);
+        } else {
+            self.objects.retain(|object| object.id != *id);
+        }
     }
 }
 
@@ -47,6 +97,15 @@ pub(crate) struct Object {
     /// Whether its schema and rules have nothing against it. If not, it is looked at only to tell what else is wrong.
     pub sound: bool,
     pub source: Source,
+}
+
+impl Object {
+    /// Whether both stand at one place and say the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.source.root, &other.source.root)
+            && self.sound == other.sound
+            && self.spec == other.spec
+    }
 }
 
 /// An object of a kind that is not ours.
@@ -75,7 +134,18 @@ pub(crate) struct Source {
     pub root: Arc<Node>,
 }
 
+/// Stands for all objects that stand in no file.
+static LIVE: LazyLock<Source> = LazyLock::new(|| {
+    let root = Node { at: Position::default(), kind: NodeKind::Mapping(Vec::new()) };
+    Source { file: "cluster".into(), root: Arc::new(root) }
+});
+
 impl Source {
+    /// Of objects that stand in no file: their problems tell object and field.
+    pub fn live() -> Self {
+        LIVE.clone()
+    }
+
     /// The value at a path.
     pub fn at(&self, path: &str) -> Location {
         self.location(self.root.locate(path))
@@ -152,6 +222,36 @@ impl Spec {
             "CallTest" => read(spec).map(Self::CallTest),
             _ => Err(format!("`{kind}` is not a kind of ours.")),
         }
+    }
+}
+
+impl Spec {
+    /// As it would stand in a manifest, defaults included.
+    pub fn to_json(&self) -> Value {
+        let json = match self {
+            Self::VoiceCluster(spec) => serde_json::to_value(spec),
+            Self::Tenant(spec) => serde_json::to_value(spec),
+            Self::Trunk(spec) => serde_json::to_value(spec),
+            Self::PhoneNumber(spec) => serde_json::to_value(spec),
+            Self::Allowlist(spec) => serde_json::to_value(spec),
+            Self::RoutingFlow(spec) => serde_json::to_value(spec),
+            Self::Prompt(spec) => serde_json::to_value(spec),
+            Self::BusinessHours(spec) => serde_json::to_value(spec),
+            Self::PointOfPresence(spec) => serde_json::to_value(spec),
+            Self::Carrier(spec) => serde_json::to_value(spec),
+            Self::NumberOrder(spec) => serde_json::to_value(spec),
+            Self::VoicemailBox(spec) => serde_json::to_value(spec),
+            Self::Integration(spec) => serde_json::to_value(spec),
+            Self::Queue(spec) => serde_json::to_value(spec),
+            Self::Agent(spec) => serde_json::to_value(spec),
+            Self::Campaign(spec) => serde_json::to_value(spec),
+            Self::ContactList(spec) => serde_json::to_value(spec),
+            Self::DoNotCallList(spec) => serde_json::to_value(spec),
+            Self::ContactPoint(spec) => serde_json::to_value(spec),
+            Self::CallTest(spec) => serde_json::to_value(spec),
+        };
+        // Specs have no maps with keys other than text, so there is nothing that could fail.
+        json.unwrap_or_default()
     }
 }
 

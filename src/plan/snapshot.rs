@@ -11,6 +11,7 @@ use model::{
     AudioId, ClusterId, E164, FlowId, Key, NumberId, TrunkId,
     media::Codec,
     net::Transport,
+    section::{BucketEntry, Section, SectionName, Sections},
     snapshot::{
         Audio, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA, Serves,
         Snapshot, Trunk, TrunkDirection,
@@ -19,44 +20,98 @@ use model::{
 
 use crate::{
     PlannedCluster,
+    numbers::{LiveNumber, Numbers},
     platform::host_and_port,
     world::{Item, PlannedTrunk, World},
 };
 
 /// Every cluster with its trunks, the numbers live on them, and all that these lead to.
-pub(crate) fn clusters(world: &World) -> BTreeMap<ClusterId, PlannedCluster> {
+pub(crate) fn clusters(world: &World, numbers: &Numbers) -> BTreeMap<ClusterId, PlannedCluster> {
     let clusters = world.clusters.values().filter(|item| !item.draft);
-    clusters.map(|item| (ClusterId(item.id.key.clone()), cluster(item, world))).collect()
+    let mut ranges: BTreeMap<ClusterId, BTreeMap<TrunkId, Vec<NumberRange>>> = BTreeMap::new();
+    for (key, number) in &numbers.live {
+        let Some(cluster) = cluster_of(number, world) else { continue };
+        let trunk = TrunkId(number.trunk.clone());
+        let range = range(NumberId(key.clone()), number);
+        ranges.entry(cluster).or_default().entry(trunk).or_default().push(range);
+    }
+    let mut planned = BTreeMap::new();
+    for item in clusters {
+        let id = ClusterId(item.id.key.clone());
+        let mut numbers_of = ranges.remove(&id).unwrap_or_default();
+        numbers_of.values_mut().for_each(|ranges| ranges.sort_by_key(|range| range.first));
+        planned.insert(id, cluster(item, world, numbers, numbers_of));
+    }
+    planned
 }
 
-fn cluster(item: &Item<v1::VoiceClusterSpec>, world: &World) -> PlannedCluster {
-    let members = world.trunks.iter().filter(|(_, trunk)| trunk.live && trunk.cluster == item.id.key);
-    let members: BTreeMap<&Key, &PlannedTrunk> = members.collect();
-    let mut numbers: BTreeMap<TrunkId, Vec<NumberRange>> = BTreeMap::new();
-    let mut used = BTreeSet::new();
-    for number in world.numbers.iter().filter(|number| members.contains_key(&number.trunk)) {
-        used.insert(&number.flow);
-        numbers.entry(TrunkId(number.trunk.clone())).or_default().push(NumberRange {
-            first: number.first,
-            last: number.last,
-            id: NumberId(number.item.id.key.clone()),
-            flow: FlowId(number.flow.clone()),
-            calls_max: number.item.spec.limits.as_ref().map(|limits| figure(limits.calls)),
-        });
-    }
-    numbers.values_mut().for_each(|ranges| ranges.sort_by_key(|range| range.first));
-    let mut planned = Closure::default();
-    used.into_iter().for_each(|key| planned.add(key, world));
+fn cluster(
+    item: &Item<v1::VoiceClusterSpec>,
+    world: &World,
+    numbers: &Numbers,
+    ranges: BTreeMap<TrunkId, Vec<NumberRange>>,
+) -> PlannedCluster {
+    let planned = Closure::of(item, world, numbers);
     let snapshot = Snapshot {
         schema: SCHEMA,
         cluster: settings(item),
-        trunks: members.into_iter().map(|(key, member)| (TrunkId(key.clone()), trunk(member))).collect(),
-        numbers,
+        trunks: members(item, world).map(|(key, member)| (TrunkId(key.clone()), trunk(member))).collect(),
+        numbers: ranges,
         flows: planned.flows,
         hours: planned.hours,
         audio: planned.audio,
     };
     PlannedCluster { snapshot: Arc::new(snapshot), blobs: planned.blobs }
+}
+
+/// The WAV files that prompts are made of.
+pub(crate) type Blobs = BTreeMap<AudioId, Arc<[u8]>>;
+
+/// The sections of a cluster, those of numbers apart.
+pub(crate) fn base(
+    item: &Item<v1::VoiceClusterSpec>,
+    world: &World,
+    numbers: &Numbers,
+) -> (BTreeMap<SectionName, Section>, Blobs) {
+    let PlannedCluster { snapshot, blobs } = cluster(item, world, numbers, BTreeMap::new());
+    // Content of a snapshot always has a form in JSON.
+    let sections = Sections::of(&snapshot).unwrap_or_default();
+    (sections.into_iter().collect(), blobs)
+}
+
+/// The section of a bucket's live numbers.
+pub(crate) fn bucket<'a>(numbers: impl Iterator<Item = (NumberId, &'a LiveNumber)>) -> Section {
+    let entry = |(id, number): (NumberId, &LiveNumber)| BucketEntry {
+        trunk: TrunkId(number.trunk.clone()),
+        range: range(id, number),
+    };
+    let mut entries: Vec<BucketEntry> = numbers.map(entry).collect();
+    entries.sort_by(|a, b| a.order().cmp(&b.order()));
+    Section::of(&entries).unwrap_or_else(|_| Section::from_bytes(Vec::new()))
+}
+
+/// The cluster on which a number is live.
+pub(crate) fn cluster_of(number: &LiveNumber, world: &World) -> Option<ClusterId> {
+    world.trunks.get(&number.trunk).map(|trunk| ClusterId(trunk.cluster.clone()))
+}
+
+fn range(id: NumberId, number: &LiveNumber) -> NumberRange {
+    NumberRange {
+        first: number.first,
+        last: number.last,
+        id,
+        flow: FlowId(number.flow.clone()),
+        calls_max: number.spec.limits.as_ref().map(|limits| figure(limits.calls)),
+    }
+}
+
+/// The trunks of a cluster.
+fn members<'w>(
+    item: &Item<v1::VoiceClusterSpec>,
+    world: &'w World,
+) -> impl Iterator<Item = (&'w Key, &'w PlannedTrunk)> {
+    let cluster = item.id.key.clone();
+    world.trunks.iter().filter(move |(_, trunk)| trunk.live && trunk.cluster == cluster)
 }
 
 /// What flows lead to.
@@ -69,8 +124,17 @@ struct Closure {
 }
 
 impl Closure {
-    fn add(&mut self, key: &Key, world: &World) {
-        let Some(flow) = world.flows.get(key) else {
+    /// Of the flows that live numbers of the cluster's trunks lead to.
+    fn of(item: &Item<v1::VoiceClusterSpec>, world: &World, numbers: &Numbers) -> Self {
+        let flows = members(item, world).filter_map(|(trunk, _)| numbers.uses.get(trunk));
+        let flows: BTreeSet<&Key> = flows.flat_map(BTreeMap::keys).collect();
+        let mut closure = Self::default();
+        flows.into_iter().for_each(|key| closure.add(key, world, numbers));
+        closure
+    }
+
+    fn add(&mut self, key: &Key, world: &World, numbers: &Numbers) {
+        let Some(flow) = world.flows.get(key).or_else(|| numbers.orphans.get(key)) else {
             return;
         };
         self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program));

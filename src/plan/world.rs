@@ -15,6 +15,7 @@ use model::{
 
 use crate::{
     directory::Directory,
+    numbers::Numbers,
     problem::{ObjectId, Reason},
     resources::{Report, Source},
 };
@@ -153,9 +154,6 @@ pub(crate) struct World {
     pub prompts: BTreeMap<Key, ResolvedPrompt>,
     pub hours: BTreeMap<Key, Arc<BusinessHours>>,
     pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
-    pub numbers: Vec<LiveNumber>,
-    /// The live numbers of each trunk: by the first one of a range, its last one and its object.
-    pub claims: BTreeMap<Key, BTreeMap<E164, (E164, ObjectId)>>,
     /// Objects that there are but that cannot be used; what is wrong with them has been told.
     pub unusable: BTreeSet<ObjectId>,
 }
@@ -165,16 +163,6 @@ impl World {
     pub fn is_unusable(&self, kind: &'static str, key: &Key) -> bool {
         self.unusable.contains(&ObjectId { kind, key: key.clone() })
     }
-}
-
-/// A number that is live.
-#[derive(Debug, Clone)]
-pub(crate) struct LiveNumber {
-    pub item: Item<v1::PhoneNumberSpec>,
-    pub first: E164,
-    pub last: E164,
-    pub trunk: Key,
-    pub flow: Key,
 }
 
 /// Last good forms.
@@ -196,8 +184,10 @@ pub(crate) struct Good {
 }
 
 impl Good {
-    /// What there is to keep of a world.
-    pub fn of(world: &World, files: &BTreeMap<ObjectId, Arc<str>>) -> Self {
+    /// What there is to keep of a world, numbers and files apart.
+    pub fn of(world: &World, numbers: &Numbers) -> Self {
+        let mut flows = world.flows.clone();
+        flows.extend(numbers.orphans.iter().map(|(key, flow)| (key.clone(), Arc::clone(flow))));
         Self {
             clusters: specs(world.clusters.values()),
             tenants: specs(world.tenants.values()),
@@ -211,12 +201,9 @@ impl Good {
                 .collect(),
             prompts: world.prompts.clone(),
             hours: world.hours.clone(),
-            flows: world.flows.clone(),
-            files: files
-                .iter()
-                .map(|(id, file)| (id.kind.to_owned(), id.key.clone(), Arc::clone(file)))
-                .collect(),
-            numbers: specs(world.numbers.iter().map(|number| &number.item)),
+            flows,
+            numbers: BTreeMap::new(),
+            files: Vec::new(),
         }
     }
 }

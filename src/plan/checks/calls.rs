@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use api::v1alpha1 as v1;
 use model::Key;
 
-use super::{
-    named, refers,
-    staff::{has_number, known_language},
-};
+use super::{named, refers, staff::known_language};
 use crate::{
     platform::caller_id,
     problem::Reason,
@@ -186,7 +183,8 @@ fn without_voice(item: &Item<v1::ContactPointSpec>, world: &World, report: &mut 
 /// A simulated call: all that it speaks of must be there.
 pub(super) fn call_test(item: &Item<v1::CallTestSpec>, world: &World, report: &mut Report) {
     let spec = &item.spec;
-    if !has_number(item.namespace(), &spec.call.to, world) {
+    let to = spec.call.to.parse();
+    if !to.is_ok_and(|to| world.directory.numbers.claims(item.namespace(), to)) {
         let message = format!("No PhoneNumber of {} has {}.", item.namespace(), spec.call.to);
         item.error(report, "spec.call.to", Reason::NumberNotFound, message);
     }

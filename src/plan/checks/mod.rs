@@ -17,22 +17,26 @@ use model::Key;
 use serde_json::Value;
 
 use crate::{
+    directory::Directory,
     platform::near_key,
     problem::{ObjectId, Reason},
-    resources::{Object, Report, Resources, Source, Spec},
+    resources::{Foreign, NUMBER, Object, Report, Spec},
     world::{Item, World},
 };
 
-/// Everything that no other part of the planner has looked at.
-pub(crate) fn all(resources: &Resources, world: &World, report: &mut Report) {
-    for object in &resources.objects {
-        report.begin();
-        let fields = Fields::of(&object.source);
-        effect::check(object, &fields, report);
-        secrets::check(object, &fields, &resources.foreign, report);
-        destinations::check(object, &fields, world, report);
-        by_kind(object, world, report);
-    }
+/// What is wrong with an object whatever other objects say: only Secrets and the cluster of its tenant are looked at.
+pub(crate) fn alone(object: &Object, foreign: &[Foreign], world: &World, report: &mut Report) {
+    report.begin();
+    let fields = Fields::of(object);
+    effect::check(object, &fields, report);
+    secrets::check(object, &fields, foreign, report);
+    destinations::check(object, &fields, world, report);
+}
+
+/// What is wrong with an object beside others, as far as no other part of the planner has looked at it.
+pub(crate) fn across(object: &Object, world: &World, report: &mut Report) {
+    report.begin();
+    by_kind(object, world, report);
 }
 
 fn by_kind(object: &Object, world: &World, report: &mut Report) {
@@ -93,13 +97,17 @@ fn refers<T>(
     (kind, reason): (&'static str, Reason),
     key: Key,
 ) -> bool {
-    let known = &world.directory.known;
-    if known.contains(&ObjectId { kind, key: key.clone() }) {
+    let Directory { known, numbers, .. } = &world.directory;
+    let id = ObjectId { kind, key };
+    if known.contains(&id) || (kind == NUMBER && numbers.contains(&id.key)) {
         return true;
     }
-    let keys = known.iter().filter(|id| id.kind == kind).map(|id| &id.key);
-    let message = format!("There is no {kind} {key}{}", near_key(&key, keys));
-    item.error(report, field, reason, message);
+    let hint = if kind == NUMBER {
+        near_key(&id.key, numbers.keys())
+    } else {
+        near_key(&id.key, known.iter().filter(|id| id.kind == kind).map(|id| &id.key))
+    };
+    item.error(report, field, reason, format!("There is no {id}{hint}"));
     false
 }
 
@@ -109,10 +117,13 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(source: &Source) -> Self {
+    /// As they stand in the file; of an object that stands in none, as it is read.
+    fn of(object: &Object) -> Self {
         let mut all = Vec::new();
-        if let Some(spec) = source.root.get("spec") {
+        if let Some(spec) = object.source.root.get("spec") {
             walk("spec", &spec.value.to_json(), &mut all);
+        } else if let Some(spec) = &object.spec {
+            walk("spec", &spec.to_json(), &mut all);
         }
         Self { all }
     }

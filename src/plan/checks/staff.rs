@@ -14,8 +14,9 @@ use crate::{
 
 /// The agents of a namespace.
 fn agents<'w>(namespace: &'w str, world: &'w World) -> impl Iterator<Item = &'w v1::AgentSpec> {
-    let agents = world.directory.agents.values();
-    agents.filter(move |agent| agent.namespace() == namespace).map(|agent| &*agent.spec)
+    // Names sort by their namespace first.
+    let agents = world.directory.agents.range(Key::new(namespace, "")..).map(|(_, agent)| agent);
+    agents.take_while(move |agent| agent.namespace() == namespace).map(|agent| &*agent.spec)
 }
 
 /// A tenant with agents must be able to reach emergency services.
@@ -170,18 +171,4 @@ pub(super) fn known_language<T>(
     let hint = words::did_you_mean(language, languages.iter().map(String::as_str));
     let message = format!("The Tenant's `languages` do not have `{language}`{hint}");
     item.warning(report, field, Reason::UnknownLanguage, message);
-}
-
-/// The numbers that simulated calls can be made to.
-pub(super) fn has_number(namespace: &str, number: &str, world: &World) -> bool {
-    let within = |spec: &v1::PhoneNumberSpec| {
-        let range = spec.range.as_ref();
-        spec.number.as_deref() == Some(number)
-            || range.is_some_and(|range| {
-                range.first.len() == number.len() && (range.first.as_str()..=&range.last).contains(&number)
-            })
-    };
-    let numbers = world.directory.numbers.iter();
-    let mut own = numbers.filter(|(key, _): &(&Key, _)| key.namespace() == namespace);
-    own.any(|(_, item)| within(&item.spec))
 }

@@ -6,6 +6,7 @@ mod diagram;
 mod examples;
 mod firewall;
 mod kept;
+mod planner;
 mod support;
 
 use std::{

@@ -1,0 +1,410 @@
+//! Everything but PhoneNumbers, kind by kind: each object is judged given those that were accepted before it.
+//!
+//! What no change has touched is not judged again: a kind keeps its verdicts while it and those before it stay as they
+//! were, and a flow is compiled anew only when it, or what it may speak of, has changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use api::v1alpha1 as v1;
+use jiff::Timestamp;
+use model::Key;
+
+use crate::{
+    checks, content,
+    directory::Directory,
+    flow, platform,
+    problem::{ConditionType, ObjectId, Problem},
+    resources::{NUMBER, Object, Report, Resources, Spec},
+    schema,
+    world::{CompiledFlow, Good, Item, PlannedTrunk, World},
+};
+
+/// Kinds that clusters, tenants, allowlists and trunks are judged by.
+const PLATFORM: &[&str] =
+    &["VoiceCluster", "Tenant", "Allowlist", "Trunk", "Carrier", "PointOfPresence", "Secret"];
+
+/// What has changed since the last plan.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    /// Anything at all: nothing is known any more.
+    pub all: bool,
+    /// Kinds of which an object came, went or says something else.
+    pub kinds: BTreeSet<&'static str>,
+    /// Kinds of which an object came or went.
+    pub names: BTreeSet<&'static str>,
+}
+
+impl Touched {
+    pub fn everything() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.all && self.kinds.is_empty()
+    }
+
+    fn any(&self, kinds: &[&str]) -> bool {
+        self.all || kinds.iter().any(|kind| self.kinds.contains(kind))
+    }
+
+    /// Whether numbers can be judged otherwise than before, besides what is said of names.
+    pub fn numbers(&self) -> bool {
+        self.any(PLATFORM) || self.names.contains("RoutingFlow") || self.names.contains("NumberOrder")
+    }
+}
+
+/// The judged world, with all that is needed to judge only what changes.
+#[derive(Debug, Default)]
+pub(crate) struct Base {
+    pub world: World,
+    platform: Vec<Problem>,
+    prompts: Vec<Problem>,
+    hours: Vec<Problem>,
+    flows: BTreeMap<Key, FlowVerdict>,
+    alone: BTreeMap<ObjectId, AloneVerdict>,
+    across: Vec<Problem>,
+}
+
+/// What became of a flow's newest form.
+#[derive(Debug, Clone)]
+struct FlowVerdict {
+    /// And whether it is a draft. None: it cannot be read.
+    form: Option<(Arc<v1::RoutingFlowSpec>, bool)>,
+    flow: Option<Arc<CompiledFlow>>,
+    problems: Vec<Problem>,
+}
+
+impl FlowVerdict {
+    /// A form that was not replaced is the same piece of memory, and stands where it stood.
+    fn is_of(&self, form: Option<&(Arc<v1::RoutingFlowSpec>, bool)>) -> bool {
+        match (&self.form, form) {
+            (Some((ours, draft)), Some((theirs, also))) => Arc::ptr_eq(ours, theirs) && draft == also,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct AloneVerdict {
+    object: Object,
+    problems: Vec<Problem>,
+}
+
+impl Base {
+    /// Judges what was touched, and all that may follow from it.
+    pub fn update(&mut self, resources: &Resources, last: &Good, touched: &Touched, now: Timestamp) {
+        let files = files(resources, last);
+        let numbers = std::mem::take(&mut self.world.directory.numbers);
+        let before = std::mem::take(&mut self.world);
+        let mut judge =
+            Judge { resources, last, files: &files, now, world: World::default(), report: Report::default() };
+        judge.world.directory = Directory::of(resources, files.keys(), numbers);
+        let same_platform = !touched.any(PLATFORM);
+        if same_platform {
+            judge.keep_platform(&before);
+        } else {
+            judge.clusters();
+            judge.tenants();
+            judge.allowlists();
+            judge.trunks();
+            judge.outbound();
+            self.platform = judge.problems();
+        }
+        let same_prompts = same_platform && !touched.any(&["Prompt"]);
+        if same_prompts {
+            judge.keep("Prompt", &before);
+            judge.world.prompts.clone_from(&before.prompts);
+        } else {
+            judge.prompts();
+            self.prompts = judge.problems();
+        }
+        let same_hours = same_platform && !touched.any(&["BusinessHours"]);
+        if same_hours {
+            judge.keep("BusinessHours", &before);
+            judge.world.hours.clone_from(&before.hours);
+        } else {
+            judge.hours();
+            self.hours = judge.problems();
+        }
+        // A flow speaks of objects by their names.
+        let same_names = touched.names.iter().all(|kind| *kind == "CallTest" || *kind == NUMBER);
+        judge.flows(&mut self.flows, same_prompts && same_hours && same_names);
+        judge.alone(&mut self.alone, same_platform);
+        let Judge { world, .. } = judge;
+        self.world = world;
+        self.across(resources);
+    }
+
+    /// What the objects that look across are to be told when numbers have come or gone.
+    pub fn across(&mut self, resources: &Resources) {
+        let mut report = Report::default();
+        resources.objects.iter().for_each(|object| checks::across(object, &self.world, &mut report));
+        self.across = report.problems;
+    }
+
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let judged = self.platform.iter().chain(&self.prompts).chain(&self.hours);
+        let flows = self.flows.values().flat_map(|verdict| &verdict.problems);
+        let alone = self.alone.values().flat_map(|verdict| &verdict.problems);
+        judged.chain(flows).chain(alone).chain(&self.across)
+    }
+}
+
+/// The file of every object but PhoneNumbers: of those that are there, and of those that were and may be hidden by a file
+/// that cannot be read. Only an object whose file can be read is known to be deleted.
+fn files(resources: &Resources, last: &Good) -> BTreeMap<ObjectId, Arc<str>> {
+    let hidden = hidden(resources, last).filter(|(id, _)| id.kind != NUMBER);
+    let mut files: BTreeMap<_, _> = hidden.collect();
+    let present = resources.objects.iter();
+    files.extend(present.map(|object| (object.id.clone(), Arc::clone(&object.source.file))));
+    files
+}
+
+/// Objects that were there and may be hidden by a file that cannot be read.
+pub(crate) fn hidden(resources: &Resources, last: &Good) -> impl Iterator<Item = (ObjectId, Arc<str>)> {
+    let hidden = last.files.iter().filter(|(_, _, file)| resources.incomplete.contains(file));
+    hidden.filter_map(|(kind, key, file)| {
+        let kind = schema::kinds().find(|known| known == kind)?;
+        Some((ObjectId { kind, key: key.clone() }, Arc::clone(file)))
+    })
+}
+
+struct Judge<'a> {
+    resources: &'a Resources,
+    last: &'a Good,
+    /// Every object that there is, hidden ones included.
+    files: &'a BTreeMap<ObjectId, Arc<str>>,
+    now: Timestamp,
+    world: World,
+    report: Report,
+}
+
+/// An object of one kind: as it stands in a file, and as it was.
+struct Candidate<T> {
+    id: ObjectId,
+    forms: Vec<Item<T>>,
+}
+
+impl Judge<'_> {
+    /// What was reported since it was asked for.
+    fn problems(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.report.problems)
+    }
+
+    /// The verdicts on clusters, tenants, allowlists and trunks.
+    fn keep_platform(&mut self, before: &World) {
+        for kind in ["VoiceCluster", "Tenant", "Allowlist", "Trunk"] {
+            self.keep(kind, before);
+        }
+        let world = &mut self.world;
+        world.clusters.clone_from(&before.clusters);
+        world.tenants.clone_from(&before.tenants);
+        world.served.clone_from(&before.served);
+        world.allowlists.clone_from(&before.allowlists);
+        world.trunks.clone_from(&before.trunks);
+        world.outbound.clone_from(&before.outbound);
+    }
+
+    /// Objects of a kind that could not be used, and still cannot.
+    fn keep(&mut self, kind: &str, before: &World) {
+        self.world.unusable.extend(before.unusable.iter().filter(|id| id.kind == kind).cloned());
+    }
+
+    fn alone(&mut self, verdicts: &mut BTreeMap<ObjectId, AloneVerdict>, same: bool) {
+        let before = std::mem::take(verdicts);
+        for object in &self.resources.objects {
+            let known = before.get(&object.id).filter(|known| same && known.object.is_same(object));
+            let verdict = match known {
+                Some(known) => known.clone(),
+                None => {
+                    checks::alone(object, &self.resources.foreign, &self.world, &mut self.report);
+                    AloneVerdict { object: object.clone(), problems: self.problems() }
+                }
+            };
+            verdicts.insert(object.id.clone(), verdict);
+        }
+    }
+
+    /// Objects of a kind with the forms in which they may be used, the newest first. Those that were live before come
+    /// first, so that a new claim cannot push out an old one; then by namespace and name.
+    fn candidates<T>(
+        &self,
+        kind: &str,
+        pick: fn(&Spec) -> Option<&Arc<T>>,
+        kept: &BTreeMap<Key, Arc<T>>,
+    ) -> Vec<Candidate<T>> {
+        let objects = self.resources.objects.iter().filter(|object| object.id.kind == kind);
+        let objects: BTreeMap<&ObjectId, &Object> = objects.map(|object| (&object.id, object)).collect();
+        let candidate = |id: &ObjectId| {
+            let item =
+                |spec: &Arc<T>, source, draft| Item { id: id.clone(), spec: Arc::clone(spec), source, draft };
+            let new = objects.get(id).and_then(|object| {
+                let spec = object.spec.as_ref().and_then(pick)?;
+                Some(item(spec, Some(object.source.clone()), !object.sound))
+            });
+            let old = kept.get(&id.key).map(|spec| item(spec, None, false));
+            Candidate { id: id.clone(), forms: new.into_iter().chain(old).collect() }
+        };
+        let ids = self.files.keys().filter(|id| id.kind == kind);
+        let mut candidates: Vec<_> = ids.map(candidate).collect();
+        candidates.sort_by_key(|candidate| (!kept.contains_key(&candidate.id.key), candidate.id.key.clone()));
+        candidates
+    }
+
+    /// The first form of an object that is accepted; where none is, the newest as a draft, so that whatever refers to
+    /// it can still be judged.
+    fn accept<T, U>(
+        &mut self,
+        candidate: Candidate<T>,
+        judge: impl Fn(&Item<T>, &mut World, &mut Report) -> U,
+    ) -> Option<(Item<T>, U)> {
+        let mut draft = None;
+        for mut item in candidate.forms {
+            self.report.begin();
+            let verdict = judge(&item, &mut self.world, &mut self.report);
+            item.draft |= self.report.objected(ConditionType::Accepted);
+            if !item.draft {
+                return Some((item, verdict));
+            }
+            draft = draft.or(Some((item, verdict)));
+        }
+        draft
+    }
+
+    fn clusters(&mut self) {
+        for candidate in self.candidates("VoiceCluster", Spec::voice_cluster, &self.last.clusters) {
+            let id = candidate.id.clone();
+            let accepted = self.accept(candidate, |item, world, report| {
+                platform::cluster(item, report);
+                checks::cluster(item, report);
+                platform::clusters_apart(item, world, report);
+            });
+            match accepted {
+                Some((item, ())) => drop(self.world.clusters.insert(id.key, item)),
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn tenants(&mut self) {
+        for candidate in self.candidates("Tenant", Spec::tenant, &self.last.tenants) {
+            let id = candidate.id.clone();
+            let accepted =
+                self.accept(candidate, |item, world, report| platform::tenant(item, world, report));
+            match accepted {
+                Some((item, admitted)) => {
+                    let namespace = item.namespace().to_owned();
+                    if admitted && !item.draft {
+                        self.world.served.insert(namespace.clone(), item.target(&item.spec.cluster_ref));
+                    }
+                    self.world.tenants.entry(namespace).or_insert(item);
+                }
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn allowlists(&mut self) {
+        let now = self.now;
+        for candidate in self.candidates("Allowlist", Spec::allowlist, &self.last.allowlists) {
+            let id = candidate.id.clone();
+            match self.accept(candidate, |item, _, report| platform::allowlist(item, now, report)) {
+                Some((item, ())) => drop(self.world.allowlists.insert(id.key, item)),
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn trunks(&mut self) {
+        let last = self.last;
+        let mut candidates = self.candidates("Trunk", Spec::trunk, &last.trunks);
+        // The platform's first: no tenant can push out a carrier by claiming its sources.
+        candidates.sort_by_key(|candidate| !candidate.forms.first().is_some_and(platform::is_the_platforms));
+        for candidate in candidates {
+            let id = candidate.id.clone();
+            match self.accept(candidate, |item, world, report| platform::trunk(item, world, last, report)) {
+                Some((item, planned)) => {
+                    let live = planned.live && !item.draft;
+                    self.world.trunks.insert(id.key, PlannedTrunk { item, live, ..planned });
+                }
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn outbound(&mut self) {
+        let tenants: Vec<_> = self.world.tenants.values().cloned().collect();
+        for tenant in tenants {
+            let trunks = platform::outbound(&tenant, &self.world, &mut self.report);
+            self.world.outbound.insert(tenant.namespace().to_owned(), trunks);
+        }
+    }
+
+    fn prompts(&mut self) {
+        for candidate in self.candidates("Prompt", Spec::prompt, &BTreeMap::new()) {
+            let id = candidate.id.clone();
+            let files = &self.resources.files;
+            let resolved =
+                self.resolve(candidate, |item, _, report| content::prompt(item, files, report)).flatten();
+            match resolved.or_else(|| self.last.prompts.get(&id.key).cloned()) {
+                Some(prompt) => drop(self.world.prompts.insert(id.key, prompt)),
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn hours(&mut self) {
+        for candidate in self.candidates("BusinessHours", Spec::business_hours, &BTreeMap::new()) {
+            let id = candidate.id.clone();
+            let hours = self.resolve(candidate, |item, world, report| content::hours(item, world, report));
+            match hours.map(Arc::new).or_else(|| self.last.hours.get(&id.key).cloned()) {
+                Some(hours) => drop(self.world.hours.insert(id.key, hours)),
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn flows(&mut self, verdicts: &mut BTreeMap<Key, FlowVerdict>, same: bool) {
+        let before = std::mem::take(verdicts);
+        for candidate in self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new()) {
+            let id = candidate.id.clone();
+            let form = candidate.forms.first().map(|item| (Arc::clone(&item.spec), item.draft));
+            let known = before.get(&id.key).filter(|known| same && known.is_of(form.as_ref()));
+            let verdict = match known {
+                Some(known) => {
+                    self.report.problems.extend(known.problems.iter().cloned());
+                    known.clone()
+                }
+                None => {
+                    let start = self.report.problems.len();
+                    let flow =
+                        self.resolve(candidate, |item, world, report| flow::compile(item, world, report));
+                    FlowVerdict {
+                        form,
+                        flow: flow.map(Arc::new),
+                        problems: self.report.problems[start..].to_vec(),
+                    }
+                }
+            };
+            match verdict.flow.as_ref().or_else(|| self.last.flows.get(&id.key)) {
+                Some(flow) => drop(self.world.flows.insert(id.key.clone(), Arc::clone(flow))),
+                None => drop(self.world.unusable.insert(id.clone())),
+            }
+            verdicts.insert(id.key, verdict);
+        }
+    }
+
+    /// What an object compiles to, if nothing at all is against it.
+    fn resolve<T, U>(
+        &mut self,
+        candidate: Candidate<T>,
+        judge: impl Fn(&Item<T>, &mut World, &mut Report) -> U,
+    ) -> Option<U> {
+        let (item, verdict) = self.accept(candidate, judge)?;
+        let sound = !item.draft && !self.report.objected(ConditionType::ResolvedRefs);
+        sound.then_some(verdict)
+    }
+}

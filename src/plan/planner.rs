@@ -1,0 +1,377 @@
+//! A plan that is kept up to date: what a change touches is judged and written anew, and nothing else.
+//!
+//! [`Planner::declare`] and [`Planner::withdraw`] take changes in; [`Planner::update`] follows them. Afterwards all is as if
+//! everything had been planned at once with the plan before as the last one, whatever the order of the changes between two
+//! updates. One changed number costs its own verdict and the section that it lies in, at a hundred numbers and at a hundred
+//! thousand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use api::v1alpha1 as v1;
+use jiff::Timestamp;
+use model::{
+    AudioId, ClusterId, Key, NumberId,
+    section::{self, SectionName, Sections},
+};
+use serde_json::Value;
+
+use crate::{
+    Plan,
+    base::{Base, Touched, hidden},
+    directory::Named,
+    numbers::{Bench, Numbers, Turns},
+    problem::{ObjectId, Problem},
+    resources::{Foreign, NUMBER, Object, Resources, Source, Spec},
+    schema, snapshot,
+    world::Good,
+};
+
+/// Plans, and plans again.
+#[derive(Debug)]
+pub struct Planner {
+    resources: Resources,
+    /// Of an earlier process or plan: what the first update keeps.
+    last: Good,
+    base: Base,
+    numbers: Numbers,
+    touched: Touched,
+    /// Numbers that came, went or say something else.
+    turned: BTreeSet<Key>,
+    clusters: BTreeMap<ClusterId, Live>,
+    /// Kind, name and file of objects that were there and may be hidden by a file that cannot be read.
+    hidden: Vec<(String, Key, Arc<str>)>,
+}
+
+/// What a cluster's pods are told, piece by piece.
+#[derive(Debug, Default)]
+struct Live {
+    sections: Sections,
+    blobs: BTreeMap<AudioId, Arc<[u8]>>,
+    /// The live numbers of each bucket.
+    buckets: BTreeMap<u8, BTreeSet<Key>>,
+}
+
+impl Planner {
+    /// Begins with nothing but what an earlier plan keeps.
+    #[must_use]
+    pub fn new(last: Option<&Plan>) -> Self {
+        Self::of(Resources::default(), last)
+    }
+
+    /// Begins with a folder's objects.
+    pub(crate) fn of(resources: Resources, last: Option<&Plan>) -> Self {
+        let last = last.map(|plan| plan.good.clone()).unwrap_or_default();
+        let mut base = Base::default();
+        base.world.directory.numbers = named(&resources, &last);
+        Self {
+            turned: BTreeSet::new(),
+            touched: Touched::everything(),
+            numbers: Numbers::default(),
+            clusters: BTreeMap::new(),
+            hidden: Vec::new(),
+            base,
+            resources,
+            last,
+        }
+    }
+
+    /// An object as the API server has it, which has judged its schema: its kind, name and `spec`. One of the same name is
+    /// replaced; whether anything is other than before decides what the next update costs.
+    ///
+    /// # Errors
+    /// A sentence, if the kind is not ours or the spec is of no form that this version can read. What was there stays.
+    pub fn declare(&mut self, kind: &str, key: Key, spec: &Value) -> Result<(), String> {
+        let known = schema::kinds().find(|known| *known == kind);
+        let kind = known.ok_or_else(|| format!("`{kind}` is not a kind of ours."))?;
+        let spec = Spec::read(kind, spec)?;
+        let id = ObjectId { kind, key };
+        let object = Object { id, spec: Some(spec), sound: true, source: Source::live() };
+        self.put(object);
+        Ok(())
+    }
+
+    /// An object is gone.
+    pub fn withdraw(&mut self, id: &ObjectId) {
+        if id.kind == NUMBER {
+            let Some(gone) = self.resources.numbers.remove(&id.key) else {
+                return;
+            };
+            self.base.world.directory.numbers.remove(&id.key, spec(&gone));
+            self.touched.names.insert(NUMBER);
+            self.turned.insert(id.key.clone());
+        } else if self.resources.contains(id) {
+            self.resources.take(id);
+            self.touched.kinds.insert(id.kind);
+            self.touched.names.insert(id.kind);
+        }
+    }
+
+    /// Secrets and other objects that are not ours, all of them.
+    pub fn declare_foreign(&mut self, foreign: Vec<Foreign>) {
+        self.resources.foreign = foreign;
+        self.touched.kinds.insert("Secret");
+    }
+
+    fn put(&mut self, object: Object) {
+        let id = object.id.clone();
+        if id.kind == NUMBER {
+            let before = self.resources.numbers.get(&id.key);
+            if before.is_some_and(|before| before.is_same(&object)) {
+                return;
+            }
+            let names = &mut self.base.world.directory.numbers;
+            if let Some(before) = before {
+                names.remove(&id.key, spec(before));
+            }
+            names.insert(&id.key, spec(&object));
+            self.touched.names.insert(NUMBER);
+            self.turned.insert(id.key);
+        } else {
+            let before = self.resources.find(&id);
+            if before.is_some_and(|before| before.is_same(&object)) {
+                return;
+            }
+            if before.is_none() {
+                self.touched.names.insert(id.kind);
+            }
+            self.touched.kinds.insert(id.kind);
+        }
+        self.resources.put(object);
+    }
+
+    /// Follows what has changed, and gives the clusters whose pods are to be told something.
+    ///
+    /// `now` decides nothing but warnings of dates, which are told anew when something other than numbers changes.
+    pub fn update(&mut self, now: Timestamp) -> BTreeSet<ClusterId> {
+        let touched = std::mem::take(&mut self.touched);
+        let turned = std::mem::take(&mut self.turned);
+        if !touched.all && touched.is_empty() {
+            return self.update_numbers(&touched, turned);
+        }
+        let first = touched.all;
+        let last =
+            if first { std::mem::take(&mut self.last) } else { Good::of(&self.base.world, &self.numbers) };
+        self.base.update(&self.resources, &last, &touched, now);
+        let hidden: BTreeMap<ObjectId, Arc<str>> = hidden(&self.resources, &last).collect();
+        let gone = hidden.iter().filter(|(id, _)| !self.resources.contains(id));
+        self.hidden = gone.map(|(id, file)| (id.kind.to_owned(), id.key.clone(), Arc::clone(file))).collect();
+        let hidden: BTreeSet<Key> =
+            hidden.into_keys().filter(|id| id.kind == NUMBER).map(|id| id.key).collect();
+        let mut keys = turned;
+        if first || touched.numbers() || !self.same_flows(&last) {
+            keys.extend(
+                self.resources.numbers.keys().chain(self.numbers.live.keys()).chain(&hidden).cloned(),
+            );
+        } else {
+            keys.extend(self.numbers.blamed().chain(self.numbers.waiting()).cloned());
+        }
+        // A flow that is back is its object's again.
+        let world = &self.base.world;
+        self.numbers.orphans.retain(|key, _| !world.flows.contains_key(key));
+        let bench = Bench {
+            resources: &self.resources,
+            hidden: &hidden,
+            world,
+            flows: &last.flows,
+            before: &last.numbers,
+        };
+        let turns = self.numbers.judge(&keys, &bench);
+        self.write_all(&turns)
+    }
+
+    /// Whether the flows that numbers can lead to are those that there were.
+    fn same_flows(&self, last: &Good) -> bool {
+        let now = self.base.world.flows.keys();
+        now.eq(last.flows.keys().filter(|key| !self.numbers.orphans.contains_key(*key)))
+    }
+
+    fn update_numbers(&mut self, touched: &Touched, mut keys: BTreeSet<Key>) -> BTreeSet<ClusterId> {
+        if keys.is_empty() {
+            return BTreeSet::new();
+        }
+        if touched.names.contains(NUMBER) {
+            self.base.across(&self.resources);
+        }
+        keys.extend(self.numbers.waiting().cloned());
+        let none = BTreeMap::new();
+        let bench = Bench {
+            resources: &self.resources,
+            hidden: &BTreeSet::new(),
+            world: &self.base.world,
+            flows: &BTreeMap::new(),
+            before: &none,
+        };
+        let turns = self.numbers.judge(&keys, &bench);
+        self.write_numbers(&turns)
+    }
+
+    /// Sections of everything but numbers, and of the numbers that turned. A cluster that is new or gone is told apart.
+    fn write_all(&mut self, turns: &Turns) -> BTreeSet<ClusterId> {
+        let world = &self.base.world;
+        let items = world.clusters.values().filter(|item| !item.draft);
+        let wanted: BTreeMap<ClusterId, _> =
+            items.map(|item| (ClusterId(item.id.key.clone()), item)).collect();
+        let mut changed: BTreeSet<ClusterId> =
+            self.clusters.keys().filter(|id| !wanted.contains_key(id)).cloned().collect();
+        self.clusters.retain(|id, _| wanted.contains_key(id));
+        for (id, item) in wanted {
+            let fresh = !self.clusters.contains_key(&id);
+            let live = self.clusters.entry(id.clone()).or_default();
+            let (sections, blobs) = snapshot::base(item, world, &self.numbers);
+            let mut differs = fresh || live.blobs != blobs;
+            differs |= live.replace(sections);
+            live.blobs = blobs;
+            if fresh {
+                differs |= live.fill(&id, world, &self.numbers);
+            }
+            if differs {
+                changed.insert(id);
+            }
+        }
+        changed.extend(self.write_buckets(turns));
+        changed
+    }
+
+    fn write_numbers(&mut self, turns: &Turns) -> BTreeSet<ClusterId> {
+        let mut changed = self.write_buckets(turns);
+        if !turns.flows {
+            return changed;
+        }
+        let world = &self.base.world;
+        for (id, live) in &mut self.clusters {
+            let Some(item) = world.clusters.get(&id.0) else { continue };
+            let (sections, blobs) = snapshot::base(item, world, &self.numbers);
+            live.blobs = blobs;
+            if live.replace(sections) {
+                changed.insert(id.clone());
+            }
+        }
+        changed
+    }
+
+    fn write_buckets(&mut self, turns: &Turns) -> BTreeSet<ClusterId> {
+        let mut dirty: BTreeSet<(ClusterId, u8)> = BTreeSet::new();
+        for (key, was) in &turns.numbers {
+            let bucket = section::bucket(key);
+            let is = self.numbers.live.get(key);
+            for number in was.iter().chain(is) {
+                let Some(cluster) = snapshot::cluster_of(number, &self.base.world) else { continue };
+                let Some(live) = self.clusters.get_mut(&cluster) else { continue };
+                let keys = live.buckets.entry(bucket).or_default();
+                keys.remove(key);
+                if is.is_some_and(|is| snapshot::cluster_of(is, &self.base.world).as_ref() == Some(&cluster))
+                {
+                    keys.insert(key.clone());
+                }
+                dirty.insert((cluster, bucket));
+            }
+        }
+        let mut changed = BTreeSet::new();
+        for (cluster, bucket) in dirty {
+            if let Some(live) = self.clusters.get_mut(&cluster)
+                && live.write(bucket, &self.numbers)
+            {
+                changed.insert(cluster);
+            }
+        }
+        changed
+    }
+
+    /// What each cluster's pods are told.
+    pub fn clusters(&self) -> impl Iterator<Item = (&ClusterId, &Sections)> {
+        self.clusters.iter().map(|(id, live)| (id, &live.sections))
+    }
+
+    /// The WAV files that a cluster's prompts are made of, by the SHA-256 of their bytes.
+    #[must_use]
+    pub fn blobs(&self, cluster: &ClusterId) -> Option<&BTreeMap<AudioId, Arc<[u8]>>> {
+        self.clusters.get(cluster).map(|live| &live.blobs)
+    }
+
+    /// Everything that is wrong, object by object.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.resources.problems.iter().chain(self.base.problems()).chain(self.numbers.problems())
+    }
+
+    /// All of it at one time: snapshots whole, problems sorted by file and line, and what a later plan is to keep.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let mut problems: Vec<Problem> = self.problems().cloned().collect();
+        problems.sort();
+        problems.dedup();
+        let mut good = Good::of(&self.base.world, &self.numbers);
+        let live = self.numbers.live.iter();
+        good.numbers = live.map(|(key, number)| (key.clone(), Arc::clone(&number.spec))).collect();
+        good.files = self.resources.stand();
+        good.files.extend(self.hidden.iter().cloned());
+        good.files.sort();
+        Plan { clusters: snapshot::clusters(&self.base.world, &self.numbers), problems, good }
+    }
+}
+
+impl Live {
+    /// Puts sections of everything but numbers in the place of those that were; whether any is other than it was.
+    fn replace(&mut self, sections: BTreeMap<SectionName, section::Section>) -> bool {
+        let numbers = |name: &SectionName| name.part() == Some(section::Part::Numbers);
+        let gone: Vec<SectionName> = self
+            .sections
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !numbers(name) && !sections.contains_key(name))
+            .cloned()
+            .collect();
+        let mut differs = !gone.is_empty();
+        gone.iter().for_each(|name| self.sections.remove(name));
+        for (name, section) in sections {
+            if self.sections.get(&name) != Some(&section) {
+                differs = true;
+                self.sections.insert(name, section);
+            }
+        }
+        differs
+    }
+
+    /// All buckets of a cluster that was not there before.
+    fn fill(&mut self, id: &ClusterId, world: &crate::world::World, numbers: &Numbers) -> bool {
+        for (key, number) in &numbers.live {
+            if snapshot::cluster_of(number, world).as_ref() == Some(id) {
+                self.buckets.entry(section::bucket(key)).or_default().insert(key.clone());
+            }
+        }
+        let buckets: Vec<u8> = self.buckets.keys().copied().collect();
+        buckets.into_iter().fold(false, |differs, bucket| self.write(bucket, numbers) || differs)
+    }
+
+    fn write(&mut self, bucket: u8, numbers: &Numbers) -> bool {
+        let name = SectionName::of_bucket(bucket);
+        let keys = self.buckets.get(&bucket).filter(|keys| !keys.is_empty());
+        let Some(keys) = keys else {
+            self.buckets.remove(&bucket);
+            let was = self.sections.get(&name).is_some();
+            self.sections.remove(&name);
+            return was;
+        };
+        let entries = keys.iter().filter_map(|key| Some((NumberId(key.clone()), numbers.live.get(key)?)));
+        let section = snapshot::bucket(entries);
+        let differs = self.sections.get(&name) != Some(&section);
+        self.sections.insert(name, section);
+        differs
+    }
+}
+
+fn spec(object: &Object) -> Option<&v1::PhoneNumberSpec> {
+    object.spec.as_ref().and_then(Spec::phone_number).map(|spec| &**spec)
+}
+
+/// Names and claims of the numbers of a folder, hidden ones included.
+fn named(resources: &Resources, last: &Good) -> Named {
+    let mut named = Named::default();
+    for (id, _) in hidden(resources, last).filter(|(id, _)| id.kind == NUMBER) {
+        named.insert(&id.key, None);
+    }
+    resources.numbers.iter().for_each(|(key, object)| named.insert(key, spec(object)));
+    named
+}
