@@ -169,10 +169,16 @@ pub fn bucket(number: &Key) -> u8 {
 }
 
 /// Canonical bytes and their hash. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Section {
     bytes: Arc<[u8]>,
     digest: Digest,
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.bytes))
+    }
 }
 
 impl Section {

@@ -374,19 +374,11 @@ impl Judge<'_> {
             let form = candidate.forms.first().map(|item| (Arc::clone(&item.spec), item.draft));
             let known = before.get(&id.key).filter(|known| same && known.is_of(form.as_ref()));
             let verdict = match known {
-                Some(known) => {
-                    self.report.problems.extend(known.problems.iter().cloned());
-                    known.clone()
-                }
+                Some(known) => known.clone(),
                 None => {
-                    let start = self.report.problems.len();
                     let flow =
                         self.resolve(candidate, |item, world, report| flow::compile(item, world, report));
-                    FlowVerdict {
-                        form,
-                        flow: flow.map(Arc::new),
-                        problems: self.report.problems[start..].to_vec(),
-                    }
+                    FlowVerdict { form, flow: flow.map(Arc::new), problems: self.problems() }
                 }
             };
             match verdict.flow.as_ref().or_else(|| self.last.flows.get(&id.key)) {

@@ -18,7 +18,7 @@ use crate::{
     directory::range,
     platform::{claims_cluster, near_key},
     problem::{ConditionType, ObjectId, Problem, Reason},
-    resources::{NUMBER, Report, Resources, Spec},
+    resources::{NUMBER, Object, Report, Resources, Spec},
     world::{CompiledFlow, Item, PlannedTrunk, World},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct LiveNumber {
     pub first: E164,
     pub last: E164,
     pub trunk: Key,
+    /// The trunk's.
+    pub cluster: Key,
     pub flow: Key,
 }
 
@@ -44,9 +46,12 @@ pub(crate) struct Numbers {
     problems: BTreeMap<Key, Vec<Problem>>,
     /// The live numbers of each trunk: by the first one of a range, its last one and its object.
     claims: BTreeMap<Key, BTreeMap<E164, (E164, Key)>>,
-    /// Those that another one's claim stands against.
-    outdone: BTreeSet<Key>,
+    /// What those claim that are not live, or not as they stand: the claims of others decide what is said of them.
+    unsettled: BTreeMap<Key, Claim>,
 }
+
+/// A trunk, the first number and the last.
+type Claim = (Key, E164, E164);
 
 /// What numbers are judged by.
 pub(crate) struct Bench<'a> {
@@ -67,21 +72,33 @@ pub(crate) struct Turns {
     pub flows: bool,
 }
 
-enum Verdict {
-    Live(LiveNumber),
-    Outdone,
-    Idle,
-}
-
 impl Numbers {
     /// What is wrong with them.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten()
     }
 
-    /// Numbers whose verdict another number's change can turn.
-    pub fn waiting(&self) -> impl Iterator<Item = &Key> {
-        self.outdone.iter()
+    /// Adds the numbers whose verdicts can turn when these are judged anew: those of overlapping claims, and so on.
+    pub fn disturbed(&self, keys: &mut BTreeSet<Key>, resources: &Resources) {
+        let mut claims: Vec<Claim> = Vec::new();
+        for key in keys.iter() {
+            let live = self.live.get(key);
+            claims.extend(live.map(|number| (number.trunk.clone(), number.first, number.last)));
+            claims.extend(claim(key, resources));
+        }
+        while !claims.is_empty() {
+            let overlaps = |(trunk, first, last): &Claim| {
+                claims.iter().any(|(other, from, to)| trunk == other && first <= to && from <= last)
+            };
+            let found = self.unsettled.iter().filter(|(key, claim)| !keys.contains(*key) && overlaps(claim));
+            let found: Vec<(Key, Claim)> = found.map(|(key, claim)| (key.clone(), claim.clone())).collect();
+            // What it has been live as until now may become free too.
+            let live = found.iter().filter_map(|(key, _)| self.live.get(key));
+            let live: Vec<Claim> =
+                live.map(|number| (number.trunk.clone(), number.first, number.last)).collect();
+            keys.extend(found.iter().map(|(key, _)| key.clone()));
+            claims = found.into_iter().map(|(_, claim)| claim).chain(live).collect();
+        }
     }
 
     /// Numbers that something is said of: what it says can change with the names of other objects.
@@ -99,14 +116,11 @@ impl Numbers {
                 was.insert(key.clone(), number);
             }
             self.problems.remove(key);
-            self.outdone.remove(key);
+            self.unsettled.remove(key);
         }
         let last = |key: &Key| was.get(key).map(|number| &number.spec).or_else(|| bench.before.get(key));
         let rank = |key: &Key| match (last(key), bench.resources.numbers.get(key)) {
-            (Some(last), Some(object)) => {
-                let spec = object.spec.as_ref().and_then(Spec::phone_number);
-                usize::from(spec != Some(last))
-            }
+            (Some(last), Some(object)) => usize::from(phone_number(object) != Some(last)),
             (Some(_), None) => 0,
             (None, _) => 2,
         };
@@ -115,27 +129,38 @@ impl Numbers {
         let mut report = Report::default();
         for key in order {
             let verdict = self.accept(key, last(key), bench, &mut report);
-            match verdict {
-                Verdict::Live(number) => {
-                    self.claim(key, &number);
-                    self.live.insert(key.clone(), number);
-                }
-                Verdict::Outdone => drop(self.outdone.insert(key.clone())),
-                Verdict::Idle => {}
+            if let Some(number) = verdict {
+                self.claim(key, &number);
+                self.live.insert(key.clone(), number);
+            }
+            let new = bench.resources.numbers.get(key).and_then(phone_number);
+            if self.live.get(key).map(|number| &number.spec) != new {
+                self.unsettled.extend(claim(key, bench.resources).map(|claim| (key.clone(), claim)));
             }
             let problems = std::mem::take(&mut report.problems);
-            if problems.iter().any(|problem| problem.reason == Reason::NumberTaken) {
-                self.outdone.insert(key.clone());
-            }
             if !problems.is_empty() {
                 self.problems.insert(key.clone(), problems);
             }
         }
+        self.retell(keys, bench.resources);
         let Self { orphans, uses, .. } = self;
         orphans.retain(|flow, _| uses.values().any(|flows| flows.contains_key(flow)));
         let turn = |key: &Key| (key.clone(), was.get(key).cloned());
         let turned = |(key, was): &(Key, Option<LiveNumber>)| was.as_ref() != self.live.get(key);
         Turns { numbers: keys.iter().map(turn).filter(turned).collect(), flows: self.in_use() != before }
+    }
+
+    /// Of several that stand against a number, the first is named, whichever of them was judged first.
+    fn retell(&mut self, keys: &BTreeSet<Key>, resources: &Resources) {
+        for key in keys {
+            let Some(mut problems) = self.problems.remove(key) else { continue };
+            let taken = problems.iter_mut().filter(|problem| problem.reason == Reason::NumberTaken);
+            for problem in taken {
+                let holder = claim(key, resources).and_then(|claim| self.holder(&claim));
+                problem.message = holder.unwrap_or_else(|| std::mem::take(&mut problem.message));
+            }
+            self.problems.insert(key.clone(), problems);
+        }
     }
 
     /// How many flows each trunk's numbers lead to, by name.
@@ -150,10 +175,10 @@ impl Numbers {
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
         report: &mut Report,
-    ) -> Verdict {
+    ) -> Option<LiveNumber> {
         let object = bench.resources.numbers.get(key);
         if object.is_none() && !bench.hidden.contains(key) {
-            return Verdict::Idle;
+            return None;
         }
         if let Some(object) = object {
             checks::alone(object, &bench.resources.foreign, bench.world, report);
@@ -161,21 +186,17 @@ impl Numbers {
         let id = ObjectId { kind: NUMBER, key: key.clone() };
         let form =
             |spec: &Arc<_>, source, draft| Item { id: id.clone(), spec: Arc::clone(spec), source, draft };
-        let new = object.and_then(|object| {
-            let spec = object.spec.as_ref().and_then(Spec::phone_number)?;
-            Some(form(spec, Some(object.source.clone()), !object.sound))
-        });
+        let new = object
+            .and_then(|object| Some(form(phone_number(object)?, Some(object.source.clone()), !object.sound)));
         let old = last.map(|spec| form(spec, None, false));
-        let mut outdone = false;
         for item in new.into_iter().chain(old) {
             report.begin();
             let verdict = self.number(&item, last, bench, report);
-            outdone |= matches!(verdict, Verdict::Outdone);
             if !item.draft && !report.objected(ConditionType::Accepted) {
                 return verdict;
             }
         }
-        if outdone { Verdict::Outdone } else { Verdict::Idle }
+        None
     }
 
     fn number(
@@ -184,44 +205,32 @@ impl Numbers {
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
         report: &mut Report,
-    ) -> Verdict {
-        let Some((first, end)) = range(&item.spec) else {
-            return Verdict::Idle;
-        };
+    ) -> Option<LiveNumber> {
+        let (first, end) = range(&item.spec)?;
         checks::number(item, bench.world, report);
         let trunk = trunk(item, bench.world, report);
         let granted = trunk.is_some_and(|trunk| granted(item, trunk, first, end, bench.world, report));
-        let trunk = trunk.map(|trunk| trunk.item.id.key.clone());
-        let taken = trunk.as_ref().is_some_and(|trunk| self.taken(item, trunk, first, end, report));
+        let trunk = trunk.map(|trunk| (trunk.item.id.key.clone(), trunk.cluster.clone()));
         let flow = self.flow(item, last, bench, report);
-        match (trunk, flow) {
-            _ if taken => Verdict::Outdone,
-            (Some(trunk), Some(flow)) if granted => {
-                Verdict::Live(LiveNumber { spec: Arc::clone(&item.spec), first, last: end, trunk, flow })
-            }
-            _ => Verdict::Idle,
+        let ((trunk, cluster), flow) = trunk.zip(flow).filter(|_| granted)?;
+        // Only who could have the number can be told that another has it: the order of judgement shows in nothing else.
+        if let Some(holder) = self.holder(&(trunk.clone(), first, end)) {
+            item.error(report, field(&item.spec), Reason::NumberTaken, holder);
+            return None;
         }
+        Some(LiveNumber { spec: Arc::clone(&item.spec), first, last: end, trunk, cluster, flow })
     }
 
-    fn taken(
-        &self,
-        item: &Item<v1::PhoneNumberSpec>,
-        trunk: &Key,
-        first: E164,
-        last: E164,
-        report: &mut Report,
-    ) -> bool {
-        // Live ranges lie apart, so the last one that begins before our end is the only one that can reach into ours.
-        let before = self.claims.get(trunk).and_then(|claims| claims.range(..=last).next_back());
-        let Some((from, (to, other))) = before.filter(|(_, (to, _))| first <= *to) else {
-            return false;
-        };
+    /// Who has the first of these numbers that is somebody's, in words.
+    fn holder(&self, (trunk, first, last): &Claim) -> Option<String> {
+        let claims = self.claims.get(trunk)?;
+        // Live ranges lie apart, so only the last one that begins before ours can reach into it.
+        let into = claims.range(..=first).next_back().filter(|(_, (to, _))| first <= to);
+        let (from, (to, other)) = into.or_else(|| claims.range(first..=last).next())?;
         let numbers = if from == to { from.to_string() } else { format!("{from} to {to}") };
-        let message = format!(
+        Some(format!(
             "{NUMBER} {other} has {numbers} of Trunk {trunk} already; a number can lead to one flow only."
-        );
-        item.error(report, field(&item.spec), Reason::NumberTaken, message);
-        true
+        ))
     }
 
     /// The flow, or the one that the number has kept since it was there.
@@ -271,6 +280,18 @@ impl Numbers {
             flows.remove(&number.flow);
         }
     }
+}
+
+fn phone_number(object: &Object) -> Option<&Arc<v1::PhoneNumberSpec>> {
+    object.spec.as_ref().and_then(Spec::phone_number)
+}
+
+/// What the object of a number claims, right or wrong.
+fn claim(key: &Key, resources: &Resources) -> Option<Claim> {
+    let spec = phone_number(resources.numbers.get(key)?)?;
+    let namespace = spec.trunk_ref.namespace.as_deref().unwrap_or_else(|| key.namespace());
+    let (first, last) = range(spec)?;
+    Some((Key::new(namespace, &spec.trunk_ref.name), first, last))
 }
 
 fn field(spec: &v1::PhoneNumberSpec) -> &'static str {

@@ -166,7 +166,8 @@ impl Planner {
                 self.resources.numbers.keys().chain(self.numbers.live.keys()).chain(&hidden).cloned(),
             );
         } else {
-            keys.extend(self.numbers.blamed().chain(self.numbers.waiting()).cloned());
+            keys.extend(self.numbers.blamed().cloned());
+            self.numbers.disturbed(&mut keys, &self.resources);
         }
         // A flow that is back is its object's again.
         let world = &self.base.world;
@@ -195,7 +196,7 @@ impl Planner {
         if touched.names.contains(NUMBER) {
             self.base.across(&self.resources);
         }
-        keys.extend(self.numbers.waiting().cloned());
+        self.numbers.disturbed(&mut keys, &self.resources);
         let none = BTreeMap::new();
         let bench = Bench {
             resources: &self.resources,
@@ -225,7 +226,7 @@ impl Planner {
             differs |= live.replace(sections);
             live.blobs = blobs;
             if fresh {
-                differs |= live.fill(&id, world, &self.numbers);
+                differs |= live.fill(&id, &self.numbers);
             }
             if differs {
                 changed.insert(id);
@@ -258,12 +259,11 @@ impl Planner {
             let bucket = section::bucket(key);
             let is = self.numbers.live.get(key);
             for number in was.iter().chain(is) {
-                let Some(cluster) = snapshot::cluster_of(number, &self.base.world) else { continue };
+                let cluster = ClusterId(number.cluster.clone());
                 let Some(live) = self.clusters.get_mut(&cluster) else { continue };
                 let keys = live.buckets.entry(bucket).or_default();
                 keys.remove(key);
-                if is.is_some_and(|is| snapshot::cluster_of(is, &self.base.world).as_ref() == Some(&cluster))
-                {
+                if is.is_some_and(|is| is.cluster == cluster.0) {
                     keys.insert(key.clone());
                 }
                 dirty.insert((cluster, bucket));
@@ -335,9 +335,9 @@ impl Live {
     }
 
     /// All buckets of a cluster that was not there before.
-    fn fill(&mut self, id: &ClusterId, world: &crate::world::World, numbers: &Numbers) -> bool {
+    fn fill(&mut self, id: &ClusterId, numbers: &Numbers) -> bool {
         for (key, number) in &numbers.live {
-            if snapshot::cluster_of(number, world).as_ref() == Some(id) {
+            if number.cluster == id.0 {
                 self.buckets.entry(section::bucket(key)).or_default().insert(key.clone());
             }
         }

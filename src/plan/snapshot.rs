@@ -30,7 +30,7 @@ pub(crate) fn clusters(world: &World, numbers: &Numbers) -> BTreeMap<ClusterId, 
     let clusters = world.clusters.values().filter(|item| !item.draft);
     let mut ranges: BTreeMap<ClusterId, BTreeMap<TrunkId, Vec<NumberRange>>> = BTreeMap::new();
     for (key, number) in &numbers.live {
-        let Some(cluster) = cluster_of(number, world) else { continue };
+        let cluster = ClusterId(number.cluster.clone());
         let trunk = TrunkId(number.trunk.clone());
         let range = range(NumberId(key.clone()), number);
         ranges.entry(cluster).or_default().entry(trunk).or_default().push(range);
@@ -88,11 +88,6 @@ pub(crate) fn bucket<'a>(numbers: impl Iterator<Item = (NumberId, &'a LiveNumber
     let mut entries: Vec<BucketEntry> = numbers.map(entry).collect();
     entries.sort_by(|a, b| a.order().cmp(&b.order()));
     Section::of(&entries).unwrap_or_else(|_| Section::from_bytes(Vec::new()))
-}
-
-/// The cluster on which a number is live.
-pub(crate) fn cluster_of(number: &LiveNumber, world: &World) -> Option<ClusterId> {
-    world.trunks.get(&number.trunk).map(|trunk| ClusterId(trunk.cluster.clone()))
 }
 
 fn range(id: NumberId, number: &LiveNumber) -> NumberRange {
