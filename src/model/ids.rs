@@ -200,6 +200,22 @@ object_ids! {
     HoursId
     /// An `Allowlist`.
     AllowlistId
+    /// A `Queue`.
+    QueueId
+    /// An `Agent`.
+    AgentId
+    /// A `VoicemailBox`.
+    VoicemailBoxId
+    /// An `Integration`.
+    IntegrationId
+    /// A `Campaign`.
+    CampaignId
+    /// A `ContactList`.
+    ContactListId
+    /// A `DoNotCallList`.
+    DoNotCallListId
+    /// A `ContactPoint`.
+    ContactPointId
 }
 
 macro_rules! runtime_ids {
