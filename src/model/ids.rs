@@ -200,6 +200,14 @@ object_ids! {
     HoursId
     /// An `Allowlist`.
     AllowlistId
+    /// A `Queue`.
+    QueueId
+    /// An `Agent`.
+    AgentId
+    /// A `VoicemailBox`.
+    VoicemailBoxId
+    /// An `Integration`.
+    IntegrationId
 }
 
 macro_rules! runtime_ids {

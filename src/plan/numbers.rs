@@ -1,14 +1,12 @@
 //! PhoneNumbers: which of them are live.
 
-use std::sync::Arc;
-
 use api::v1alpha1 as v1;
 use model::{E164, Key};
 
 use crate::{
     checks,
     platform::{claims_cluster, near_key},
-    problem::Reason,
+    problem::{ObjectId, Reason},
     resources::Report,
     world::{Good, Item, LiveNumber, PlannedTrunk, World},
 };
@@ -136,7 +134,9 @@ fn flow(
     report: &mut Report,
 ) -> Option<Key> {
     let key = Key::new(item.namespace(), &item.spec.flow_ref.name);
-    if world.flows.contains_key(&key) {
+    // One that others keep although it was deleted is not there for a number that changes.
+    let deleted = !world.directory.known.contains(&ObjectId { kind: "RoutingFlow", key: key.clone() });
+    if world.flows.contains_key(&key) && !deleted {
         return Some(key);
     }
     if !world.is_unusable("RoutingFlow", &key) {
@@ -145,7 +145,6 @@ fn flow(
         item.error(report, "spec.flowRef.name", Reason::FlowNotFound, message);
     }
     let unchanged = last.numbers.get(&item.id.key).is_some_and(|before| *before == item.spec);
-    let kept = last.flows.get(&key).filter(|_| unchanged)?;
-    world.flows.insert(key.clone(), Arc::clone(kept));
-    Some(key)
+    let kept = unchanged && (world.flows.contains_key(&key) || world.keep_flow(&key, last));
+    kept.then_some(key)
 }

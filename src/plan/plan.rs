@@ -251,11 +251,15 @@ impl Planner<'_> {
     }
 
     fn flows(&mut self) {
-        for candidate in self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new()) {
+        let order = flow::callees_first(&self.world.directory);
+        let mut candidates = self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new());
+        candidates.sort_by_key(|candidate| order.get(&candidate.id.key).copied());
+        for candidate in candidates {
             let id = candidate.id.clone();
             let flow = self.resolve(candidate, |item, world, report| flow::compile(item, world, report));
-            match flow.map(Arc::new).or_else(|| self.last.flows.get(&id.key).cloned()) {
-                Some(flow) => drop(self.world.flows.insert(id.key, flow)),
+            match flow {
+                Some(flow) => drop(self.world.flows.insert(id.key, Arc::new(flow))),
+                None if self.world.keep_flow(&id.key, self.last) => {}
                 None => drop(self.world.unusable.insert(id)),
             }
         }

@@ -73,7 +73,10 @@ impl Closure {
         let Some(flow) = world.flows.get(key) else {
             return;
         };
-        self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program));
+        if self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program)).is_some() {
+            return;
+        }
+        flow.program.calls().into_iter().for_each(|callee| self.add(&callee.0, world));
         for (id, kept) in &flow.hours {
             // Hours are read live; those of the flow's own are for when their object is gone.
             let hours = world.hours.get(&id.0).unwrap_or(kept);
