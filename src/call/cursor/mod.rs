@@ -384,7 +384,19 @@ impl Cursor {
                 let outcome = outcomes.into_iter().nth(usize::from(!success));
                 outcome.map_or_else(Vec::new, |(name, leads)| self.take(&name, leads, environment))
             }
-            _ => Vec::new(),
+            Verb::Play { .. }
+            | Verb::Ask(_)
+            | Verb::Hours { .. }
+            | Verb::Branch { .. }
+            | Verb::Set { .. }
+            | Verb::Split { .. }
+            | Verb::Request(_)
+            | Verb::Call { .. }
+            | Verb::Wait { .. }
+            | Verb::Dial(_)
+            | Verb::Transfer { .. }
+            | Verb::Queue(_)
+            | Verb::Hangup { .. } => Vec::new(),
         }
     }
 
@@ -526,7 +538,10 @@ impl Cursor {
     }
 
     /// Brings a failure to whoever handles it: `onError` of the flow, else the flow that called it.
-    fn handle(&mut self, because: String, mut noted: bool) -> Option<Action> {
+    fn handle(&mut self, mut because: String, mut noted: bool) -> Option<Action> {
+        if self.failing {
+            because += ", and the contact has done nothing since `onError` was gone to";
+        }
         loop {
             let handler = self.frame.flow.program.on_error.filter(|_| !self.failing);
             if let Some(handler) = handler {

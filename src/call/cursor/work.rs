@@ -33,12 +33,10 @@ impl Cursor {
                     longest: max_ms.map(milliseconds),
                 }])
             }
-            Verb::Wait { audio, bound, .. } => match bound {
-                Some((most, exceeded)) if self.visit(*most) => {
-                    Passed::Go("exceeded".into(), Onward::To(*exceeded))
-                }
-                _ => Passed::Wait(vec![Action::Wait(audio.clone())]),
-            },
+            Verb::Wait { bound: Some((most, exceeded)), .. } if self.visit(*most) => {
+                Passed::Go("exceeded".into(), Onward::To(*exceeded))
+            }
+            Verb::Wait { audio, .. } => Passed::Wait(vec![Action::Wait(audio.clone())]),
             Verb::Hours { .. }
             | Verb::Branch { .. }
             | Verb::Set { .. }
@@ -106,7 +104,15 @@ impl Cursor {
                 };
                 Ok(Passed::Wait(vec![Action::Message { text, to }]))
             }
-            _ => Err("the step has nothing to decide".into()),
+            Verb::Play { .. }
+            | Verb::Ask(_)
+            | Verb::Dial(_)
+            | Verb::Transfer { .. }
+            | Verb::Split { .. }
+            | Verb::Record { .. }
+            | Verb::Voicemail { .. }
+            | Verb::Wait { .. }
+            | Verb::Hangup { .. } => Err("the step has nothing to decide".into()),
         }
     }
 

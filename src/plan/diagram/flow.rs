@@ -13,6 +13,9 @@ use model::{
 use super::{Direction, Drawing, Edge, Group, Node, Style, words};
 use crate::world::{CompiledFlow, ResolvedPrompt};
 
+/// After a conversation that nothing follows.
+const THE_END: &str = "afterwards the call ends";
+
 /// The drawing of a flow: its entry, its steps in their order, and where failures enter.
 pub(super) fn drawing(key: &Key, flow: &CompiledFlow) -> Drawing {
     let program = &flow.program;
@@ -90,12 +93,23 @@ fn arrows(verb: &Verb, program: &Program) -> Vec<(StepIx, String, Style)> {
 /// An outcome as it stands at its arrow, where a call's path says it shorter.
 fn drawn(verb: &Verb, outcome: String) -> String {
     match (outcome.split_once(' '), verb) {
-        (Some(("choice", digits)), _) => format!("key {digits}"),
+        (Some(("choice", digits)), Verb::Ask(ask)) => key(ask, digits),
         (Some(("part", place)), Verb::Split { parts, .. }) => {
             let part = place.parse::<usize>().ok().and_then(|place| parts.get(place.checked_sub(1)?));
             part.map_or(outcome, |part| format!("{} %", part.percent))
         }
         _ => outcome,
+    }
+}
+
+/// A choice's keys, and the first of its phrases.
+fn key(ask: &Ask, digits: &str) -> String {
+    let AskInput::Choices(choices) = &ask.input else { return format!("key {digits}") };
+    let choice = choices.iter().find(|choice| choice.digits == digits);
+    match choice.map(|choice| choice.phrases.as_slice()) {
+        None | Some([]) => format!("key {digits}"),
+        Some([phrase]) => format!("key {digits} “{phrase}”"),
+        Some([phrase, ..]) => format!("key {digits} “{phrase}” …"),
     }
 }
 
@@ -144,7 +158,7 @@ fn lines(verb: &Verb, flow: &CompiledFlow) -> Vec<String> {
         Verb::Dial(dial) => dial_lines(dial),
         Verb::Transfer { dial, kind } => {
             let kind = (*kind == TransferKind::Refer).then(|| "by REFER".to_owned());
-            dial_lines(dial).into_iter().chain(kind).collect()
+            dial_lines(dial).into_iter().chain(kind).chain([THE_END.to_owned()]).collect()
         }
         Verb::Queue(queue) => queue_lines(queue),
         Verb::Callback { queue, keep_place, number, .. } => {
@@ -184,7 +198,8 @@ fn request_lines(request: &Request, flow: &CompiledFlow) -> Vec<String> {
 fn queue_lines(queue: &Queue) -> Vec<String> {
     let priority = queue.priority.as_ref().map(|priority| format!("priority {}", priority.0));
     let wait = queue.max_wait_ms.map(|ms| format!("at most {}", seconds(ms)));
-    [queue.queue.0.name().to_owned()].into_iter().chain(priority).chain(wait).collect()
+    let ends = queue.ended.is_none().then(|| THE_END.to_owned());
+    [queue.queue.0.name().to_owned()].into_iter().chain(priority).chain(wait).chain(ends).collect()
 }
 
 fn prompts(audio: &[AudioId], known: &BTreeMap<AudioId, ResolvedPrompt>) -> Vec<String> {

@@ -262,8 +262,8 @@ impl Walker<'_> {
         let place = self.places.len();
         let verb = fork.cursor.verb();
         let mut does = told::does(self.environment.world, verb, action);
-        if let (Some(what), Some((outcome, _))) = (not_performed(action), verb.outcomes().last()) {
-            does += &format!("; {what} cannot be performed yet: `{outcome}` is taken at once");
+        if let (Some(_), Some((outcome, _))) = (not_performed(action), verb.outcomes().last()) {
+            does += &format!(" (not performed yet: {outcome} at once)");
         }
         self.places.push(Place {
             step: fork.cursor.step(),
