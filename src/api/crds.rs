@@ -71,6 +71,7 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::CLOCK_TO => "hours and minutes from \"00:01\" to \"24:00\"",
         v1::DATE => "a date, such as \"2026-12-25\"",
         v1::KEYS => "1 to 8 keys of `0` to `9`, `*` and `#`",
+        v1::PHRASE => "words: letters, digits, spaces, `'`, `.` and `-`, beginning with a letter or digit",
         v1::TERMINATOR => "\"#\" or \"*\"",
         v1::SIP_USER => "the user part of a SIP address, such as \"201\"",
         v1::SECRET_KEY => "1 to 253 letters, digits, `-`, `_` and `.`",

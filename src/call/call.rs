@@ -4,14 +4,17 @@
 //! order. When the A leg is answered: the first thing that must be heard answers it, unless it is early media; a
 //! `dial` answers it when the callee does.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AudioId, CallId, LegId, PlayId, SessionId, TrunkId,
     media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, RINGING_TONE, Refusal},
-    program::{Dial, DialStrategy},
+    program::{Dial, DialStrategy, DialTarget},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
 
@@ -96,6 +99,41 @@ pub enum Effect {
     },
     /// To the media server.
     Media(Order),
+    /// Say that a step cannot be performed by this edge.
+    Unperformed(Unperformed),
+}
+
+/// A step, or a callee, that this edge has no means for. The call goes on by the outcome of its failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unperformed {
+    /// Call-ID of the A leg.
+    pub call_id: String,
+    /// Name of the step, as the path has it.
+    pub step: String,
+    /// What cannot be done yet.
+    pub what: &'static str,
+}
+
+/// What an edge has no means for yet. None: it performs the action.
+#[must_use]
+pub const fn not_performed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Request(_) => Some("requests of Integrations"),
+        Action::Queue { .. } => Some("waiting in a Queue"),
+        Action::Callback { .. } => Some("callbacks"),
+        Action::Voicemail { .. } => Some("taking messages"),
+        Action::Record(_) => Some("recording"),
+        Action::Message { .. } => Some("writing messages"),
+        Action::Play { .. }
+        | Action::StopPlay
+        | Action::Wait(_)
+        | Action::Dial(_)
+        | Action::Draw
+        | Action::Reject(_)
+        | Action::Hangup(_)
+        | Action::End
+        | Action::Fail(_) => None,
+    }
 }
 
 /// What a call may look at, and where its effects go.
@@ -126,6 +164,8 @@ pub struct Incoming {
     pub from: String,
     /// Max-Forwards that legs of ours get: one less than the INVITE's.
     pub max_forwards: u8,
+    /// What the lots of this call are drawn from: any number, another one for each call.
+    pub lots: u64,
     /// The offer.
     pub offer: Option<Bytes>,
     /// Codec that the offer will be answered with.
@@ -183,6 +223,8 @@ enum AfterPlay {
     HangUp,
     /// The ringing tone, which others end.
     Ring,
+    /// The music of a `wait`, which the wait ends.
+    Wait,
 }
 
 /// What goes on once the A leg can hear.
@@ -388,14 +430,20 @@ impl Call {
     }
 
     fn perform(&mut self, actions: Vec<Action>, context: &mut Context<'_>) {
-        for action in actions {
-            self.start(action, context);
+        let mut waiting: VecDeque<Action> = actions.into();
+        while let Some(action) = waiting.pop_front() {
+            waiting.extend(self.start(action, context));
         }
     }
 
-    fn start(&mut self, action: Action, context: &mut Context<'_>) {
+    /// Gives what follows at once.
+    fn start(&mut self, action: Action, context: &mut Context<'_>) -> Vec<Action> {
         if self.ending.is_some() {
-            return;
+            return Vec::new();
+        }
+        if let Some(what) = not_performed(&action) {
+            self.unperformed(what, context);
+            return self.cursor.unperformed(context.environment);
         }
         match action {
             Action::StopPlay => {
@@ -410,6 +458,14 @@ impl Call {
                     self.waiting = Some(Waiting::For(action));
                 }
             }
+            Action::Wait(ref audio) => {
+                if self.audible(false, context) {
+                    self.cursor.waits(context.environment);
+                    self.play_on(audio.clone(), AfterPlay::Wait, context);
+                } else {
+                    self.waiting = Some(Waiting::For(action));
+                }
+            }
             Action::Hangup(ref audio) => {
                 if self.audible(false, context) {
                     self.play(audio.clone(), AfterPlay::HangUp, context);
@@ -417,10 +473,50 @@ impl Call {
                     self.waiting = Some(Waiting::For(action));
                 }
             }
+            Action::Draw => {
+                let number = self.draw();
+                return self.cursor.drawn(number, context.environment);
+            }
             Action::Reject(rejection) => self.finish(EndedBy::Flow, rejection.status(), None, context),
+            Action::End => self.finish(EndedBy::Callee, 200, None, context),
             Action::Fail(because) => self.finish(EndedBy::Failure, 500, Some(&because), context),
             Action::Dial(dial) => self.dial(dial, context),
+            Action::Request(_)
+            | Action::Queue { .. }
+            | Action::Callback { .. }
+            | Action::Voicemail { .. }
+            | Action::Record(_)
+            | Action::Message { .. } => {}
         }
+        Vec::new()
+    }
+
+    fn unperformed(&self, what: &'static str, context: &mut Context<'_>) {
+        context.effects.push(Effect::Unperformed(Unperformed {
+            call_id: self.incoming.call_id.clone(),
+            step: self.cursor.step(),
+            what,
+        }));
+    }
+
+    /// 0 to 99 (SplitMix64: each as likely as any other, to within a part in 10^17).
+    const fn draw(&mut self) -> u8 {
+        self.incoming.lots = self.incoming.lots.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut lot = self.incoming.lots;
+        lot = (lot ^ (lot >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((lot ^ (lot >> 31)) % 100) as u8
+    }
+
+    /// Plays again and again, until something stops it.
+    fn play_on(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
+        if audio.is_empty() {
+            return;
+        }
+        let play = PlayId(self.fresh_id());
+        self.playing = Some((play, then));
+        let order = Order::Play { leg: self.a.media.id, play, audio, times: None };
+        context.effects.push(Effect::Media(order));
     }
 
     fn play(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
@@ -446,7 +542,7 @@ impl Call {
 
     fn after_play(&mut self, then: AfterPlay, context: &mut Context<'_>) {
         match then {
-            AfterPlay::Ring => {}
+            AfterPlay::Ring | AfterPlay::Wait => {}
             AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
             AfterPlay::GoOn => {
                 let actions = self.cursor.played(context.environment);
@@ -531,7 +627,7 @@ impl Call {
 
     fn resume(&mut self, context: &mut Context<'_>) {
         match self.waiting.take() {
-            Some(Waiting::For(action)) => self.start(action, context),
+            Some(Waiting::For(action)) => self.perform(vec![action], context),
             Some(Waiting::Join) => self.join(context),
             Some(Waiting::JoinEarly) => self.join_early(context),
             None => {}
@@ -634,6 +730,11 @@ impl Call {
             dialling.next_target += 1;
             let facts = self.cursor.facts();
             let caller = Caller { number: &facts.contact_number, dialled: &facts.call_number };
+            if matches!(target, DialTarget::Agent(_)) {
+                dialling.failure = (Dialled::Failed, 480);
+                self.unperformed("ringing an Agent", context);
+                continue;
+            }
             let admits = |trunk: &TrunkId| context.admits.admits(trunk);
             let mut tries = dial::tries(world, target, caller, &admits);
             if let Some(now) = tries.pop_front() {
@@ -643,12 +744,7 @@ impl Call {
         }
     }
 
-    fn ring(
-        &mut self,
-        now: dial::Try,
-        tries: std::collections::VecDeque<dial::Try>,
-        context: &mut Context<'_>,
-    ) {
+    fn ring(&mut self, now: dial::Try, tries: VecDeque<dial::Try>, context: &mut Context<'_>) {
         let id = LegId(self.fresh_id());
         let codecs = self.preferred(&now.codecs);
         let Some(dialling) = &mut self.dialling else { return };
@@ -736,11 +832,7 @@ impl Call {
             }
             // An answered caller hears no 180: the tone is ours to give.
             StateA::Answered if self.playing.is_none() => {
-                let play = PlayId(self.fresh_id());
-                self.playing = Some((play, AfterPlay::Ring));
-                let order =
-                    Order::Play { leg: self.a.media.id, play, audio: vec![RINGING_TONE], times: None };
-                context.effects.push(Effect::Media(order));
+                self.play_on(vec![RINGING_TONE], AfterPlay::Ring, context);
             }
             StateA::Answered | StateA::Early | StateA::AwaitsAnswer | StateA::Over => {}
         }

@@ -114,6 +114,8 @@ pub fn tries(
         DialTarget::Extension { user, trunk } => {
             (std::slice::from_ref(trunk), user.clone(), caller.number.to_owned())
         }
+        // Where an agent is, no snapshot knows.
+        DialTarget::Agent(_) => return tries,
     };
     for id in trunks.iter().filter(|id| admits(id)) {
         let Some(trunk) = world.snapshot.trunks.get(id).filter(|trunk| trunk.direction.is_outbound()) else {

@@ -32,7 +32,7 @@ use sip::{
 use crate::{
     Now,
     admission::{self, Admission, Admitted, Load, Refusal},
-    call::{Call, Context, Effect, Incoming, TrunkLoad},
+    call::{Call, Context, Effect, Incoming, TrunkLoad, Unperformed},
     cursor::Environment,
     explanation::{Explanation, Outcome},
     record::Record,
@@ -122,6 +122,8 @@ pub enum Output {
     },
     /// Why an INVITE was treated as it was.
     Explanation(Box<Explanation>),
+    /// A step was reached that this edge has no means for.
+    Unperformed(Box<Unperformed>),
     /// A call is over.
     Record(Box<Record>),
 }
@@ -448,6 +450,7 @@ impl Engine {
             call_id: explanation.call_id,
             from: explanation.from,
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
+            lots: self.number(),
             offer,
             spoken,
             network: trunk.network.clone(),
@@ -516,6 +519,7 @@ impl Engine {
             to: sip::uri::unescape(request.called_number().unwrap_or_default()).into_owned(),
             candidates: Vec::new(),
             outcome: Outcome::Ignored { because: String::new() },
+            unperformed: Vec::new(),
         }
     }
 
@@ -596,6 +600,7 @@ impl Engine {
                 self.load.unburden(leg);
             }
             Effect::Media(order) => self.order(call.session(), order),
+            Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Invite { branch, trunk, invite } => {
                 let id = CallId(call.session().0);
                 let leg = self.endpoint.invite(at, *invite).ok();
@@ -624,9 +629,14 @@ impl Engine {
 
     /// 1 to 8 seconds: peers that are turned away together do not come back together.
     fn retry_after(&mut self) -> Header {
+        Header::new("Retry-After", (1 + (self.number() >> 61)).to_string())
+    }
+
+    /// The next number of the seed's sequence.
+    const fn number(&mut self) -> u64 {
         self.random =
             self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Header::new("Retry-After", (1 + (self.random >> 61)).to_string())
+        self.random
     }
 }
 

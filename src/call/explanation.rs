@@ -26,7 +26,13 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// What came of it.
     pub outcome: Outcome,
+    /// Steps that the call came to and that this edge has no means for yet, in order; at most [`UNPERFORMED_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unperformed: Vec<String>,
 }
+
+/// Most entries of [`Explanation::unperformed`].
+pub const UNPERFORMED_MAX: usize = 64;
 
 /// A trunk or number that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -85,6 +91,7 @@ impl fmt::Display for Explanation {
             Outcome::Routed { flow, .. } => write!(f, "  → RoutingFlow {flow}"),
             Outcome::Refused { code, because } => write!(f, "  → {code}: {because}"),
             Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),
-        }
+        }?;
+        self.unperformed.iter().try_for_each(|step| write!(f, "\n  ! {step}"))
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub enum EndedBy {
     /// The A leg: BYE or CANCEL.
     Caller,
-    /// The callee of a `dial`, whose failure was relayed.
+    /// The callee of a `dial` whose failure was relayed, or whoever the contact was handed on to hung up.
     Callee,
     /// A `hangup` step.
     Flow,

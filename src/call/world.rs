@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use model::{
     FlowId, HoursId, TrunkId,
     net::{Flow as NetFlow, ListenerIx},
-    program::{AskInput, Expression, Program, Verb},
+    program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
     snapshot::{Peer, SCHEMA, Serves, Snapshot, Source},
 };
 
@@ -29,41 +29,61 @@ pub struct Flow {
     /// What it does.
     pub program: Arc<Program>,
     expressions: BTreeMap<Expression, expr::Compiled>,
+    /// Those over a service's answer.
+    saved: BTreeMap<Expression, expr::Compiled>,
+    /// Flows that it calls: a call keeps those that it began with.
+    callees: BTreeMap<FlowId, Arc<Self>>,
 }
 
 impl Flow {
-    /// Compiles the expressions.
+    /// Compiles the expressions. `callees` are all flows that the program calls.
     ///
     /// # Errors
     /// Names the step whose expression is wrong.
-    pub fn new(id: FlowId, program: Arc<Program>) -> Result<Self, Refused> {
+    pub fn new(
+        id: FlowId,
+        program: Arc<Program>,
+        callees: BTreeMap<FlowId, Arc<Self>>,
+    ) -> Result<Self, Refused> {
         let refuse = |field: &str, message: String| Refused { field: format!("flows.{id}.{field}"), message };
         check_targets(&program).map_err(|(field, message)| refuse(&field, message))?;
         let scope = expr::Scope::flow(program.variables.iter().map(|v| (v.name.as_str(), v.kind)));
-        let mut expressions = BTreeMap::new();
+        let answered = scope.with_response();
+        let (mut expressions, mut saved) = (BTreeMap::new(), BTreeMap::new());
         for step in &program.steps {
-            for expression in expressions_of(&step.verb) {
-                let compiled = expr::compile(&expression.0, &scope)
-                    .map_err(|error| refuse(&format!("steps.{}", step.name), error.to_string()))?;
+            let refuse = |error: expr::Error| refuse(&format!("steps.{}", step.name), error.to_string());
+            for expression in step.verb.expressions() {
+                let compiled = expr::compile(&expression.0, &scope).map_err(refuse)?;
                 expressions.insert(expression.clone(), compiled);
             }
+            let Verb::Request(request) = &step.verb else { continue };
+            for (_, expression) in &request.save {
+                let compiled = expr::compile(&expression.0, &answered).map_err(refuse)?;
+                saved.insert(expression.clone(), compiled);
+            }
         }
-        Ok(Self { id, program, expressions })
+        Ok(Self { id, program, expressions, saved, callees })
+    }
+
+    /// A flow that this one calls, as it was when this one was made ready.
+    #[must_use]
+    pub fn callee(&self, id: &FlowId) -> Option<&Arc<Self>> {
+        self.callees.get(id)
+    }
+
+    /// Every expression over the flow's own names.
+    pub fn expressions(&self) -> impl Iterator<Item = &expr::Compiled> {
+        self.expressions.values()
+    }
+
+    /// The compiled form of an expression over an answer.
+    pub(crate) fn saved(&self, expression: &Expression) -> Option<&expr::Compiled> {
+        self.saved.get(expression)
     }
 
     /// The compiled form of an expression of this flow.
     pub(crate) fn expression(&self, expression: &Expression) -> Option<&expr::Compiled> {
         self.expressions.get(expression)
-    }
-}
-
-fn expressions_of(verb: &Verb) -> Vec<&Expression> {
-    match verb {
-        Verb::Branch { cases, .. } => cases.iter().map(|case| &case.when).collect(),
-        Verb::Set { assignments, .. } => assignments.iter().map(|(_, value)| value).collect(),
-        Verb::Play { .. } | Verb::Ask(_) | Verb::Hours { .. } | Verb::Dial(_) | Verb::Hangup { .. } => {
-            Vec::new()
-        }
     }
 }
 
@@ -81,7 +101,8 @@ fn check_targets(program: &Program) -> Result<(), (String, String)> {
     }
     for step in &program.steps {
         let (targets, variables) = step.verb.references();
-        if targets.iter().any(|target| usize::from(target.0) >= count) {
+        let known = |target: &StepIx| usize::from(target.0) < count || *target == StepIx::RETURN;
+        if !targets.iter().all(known) {
             return Err((format!("steps.{}", step.name), "must lead to steps of the program".into()));
         }
         if variables.iter().any(|variable| usize::from(variable.0) >= program.variables.len()) {
@@ -134,15 +155,7 @@ impl World {
             let message = format!("must be {SCHEMA}, not {}", snapshot.schema);
             return Err(Refused { field: "schema".into(), message });
         }
-        let mut flows = BTreeMap::new();
-        for (id, program) in &snapshot.flows {
-            let known = last.and_then(|last| last.flows.get(id));
-            let flow = match known.filter(|flow| flow.program == *program) {
-                Some(flow) => Arc::clone(flow),
-                None => Arc::new(Flow::new(id.clone(), Arc::clone(program))?),
-            };
-            flows.insert(id.clone(), flow);
-        }
+        let flows = flows(&snapshot, last)?;
         let mut hours = BTreeMap::new();
         for (id, declared) in &snapshot.hours {
             let ready = Hours::new(Arc::clone(declared)).ok_or_else(|| Refused {
@@ -204,6 +217,44 @@ impl World {
             })
         });
         found.collect()
+    }
+}
+
+/// All flows, those first that call none, as they are before those that call them.
+fn flows(snapshot: &Snapshot, last: Option<&World>) -> Result<BTreeMap<FlowId, Arc<Flow>>, Refused> {
+    let mut ready: BTreeMap<FlowId, Arc<Flow>> = BTreeMap::new();
+    for _ in 0..CALLS_MAX {
+        let waiting = snapshot.flows.iter().filter(|(id, _)| !ready.contains_key(*id));
+        let mut level = Vec::new();
+        for (id, program) in waiting {
+            let callees = program.calls().into_iter();
+            let callees = callees.map(|callee| Some((callee.clone(), Arc::clone(ready.get(callee)?))));
+            let Some(callees) = callees.collect::<Option<BTreeMap<_, _>>>() else { continue };
+            let known = last.and_then(|last| last.flows.get(id));
+            let same = |flow: &&Arc<Flow>| {
+                let pairs = flow.callees.iter().zip(&callees);
+                flow.program == *program
+                    && flow.callees.len() == callees.len()
+                    && pairs.into_iter().all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1))
+            };
+            level.push(match known.filter(same) {
+                Some(flow) => Arc::clone(flow),
+                None => Arc::new(Flow::new(id.clone(), Arc::clone(program), callees)?),
+            });
+        }
+        if level.is_empty() {
+            break;
+        }
+        ready.extend(level.into_iter().map(|flow| (flow.id.clone(), flow)));
+    }
+    match snapshot.flows.keys().find(|id| !ready.contains_key(*id)) {
+        None => Ok(ready),
+        Some(id) => {
+            let message = format!(
+                "must call only flows of the snapshot, no circle of them, and none deeper than {CALLS_MAX}"
+            );
+            Err(Refused { field: format!("flows.{id}"), message })
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use std::{
 };
 
 use call::{
-    explanation::{Explanation, Outcome},
+    call::Unperformed,
+    explanation::{Explanation, Outcome, UNPERFORMED_MAX},
     record::Record,
 };
 
@@ -76,6 +77,17 @@ impl Observed {
             Outcome::Refused { .. } | Outcome::Ignored { .. } => self.refused.add(1),
         }
         keep(&self.explanations, explanation);
+    }
+
+    /// Adds to the latest explanation of a call that a step of it cannot be performed yet.
+    pub fn unperformed(&self, step: &Unperformed) {
+        let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+        let explanation = kept.iter_mut().rev().find(|explanation| explanation.call_id == step.call_id);
+        if let Some(explanation) = explanation
+            && explanation.unperformed.len() < UNPERFORMED_MAX
+        {
+            explanation.unperformed.push(format!("step `{}`: not performed yet: {}", step.step, step.what));
+        }
     }
 
     /// Keeps a record.

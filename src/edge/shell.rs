@@ -183,6 +183,10 @@ impl Core {
                     debug!("{explanation}");
                     self.observed.explain(*explanation);
                 }
+                Output::Unperformed(step) => {
+                    warn!(call_id = step.call_id, step = step.step, "not performed yet: {}", step.what);
+                    self.observed.unperformed(&step);
+                }
                 Output::Record(record) => {
                     info!(
                         call = %record.call,

@@ -12,17 +12,18 @@
 //!
 //! let scope = Scope::flow([("vip", Kind::Boolean)]);
 //! let priority = compile("vip ? 9 : 5", &scope)?;
-//! assert_eq!(priority.kind(), Kind::Integer);
+//! assert_eq!(priority.kind(), Some(Kind::Integer));
 //!
 //! let vip = Value::Boolean(true);
 //! let inputs = Inputs { contact_number: "+12125550100", call_number: "+18005550100", call_trunk: "platform/carrier",
-//!     variables: &[("vip", &vip)] };
+//!     variables: &[("vip", &vip)], response: None };
 //! assert_eq!(Engine::new().evaluate(&priority, &inputs)?, Value::Integer(9));
 //! # Ok(())
 //! # }
 //! ```
 
 mod check;
+mod response;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -30,6 +31,7 @@ use cel::{Context, Program, Value as Cel};
 use model::program::{EXPRESSION_MAX, Value};
 
 pub use model::program::VariableKind as Kind;
+pub use response::{BODY_MAX, Response, Unreadable};
 
 /// Deepest nesting of brackets, and most conditionals, in one expression.
 pub const NESTING_MAX: usize = 16;
@@ -41,7 +43,15 @@ pub const TEXT_MAX: usize = 4_096;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     variables: BTreeMap<String, Kind>,
+    /// Whether `body` and `status` are known.
+    response: bool,
 }
+
+/// What a service answered, in a scope that has it.
+const BODY: &str = "body";
+
+/// The status of that answer.
+const STATUS: &str = "status";
 
 /// Names that every flow has, with what they hold.
 pub const FIXED: [(&str, &str, Kind, &str); 3] = [
@@ -54,7 +64,16 @@ impl Scope {
     /// The scope of a flow with these variables of its own.
     pub fn flow<'a>(variables: impl IntoIterator<Item = (&'a str, Kind)>) -> Self {
         let own = variables.into_iter().map(|(name, kind)| (name.to_owned(), kind));
-        Self { variables: own.collect() }
+        Self { variables: own.collect(), response: false }
+    }
+
+    /// The same with `body` and `status`: what a service answered to a request. Of what kind a part of `body` is, shows
+    /// only when it is there.
+    #[must_use]
+    pub fn with_response(&self) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert(STATUS.into(), Kind::Integer);
+        Self { variables, response: true }
     }
 
     fn variable(&self, name: &str) -> Option<Kind> {
@@ -67,7 +86,8 @@ impl Scope {
 
     fn names(&self) -> String {
         let fixed = FIXED.iter().map(|(object, field, ..)| format!("{object}.{field}"));
-        let names: Vec<_> = self.variables.keys().cloned().chain(fixed).collect();
+        let body = self.response.then(|| BODY.to_owned());
+        let names: Vec<_> = self.variables.keys().cloned().chain(body).chain(fixed).collect();
         names.join(", ")
     }
 }
@@ -122,14 +142,36 @@ pub enum Failure {
 #[derive(Clone)]
 pub struct Compiled {
     program: Arc<Program>,
-    kind: Kind,
+    kind: Option<Kind>,
 }
 
 impl Compiled {
-    /// What it gives.
+    /// What it gives. None: part of an answer, of whatever kind that is.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+}
+
+impl Compiled {
+    /// Whether it names a variable.
+    #[must_use]
+    pub fn names(&self, variable: &str) -> bool {
+        check::parts(self.program.expression()).iter().any(|part| check::is_name(part, variable))
+    }
+
+    /// Every constant in it, each once: what its outcome may turn on.
+    #[must_use]
+    pub fn constants(&self) -> Vec<Value> {
+        let mut constants: Vec<Value> = Vec::new();
+        for part in check::parts(self.program.expression()) {
+            if let Some(value) = check::constant(part)
+                && !constants.contains(&value)
+            {
+                constants.push(value);
+            }
+        }
+        constants
     }
 }
 
@@ -176,6 +218,8 @@ pub struct Inputs<'a> {
     pub call_trunk: &'a str,
     /// The flow's own.
     pub variables: &'a [(&'a str, &'a Value)],
+    /// `body` and `status`, for an expression of a scope that has them.
+    pub response: Option<&'a Response>,
 }
 
 /// The functions that expressions may call. Made once, used for every evaluation.
@@ -205,7 +249,8 @@ impl Engine {
     /// Evaluates.
     ///
     /// # Errors
-    /// What no static check can see: overflow, division by zero, text that is no number, text too long.
+    /// What no static check can see: overflow, division by zero, text that is no number, text too long, and whatever an
+    /// answer does not have or has of another kind.
     pub fn evaluate(&self, compiled: &Compiled, inputs: &Inputs<'_>) -> Result<Value, Failure> {
         let mut context = self.root.new_inner_scope();
         context.add_variable_from_value("contact", object(&[("number", inputs.contact_number)]));
@@ -213,6 +258,10 @@ impl Engine {
         context.add_variable_from_value("call", object(&call));
         for (name, value) in inputs.variables {
             context.add_variable_from_value(*name, to_cel(value));
+        }
+        if let Some(response) = inputs.response {
+            context.add_variable_from_value(STATUS, Cel::Int(response.status().into()));
+            context.add_variable_from_value(BODY, response.body().clone());
         }
         let value = compiled.program.execute(&context);
         from_cel(value.map_err(|error| Failure::Evaluation(error.to_string()))?)
@@ -261,9 +310,10 @@ mod tests {
             call_number: "+18005550100",
             call_trunk: "platform/carrier",
             variables: &[("vip", &vip), ("visits", &visits), ("name", &name)],
+            response: None,
         };
         let value = Engine::new().evaluate(&compiled, &inputs).map_err(|error| error.to_string())?;
-        assert_eq!(value.kind(), compiled.kind(), "{source}");
+        assert_eq!(Some(value.kind()), compiled.kind(), "{source}");
         Ok(value)
     }
 
@@ -319,6 +369,14 @@ mod tests {
     }
 
     #[test]
+    fn what_an_expression_turns_on_can_be_seen() {
+        let compiled = compile("vip && visits > 3 ? name in ['a', 'b'] : name == 'a'", &scope()).unwrap();
+        let text = |text: &str| Value::String(text.into());
+        assert_eq!(compiled.constants(), [Value::Integer(3), text("a"), text("b")]);
+        assert!(compiled.names("vip") && compiled.names("name") && !compiled.names("contact"));
+    }
+
+    #[test]
     fn what_only_shows_at_run_time_is_a_failure() {
         for source in ["1 / (visits - 3)", "int(name)", "9223372036854775807 + visits", "visits % 0"] {
             assert!(evaluate(source).unwrap_err().contains("could not be evaluated"), "{source}");
@@ -337,7 +395,7 @@ mod tests {
             let scope = Scope::flow([("a", Kind::Integer), ("b", Kind::Integer)]);
             let compiled = compile(&format!("a {op} b"), &scope).unwrap();
             let (a, b) = (Value::Integer(a), Value::Integer(b));
-            let inputs = Inputs { contact_number: "", call_number: "", call_trunk: "", variables: &[("a", &a), ("b", &b)] };
+            let inputs = Inputs { contact_number: "", call_number: "", call_trunk: "", variables: &[("a", &a), ("b", &b)], response: None };
             let _ = Engine::new().evaluate(&compiled, &inputs);
         }
     }

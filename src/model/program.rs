@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AudioId, E164, HoursId, TrunkId};
+use crate::{AgentId, AudioId, E164, FlowId, HoursId, IntegrationId, QueueId, TrunkId, VoicemailBoxId};
 
 /// Most steps a flow may have.
 pub const STEPS_MAX: usize = 500;
@@ -15,10 +15,18 @@ pub const STEPS_MAX: usize = 500;
 /// Most characters an expression may have.
 pub const EXPRESSION_MAX: usize = 1_024;
 
+/// Deepest that flows call each other.
+pub const CALLS_MAX: usize = 8;
+
 /// The place of a step in [`Program::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StepIx(pub u16);
+
+impl StepIx {
+    /// No step: the flow is at its end, and goes back to the one that called it.
+    pub const RETURN: Self = Self(u16::MAX);
+}
 
 /// The place of a variable in [`Program::variables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,8 +42,27 @@ pub struct Program {
     pub variables: Vec<Variable>,
     /// 1 to [`STEPS_MAX`].
     pub steps: Vec<Step>,
-    /// Where a failure goes that its step does not handle. None: the call ends with 500 or a BYE.
+    /// Where a failure goes that its step does not handle, once until the contact does something. None: to the flow that
+    /// called this one, or the call ends with 500 or a BYE.
     pub on_error: Option<StepIx>,
+}
+
+impl Program {
+    /// The first step after which the flow goes back to its caller. None: it always ends the call.
+    #[must_use]
+    pub fn returning(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| step.verb.references().0.contains(&StepIx::RETURN))
+    }
+
+    /// Flows that it calls itself, each once, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<&FlowId> {
+        let calls = self.steps.iter().filter_map(|step| step.verb.calls());
+        let mut calls: Vec<_> = calls.collect();
+        calls.sort();
+        calls.dedup();
+        calls
+    }
 }
 
 /// A variable of a flow.
@@ -108,6 +135,23 @@ pub struct Step {
     pub verb: Verb,
 }
 
+/// Where an outcome leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leads {
+    /// To a step, or back to the calling flow.
+    To(StepIx),
+    /// To the flow's [`Program::on_error`].
+    Failure,
+    /// To the end of the call.
+    End,
+}
+
+impl Leads {
+    fn failure(step: Option<StepIx>) -> Self {
+        step.map_or(Self::Failure, Self::To)
+    }
+}
+
 /// What a step does. Each outcome names the step that follows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,8 +192,92 @@ pub enum Verb {
         /// Afterwards.
         next: StepIx,
     },
+    /// Goes by lot.
+    Split {
+        /// In order; their percents sum to at most 100.
+        parts: Vec<Part>,
+        /// All other calls. None: there are no others.
+        otherwise: Option<StepIx>,
+    },
+    /// Asks an HTTP service and keeps what it answers.
+    Request(Box<Request>),
+    /// Runs another flow and comes back.
+    Call {
+        /// Which, of the same snapshot.
+        flow: FlowId,
+        /// After it came back.
+        next: StepIx,
+        /// A failure that it does not handle. None: it is this flow's.
+        failed: Option<StepIx>,
+    },
+    /// Lets time pass.
+    Wait {
+        /// How long, in milliseconds.
+        ms: u32,
+        /// Heard again and again; empty: silence.
+        audio: Vec<AudioId>,
+        /// Afterwards.
+        next: StepIx,
+        /// After how many visits of one call which step is taken at once. None: no bound but the engine's.
+        bound: Option<(u16, StepIx)>,
+    },
     /// Rings others and joins the first who answers.
     Dial(Dial),
+    /// Rings somebody and joins both; the flow is at its end.
+    Transfer {
+        /// Whom and how long; its `ended` is None.
+        dial: Dial,
+        /// Whether the caller's side is asked to call by itself.
+        kind: TransferKind,
+    },
+    /// Lets the contact wait for an agent.
+    Queue(Queue),
+    /// Promises to call the contact back.
+    Callback {
+        /// Where its turn is waited for.
+        queue: QueueId,
+        /// Whether it keeps the place that it had there last.
+        keep_place: bool,
+        /// The number, a String. None: the contact's own.
+        number: Option<Expression>,
+        /// After the promise.
+        next: StepIx,
+        /// It could not be given. None: a failure of the flow.
+        failed: Option<StepIx>,
+    },
+    /// Takes a message for a box.
+    Voicemail {
+        /// Which.
+        voicemail_box: VoicemailBoxId,
+        /// Played first; empty: the box's own greeting.
+        greeting: Vec<AudioId>,
+        /// Longest message, in milliseconds. None: the box's own bound.
+        max_ms: Option<u32>,
+        /// After a message.
+        next: StepIx,
+        /// None could be taken. None: a failure of the flow.
+        failed: Option<StepIx>,
+    },
+    /// Turns the recording of the call on and off.
+    Record {
+        /// What is done.
+        action: RecordAction,
+        /// Afterwards, with the recording going on.
+        next: StepIx,
+        /// It cannot be recorded. None: a failure of the flow.
+        failed: Option<StepIx>,
+    },
+    /// Writes to the contact.
+    Message {
+        /// A String.
+        text: Expression,
+        /// The number of an SMS, a String. None: the contact itself, on its own channel.
+        to: Option<Expression>,
+        /// After it was handed over.
+        next: StepIx,
+        /// It cannot be sent. None: a failure of the flow.
+        failed: Option<StepIx>,
+    },
     /// Ends the call.
     Hangup {
         /// Played first. A call not answered yet is answered for it, unless it is rejected.
@@ -160,22 +288,145 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// As manifests call it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Play { .. } => "play",
+            Self::Ask(_) => "ask",
+            Self::Hours { .. } => "hours",
+            Self::Branch { .. } => "branch",
+            Self::Set { .. } => "set",
+            Self::Split { .. } => "split",
+            Self::Request(_) => "request",
+            Self::Call { .. } => "call",
+            Self::Wait { .. } => "wait",
+            Self::Dial(_) => "dial",
+            Self::Transfer { .. } => "transfer",
+            Self::Queue(_) => "queue",
+            Self::Callback { .. } => "callback",
+            Self::Voicemail { .. } => "voicemail",
+            Self::Record { .. } => "record",
+            Self::Message { .. } => "message",
+            Self::Hangup { .. } => "hangup",
+        }
+    }
+
+    /// Every outcome as a call's path names it, and where it leads; whoever is rung or waited for comes before what else
+    /// may happen.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<(String, Leads)> {
+        let to = |name: &str, step: &StepIx| (name.to_owned(), Leads::To(*step));
+        let failure = |name: &str, step: &Option<StepIx>| (name.to_owned(), Leads::failure(*step));
+        let ended = |step: &Option<StepIx>| ("ended".to_owned(), step.map_or(Leads::End, Leads::To));
+        let done = |name: &str, next: &StepIx, failed: &Option<StepIx>| {
+            vec![to(name, next), failure("failed", failed)]
+        };
+        match self {
+            Self::Play { next, .. } => vec![to("played", next)],
+            Self::Ask(ask) => ask.outcomes(),
+            Self::Hours { open, closed, holiday, .. } => {
+                vec![to("open", open), to("closed", closed), to("holiday", holiday)]
+            }
+            Self::Branch { cases, otherwise } => {
+                let cases = cases.iter().enumerate();
+                let cases = cases.map(|(place, case)| to(&format!("case {}", place + 1), &case.next));
+                cases.chain([to("otherwise", otherwise)]).collect()
+            }
+            Self::Set { next, .. } => vec![to("set", next)],
+            Self::Split { parts, otherwise } => {
+                let parts = parts.iter().enumerate();
+                let parts = parts.map(|(place, part)| to(&format!("part {}", place + 1), &part.next));
+                parts.chain(otherwise.iter().map(|step| to("otherwise", step))).collect()
+            }
+            Self::Request(request) => done("answered", &request.next, &request.failed),
+            Self::Call { next, failed, .. } => done("returned", next, failed),
+            Self::Wait { next, bound, .. } => {
+                let exceeded = bound.iter().map(|(_, step)| to("exceeded", step));
+                std::iter::once(to("waited", next)).chain(exceeded).collect()
+            }
+            Self::Dial(dial) | Self::Transfer { dial, .. } if dial.relay_failure => vec![ended(&dial.ended)],
+            Self::Dial(dial) | Self::Transfer { dial, .. } => vec![
+                ended(&dial.ended),
+                failure("busy", &dial.busy),
+                failure("noAnswer", &dial.no_answer),
+                failure("failed", &dial.failed),
+            ],
+            Self::Queue(queue) => vec![
+                ended(&queue.ended),
+                failure("timedOut", &queue.timed_out),
+                failure("full", &queue.full),
+                failure("noAgents", &queue.no_agents),
+            ],
+            Self::Callback { next, failed, .. } => done("promised", next, failed),
+            Self::Voicemail { next, failed, .. } => done("left", next, failed),
+            Self::Record { next, failed, .. } => done("done", next, failed),
+            Self::Message { next, failed, .. } => done("sent", next, failed),
+            Self::Hangup { .. } => Vec::new(),
+        }
+    }
+
     /// Every step that an outcome leads to, and every variable that is set: for whoever walks the graph.
     #[must_use]
     pub fn references(&self) -> (Vec<StepIx>, Vec<VariableIx>) {
+        let outcomes = self.outcomes().into_iter();
+        let steps =
+            outcomes.filter_map(|(_, leads)| if let Leads::To(step) = leads { Some(step) } else { None });
+        let variables = match self {
+            Self::Set { assignments, .. } => assignments.iter().map(|(set, _)| *set).collect(),
+            Self::Request(request) => request.save.iter().map(|(set, _)| *set).collect(),
+            Self::Ask(Ask { input: AskInput::Digits { variable, .. }, .. }) => vec![*variable],
+            Self::Play { .. }
+            | Self::Ask(_)
+            | Self::Hours { .. }
+            | Self::Branch { .. }
+            | Self::Split { .. }
+            | Self::Call { .. }
+            | Self::Wait { .. }
+            | Self::Dial(_)
+            | Self::Transfer { .. }
+            | Self::Queue(_)
+            | Self::Callback { .. }
+            | Self::Voicemail { .. }
+            | Self::Record { .. }
+            | Self::Message { .. }
+            | Self::Hangup { .. } => Vec::new(),
+        };
+        (steps.collect(), variables)
+    }
+
+    /// Every expression that is evaluated before it is known what comes of the step; those of a
+    /// [`Request::save`] come after.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<&Expression> {
         match self {
-            Self::Play { next, .. } => (vec![*next], Vec::new()),
-            Self::Ask(ask) => ask.references(),
-            Self::Hours { open, closed, holiday, .. } => (vec![*open, *closed, *holiday], Vec::new()),
-            Self::Branch { cases, otherwise } => {
-                (cases.iter().map(|case| case.next).chain([*otherwise]).collect(), Vec::new())
+            Self::Branch { cases, .. } => cases.iter().map(|case| &case.when).collect(),
+            Self::Set { assignments, .. } => assignments.iter().map(|(_, value)| value).collect(),
+            Self::Request(request) => {
+                let headers = request.headers.iter().map(|(_, value)| value);
+                request.path.iter().chain(headers).chain(&request.body).collect()
             }
-            Self::Set { assignments, next } => {
-                (vec![*next], assignments.iter().map(|(set, _)| *set).collect())
-            }
-            Self::Dial(dial) => (vec![dial.ended, dial.busy, dial.no_answer, dial.failed], Vec::new()),
-            Self::Hangup { .. } => (Vec::new(), Vec::new()),
+            Self::Queue(queue) => queue.priority.iter().collect(),
+            Self::Callback { number, .. } => number.iter().collect(),
+            Self::Message { text, to, .. } => std::iter::once(text).chain(to).collect(),
+            Self::Play { .. }
+            | Self::Ask(_)
+            | Self::Hours { .. }
+            | Self::Split { .. }
+            | Self::Call { .. }
+            | Self::Wait { .. }
+            | Self::Dial(_)
+            | Self::Transfer { .. }
+            | Self::Voicemail { .. }
+            | Self::Record { .. }
+            | Self::Hangup { .. } => Vec::new(),
         }
+    }
+
+    /// The flow that it calls.
+    #[must_use]
+    pub const fn calls(&self) -> Option<&FlowId> {
+        if let Self::Call { flow, .. } = self { Some(flow) } else { None }
     }
 }
 
@@ -206,18 +457,17 @@ pub struct Ask {
 }
 
 impl Ask {
-    fn references(&self) -> (Vec<StepIx>, Vec<VariableIx>) {
-        let mut steps = vec![self.no_input, self.no_match];
-        match &self.input {
+    fn outcomes(&self) -> Vec<(String, Leads)> {
+        let mut outcomes: Vec<_> = match &self.input {
             AskInput::Choices(choices) => {
-                steps.extend(choices.iter().map(|choice| choice.next));
-                (steps, Vec::new())
+                let choices = choices.iter();
+                choices.map(|choice| (format!("choice {}", choice.digits), Leads::To(choice.next))).collect()
             }
-            AskInput::Digits { variable, next, .. } => {
-                steps.push(*next);
-                (steps, vec![*variable])
-            }
-        }
+            AskInput::Digits { next, .. } => vec![("digits".to_owned(), Leads::To(*next))],
+        };
+        outcomes.push(("noInput".to_owned(), Leads::To(self.no_input)));
+        outcomes.push(("noMatch".to_owned(), Leads::To(self.no_match)));
+        outcomes
     }
 }
 
@@ -248,8 +498,124 @@ pub enum AskInput {
 pub struct Choice {
     /// The keys: 1 to 8 of `0`–`9`, `*`, `#`. No choice's keys begin another's.
     pub digits: String,
+    /// What can be said instead, as [`spoken`] gives it. No two choices have one phrase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phrases: Vec<String>,
     /// The step that follows.
     pub next: StepIx,
+}
+
+/// Words as they are compared: in lower case, with one space between them.
+#[must_use]
+pub fn spoken(words: &str) -> String {
+    words.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+/// A share of the calls and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// So many of a hundred calls: 1 to 100.
+    pub percent: u8,
+    /// The step that follows.
+    pub next: StepIx,
+}
+
+/// Asks an HTTP service and keeps what it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    /// Whom.
+    pub integration: IntegrationId,
+    /// How.
+    pub method: Method,
+    /// What is put behind its URL, a String. None: nothing.
+    pub path: Option<Expression>,
+    /// Name and value, a String, of further headers.
+    pub headers: Vec<(String, Expression)>,
+    /// What is sent, a String.
+    pub body: Option<Expression>,
+    /// How long the answer may take, in milliseconds. None: as long as the service's own bound.
+    pub timeout_ms: Option<u32>,
+    /// Variables and what they take of the answer, in order; all or none.
+    pub save: Vec<(VariableIx, Expression)>,
+    /// After an answer of status 200 to 299.
+    pub next: StepIx,
+    /// All else. None: a failure of the flow.
+    pub failed: Option<StepIx>,
+}
+
+/// A method of HTTP (RFC 9110 §9, RFC 5789).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Reads.
+    #[default]
+    Get,
+    /// Hands something over.
+    Post,
+    /// Replaces.
+    Put,
+    /// Changes in part.
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        })
+    }
+}
+
+/// Lets the contact wait for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Queue {
+    /// Where.
+    pub queue: QueueId,
+    /// An Integer; below 0 it counts as 0, above 9 as 9. None: the queue's own.
+    pub priority: Option<Expression>,
+    /// Longest wait, in milliseconds. None: the queue's own bound.
+    pub max_wait_ms: Option<u32>,
+    /// The agent hung up after a conversation. None: the call ends.
+    pub ended: Option<StepIx>,
+    /// The longest wait is over. None: a failure of the flow; so with those below.
+    pub timed_out: Option<StepIx>,
+    /// It holds as many contacts as it may.
+    pub full: Option<StepIx>,
+    /// Nobody who serves it is there.
+    pub no_agents: Option<StepIx>,
+}
+
+/// What is done with a call's recording.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RecordAction {
+    /// It begins.
+    #[default]
+    Start,
+    /// It ends.
+    Stop,
+    /// It leaves a gap.
+    Pause,
+    /// It goes on after the gap.
+    Resume,
+}
+
+/// How a contact is handed on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TransferKind {
+    /// We ring and join.
+    #[default]
+    Blind,
+    /// The caller's side is asked to call by itself (REFER, RFC 3515); where it does not, as `Blind`.
+    Refer,
 }
 
 /// A condition and where it leads.
@@ -272,16 +638,16 @@ pub struct Dial {
     pub strategy: DialStrategy,
     /// How long each try rings, in milliseconds.
     pub ring_ms: u32,
-    /// The other side hung up after a conversation.
-    pub ended: StepIx,
-    /// The last try was busy (486, 600).
-    pub busy: StepIx,
+    /// The other side hung up after a conversation. None: the call ends.
+    pub ended: Option<StepIx>,
+    /// The last try was busy (486, 600). None: a failure of the flow; so with those below.
+    pub busy: Option<StepIx>,
     /// The last try rang in vain (no answer in time, 408, 480).
-    pub no_answer: StepIx,
+    pub no_answer: Option<StepIx>,
     /// All else.
-    pub failed: StepIx,
-    /// Whether `busy`, `no_answer` and `failed` were all left out: then the callee's own code is relayed to a caller who
-    /// is not answered yet, and the call ends.
+    pub failed: Option<StepIx>,
+    /// Whether `busy`, `no_answer` and `failed` were all left out, and the flow has no `on_error`: then the callee's own
+    /// code is relayed to a caller who is not answered yet, and the call ends.
     pub relay_failure: bool,
 }
 
@@ -305,6 +671,8 @@ pub enum DialTarget {
         /// The PBX.
         trunk: TrunkId,
     },
+    /// An agent, at the station where it is.
+    Agent(AgentId),
 }
 
 /// In which order targets ring.

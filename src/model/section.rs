@@ -7,14 +7,19 @@
 //! Canonical bytes are JSON without white space: fields in the order of their declaration, maps by their keys. Equal
 //! content has equal bytes.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     AudioId, Key, NumberId, TrunkId,
-    snapshot::{Cluster, NumberRange, SCHEMA, Snapshot},
+    snapshot::{Audio, Cluster, NumberRange, SCHEMA, Snapshot},
 };
 
 /// Sections that numbers are spread over.
@@ -278,18 +283,8 @@ impl Sections {
     /// # Errors
     /// None that a snapshot could cause.
     pub fn of(snapshot: &Snapshot) -> Result<Self, serde_json::Error> {
-        let mut map = BTreeMap::new();
-        map.insert(SectionName::cluster(), Section::of(&snapshot.cluster)?);
-        tenants(&mut map, Part::Trunks, &snapshot.trunks, |id| &id.0)?;
-        tenants(&mut map, Part::Flows, &snapshot.flows, |id| &id.0)?;
-        tenants(&mut map, Part::Hours, &snapshot.hours, |id| &id.0)?;
-        let mut audio: BTreeMap<&str, BTreeMap<_, _>> = BTreeMap::new();
-        for (id, one) in &snapshot.audio {
-            audio.entry(one.prompt.0.namespace()).or_default().insert(id, one);
-        }
-        for (namespace, all) in audio {
-            map.insert(SectionName::of(Part::Audio, namespace), Section::of(&all)?);
-        }
+        let mut sections = Self::default();
+        sections.write(None, snapshot)?;
         let mut buckets: BTreeMap<u8, Vec<BucketEntry>> = BTreeMap::new();
         for (trunk, ranges) in &snapshot.numbers {
             for range in ranges {
@@ -298,9 +293,61 @@ impl Sections {
             }
         }
         for (bucket, entries) in buckets {
-            map.insert(SectionName::of_bucket(bucket), Section::of(&entries)?);
+            sections.insert(SectionName::of_bucket(bucket), Section::of(&entries)?);
         }
-        Ok(Self { map })
+        Ok(sections)
+    }
+
+    /// Writes what a snapshot holds but numbers, as far as it is other than `last`, which is what these sections hold. Gives
+    /// whether anything is.
+    ///
+    /// # Errors
+    /// None that a snapshot could cause.
+    pub fn write(&mut self, last: Option<&Snapshot>, new: &Snapshot) -> Result<bool, serde_json::Error> {
+        let mut written = false;
+        if last.map(|last| &last.cluster) != Some(&new.cluster) {
+            self.insert(SectionName::cluster(), Section::of(&new.cluster)?);
+            written = true;
+        }
+        written |=
+            self.tenants(Part::Trunks, last.map(|last| &last.trunks), &new.trunks, |id, _| id.0.namespace())?;
+        written |=
+            self.tenants(Part::Flows, last.map(|last| &last.flows), &new.flows, |id, _| id.0.namespace())?;
+        written |=
+            self.tenants(Part::Hours, last.map(|last| &last.hours), &new.hours, |id, _| id.0.namespace())?;
+        written |= self.tenants(Part::Audio, last.map(|last| &last.audio), &new.audio, owner)?;
+        Ok(written)
+    }
+
+    /// Writes the sections of those tenants of whom anything came, went or is other than it was.
+    fn tenants<K: Serialize + Ord, V: Serialize + PartialEq>(
+        &mut self,
+        part: Part,
+        last: Option<&BTreeMap<K, V>>,
+        new: &BTreeMap<K, V>,
+        of: impl for<'a> Fn(&'a K, &'a V) -> &'a str,
+    ) -> Result<bool, serde_json::Error> {
+        let differs = |of_one: &BTreeMap<K, V>, other: Option<&BTreeMap<K, V>>| -> BTreeSet<String> {
+            let same = |key: &K, value: &V| other.and_then(|other| other.get(key)) == Some(value);
+            let entries = of_one.iter().filter(|(key, value)| !same(key, value));
+            entries.map(|(key, value)| of(key, value).to_owned()).collect()
+        };
+        let mut moved = differs(new, last);
+        moved.extend(last.map(|last| differs(last, Some(new))).unwrap_or_default());
+        let mut contents: BTreeMap<&str, BTreeMap<&K, &V>> = BTreeMap::new();
+        for (key, value) in new {
+            if let Some(namespace) = moved.get(of(key, value)) {
+                contents.entry(namespace).or_default().insert(key, value);
+            }
+        }
+        for namespace in &moved {
+            let name = SectionName::of(part, namespace);
+            match contents.get(namespace.as_str()) {
+                Some(content) => self.insert(name, Section::of(content)?),
+                None => self.remove(&name),
+            }
+        }
+        Ok(!moved.is_empty())
     }
 
     /// The snapshot that they are.
@@ -430,15 +477,6 @@ impl Sections {
     }
 }
 
-impl IntoIterator for Sections {
-    type Item = (SectionName, Section);
-    type IntoIter = std::collections::btree_map::IntoIter<SectionName, Section>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.map.into_iter()
-    }
-}
-
 /// What makes one snapshot of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
@@ -470,20 +508,9 @@ impl Delta {
     }
 }
 
-fn tenants<K: Serialize + Ord, V: Serialize>(
-    map: &mut BTreeMap<SectionName, Section>,
-    part: Part,
-    all: &BTreeMap<K, V>,
-    key: impl Fn(&K) -> &Key,
-) -> Result<(), serde_json::Error> {
-    let mut tenants: BTreeMap<&str, BTreeMap<&K, &V>> = BTreeMap::new();
-    for (id, value) in all {
-        tenants.entry(key(id).namespace()).or_default().insert(id, value);
-    }
-    for (namespace, content) in tenants {
-        map.insert(SectionName::of(part, namespace), Section::of(&content)?);
-    }
-    Ok(())
+/// Whose prompt it is.
+fn owner<'a>(_: &'a AudioId, audio: &'a Audio) -> &'a str {
+    audio.prompt.0.namespace()
 }
 
 fn read<T: DeserializeOwned>(name: &SectionName, section: &Section) -> Result<T, SectionError> {

@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub trunks: BTreeMap<TrunkId, Trunk>,
     /// Live numbers by the trunk that delivers them; each list is sorted by `first` and has no overlap.
     pub numbers: BTreeMap<TrunkId, Vec<NumberRange>>,
-    /// Flows that a live number leads to.
+    /// Flows that a live number leads to, and all that these call.
     pub flows: BTreeMap<FlowId, Arc<Program>>,
     /// Business hours that a flow asks for.
     pub hours: BTreeMap<HoursId, Arc<BusinessHours>>,

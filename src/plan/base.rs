@@ -8,7 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use api::v1alpha1 as v1;
 use jiff::Timestamp;
 use model::Key;
 
@@ -17,7 +16,7 @@ use crate::{
     directory::Directory,
     flow, platform,
     problem::{ConditionType, ObjectId, Problem},
-    resources::{NUMBER, Object, Report, Resources, Spec},
+    resources::{NUMBER, Report, Resources, Spec},
     schema,
     world::{CompiledFlow, Good, Item, PlannedTrunk, World},
 };
@@ -26,11 +25,29 @@ use crate::{
 const PLATFORM: &[&str] =
     &["VoiceCluster", "Tenant", "Allowlist", "Trunk", "Carrier", "PointOfPresence", "Secret"];
 
+/// Of each kind, the kinds that its objects are held against when all of them are known. Its own is not among them unless
+/// one object of it is held against another.
+const LOOKS_AT: &[(&str, &[&str])] = &[
+    ("Tenant", &["Agent", "Trunk"]),
+    ("Prompt", &["Tenant"]),
+    ("Carrier", &["PointOfPresence"]),
+    ("NumberOrder", &["Carrier", "RoutingFlow", "Trunk"]),
+    ("VoicemailBox", &["Prompt", "Queue", "Agent"]),
+    ("Integration", &["VoiceCluster", "Tenant"]),
+    ("Queue", &["Prompt", "Tenant", "Agent"]),
+    ("Agent", &["Tenant", "Trunk"]),
+    ("Campaign", &["ContactList", "DoNotCallList", "Queue", "Prompt", "Trunk", "BusinessHours", "Tenant"]),
+    ("ContactPoint", &["RoutingFlow", NUMBER, "Integration"]),
+    ("CallTest", &[NUMBER, "Trunk", "Agent", "Integration", "Queue", "Prompt"]),
+];
+
 /// What has changed since the last plan.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     /// Anything at all: nothing is known any more.
     pub all: bool,
+    /// Objects but PhoneNumbers that came, went or say something else.
+    pub ids: BTreeSet<ObjectId>,
     /// Kinds of which an object came, went or says something else.
     pub kinds: BTreeSet<&'static str>,
     /// Kinds of which an object came or went.
@@ -64,32 +81,14 @@ pub(crate) struct Base {
     prompts: Vec<Problem>,
     hours: Vec<Problem>,
     flows: BTreeMap<Key, FlowVerdict>,
-    alone: BTreeMap<ObjectId, AloneVerdict>,
-    across: Vec<Problem>,
+    alone: BTreeMap<ObjectId, Vec<Problem>>,
+    across: BTreeMap<ObjectId, Vec<Problem>>,
 }
 
 /// What became of a flow's newest form.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct FlowVerdict {
-    /// And whether it is a draft. None: it cannot be read.
-    form: Option<(Arc<v1::RoutingFlowSpec>, bool)>,
     flow: Option<Arc<CompiledFlow>>,
-    problems: Vec<Problem>,
-}
-
-impl FlowVerdict {
-    /// A form that was not replaced is the same piece of memory, and stands where it stood.
-    fn is_of(&self, form: Option<&(Arc<v1::RoutingFlowSpec>, bool)>) -> bool {
-        match (&self.form, form) {
-            (Some((ours, draft)), Some((theirs, also))) => Arc::ptr_eq(ours, theirs) && draft == also,
-            _ => false,
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-struct AloneVerdict {
-    object: Object,
     problems: Vec<Problem>,
 }
 
@@ -129,27 +128,48 @@ impl Base {
             judge.hours();
             self.hours = judge.problems();
         }
-        // A flow speaks of objects by their names.
-        let same_names = touched.names.iter().all(|kind| *kind == "CallTest" || *kind == NUMBER);
-        judge.flows(&mut self.flows, same_prompts && same_hours && same_names);
-        judge.alone(&mut self.alone, same_platform);
-        let Judge { world, .. } = judge;
-        self.world = world;
-        self.across(resources);
+        let same = same_prompts && same_hours && judge.same_names(&before, touched);
+        judge.flows(&mut self.flows, &before, same, touched);
+        judge.alone(&mut self.alone, same_platform, touched);
+        self.world = judge.world;
+        self.across(resources, touched);
     }
 
-    /// What the objects that look across are to be told when numbers have come or gone.
-    pub fn across(&mut self, resources: &Resources) {
+    /// What is to be said of objects beside others, where these or those were touched.
+    pub fn across(&mut self, resources: &Resources, touched: &Touched) {
         let mut report = Report::default();
-        resources.objects.iter().for_each(|object| checks::across(object, &self.world, &mut report));
-        self.across = report.problems;
+        let told = &mut self.across;
+        if touched.all {
+            told.clear();
+        }
+        touched.ids.iter().for_each(|id| drop(told.remove(id)));
+        let moved = |kind: &&str| touched.kinds.contains(kind) || touched.names.contains(kind);
+        let anew = |kind: &str| {
+            let looks_at = LOOKS_AT.iter().find(|(looking, _)| *looking == kind);
+            touched.all || looks_at.is_some_and(|(_, kinds)| kinds.iter().any(moved))
+        };
+        let kinds = resources.objects.iter().filter(|(kind, _)| anew(kind));
+        let others = touched.ids.iter().filter(|id| !anew(id.kind)).filter_map(|id| resources.find(id));
+        for object in kinds.flat_map(|(_, objects)| objects.values()).chain(others) {
+            checks::across(object, &self.world, &mut report);
+            keep(told, &object.id, std::mem::take(&mut report.problems));
+        }
     }
 
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let judged = self.platform.iter().chain(&self.prompts).chain(&self.hours);
         let flows = self.flows.values().flat_map(|verdict| &verdict.problems);
-        let alone = self.alone.values().flat_map(|verdict| &verdict.problems);
-        judged.chain(flows).chain(alone).chain(&self.across)
+        let told = self.alone.values().chain(self.across.values()).flatten();
+        judged.chain(flows).chain(told)
+    }
+}
+
+/// Only what there is to say is kept.
+fn keep(told: &mut BTreeMap<ObjectId, Vec<Problem>>, id: &ObjectId, problems: Vec<Problem>) {
+    if problems.is_empty() {
+        told.remove(id);
+    } else {
+        told.insert(id.clone(), problems);
     }
 }
 
@@ -158,7 +178,7 @@ impl Base {
 fn files(resources: &Resources, last: &Good) -> BTreeMap<ObjectId, Arc<str>> {
     let hidden = hidden(resources, last).filter(|(id, _)| id.kind != NUMBER);
     let mut files: BTreeMap<_, _> = hidden.collect();
-    let present = resources.objects.iter();
+    let present = resources.others();
     files.extend(present.map(|object| (object.id.clone(), Arc::clone(&object.source.file))));
     files
 }
@@ -213,19 +233,25 @@ impl Judge<'_> {
         self.world.unusable.extend(before.unusable.iter().filter(|id| id.kind == kind).cloned());
     }
 
-    fn alone(&mut self, verdicts: &mut BTreeMap<ObjectId, AloneVerdict>, same: bool) {
-        let before = std::mem::take(verdicts);
-        for object in &self.resources.objects {
-            let known = before.get(&object.id).filter(|known| same && known.object.is_same(object));
-            let verdict = match known {
-                Some(known) => known.clone(),
-                None => {
-                    checks::alone(object, &self.resources.foreign, &self.world, &mut self.report);
-                    AloneVerdict { object: object.clone(), problems: self.problems() }
-                }
-            };
-            verdicts.insert(object.id.clone(), verdict);
+    fn alone(&mut self, told: &mut BTreeMap<ObjectId, Vec<Problem>>, same: bool, touched: &Touched) {
+        if same {
+            touched.ids.iter().for_each(|id| drop(told.remove(id)));
+        } else {
+            told.clear();
         }
+        let anew = self.resources.others().filter(|object| !same || touched.ids.contains(&object.id));
+        for object in anew {
+            checks::alone(object, &self.resources.foreign, &self.world, &mut self.report);
+            let problems = self.problems();
+            keep(told, &object.id, problems);
+        }
+    }
+
+    /// Whether flows find the same names, and lead to each other as before.
+    fn same_names(&self, before: &World, touched: &Touched) -> bool {
+        let flows = &["RoutingFlow", "Queue", "Agent", "VoicemailBox", "Integration"];
+        !flows.iter().any(|kind| touched.names.contains(kind))
+            && self.world.directory.calls == before.directory.calls
     }
 
     /// Objects of a kind with the forms in which they may be used, the newest first. Those that were live before come
@@ -236,12 +262,10 @@ impl Judge<'_> {
         pick: fn(&Spec) -> Option<&Arc<T>>,
         kept: &BTreeMap<Key, Arc<T>>,
     ) -> Vec<Candidate<T>> {
-        let objects = self.resources.objects.iter().filter(|object| object.id.kind == kind);
-        let objects: BTreeMap<&ObjectId, &Object> = objects.map(|object| (&object.id, object)).collect();
         let candidate = |id: &ObjectId| {
             let item =
                 |spec: &Arc<T>, source, draft| Item { id: id.clone(), spec: Arc::clone(spec), source, draft };
-            let new = objects.get(id).and_then(|object| {
+            let new = self.resources.find(id).and_then(|object| {
                 let spec = object.spec.as_ref().and_then(pick)?;
                 Some(item(spec, Some(object.source.clone()), !object.sound))
             });
@@ -367,22 +391,37 @@ impl Judge<'_> {
         }
     }
 
-    fn flows(&mut self, verdicts: &mut BTreeMap<Key, FlowVerdict>, same: bool) {
-        let before = std::mem::take(verdicts);
-        for candidate in self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new()) {
+    fn flows(
+        &mut self,
+        verdicts: &mut BTreeMap<Key, FlowVerdict>,
+        before: &World,
+        same: bool,
+        touched: &Touched,
+    ) {
+        let mut known = std::mem::take(verdicts);
+        let order = flow::callees_first(&self.world.directory);
+        let mut candidates = self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new());
+        candidates.sort_by_key(|candidate| order.get(&candidate.id.key).copied());
+        let any = touched.kinds.contains("RoutingFlow");
+        for candidate in candidates {
             let id = candidate.id.clone();
-            let form = candidate.forms.first().map(|item| (Arc::clone(&item.spec), item.draft));
-            let known = before.get(&id.key).filter(|known| same && known.is_of(form.as_ref()));
-            let verdict = match known {
-                Some(known) => known.clone(),
+            let (now, then) = (&self.world.directory, &before.directory);
+            let as_before = same
+                && !touched.ids.contains(&id)
+                // What a flow may do depends on those that it calls.
+                && !(any && now.calls_of(&id.key).next().is_some())
+                && now.entered.get(&id.key) == then.entered.get(&id.key);
+            let verdict = match known.remove(&id.key).filter(|_| as_before) {
+                Some(verdict) => verdict,
                 None => {
                     let flow =
                         self.resolve(candidate, |item, world, report| flow::compile(item, world, report));
-                    FlowVerdict { form, flow: flow.map(Arc::new), problems: self.problems() }
+                    FlowVerdict { flow: flow.map(Arc::new), problems: self.problems() }
                 }
             };
-            match verdict.flow.as_ref().or_else(|| self.last.flows.get(&id.key)) {
+            match &verdict.flow {
                 Some(flow) => drop(self.world.flows.insert(id.key.clone(), Arc::clone(flow))),
+                None if self.world.keep_flow(&id.key, self.last) => {}
                 None => drop(self.world.unusable.insert(id.clone())),
             }
             verdicts.insert(id.key, verdict);

@@ -11,7 +11,7 @@ use model::{E164, Key};
 use crate::{
     checks::item,
     problem::ObjectId,
-    resources::{Resources, Spec},
+    resources::{NUMBER, Resources, Spec},
     world::Item,
 };
 
@@ -26,6 +26,11 @@ pub(crate) struct Directory {
     pub hours: BTreeMap<Key, Item<v1::BusinessHoursSpec>>,
     /// PhoneNumbers, which come and go without the rest.
     pub numbers: Named,
+    /// Flows by those that they call, each with itself.
+    pub calls: BTreeSet<(Key, Key)>,
+    called: BTreeSet<Key>,
+    /// Flows that orders of numbers and points of contact lead to, with the first object that does.
+    pub entered: BTreeMap<Key, ObjectId>,
 }
 
 /// PhoneNumbers by name, and what they claim, right or wrong.
@@ -35,11 +40,16 @@ pub(crate) struct Named {
     /// By namespace and number: how many objects have it.
     single: BTreeMap<(Arc<str>, E164), u32>,
     ranges: BTreeMap<Key, (E164, E164)>,
+    /// The numbers that lead to a flow.
+    leads: BTreeMap<Key, BTreeSet<Key>>,
 }
 
 impl Named {
     pub fn insert(&mut self, key: &Key, spec: Option<&v1::PhoneNumberSpec>) {
         self.keys.insert(key.clone());
+        for flow in spec.map(|spec| flows(key, spec)).unwrap_or_default() {
+            self.leads.entry(flow).or_default().insert(key.clone());
+        }
         match spec.and_then(range) {
             Some((first, last)) if first == last => {
                 *self.single.entry((key.namespace().into(), first)).or_default() += 1;
@@ -53,6 +63,13 @@ impl Named {
     pub fn remove(&mut self, key: &Key, spec: Option<&v1::PhoneNumberSpec>) {
         self.keys.remove(key);
         self.ranges.remove(key);
+        for flow in spec.map(|spec| flows(key, spec)).unwrap_or_default() {
+            let leads = self.leads.entry(flow.clone()).or_default();
+            leads.remove(key);
+            if leads.is_empty() {
+                self.leads.remove(&flow);
+            }
+        }
         if let Some((first, last)) = spec.and_then(range)
             && first == last
         {
@@ -65,6 +82,11 @@ impl Named {
                 self.single.remove(&entry);
             }
         }
+    }
+
+    /// The first number that leads to a flow.
+    pub fn lead(&self, flow: &Key) -> Option<&Key> {
+        self.leads.get(flow)?.first()
     }
 
     pub fn contains(&self, key: &Key) -> bool {
@@ -84,6 +106,13 @@ impl Named {
     }
 }
 
+/// Flows that a number leads to.
+pub(crate) fn flows(number: &Key, spec: &v1::PhoneNumberSpec) -> Vec<Key> {
+    let channels = spec.channels.iter().map(|channel| channel.flow_ref.name.as_str());
+    let names = std::iter::once(spec.flow_ref.name.as_str()).chain(channels);
+    names.map(|name| Key::new(number.namespace(), name)).collect()
+}
+
 /// First and last number of an object.
 pub(crate) fn range(spec: &v1::PhoneNumberSpec) -> Option<(E164, E164)> {
     if let Some(range) = &spec.range {
@@ -96,19 +125,69 @@ pub(crate) fn range(spec: &v1::PhoneNumberSpec) -> Option<(E164, E164)> {
 impl Directory {
     /// `known` is of every object but PhoneNumbers, hidden ones included.
     pub fn of<'a>(resources: &Resources, known: impl Iterator<Item = &'a ObjectId>, numbers: Named) -> Self {
+        let flows = of_kind(resources, "RoutingFlow", Spec::routing_flow);
+        let calls: BTreeSet<_> = flows.values().flat_map(calls).collect();
         Self {
             known: known.cloned().collect(),
-            agents: of_kind(resources, Spec::agent),
-            flows: of_kind(resources, Spec::routing_flow),
-            carriers: of_kind(resources, Spec::carrier),
-            hours: of_kind(resources, Spec::business_hours),
+            agents: of_kind(resources, "Agent", Spec::agent),
+            called: calls.iter().map(|(_, callee)| callee.clone()).collect(),
+            calls,
+            entered: entered(resources),
+            flows,
+            carriers: of_kind(resources, "Carrier", Spec::carrier),
+            hours: of_kind(resources, "BusinessHours", Spec::business_hours),
             numbers,
         }
     }
+
+    /// Flows that a flow calls itself, each once, in order.
+    pub fn calls_of<'a>(&'a self, flow: &'a Key) -> impl Iterator<Item = &'a Key> {
+        let from = (flow.clone(), Key::new("", ""));
+        self.calls.range(from..).take_while(move |(caller, _)| caller == flow).map(|(_, callee)| callee)
+    }
+
+    /// The first object that leads to a flow otherwise than by a `call`.
+    pub fn entered(&self, flow: &Key) -> Option<ObjectId> {
+        let number = self.numbers.lead(flow).map(|key| ObjectId { kind: NUMBER, key: key.clone() });
+        number.or_else(|| self.entered.get(flow).cloned())
+    }
+
+    /// Whether a flow calls this one.
+    pub fn is_called(&self, flow: &Key) -> bool {
+        self.called.contains(flow)
+    }
 }
 
-fn of_kind<T>(resources: &Resources, pick: fn(&Spec) -> Option<&Arc<T>>) -> BTreeMap<Key, Item<T>> {
-    let objects = resources.objects.iter();
+fn calls(flow: &Item<v1::RoutingFlowSpec>) -> Vec<(Key, Key)> {
+    let calls = flow.spec.steps.iter().filter_map(|step| step.call.as_ref());
+    calls.map(|call| (flow.id.key.clone(), Key::new(flow.namespace(), &call.flow))).collect()
+}
+
+/// Flows that orders of numbers and points of contact lead to.
+fn entered(resources: &Resources) -> BTreeMap<Key, ObjectId> {
+    let mut entered = BTreeMap::new();
+    for object in resources.of("NumberOrder").chain(resources.of("ContactPoint")) {
+        let flows: Vec<&str> = match &object.spec {
+            Some(Spec::NumberOrder(order)) => {
+                order.flow_ref.iter().map(|reference| reference.name.as_str()).collect()
+            }
+            Some(Spec::ContactPoint(point)) => vec![point.flow_ref.name.as_str()],
+            _ => Vec::new(),
+        };
+        for flow in flows {
+            let key = Key::new(object.id.key.namespace(), flow);
+            entered.entry(key).or_insert_with(|| object.id.clone());
+        }
+    }
+    entered
+}
+
+fn of_kind<T>(
+    resources: &Resources,
+    kind: &str,
+    pick: fn(&Spec) -> Option<&Arc<T>>,
+) -> BTreeMap<Key, Item<T>> {
+    let objects = resources.of(kind);
     let items = objects.filter_map(|object| {
         let spec = object.spec.as_ref().and_then(pick)?;
         Some((object.id.key.clone(), item(object, spec)))

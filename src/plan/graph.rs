@@ -16,8 +16,13 @@ pub(crate) struct Edge {
     pub idle: bool,
 }
 
+/// Whether a call can come from one place to another while the contact does nothing.
+pub(crate) fn idle_way(edges: &[Vec<Edge>], from: usize, to: usize) -> bool {
+    reach(edges, std::iter::once(from), |edge| edge.idle).contains(&to)
+}
+
 /// Reports steps that no call can reach and loops in which the contact does nothing. `edges` has one entry for each
-/// step.
+/// step, and one without edges behind the last.
 pub(crate) fn check(
     item: &Item<RoutingFlowSpec>,
     edges: &[Vec<Edge>],
@@ -37,7 +42,7 @@ pub(crate) fn check(
             ring.iter().filter_map(|index| Some(item.spec.steps.get(*index)?.name.as_str())).collect();
         let first = ring.first().copied().unwrap_or_default();
         let message = format!(
-            "A call can go round {} for ever while the contact does nothing: lead one of them elsewhere, or give an `ask` among them `maxVisits`.",
+            "A call can go round {} for ever while the contact does nothing: lead one of them elsewhere, or give an `ask` or `wait` among them `maxVisits`.",
             circle(&names)
         );
         item.error(report, &format!("spec.steps[{first}].name"), Reason::EndlessLoop, message);

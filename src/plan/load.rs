@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     SourceFile,
     problem::{Location, ObjectId, Problem, Reason, Severity},
-    resources::{Foreign, NUMBER, Object, Resources, Source, Spec, location},
+    resources::{Foreign, Object, Resources, Source, Spec, location},
     schema, words,
     yaml::{self, NodeKind, Position},
 };
@@ -176,11 +176,7 @@ impl Loader {
             Soundness::Sound | Soundness::Faulty => self.read(&id, &source, &json, sound),
         };
         let object = Object { id, spec, sound, source };
-        if kind == NUMBER {
-            self.resources.numbers.insert(object.id.key.clone(), object);
-        } else {
-            self.resources.objects.push(object);
-        }
+        self.resources.put(object);
     }
 
     fn read(&mut self, id: &ObjectId, source: &Source, json: &Value, sound: bool) -> Option<Spec> {

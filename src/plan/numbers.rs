@@ -143,11 +143,28 @@ impl Numbers {
             }
         }
         self.retell(keys, bench.resources);
-        let Self { orphans, uses, .. } = self;
-        orphans.retain(|flow, _| uses.values().any(|flows| flows.contains_key(flow)));
+        self.release();
         let turn = |key: &Key| (key.clone(), was.get(key).cloned());
         let turned = |(key, was): &(Key, Option<LiveNumber>)| was.as_ref() != self.live.get(key);
         Turns { numbers: keys.iter().map(turn).filter(turned).collect(), flows: self.in_use() != before }
+    }
+
+    /// Lets go of the flows that no live number leads to any more.
+    fn release(&mut self) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        let used = self.uses.values().flat_map(BTreeMap::keys);
+        let mut waiting: Vec<Key> = used.filter(|flow| self.orphans.contains_key(*flow)).cloned().collect();
+        let mut needed = BTreeSet::new();
+        while let Some(flow) = waiting.pop() {
+            if let Some(orphan) = self.orphans.get(&flow)
+                && needed.insert(flow)
+            {
+                waiting.extend(orphan.program.calls().into_iter().map(|callee| callee.0.clone()));
+            }
+        }
+        self.orphans.retain(|flow, _| needed.contains(flow));
     }
 
     /// Of several that stand against a number, the first is named, whichever of them was judged first.
@@ -242,8 +259,12 @@ impl Numbers {
         report: &mut Report,
     ) -> Option<Key> {
         let key = Key::new(item.namespace(), &item.spec.flow_ref.name);
+        // One that others keep although it was deleted is not there for a number that changes.
+        let id = ObjectId { kind: "RoutingFlow", key };
+        let deleted = !bench.world.directory.known.contains(&id);
+        let key = id.key;
         // The key that is there already is shared by all that lead to it.
-        if let Some((known, _)) = bench.world.flows.get_key_value(&key) {
+        if let Some((known, _)) = bench.world.flows.get_key_value(&key).filter(|_| !deleted) {
             return Some(known.clone());
         }
         if !bench.world.is_unusable("RoutingFlow", &key) {
@@ -251,11 +272,23 @@ impl Numbers {
             let message = format!("There is no RoutingFlow {key}{hint}");
             item.error(report, "spec.flowRef.name", Reason::FlowNotFound, message);
         }
-        let unchanged = last == Some(&item.spec);
-        let kept = bench.flows.get(&key).or_else(|| self.orphans.get(&key)).filter(|_| unchanged)?;
-        let kept = Arc::clone(kept);
-        self.orphans.insert(key.clone(), kept);
-        Some(key)
+        let kept = last == Some(&item.spec) && self.keep(&key, bench);
+        kept.then_some(key)
+    }
+
+    /// Keeps a flow that was deleted, with all that it calls. False: it never was.
+    fn keep(&mut self, key: &Key, bench: &Bench<'_>) -> bool {
+        if bench.world.flows.contains_key(key) || self.orphans.contains_key(key) {
+            return true;
+        }
+        let Some(flow) = bench.flows.get(key) else {
+            return false;
+        };
+        self.orphans.insert(key.clone(), Arc::clone(flow));
+        for callee in flow.program.calls() {
+            self.keep(&callee.0, bench);
+        }
+        true
     }
 
     fn claim(&mut self, key: &Key, number: &LiveNumber) {

@@ -19,9 +19,9 @@ use model::{
 use serde_json::Value;
 
 use crate::{
-    Plan,
+    Plan, PlannedCluster,
     base::{Base, Touched, hidden},
-    directory::Named,
+    directory::{Named, flows, range},
     numbers::{Bench, Numbers, Turns},
     problem::{ObjectId, Problem},
     resources::{Foreign, NUMBER, Object, Resources, Source, Spec},
@@ -49,7 +49,8 @@ pub struct Planner {
 #[derive(Debug, Default)]
 struct Live {
     sections: Sections,
-    blobs: BTreeMap<AudioId, Arc<[u8]>>,
+    /// What the sections hold but numbers.
+    written: Option<PlannedCluster>,
     /// The live numbers of each bucket.
     buckets: BTreeMap<u8, BTreeSet<Key>>,
 }
@@ -95,18 +96,11 @@ impl Planner {
 
     /// An object is gone.
     pub fn withdraw(&mut self, id: &ObjectId) {
-        if id.kind == NUMBER {
-            let Some(gone) = self.resources.numbers.remove(&id.key) else {
-                return;
-            };
-            self.base.world.directory.numbers.remove(&id.key, spec(&gone));
-            self.touched.names.insert(NUMBER);
-            self.turned.insert(id.key.clone());
-        } else if self.resources.contains(id) {
-            self.resources.take(id);
-            self.touched.kinds.insert(id.kind);
-            self.touched.names.insert(id.kind);
-        }
+        let Some(gone) = self.resources.take(id) else {
+            return;
+        };
+        self.touched.names.insert(gone.id.kind);
+        self.touch(gone.id.clone(), Some(&gone), None);
     }
 
     /// Secrets and other objects that are not ours, all of them.
@@ -116,30 +110,42 @@ impl Planner {
     }
 
     fn put(&mut self, object: Object) {
-        let id = object.id.clone();
-        if id.kind == NUMBER {
-            let before = self.resources.numbers.get(&id.key);
-            if before.is_some_and(|before| before.is_same(&object)) {
-                return;
-            }
-            let names = &mut self.base.world.directory.numbers;
-            if let Some(before) = before {
-                names.remove(&id.key, spec(before));
-            }
-            names.insert(&id.key, spec(&object));
-            self.touched.names.insert(NUMBER);
-            self.turned.insert(id.key);
-        } else {
-            let before = self.resources.find(&id);
-            if before.is_some_and(|before| before.is_same(&object)) {
-                return;
-            }
-            if before.is_none() {
-                self.touched.names.insert(id.kind);
-            }
-            self.touched.kinds.insert(id.kind);
+        if self.resources.find(&object.id).is_some_and(|before| before.is_same(&object)) {
+            return;
         }
-        self.resources.put(object);
+        let before = self.resources.put(object.clone());
+        if before.is_none() {
+            self.touched.names.insert(object.id.kind);
+        }
+        self.touch(object.id.clone(), before.as_ref(), Some(&object));
+    }
+
+    fn touch(&mut self, id: ObjectId, was: Option<&Object>, is: Option<&Object>) {
+        if id.kind != NUMBER {
+            self.touched.kinds.insert(id.kind);
+            self.touched.ids.insert(id);
+            return;
+        }
+        let (was, is) = (was.and_then(spec), is.and_then(spec));
+        if was.and_then(range) != is.and_then(range) {
+            self.touched.names.insert(NUMBER);
+        }
+        let directory = &mut self.base.world.directory;
+        // Whether a flow may go back to who called it depends on whether a number leads to it too.
+        let flows = was.iter().chain(&is).flat_map(|spec| flows(&id.key, spec));
+        let flows: Vec<Key> = flows.filter(|flow| directory.is_called(flow)).collect();
+        let before: Vec<_> = flows.iter().map(|flow| directory.numbers.lead(flow).cloned()).collect();
+        directory.numbers.remove(&id.key, was);
+        if is.is_some() || self.resources.numbers.contains_key(&id.key) {
+            directory.numbers.insert(&id.key, is);
+        }
+        for (flow, before) in flows.into_iter().zip(before) {
+            if directory.numbers.lead(&flow) != before.as_ref() {
+                self.touched.kinds.insert("RoutingFlow");
+                self.touched.ids.insert(ObjectId { kind: "RoutingFlow", key: flow });
+            }
+        }
+        self.turned.insert(id.key);
     }
 
     /// Follows what has changed, and gives the clusters whose pods are to be told something.
@@ -193,9 +199,7 @@ impl Planner {
         if keys.is_empty() {
             return BTreeSet::new();
         }
-        if touched.names.contains(NUMBER) {
-            self.base.across(&self.resources);
-        }
+        self.base.across(&self.resources, touched);
         self.numbers.disturbed(&mut keys, &self.resources);
         let none = BTreeMap::new();
         let bench = Bench {
@@ -221,10 +225,7 @@ impl Planner {
         for (id, item) in wanted {
             let fresh = !self.clusters.contains_key(&id);
             let live = self.clusters.entry(id.clone()).or_default();
-            let (sections, blobs) = snapshot::base(item, world, &self.numbers);
-            let mut differs = fresh || live.blobs != blobs;
-            differs |= live.replace(sections);
-            live.blobs = blobs;
+            let mut differs = live.replace(snapshot::base(item, world, &self.numbers));
             if fresh {
                 differs |= live.fill(&id, &self.numbers);
             }
@@ -244,9 +245,7 @@ impl Planner {
         let world = &self.base.world;
         for (id, live) in &mut self.clusters {
             let Some(item) = world.clusters.get(&id.0) else { continue };
-            let (sections, blobs) = snapshot::base(item, world, &self.numbers);
-            live.blobs = blobs;
-            if live.replace(sections) {
+            if live.replace(snapshot::base(item, world, &self.numbers)) {
                 changed.insert(id.clone());
             }
         }
@@ -288,7 +287,7 @@ impl Planner {
     /// The WAV files that a cluster's prompts are made of, by the SHA-256 of their bytes.
     #[must_use]
     pub fn blobs(&self, cluster: &ClusterId) -> Option<&BTreeMap<AudioId, Arc<[u8]>>> {
-        self.clusters.get(cluster).map(|live| &live.blobs)
+        self.clusters.get(cluster)?.written.as_ref().map(|planned| &planned.blobs)
     }
 
     /// Everything that is wrong, object by object.
@@ -313,24 +312,15 @@ impl Planner {
 }
 
 impl Live {
-    /// Puts sections of everything but numbers in the place of those that were; whether any is other than it was.
-    fn replace(&mut self, sections: BTreeMap<SectionName, section::Section>) -> bool {
-        let numbers = |name: &SectionName| name.part() == Some(section::Part::Numbers);
-        let gone: Vec<SectionName> = self
-            .sections
-            .iter()
-            .map(|(name, _)| name)
-            .filter(|name| !numbers(name) && !sections.contains_key(name))
-            .cloned()
-            .collect();
-        let mut differs = !gone.is_empty();
-        gone.iter().for_each(|name| self.sections.remove(name));
-        for (name, section) in sections {
-            if self.sections.get(&name) != Some(&section) {
-                differs = true;
-                self.sections.insert(name, section);
-            }
-        }
+    /// Writes everything but numbers, as far as it is other than it was; whether any of it is.
+    fn replace(&mut self, planned: PlannedCluster) -> bool {
+        let (last, blobs) = match &self.written {
+            Some(last) => (Some(&*last.snapshot), last.blobs == planned.blobs),
+            None => (None, false),
+        };
+        // Content of a snapshot always has a form in JSON.
+        let differs = self.sections.write(last, &planned.snapshot).unwrap_or(true) || !blobs;
+        self.written = Some(planned);
         differs
     }
 

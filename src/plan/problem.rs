@@ -197,7 +197,11 @@ reasons! {
     UnhandledFailure Accepted
     /// A loop in which the contact does nothing.
     EndlessLoop Accepted
-    /// The keys of one choice begin another's.
+    /// Flows that call each other in a circle.
+    FlowRecursion Accepted
+    /// Flows that call each other deeper than a call can follow.
+    FlowsTooDeep Accepted
+    /// The keys of one choice begin another's, or two choices have one phrase.
     AmbiguousChoice Accepted
     /// A variable that the flow does not declare.
     UnknownVariable Accepted
@@ -229,6 +233,8 @@ reasons! {
     QueueNotFound ResolvedRefs
     /// No such Agent.
     AgentNotFound ResolvedRefs
+    /// No such VoicemailBox.
+    BoxNotFound ResolvedRefs
     /// No such Integration.
     IntegrationNotFound ResolvedRefs
     /// No such ContactList or DoNotCallList.

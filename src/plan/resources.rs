@@ -22,8 +22,8 @@ pub(crate) const NUMBER: &str = "PhoneNumber";
 /// Everything that a folder holds: our objects, others' objects, and files beside them.
 #[derive(Debug, Clone, Default)]
 pub struct Resources {
-    /// Ours but PhoneNumbers, those that are wrong by themselves included; none twice.
-    pub(crate) objects: Vec<Object>,
+    /// Ours but PhoneNumbers, by kind, those that are wrong by themselves included.
+    pub(crate) objects: BTreeMap<&'static str, BTreeMap<Key, Object>>,
     /// PhoneNumbers, likewise: there may be a hundred thousand, and what changes is mostly one of them.
     pub(crate) numbers: BTreeMap<Key, Object>,
     /// Objects of kinds that are not ours, such as `Namespace` and `Secret`.
@@ -44,16 +44,40 @@ impl Resources {
 
     /// Each of our objects.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Object> {
-        self.objects.iter().chain(self.numbers.values())
+        self.others().chain(self.numbers.values())
     }
 
-    /// An object that is no PhoneNumber.
+    /// Each of our objects but PhoneNumbers.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values().flat_map(BTreeMap::values)
+    }
+
+    /// The objects of a kind.
+    pub(crate) fn of(&self, kind: &str) -> impl Iterator<Item = &Object> {
+        self.objects.get(kind).into_iter().flat_map(BTreeMap::values)
+    }
+
     pub(crate) fn find(&self, id: &ObjectId) -> Option<&Object> {
-        self.objects.iter().find(|object| object.id == *id)
+        if id.kind == NUMBER { self.numbers.get(&id.key) } else { self.objects.get(id.kind)?.get(&id.key) }
     }
 
     pub(crate) fn contains(&self, id: &ObjectId) -> bool {
-        if id.kind == NUMBER { self.numbers.contains_key(&id.key) } else { self.find(id).is_some() }
+        self.find(id).is_some()
+    }
+
+    /// Puts an object in the place of the one that had its name, and gives that back.
+    pub(crate) fn put(&mut self, object: Object) -> Option<Object> {
+        let key = object.id.key.clone();
+        self.kind(object.id.kind).insert(key, object)
+    }
+
+    /// Takes an object away.
+    pub(crate) fn take(&mut self, id: &ObjectId) -> Option<Object> {
+        self.kind(id.kind).remove(&id.key)
+    }
+
+    fn kind(&mut self, kind: &'static str) -> &mut BTreeMap<Key, Object> {
+        if kind == NUMBER { &mut self.numbers } else { self.objects.entry(kind).or_default() }
     }
 
     /// Kind, name and file of each object that stands in one.
@@ -64,27 +88,6 @@ impl Resources {
             .collect();
         files.sort();
         files
-    }
-
-    /// Puts an object in the place of the one that had its name.
-    pub(crate) fn put(&mut self, object: Object) {
-        if object.id.kind == NUMBER {
-            self.numbers.insert(object.id.key.clone(), object);
-            return;
-        }
-        match self.objects.iter_mut().find(|known| known.id == object.id) {
-            Some(known) => *known = object,
-            None => self.objects.push(object),
-        }
-    }
-
-    /// Takes an object away.
-    pub(crate) fn take(&mut self, id: &ObjectId) {
-        if id.kind == NUMBER {
-            self.numbers.remove(&id.key);
-        } else {
-            self.objects.retain(|object| object.id != *id);
-        }
     }
 }
 

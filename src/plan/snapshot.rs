@@ -11,7 +11,7 @@ use model::{
     AudioId, ClusterId, E164, FlowId, Key, NumberId, TrunkId,
     media::Codec,
     net::Transport,
-    section::{BucketEntry, Section, SectionName, Sections},
+    section::{BucketEntry, Section},
     snapshot::{
         Audio, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA, Serves,
         Snapshot, Trunk, TrunkDirection,
@@ -64,19 +64,9 @@ fn cluster(
     PlannedCluster { snapshot: Arc::new(snapshot), blobs: planned.blobs }
 }
 
-/// The WAV files that prompts are made of.
-pub(crate) type Blobs = BTreeMap<AudioId, Arc<[u8]>>;
-
-/// The sections of a cluster, those of numbers apart.
-pub(crate) fn base(
-    item: &Item<v1::VoiceClusterSpec>,
-    world: &World,
-    numbers: &Numbers,
-) -> (BTreeMap<SectionName, Section>, Blobs) {
-    let PlannedCluster { snapshot, blobs } = cluster(item, world, numbers, BTreeMap::new());
-    // Content of a snapshot always has a form in JSON.
-    let sections = Sections::of(&snapshot).unwrap_or_default();
-    (sections.into_iter().collect(), blobs)
+/// A cluster without its numbers.
+pub(crate) fn base(item: &Item<v1::VoiceClusterSpec>, world: &World, numbers: &Numbers) -> PlannedCluster {
+    cluster(item, world, numbers, BTreeMap::new())
 }
 
 /// The section of a bucket's live numbers.
@@ -132,7 +122,10 @@ impl Closure {
         let Some(flow) = world.flows.get(key).or_else(|| numbers.orphans.get(key)) else {
             return;
         };
-        self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program));
+        if self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program)).is_some() {
+            return;
+        }
+        flow.program.calls().into_iter().for_each(|callee| self.add(&callee.0, world, numbers));
         for (id, kept) in &flow.hours {
             // Hours are read live; those of the flow's own are for when their object is gone.
             let hours = world.hours.get(&id.0).unwrap_or(kept);

@@ -83,6 +83,9 @@ pub(crate) struct CompiledFlow {
     pub program: Arc<Program>,
     pub prompts: BTreeMap<AudioId, ResolvedPrompt>,
     pub hours: BTreeMap<HoursId, Arc<BusinessHours>>,
+    /// Whether it can go back to a flow that called it without the contact having done anything.
+    #[serde(default)]
+    pub returns_idly: bool,
 }
 
 /// A trunk that was accepted.
@@ -162,6 +165,18 @@ impl World {
     /// Whether an object is there although it cannot be used.
     pub fn is_unusable(&self, kind: &'static str, key: &Key) -> bool {
         self.unusable.contains(&ObjectId { kind, key: key.clone() })
+    }
+
+    /// Puts a flow back as it was, with all flows that it calls and that are not there any more. False: it never was.
+    pub fn keep_flow(&mut self, key: &Key, last: &Good) -> bool {
+        let Some(flow) = last.flows.get(key) else { return false };
+        self.flows.insert(key.clone(), Arc::clone(flow));
+        for callee in flow.program.calls() {
+            if !self.flows.contains_key(&callee.0) {
+                self.keep_flow(&callee.0, last);
+            }
+        }
+        true
     }
 }
 

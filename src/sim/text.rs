@@ -61,9 +61,10 @@ fn owners(walk: &Walk) -> BTreeMap<usize, (usize, usize)> {
 }
 
 fn outcome(way: &Way) -> String {
-    match &way.entered {
-        Some(keys) => format!("{} (say {keys})", way.outcome),
-        None => way.outcome.clone(),
+    match (&way.entered, way.saved.as_slice()) {
+        (Some(keys), _) => format!("{} (say {keys})", way.outcome),
+        (None, []) => way.outcome.clone(),
+        (None, saved) => format!("{} with {}", way.outcome, saved.join(" and ")),
     }
 }
 
@@ -81,7 +82,7 @@ impl Tree<'_> {
     /// `by` is the way that leads there; None at the entry. No deeper than the walk is.
     fn next(&mut self, indent: &str, next: &Next, by: Option<(usize, usize)>) {
         match next {
-            Next::End { step, how } => self.lines.push(format!("{indent}■ {step}: {how}")),
+            Next::End { step, how, .. } => self.lines.push(format!("{indent}■ {step}: {how}")),
             Next::Cut => self.lines.push(format!("{indent}✂ cut: this leads further than is shown here")),
             Next::Place(place) if by.is_some() && self.owners.get(place) != by.as_ref() => {
                 let step = &self.walk.places[*place].step;

@@ -80,12 +80,25 @@ fn words(action: &Action) -> String {
         Action::Reject(rejection) => format!("reject({})", rejection.status()),
         Action::Hangup(audio) => format!("hangup({})", names(audio)),
         Action::Fail(because) => format!("fail({because})"),
+        Action::End => "end".into(),
+        Action::Draw => "draw".into(),
+        Action::Wait(audio) => format!("wait({})", names(audio)),
+        Action::Request(asked) => format!("{}({})", asked.method, asked.path),
+        Action::Queue { queue, priority, .. } => {
+            format!("queue({}{})", queue.0.name(), priority.map(|p| format!("@{p}")).unwrap_or_default())
+        }
+        Action::Callback { queue, number, .. } => format!("callback({}:{number})", queue.0.name()),
+        Action::Voicemail { voicemail_box, .. } => format!("voicemail({})", voicemail_box.0.name()),
+        Action::Record(action) => format!("record({action:?})"),
+        Action::Message { text, to } => {
+            format!("message({text}{})", to.map(|to| format!(">{to}")).unwrap_or_default())
+        }
     }
 }
 
 /// Question q, invalid i; 1 → sales, 22 → billing; three attempts.
 fn menu() -> Vec<Step> {
-    let choice = |digits: &str, next| Choice { digits: digits.into(), next };
+    let choice = |digits: &str, next| Choice { digits: digits.into(), phrases: Vec::new(), next };
     let input = AskInput::Choices(vec![choice("1", step(1)), choice("22", step(2))]);
     let ask = Ask {
         audio: audio("q"),

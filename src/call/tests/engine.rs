@@ -189,6 +189,7 @@ struct Virtual {
     explanations: Vec<Explanation>,
     records: Vec<Record>,
     strangers: usize,
+    unperformed: Vec<String>,
     wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
 }
 
@@ -213,6 +214,7 @@ impl Virtual {
             explanations: Vec::new(),
             records: Vec::new(),
             strangers: 0,
+            unperformed: Vec::new(),
             wire: VecDeque::new(),
         }
     }
@@ -318,6 +320,7 @@ impl Virtual {
             Output::Note(note) => panic!("{note:?}"),
             Output::Stranger { .. } => self.strangers += 1,
             Output::Explanation(explanation) => self.explanations.push(*explanation),
+            Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Record(record) => self.records.push(*record),
         }
     }

@@ -54,7 +54,7 @@ pub fn ask(name: &str, next: u16, otherwise: u16) -> Step {
         attempts: 1,
         invalid_audio: Vec::new(),
         max_visits: None,
-        input: AskInput::Choices(vec![Choice { digits: "1".into(), next: step(next) }]),
+        input: AskInput::Choices(vec![Choice { digits: "1".into(), phrases: Vec::new(), next: step(next) }]),
         secret: false,
         no_input: step(otherwise),
         no_match: step(otherwise),
@@ -84,10 +84,10 @@ pub fn dial(name: &str, [ended, busy, no_answer, failed]: [u16; 4]) -> Step {
         targets: vec![DialTarget::Extension { user: "201".into(), trunk }],
         strategy: DialStrategy::InOrder,
         ring_ms: 20_000,
-        ended: step(ended),
-        busy: step(busy),
-        no_answer: step(no_answer),
-        failed: step(failed),
+        ended: Some(step(ended)),
+        busy: Some(step(busy)),
+        no_answer: Some(step(no_answer)),
+        failed: Some(step(failed)),
         relay_failure: false,
     };
     named(name, Verb::Dial(dial))

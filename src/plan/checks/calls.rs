@@ -168,16 +168,33 @@ pub(super) fn contact_point(item: &Item<v1::ContactPointSpec>, world: &World, re
 
 /// Whoever writes can neither hear nor press keys.
 fn without_voice(item: &Item<v1::ContactPointSpec>, world: &World, report: &mut Report) {
-    let key = Key::new(item.namespace(), &item.spec.flow_ref.name);
-    let steps = world.directory.flows.get(&key).map(|flow| flow.spec.steps.as_slice()).unwrap_or_default();
-    let voice = steps.iter().find(|step| step.play.is_some() || step.ask.is_some() || step.dial.is_some());
-    if let Some(step) = voice {
-        let message = format!(
-            "RoutingFlow {key} has the step `{}`, which needs a voice; contacts of this point only write.",
-            step.name
-        );
-        item.error(report, "spec.flowRef.name", Reason::VoiceVerbWithoutVoice, message);
+    let mut waiting = vec![Key::new(item.namespace(), &item.spec.flow_ref.name)];
+    let mut seen = BTreeSet::new();
+    while let Some(key) = waiting.pop() {
+        let flow = world.directory.flows.get(&key);
+        let steps = flow.map(|flow| flow.spec.steps.as_slice()).unwrap_or_default();
+        if let Some(step) = steps.iter().find(|step| needs_voice(step)) {
+            let message = format!(
+                "RoutingFlow {key} has the step `{}`, which needs a voice; contacts of this point only write.",
+                step.name
+            );
+            item.error(report, "spec.flowRef.name", Reason::VoiceVerbWithoutVoice, message);
+            return;
+        }
+        waiting.extend(world.directory.calls_of(&key).filter(|callee| !seen.contains(*callee)).cloned());
+        seen.insert(key);
     }
+}
+
+/// Who is promised a call must at least have a number: one that only writes has none unless the step tells it.
+fn needs_voice(step: &v1::Step) -> bool {
+    step.play.is_some()
+        || step.ask.is_some()
+        || step.dial.is_some()
+        || step.transfer.is_some()
+        || step.voicemail.is_some()
+        || step.record.is_some()
+        || step.callback.as_ref().is_some_and(|callback| callback.number.is_none())
 }
 
 /// A simulated call: all that it speaks of must be there.

@@ -1,5 +1,6 @@
 //! Fields that the schema accepts although nothing acts on them yet: nobody shall believe in a setting that does
-//! nothing. Where acting without one would be unsafe, what it protects is withheld: no socket is opened, no call goes.
+//! nothing. Where acting without one would be unsafe, what it protects is withheld: no socket is opened, no call goes. A
+//! step of a flow that cannot be performed takes the outcome of its failure.
 
 use api::v1alpha1 as v1;
 use serde_json::Value;
@@ -36,9 +37,13 @@ enum Meanwhile {
     Closed,
     /// The trunk carries no call.
     Idle,
+    /// The step takes this outcome at once.
+    Takes(&'static str),
+    /// This callee is passed over.
+    PassedOver,
 }
 
-use Meanwhile::{Closed, Idle, Ignored};
+use Meanwhile::{Closed, Idle, Ignored, PassedOver, Takes};
 
 /// Kind, field, and the values that need no warning because they are what happens anyway.
 const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
@@ -75,6 +80,16 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("PhoneNumber", "spec.forwarding", &[], Ignored),
     ("PhoneNumber", "spec.channels", &[], Ignored),
     ("PhoneNumber", "spec.emergencyLocation", &[], Ignored),
+    ("RoutingFlow", "spec.steps[].request", &[], Takes("failed")),
+    ("RoutingFlow", "spec.steps[].queue", &[], Takes("noAgents")),
+    ("RoutingFlow", "spec.steps[].callback", &[], Takes("failed")),
+    ("RoutingFlow", "spec.steps[].voicemail", &[], Takes("failed")),
+    ("RoutingFlow", "spec.steps[].record", &[], Takes("failed")),
+    ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
+    ("RoutingFlow", "spec.steps[].dial.to[].agent", &[], PassedOver),
+    ("RoutingFlow", "spec.steps[].transfer.to.agent", &[], Takes("failed")),
+    ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
+    ("RoutingFlow", "spec.steps[].ask.choices[].phrases", &[], Ignored),
     ("Prompt", "spec.translations", &[], Ignored),
     ("Allowlist", "spec.domains", &[], Ignored),
     ("Allowlist", "spec.ports", &[], Ignored),
@@ -109,6 +124,8 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
         Ignored => format!("{name} is accepted, but nothing acts on it yet."),
         Closed => format!("{name} is not available yet: this listener is not opened."),
         Idle => format!("{name} is not available yet: this trunk carries no call until it is."),
+        Takes(outcome) => format!("{name} is not performed yet: the step takes `{outcome}` at once."),
+        PassedOver => format!("{name} cannot be rung yet: it is passed over."),
     }
 }
 

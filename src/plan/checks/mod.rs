@@ -77,7 +77,7 @@ pub(crate) fn item<T>(object: &Object, spec: &Arc<T>) -> Item<T> {
 }
 
 /// Whether an object of the item's own namespace is there; says so if not.
-fn named<T>(
+pub(crate) fn named<T>(
     item: &Item<T>,
     world: &World,
     report: &mut Report,

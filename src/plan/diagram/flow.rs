@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use model::{
     AudioId, Key,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Program, StepIx, Verb},
+    program::{
+        Ask, AskInput, Dial, DialStrategy, DialTarget, Leads, Program, Queue, Request, StepIx, TransferKind,
+        VariableIx, Verb,
+    },
 };
 
 use super::{Direction, Drawing, Edge, Group, Node, Style, words};
 use crate::world::{CompiledFlow, ResolvedPrompt};
+
+/// After a conversation that nothing follows.
+const THE_END: &str = "afterwards the call ends";
 
 /// The drawing of a flow: its entry, its steps in their order, and where failures enter.
 pub(super) fn drawing(key: &Key, flow: &CompiledFlow) -> Drawing {
@@ -16,18 +22,21 @@ pub(super) fn drawing(key: &Key, flow: &CompiledFlow) -> Drawing {
     let mut nodes = vec![entry("call", Group::Entry)];
     let mut edges = vec![Edge { from: 0, to: 1, label: String::new(), style: Style::Plain }];
     for (place, step) in program.steps.iter().enumerate() {
-        let (kind, group) = kind(&step.verb);
         let lines = words::first_lines(lines(&step.verb, flow));
         let lines = lines.iter().map(|line| words::cut(line)).collect();
-        nodes.push(Node { kind: kind.into(), title: words::cut(&step.name), lines, group });
-        for (to, label) in arrows(&step.verb) {
-            edges.push(Edge { from: place + 1, to: node_of(to), label, style: Style::Plain });
+        let kind = step.verb.name().into();
+        nodes.push(Node { kind, title: words::cut(&step.name), lines, group: group(&step.verb) });
+        for (to, label, style) in arrows(&step.verb, program) {
+            edges.push(Edge { from: place + 1, to: node_of(to, program), label, style });
         }
+    }
+    if program.returning().is_some() {
+        nodes.push(entry("back to its caller", Group::End));
     }
     if let Some(handler) = program.on_error {
         let from = nodes.len();
         nodes.push(entry("onError", Group::Failure));
-        edges.push(Edge { from, to: node_of(handler), label: String::new(), style: Style::Failure });
+        edges.push(Edge { from, to: node_of(handler, program), label: String::new(), style: Style::Failure });
     }
     Drawing {
         title: format!("RoutingFlow {key}"),
@@ -42,85 +51,84 @@ fn entry(title: &str, group: Group) -> Node {
     Node { kind: String::new(), title: title.into(), lines: Vec::new(), group }
 }
 
-/// The entry is the first box.
-fn node_of(step: StepIx) -> usize {
-    usize::from(step.0) + 1
+/// The entry is the first box; the way back to the caller is behind the last step.
+fn node_of(step: StepIx, program: &Program) -> usize {
+    usize::from(step.0).min(program.steps.len()) + 1
 }
 
 fn description(program: &Program) -> String {
+    let name = |to: StepIx| program.steps.get(usize::from(to.0)).map_or("its caller", |step| &step.name);
     let steps = program.steps.iter().map(|step| {
-        let arrows = arrows(&step.verb).into_iter().filter_map(|(to, label)| {
-            let to = program.steps.get(usize::from(to.0))?;
-            Some(format!("{label} to {}", to.name))
-        });
-        let arrows: Vec<_> = arrows.collect();
-        let (kind, _) = kind(&step.verb);
+        let arrows = arrows(&step.verb, program).into_iter();
+        let mut arrows: Vec<_> = arrows.map(|(to, label, _)| format!("{label} to {}", name(to))).collect();
+        if step.verb.outcomes().iter().any(|(_, leads)| *leads == Leads::End) {
+            arrows.push("ended ends the call".into());
+        }
         let leads = if arrows.is_empty() { "ends the call".into() } else { arrows.join("; ") };
-        format!("{} ({kind}): {leads}.", step.name)
+        format!("{} ({}): {leads}.", step.name, step.verb.name())
     });
-    let handler = program.on_error.and_then(|step| program.steps.get(usize::from(step.0)));
-    let handler = handler.map(|step| format!(" Failures go to {}.", step.name)).unwrap_or_default();
+    let handler = program.on_error.map(|step| format!(" Failures go to {}.", name(step))).unwrap_or_default();
     format!("{} steps. {}{handler}", program.steps.len(), steps.collect::<Vec<_>>().join(" "))
 }
 
-/// Where a step leads: one arrow for each other step, with every outcome that leads there.
-fn arrows(verb: &Verb) -> Vec<(StepIx, String)> {
-    let mut arrows: Vec<(StepIx, String)> = Vec::new();
-    for (outcome, to) in outcomes(verb) {
-        match arrows.iter_mut().find(|(known, _)| *known == to) {
-            Some((_, label)) => *label += &format!(", {outcome}"),
-            None => arrows.push((to, outcome)),
+/// Where a step leads: one arrow for each other step, with every outcome that leads there. What goes to `onError` has an
+/// arrow of its own.
+fn arrows(verb: &Verb, program: &Program) -> Vec<(StepIx, String, Style)> {
+    let mut arrows: Vec<(StepIx, String, Style)> = Vec::new();
+    for (outcome, leads) in verb.outcomes() {
+        let (to, style) = match (leads, program.on_error) {
+            (Leads::To(step), _) => (step, Style::Plain),
+            (Leads::Failure, Some(handler)) => (handler, Style::Failure),
+            (Leads::Failure, None) | (Leads::End, _) => continue,
+        };
+        let outcome = drawn(verb, outcome);
+        match arrows.iter_mut().find(|(known, _, as_known)| (*known, *as_known) == (to, style)) {
+            Some((_, label, _)) => *label += &format!(", {outcome}"),
+            None => arrows.push((to, outcome, style)),
         }
     }
-    arrows.into_iter().map(|(to, label)| (to, words::cut(&label))).collect()
+    arrows.into_iter().map(|(to, label, style)| (to, words::cut(&label), style)).collect()
 }
 
-/// Outcomes as a call's path names them.
-fn outcomes(verb: &Verb) -> Vec<(String, StepIx)> {
-    let named = |name: &str, to: &StepIx| (name.to_owned(), *to);
-    match verb {
-        Verb::Play { next, .. } => vec![named("played", next)],
-        Verb::Ask(ask) => ask_outcomes(ask),
-        Verb::Hours { open, closed, holiday, .. } => {
-            vec![named("open", open), named("closed", closed), named("holiday", holiday)]
+/// An outcome as it stands at its arrow, where a call's path says it shorter.
+fn drawn(verb: &Verb, outcome: String) -> String {
+    match (outcome.split_once(' '), verb) {
+        (Some(("choice", digits)), Verb::Ask(ask)) => key(ask, digits),
+        (Some(("part", place)), Verb::Split { parts, .. }) => {
+            let part = place.parse::<usize>().ok().and_then(|place| parts.get(place.checked_sub(1)?));
+            part.map_or(outcome, |part| format!("{} %", part.percent))
         }
-        Verb::Branch { cases, otherwise } => {
-            let cases = cases.iter().enumerate();
-            let cases = cases.map(|(place, case)| (format!("case {}", place + 1), case.next));
-            cases.chain([named("otherwise", otherwise)]).collect()
-        }
-        Verb::Set { next, .. } => vec![named("set", next)],
-        Verb::Dial(dial) if dial.relay_failure => vec![named("ended", &dial.ended)],
-        Verb::Dial(dial) => vec![
-            named("ended", &dial.ended),
-            named("busy", &dial.busy),
-            named("noAnswer", &dial.no_answer),
-            named("failed", &dial.failed),
-        ],
-        Verb::Hangup { .. } => Vec::new(),
+        _ => outcome,
     }
 }
 
-fn ask_outcomes(ask: &Ask) -> Vec<(String, StepIx)> {
-    let mut outcomes = match &ask.input {
-        AskInput::Choices(choices) => {
-            choices.iter().map(|choice| (format!("key {}", choice.digits), choice.next)).collect()
-        }
-        AskInput::Digits { next, .. } => vec![("digits".to_owned(), *next)],
-    };
-    outcomes.extend([("noInput".to_owned(), ask.no_input), ("noMatch".to_owned(), ask.no_match)]);
-    outcomes
+/// A choice's keys, and the first of its phrases.
+fn key(ask: &Ask, digits: &str) -> String {
+    let AskInput::Choices(choices) = &ask.input else { return format!("key {digits}") };
+    let choice = choices.iter().find(|choice| choice.digits == digits);
+    match choice.map(|choice| choice.phrases.as_slice()) {
+        None | Some([]) => format!("key {digits}"),
+        Some([phrase]) => format!("key {digits} “{phrase}”"),
+        Some([phrase, ..]) => format!("key {digits} “{phrase}” …"),
+    }
 }
 
-const fn kind(verb: &Verb) -> (&'static str, Group) {
+const fn group(verb: &Verb) -> Group {
     match verb {
-        Verb::Play { .. } => ("play", Group::Talk),
-        Verb::Ask(_) => ("ask", Group::Talk),
-        Verb::Hours { .. } => ("hours", Group::Decide),
-        Verb::Branch { .. } => ("branch", Group::Decide),
-        Verb::Set { .. } => ("set", Group::Decide),
-        Verb::Dial(_) => ("dial", Group::Connect),
-        Verb::Hangup { .. } => ("hangup", Group::End),
+        Verb::Play { .. } | Verb::Ask(_) | Verb::Voicemail { .. } | Verb::Wait { .. } => Group::Talk,
+        Verb::Hours { .. }
+        | Verb::Branch { .. }
+        | Verb::Set { .. }
+        | Verb::Split { .. }
+        | Verb::Request(_)
+        | Verb::Record { .. } => Group::Decide,
+        Verb::Dial(_)
+        | Verb::Transfer { .. }
+        | Verb::Queue(_)
+        | Verb::Callback { .. }
+        | Verb::Message { .. } => Group::Connect,
+        Verb::Call { .. } => Group::Flow,
+        Verb::Hangup { .. } => Group::End,
     }
 }
 
@@ -137,21 +145,61 @@ fn lines(verb: &Verb, flow: &CompiledFlow) -> Vec<String> {
             cases.map(|(place, case)| format!("{}: {}", place + 1, case.when.0)).collect()
         }
         Verb::Set { assignments, .. } => {
-            let variables = &flow.program.variables;
-            let name = |place: usize| {
-                variables.get(place).map(|variable| variable.name.as_str()).unwrap_or_default()
-            };
-            assignments
-                .iter()
-                .map(|(set, value)| format!("{} = {}", name(usize::from(set.0)), value.0))
-                .collect()
+            let assignments = assignments.iter();
+            assignments.map(|(set, value)| format!("{} = {}", name(*set, flow), value.0)).collect()
+        }
+        Verb::Split { .. } => Vec::new(),
+        Verb::Request(request) => request_lines(request, flow),
+        Verb::Call { flow: callee, .. } => vec![callee.0.name().to_owned()],
+        Verb::Wait { ms, audio, bound, .. } => {
+            let bound = bound.map(|(most, _)| format!("at most {most} visits"));
+            prompts(audio, &flow.prompts).into_iter().chain([seconds(*ms)]).chain(bound).collect()
         }
         Verb::Dial(dial) => dial_lines(dial),
+        Verb::Transfer { dial, kind } => {
+            let kind = (*kind == TransferKind::Refer).then(|| "by REFER".to_owned());
+            dial_lines(dial).into_iter().chain(kind).chain([THE_END.to_owned()]).collect()
+        }
+        Verb::Queue(queue) => queue_lines(queue),
+        Verb::Callback { queue, keep_place, number, .. } => {
+            let place = keep_place.then(|| "keeps its place".to_owned());
+            let number = number.as_ref().map(|number| format!("at {}", number.0));
+            [queue.0.name().to_owned()].into_iter().chain(number).chain(place).collect()
+        }
+        Verb::Voicemail { voicemail_box, greeting, max_ms, .. } => {
+            let most = max_ms.map(|ms| format!("at most {}", seconds(ms)));
+            let name = voicemail_box.0.name().to_owned();
+            [name].into_iter().chain(prompts(greeting, &flow.prompts)).chain(most).collect()
+        }
+        Verb::Record { action, .. } => vec![format!("{action:?}")],
+        Verb::Message { text, to, .. } => {
+            let to = to.as_ref().map(|to| format!("to {}", to.0));
+            [text.0.clone()].into_iter().chain(to).collect()
+        }
         Verb::Hangup { audio, reject } => {
             let reject = reject.map(|reject| format!("refuses with {}", reject.status()));
             prompts(audio, &flow.prompts).into_iter().chain(reject).collect()
         }
     }
+}
+
+fn name(variable: VariableIx, flow: &CompiledFlow) -> &str {
+    flow.program.variables.get(usize::from(variable.0)).map_or("", |variable| &variable.name)
+}
+
+fn request_lines(request: &Request, flow: &CompiledFlow) -> Vec<String> {
+    let path = request.path.as_ref().map(|path| format!(" {}", path.0)).unwrap_or_default();
+    let first = [request.integration.0.name().to_owned(), format!("{}{path}", request.method)];
+    let saved = request.save.iter().map(|(variable, from)| format!("{} = {}", name(*variable, flow), from.0));
+    let limit = request.timeout_ms.map(|ms| format!("at most {}", seconds(ms)));
+    first.into_iter().chain(saved).chain(limit).collect()
+}
+
+fn queue_lines(queue: &Queue) -> Vec<String> {
+    let priority = queue.priority.as_ref().map(|priority| format!("priority {}", priority.0));
+    let wait = queue.max_wait_ms.map(|ms| format!("at most {}", seconds(ms)));
+    let ends = queue.ended.is_none().then(|| THE_END.to_owned());
+    [queue.queue.0.name().to_owned()].into_iter().chain(priority).chain(wait).chain(ends).collect()
 }
 
 fn prompts(audio: &[AudioId], known: &BTreeMap<AudioId, ResolvedPrompt>) -> Vec<String> {
@@ -162,7 +210,7 @@ fn prompts(audio: &[AudioId], known: &BTreeMap<AudioId, ResolvedPrompt>) -> Vec<
 fn ask_lines(ask: &Ask, flow: &CompiledFlow) -> Vec<String> {
     let mut lines = prompts(&ask.audio, &flow.prompts);
     if let AskInput::Digits { variable, min, max, .. } = &ask.input {
-        let name = flow.program.variables.get(usize::from(variable.0)).map_or("", |variable| &variable.name);
+        let name = name(*variable, flow);
         let secret = if ask.secret { ", masked" } else { "" };
         lines.push(format!("{min}–{max} digits → {name}{secret}"));
     }
@@ -175,6 +223,7 @@ fn dial_lines(dial: &Dial) -> Vec<String> {
     let target = |target: &DialTarget| match target {
         DialTarget::Number { number, .. } => number.to_string(),
         DialTarget::Extension { user, trunk } => format!("{user} · {}", trunk.0.name()),
+        DialTarget::Agent(agent) => format!("Agent {}", agent.0.name()),
     };
     let how = match dial.strategy {
         DialStrategy::InOrder if dial.targets.len() > 1 => "in order, ",

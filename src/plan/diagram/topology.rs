@@ -119,16 +119,17 @@ fn by_flow(ranges: &[NumberRange]) -> BTreeMap<&FlowId, Vec<&NumberRange>> {
 
 /// Whom a flow dials by which trunk.
 fn dialled(program: &Program) -> Vec<(&TrunkId, String)> {
-    let dials = program
-        .steps
-        .iter()
-        .filter_map(|step| if let Verb::Dial(dial) = &step.verb { Some(dial) } else { None });
+    let dials = program.steps.iter().filter_map(|step| match &step.verb {
+        Verb::Dial(dial) | Verb::Transfer { dial, .. } => Some(dial),
+        _ => None,
+    });
     let targets = dials.flat_map(|dial| &dial.targets);
     let by = targets.flat_map(|target| match target {
         DialTarget::Number { number, trunks, .. } => {
             trunks.iter().map(|trunk| (trunk, number.to_string())).collect::<Vec<_>>()
         }
         DialTarget::Extension { user, trunk } => vec![(trunk, user.clone())],
+        DialTarget::Agent(_) => Vec::new(),
     });
     by.collect()
 }

@@ -32,7 +32,7 @@ fn tenant(variant: u8) -> Value {
         if variant % 2 == 0 { json!([]) } else { json!([{"namespace": "platform", "name": "carrier"}]) };
     json!({
         "clusterRef": {"namespace": "platform", "name": "c14"}, "country": "US", "timeZone": "America/New_York",
-        "outboundTrunks": trunks,
+        "outboundTrunks": trunks, "skills": [{"name": "sales"}],
     })
 }
 
@@ -51,9 +51,18 @@ fn trunk(variant: u8) -> Value {
     })
 }
 
-/// Two that are right, one that asks the calendar, one that leads nowhere.
+/// Two that are right, one that asks the calendar, one that calls another, one that only a call may enter, one that leads
+/// nowhere.
 fn flow(variant: u8) -> Value {
-    match variant % 4 {
+    match variant % 7 {
+        4 => {
+            json!({"steps": [{"name": "there", "call": {"flow": "other", "next": "end"}}, {"name": "end", "hangup": {}}]})
+        }
+        5 => json!({"steps": [{"name": "short", "wait": {"seconds": 1}}]}),
+        6 => {
+            json!({"steps": [{"name": "wait", "queue": {"ref": "sales", "timedOut": "end", "full": "end", "noAgents": "end"}},
+            {"name": "end", "hangup": {}}]})
+        }
         0 => json!({"steps": [{"name": "end", "hangup": {}}]}),
         1 => json!({"steps": [{"name": "busy", "hangup": {"reject": "Busy"}}]}),
         2 => json!({"steps": [
@@ -63,6 +72,24 @@ fn flow(variant: u8) -> Value {
             json!({"steps": [{"name": "open", "hours": {"ref": "shop", "open": "nowhere", "closed": "nowhere"}}]})
         }
     }
+}
+
+fn queue(variant: u8) -> Value {
+    json!({"skills": [{"name": "sales", "minimum": variant % 10 + 1}], "limits": {"contacts": 100}})
+}
+
+fn agent(variant: u8) -> Value {
+    let number = if variant % 3 == 0 { json!("+13125550100") } else { Value::Null };
+    json!({"displayName": "Ada", "skills": [{"name": "sales", "level": variant % 10 + 1}], "outboundNumber": number,
+           "stations": [{"name": "browser", "webRtc": {}}]})
+}
+
+fn point(variant: u8) -> Value {
+    json!({"flowRef": {"name": if variant % 2 == 0 { "main" } else { "other" }}, "chat": {"origins": ["https://example.com"]}})
+}
+
+fn test(variant: u8) -> Value {
+    json!({"call": {"from": "+12125550199", "to": format!("+1312555010{}", variant % 10)}, "expect": {"outcome": "Completed", "queue": "sales"}})
 }
 
 fn hours(variant: u8) -> Value {
@@ -93,6 +120,10 @@ fn first() -> Objects {
         (("Tenant", "beta/beta"), tenant(0)),
         (("Trunk", "platform/carrier"), trunk(0)),
         (("BusinessHours", "acme/shop"), hours(7)),
+        (("Queue", "acme/sales"), queue(3)),
+        (("Agent", "acme/ada"), agent(3)),
+        (("ContactPoint", "acme/chat"), point(0)),
+        (("CallTest", "acme/test"), test(2)),
         (("RoutingFlow", "acme/main"), flow(2)),
         (("RoutingFlow", "acme/other"), flow(1)),
         (("RoutingFlow", "beta/main"), flow(0)),
@@ -120,6 +151,10 @@ fn edits() -> impl Strategy<Value = Vec<Vec<Edit>>> {
         1 => edit("Tenant", &["acme/acme", "beta/beta"], tenant),
         1 => edit("VoiceCluster", &["platform/c14"], cluster),
         1 => edit("BusinessHours", &["acme/shop"], hours),
+        1 => edit("Queue", &["acme/sales"], queue),
+        1 => edit("Agent", &["acme/ada"], agent),
+        1 => edit("ContactPoint", &["acme/chat"], point),
+        1 => edit("CallTest", &["acme/test"], test),
     ];
     proptest::collection::vec(proptest::collection::vec(edit, 1..4), 1..8)
 }

@@ -1,25 +1,31 @@
 //! Every path that a contact can take through a flow at one time: the real cursor, forked where somebody else decides.
 //!
-//! A place is a step that waits: for the end of a prompt, for keys, for a callee. Its ways are what may happen there.
+//! A place is a step that waits: for the end of a prompt, for keys, for a callee, for an agent, for a service. Its ways
+//! are what may happen there. What a service answers nobody knows: of each variable that is saved, the values are gone
+//! through that the flow tells apart.
 //! Places are found nearest first. Paths that join are one place: those of equal state (step, variables, bounded visits),
 //! and afterwards all from which the same can follow. The calendar stands still; the call's own time goes on, so that
 //! silence is silence.
 
+mod told;
+mod unknown;
+
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use call::{
     Now,
-    cursor::{Action, Cursor, Dialled, Environment, Facts, State},
-    world::{Flow, World},
+    call::not_performed,
+    cursor::{Action, Cursor, Dialled, Environment, Facts, Queued, Requested, State},
+    world::Flow,
 };
 use model::{
-    AudioId, FlowId,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Verb},
-    snapshot::{Audio, AudioSource},
+    AgentId, E164, FlowId, IntegrationId, QueueId, TrunkId, VoicemailBoxId,
+    program::{Ask, AskInput, Dial, Part, Request, Verb},
 };
 use serde::Serialize;
 
@@ -31,9 +37,6 @@ pub const DEPTH_MAX: usize = 64;
 
 /// Most times that an input is repeated until an `ask` gives up; its `attempts` are at most 10.
 const REPEATS_MAX: usize = 16;
-
-/// Characters of a spoken text that are shown.
-const TEXT_MAX: usize = 40;
 
 /// Keys that a contact has.
 const KEYS: &str = "1234567890*#";
@@ -60,14 +63,56 @@ pub struct Walk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
-    /// Name of the step.
+    /// Name of the step; in a called flow, with that one's name before it.
     pub step: String,
+    /// Its verb, as manifests call it.
+    pub verb: &'static str,
+    /// Whom or what the contact is brought to, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
     /// What it does, for people.
     pub does: String,
     /// Whether the call is answered while it waits.
     pub answered: bool,
     /// What may happen.
     pub ways: Vec<Way>,
+}
+
+/// Whom or what a step brings the contact to. Printed `Queue/sales`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Target {
+    /// An agent.
+    Agent(AgentId),
+    /// An extension of a PBX.
+    #[serde(rename_all = "camelCase")]
+    Extension {
+        /// User part of the SIP address.
+        user: String,
+        /// The PBX's trunk.
+        trunk: TrunkId,
+    },
+    /// A service.
+    Integration(IntegrationId),
+    /// A telephone number.
+    Number(E164),
+    /// A queue.
+    Queue(QueueId),
+    /// A voicemail box.
+    VoicemailBox(VoicemailBoxId),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(id) => write!(f, "Agent/{}", id.0.name()),
+            Self::Extension { user, trunk } => write!(f, "Extension/{user} of Trunk/{}", trunk.0.name()),
+            Self::Integration(id) => write!(f, "Integration/{}", id.0.name()),
+            Self::Number(number) => write!(f, "Number/{number}"),
+            Self::Queue(id) => write!(f, "Queue/{}", id.0.name()),
+            Self::VoicemailBox(id) => write!(f, "VoicemailBox/{}", id.0.name()),
+        }
+    }
 }
 
 /// Something that may happen.
@@ -79,6 +124,9 @@ pub struct Way {
     /// Keys that stand for whatever the contact may enter; what follows is what follows these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entered: Option<String>,
+    /// What a service has answered, as far as the flow goes by it: variables and their values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub saved: Vec<String>,
     /// Steps passed afterwards, by name and outcome.
     pub passed: Vec<String>,
     /// Where that leads.
@@ -96,11 +144,27 @@ pub enum Next {
     End {
         /// Name of the last step.
         step: String,
-        /// How it ends, for people.
+        /// How it ends.
+        end: End,
+        /// The same for people.
         how: String,
     },
     /// Further than this walk goes.
     Cut,
+}
+
+/// How a call ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum End {
+    /// It is hung up, by the flow or after a conversation.
+    HungUp,
+    /// It is refused with this SIP status, unanswered.
+    Refused(u16),
+    /// It is ended as its callee has ended it, unanswered.
+    Relayed,
+    /// Something fails that nothing handles.
+    Failed,
 }
 
 /// What an `ask` is given, again and again until it gives up.
@@ -121,7 +185,6 @@ struct Fork {
 
 struct Walker<'a> {
     environment: Environment<'a>,
-    flow: &'a Flow,
     places: Vec<Place>,
     known: Vec<(State, bool)>,
     queue: VecDeque<(usize, Fork)>,
@@ -132,7 +195,7 @@ struct Walker<'a> {
 #[must_use]
 pub fn walk(flow: &Arc<Flow>, facts: Facts, environment: Environment<'_>) -> Walk {
     let mut walker =
-        Walker { environment, flow, places: Vec::new(), known: Vec::new(), queue: VecDeque::new(), cut: 0 };
+        Walker { environment, places: Vec::new(), known: Vec::new(), queue: VecDeque::new(), cut: 0 };
     let mut fork = Fork { cursor: Cursor::new(Arc::clone(flow), facts), answered: false, depth: 0 };
     let actions = fork.cursor.begin(environment);
     let passed = fork.cursor.path().to_vec();
@@ -157,35 +220,36 @@ impl Walker<'_> {
     /// Where a cursor has come to rest.
     fn settle(&mut self, mut fork: Fork, actions: Vec<Action>) -> Next {
         let world = self.environment.world;
-        let step = fork.cursor.step().to_owned();
-        let end = |how: String| Next::End { step: step.clone(), how };
+        let step = fork.cursor.step();
+        let end = |end: End, how: String| Next::End { step: step.clone(), end, how };
         let Some(action) = actions.into_iter().rfind(|action| *action != Action::StopPlay) else {
-            return end("nothing more happens".into());
+            return end(End::HungUp, "nothing more happens".into());
         };
-        let does = match action {
-            Action::StopPlay => return end("nothing more happens".into()),
+        match &action {
+            Action::StopPlay => return end(End::HungUp, "nothing more happens".into()),
             Action::Reject(reject) if !fork.answered => {
-                return end(format!("refuses the call with {}", reject.status()));
+                let code = reject.status();
+                return end(End::Refused(code), format!("refuses the call with {code}"));
             }
-            Action::Reject(_) => return end("ends the call".into()),
-            Action::Hangup(audio) if audio.is_empty() => return end("ends the call".into()),
-            Action::Hangup(audio) => return end(format!("plays {} and ends the call", heard(world, &audio))),
-            Action::Fail(because) => return end(failure(&because, fork.answered)),
-            Action::Dial(dial) => rings(&dial),
-            Action::Play { audio, early } => {
-                fork.answered |= !early;
-                if let Some(Verb::Ask(ask)) = self.verb(&fork.cursor) {
-                    asks(world, ask)
-                } else {
-                    format!("plays {}{}", heard(world, &audio), if early { ", as early media" } else { "" })
-                }
+            Action::Reject(_) | Action::End => return end(End::HungUp, "ends the call".into()),
+            Action::Hangup(audio) if audio.is_empty() => return end(End::HungUp, "ends the call".into()),
+            Action::Hangup(audio) => {
+                return end(End::HungUp, format!("plays {} and ends the call", told::heard(world, audio)));
             }
-        };
-        self.place(fork, does)
+            Action::Fail(because) => return end(End::Failed, failure(because, fork.answered)),
+            Action::Play { early, .. } => fork.answered |= !early,
+            Action::Wait(_)
+            | Action::Queue { .. }
+            | Action::Callback { .. }
+            | Action::Voicemail { .. }
+            | Action::Record(_) => fork.answered = true,
+            Action::Dial(_) | Action::Draw | Action::Request(_) | Action::Message { .. } => {}
+        }
+        self.place(fork, &action)
     }
 
     /// The place of a fork: the one that is known, or a new one.
-    fn place(&mut self, mut fork: Fork, does: String) -> Next {
+    fn place(&mut self, mut fork: Fork, action: &Action) -> Next {
         let key = (fork.cursor.state(), fork.answered);
         if let Some(place) = self.known.iter().position(|known| *known == key) {
             return Next::Place(place);
@@ -196,32 +260,82 @@ impl Walker<'_> {
         }
         fork.depth += 1;
         let place = self.places.len();
-        let step = fork.cursor.step().to_owned();
-        self.places.push(Place { step, does, answered: fork.answered, ways: Vec::new() });
+        let verb = fork.cursor.verb();
+        let mut does = told::does(self.environment.world, verb, action);
+        if let (Some(_), Some((outcome, _))) = (not_performed(action), verb.outcomes().last()) {
+            does += &format!(" (not performed yet: {outcome} at once)");
+        }
+        self.places.push(Place {
+            step: fork.cursor.step(),
+            verb: verb.name(),
+            targets: told::targets(action),
+            does,
+            answered: fork.answered,
+            ways: Vec::new(),
+        });
         self.known.push(key);
         self.queue.push_back((place, fork));
         Next::Place(place)
     }
 
     fn ways(&mut self, fork: &Fork) -> Vec<Way> {
-        let flow = self.flow;
-        let Some(verb) = flow.program.steps.iter().find(|step| step.name == fork.cursor.step()) else {
-            return Vec::new();
-        };
-        match &verb.verb {
+        let environment = self.environment;
+        match &fork.cursor.verb().clone() {
             Verb::Ask(ask) => self.asked_all(fork, ask),
-            Verb::Dial(dial) => self.dialled(fork, dial),
+            Verb::Dial(dial) | Verb::Transfer { dial, .. } => self.dialled(fork, dial),
+            Verb::Queue(_) => {
+                let outcomes = [Queued::Ended, Queued::TimedOut, Queued::Full, Queued::NoAgents];
+                let way = |outcome| self.after(fork, |cursor| cursor.queued(outcome, environment));
+                outcomes.into_iter().map(way).collect()
+            }
+            Verb::Request(request) => self.answered_all(fork, request),
+            Verb::Split { parts, otherwise } => {
+                let lots = lots(parts, otherwise.is_some()).into_iter();
+                lots.map(|lot| self.after(fork, |cursor| cursor.drawn(lot, environment))).collect()
+            }
+            Verb::Callback { .. } | Verb::Voicemail { .. } | Verb::Record { .. } | Verb::Message { .. } => {
+                let way = |success| self.after(fork, |cursor| cursor.done(success, environment));
+                [true, false].into_iter().map(way).collect()
+            }
+            Verb::Wait { .. } => {
+                let way = self.after(fork, |cursor| {
+                    cursor.waits(environment);
+                    let instant = cursor.deadline().unwrap_or(environment.now.instant);
+                    let now = Now { instant, ..environment.now };
+                    cursor.silence(Environment { now, ..environment })
+                });
+                vec![way]
+            }
             Verb::Play { .. }
             | Verb::Hours { .. }
             | Verb::Branch { .. }
             | Verb::Set { .. }
-            | Verb::Hangup { .. } => {
-                let mut fork = fork.clone();
-                let before = fork.cursor.path().len();
-                let actions = fork.cursor.played(self.environment);
-                vec![self.way(fork, before, actions)]
-            }
+            | Verb::Call { .. }
+            | Verb::Hangup { .. } => vec![self.after(fork, |cursor| cursor.played(environment))],
         }
+    }
+
+    /// What follows once something has happened.
+    fn after(&mut self, fork: &Fork, happens: impl FnOnce(&mut Cursor) -> Vec<Action>) -> Way {
+        let mut fork = fork.clone();
+        let before = fork.cursor.path().len();
+        let actions = happens(&mut fork.cursor);
+        self.way(fork, before, actions)
+    }
+
+    /// What follows an answer, for all values that the flow tells apart, and what follows none.
+    fn answered_all(&mut self, fork: &Fork, request: &Request) -> Vec<Way> {
+        let environment = self.environment;
+        let (all, cut) = unknown::values(fork.cursor.running(), request);
+        self.cut += cut;
+        let mut ways = Vec::new();
+        for values in all {
+            let saved = Requested::Saved(&values.all);
+            let way = self.after(fork, |cursor| cursor.requested(saved, environment));
+            ways.push(Way { saved: values.told, ..way });
+        }
+        ways.push(self.after(fork, |cursor| cursor.requested(Requested::Failed, environment)));
+        ways
     }
 
     fn asked_all(&mut self, fork: &Fork, ask: &Ask) -> Vec<Way> {
@@ -284,13 +398,22 @@ impl Walker<'_> {
         let outcome = first.split_once(": ").map_or(first.as_str(), |(_, outcome)| outcome).to_owned();
         let passed: Vec<String> = entries.collect();
         let next = self.settle(fork, actions);
-        Way { outcome, entered: None, passed: without_end(passed, &next), next }
+        Way { outcome, entered: None, saved: Vec::new(), passed: without_end(passed, &next), next }
     }
+}
 
-    fn verb(&self, cursor: &Cursor) -> Option<&Verb> {
-        let step = self.flow.program.steps.iter().find(|step| step.name == cursor.step())?;
-        Some(&step.verb)
+/// A lot for each part, and one that is in none.
+fn lots(parts: &[Part], others: bool) -> Vec<u8> {
+    let mut bound = 0;
+    let mut lots = Vec::new();
+    for part in parts {
+        lots.push(bound);
+        bound = part.percent.saturating_add(bound).min(100);
     }
+    if others {
+        lots.push(bound.min(99));
+    }
+    lots
 }
 
 impl Script {
@@ -378,15 +501,13 @@ fn scripts(ask: &Ask) -> Vec<Script> {
 
 /// No outcome of the dial is handled: what the callee said goes to the caller.
 fn relayed(fork: &Fork, outcome: Dialled) -> Way {
-    let name = match outcome {
-        Dialled::Ended => "ended",
-        Dialled::Busy => "busy",
-        Dialled::NoAnswer => "noAnswer",
-        Dialled::Failed => "failed",
+    let (end, how) = if fork.answered {
+        (End::HungUp, "ends the call")
+    } else {
+        (End::Relayed, "refuses the call with the callee's own code")
     };
-    let how = if fork.answered { "ends the call" } else { "refuses the call with the callee's own code" };
-    let next = Next::End { step: fork.cursor.step().to_owned(), how: how.into() };
-    Way { outcome: name.into(), entered: None, passed: Vec::new(), next }
+    let next = Next::End { step: fork.cursor.step(), end, how: how.into() };
+    Way { outcome: outcome.name().into(), entered: None, saved: Vec::new(), passed: Vec::new(), next }
 }
 
 /// A step that ends the call notes itself; it is told by the end.
@@ -400,57 +521,4 @@ fn without_end(mut passed: Vec<String>, next: &Next) -> Vec<String> {
 fn failure(because: &str, answered: bool) -> String {
     let how = if answered { "the call is ended" } else { "the call is refused with 500" };
     format!("fails and {how}: {because}")
-}
-
-fn asks(world: &World, ask: &Ask) -> String {
-    let times = if ask.attempts == 1 { "once".into() } else { format!("{} times", ask.attempts) };
-    let wanted = match &ask.input {
-        AskInput::Choices(choices) => {
-            let digits: Vec<_> = choices.iter().map(|choice| choice.digits.as_str()).collect();
-            format!("for {}", digits.join(", "))
-        }
-        AskInput::Digits { min, max, .. } if min == max => format!("for {min} digits"),
-        AskInput::Digits { min, max, .. } => format!("for {min} to {max} digits"),
-    };
-    let silence = seconds(ask.timeout_ms);
-    format!("asks {wanted} with {}, {times} at most, {silence} of silence each", heard(world, &ask.audio))
-}
-
-fn rings(dial: &Dial) -> String {
-    let target = |target: &DialTarget| match target {
-        DialTarget::Number { number, trunks, .. } => {
-            let trunks: Vec<_> = trunks.iter().map(ToString::to_string).collect();
-            format!("{number} by Trunk {}", trunks.join(", else "))
-        }
-        DialTarget::Extension { user, trunk } => format!("extension {user} of Trunk {trunk}"),
-    };
-    let targets: Vec<_> = dial.targets.iter().map(target).collect();
-    let (join, each) = match dial.strategy {
-        DialStrategy::InOrder => (", then ", " each"),
-        DialStrategy::Simultaneous => (" and ", ""),
-    };
-    let each = if targets.len() > 1 { each } else { "" };
-    format!("rings {} for {}{each}", targets.join(join), seconds(dial.ring_ms))
-}
-
-fn seconds(milliseconds: u32) -> String {
-    let time = Duration::from_millis(u64::from(milliseconds));
-    format!("{} s", time.as_secs_f64())
-}
-
-fn heard(world: &World, audio: &[AudioId]) -> String {
-    let names: Vec<_> =
-        audio.iter().map(|id| world.snapshot.audio.get(id).map_or_else(String::new, named)).collect();
-    if names.is_empty() { "nothing".into() } else { names.join(", ") }
-}
-
-fn named(audio: &Audio) -> String {
-    match &audio.source {
-        AudioSource::Wav { .. } => format!("Prompt {}", audio.prompt),
-        AudioSource::Speech { text, .. } => {
-            let short: String = text.chars().take(TEXT_MAX).collect();
-            let more = if short.len() < text.len() { "…" } else { "" };
-            format!("Prompt {} (“{short}{more}”)", audio.prompt)
-        }
-    }
 }

@@ -1,0 +1,186 @@
+//! Verbs by which the contact hears, says or presses something, and the end of the call.
+
+use api::v1alpha1 as v1;
+use model::{
+    AudioId, VoicemailBoxId,
+    program::{Ask, AskInput, Choice, RecordAction, Rejection, VariableIx, VariableKind, Verb, spoken},
+};
+
+use super::{Compiler, milliseconds, small};
+use crate::problem::Reason;
+
+impl Compiler<'_> {
+    pub(super) fn talk(&mut self, step: &v1::Step, at: &str) -> Option<Verb> {
+        if let Some(play) = &step.play {
+            Some(self.play(play, at))
+        } else if let Some(ask) = &step.ask {
+            Some(self.ask(ask, at))
+        } else if let Some(voicemail) = &step.voicemail {
+            Some(self.voicemail(voicemail, at))
+        } else if let Some(record) = &step.record {
+            Some(self.record(record, at))
+        } else {
+            step.wait.as_ref().map(|wait| self.wait(wait, at))
+        }
+    }
+
+    fn play(&mut self, play: &v1::Play, at: &str) -> Verb {
+        let audio = match (&play.prompt, &play.prompts) {
+            (Some(name), _) => self.prompt(name, &format!("{at}.play.prompt")).into_iter().collect(),
+            (None, Some(names)) => {
+                let prompts = names.iter().enumerate();
+                prompts
+                    .filter_map(|(index, name)| self.prompt(name, &format!("{at}.play.prompts[{index}]")))
+                    .collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        let next = self.follow(play.next.as_deref(), at, "play.next", true);
+        Verb::Play { audio, early: play.early, next }
+    }
+
+    fn ask(&mut self, ask: &v1::Ask, at: &str) -> Verb {
+        let prompt = |compiler: &mut Self, name: &Option<String>, field: &str| {
+            let name = name.as_deref();
+            name.and_then(|name| compiler.prompt(name, &format!("{at}.ask.{field}"))).into_iter().collect()
+        };
+        let audio = prompt(self, &ask.prompt, "prompt");
+        let invalid_audio = prompt(self, &ask.invalid_prompt, "invalidPrompt");
+        let input = match &ask.digits {
+            Some(digits) => self.digits(digits, at),
+            None => AskInput::Choices(self.choices(ask.choices.as_deref().unwrap_or_default(), at)),
+        };
+        // Silence goes on by itself, until `maxVisits` turns it to `noMatch`; a wrong key is something that was done.
+        let bounded = ask.max_visits.is_some();
+        let no_input = self.follow(ask.no_input.as_deref(), at, "ask.noInput", !bounded);
+        let no_match = self.follow(ask.no_match.as_deref(), at, "ask.noMatch", bounded);
+        Verb::Ask(Ask {
+            audio,
+            timeout_ms: milliseconds(ask.timeout_seconds),
+            inter_digit_ms: milliseconds(ask.inter_digit_seconds),
+            attempts: small(ask.attempts),
+            invalid_audio,
+            max_visits: ask.max_visits.map(small),
+            input,
+            secret: ask.secret,
+            no_input,
+            no_match,
+        })
+    }
+
+    fn digits(&mut self, digits: &v1::Digits, at: &str) -> AskInput {
+        let field = format!("{at}.ask.digits.variable");
+        let variable = self.variable(&digits.variable, &field);
+        if let Some((_, kind)) = variable
+            && kind != VariableKind::String
+        {
+            let message = format!(
+                "`{}` must be a variable of type String: digits may begin with 0, * or #.",
+                digits.variable
+            );
+            self.item.error(self.report, &field, Reason::WrongKind, message);
+        }
+        let next = self.follow(digits.next.as_deref(), at, "ask.digits.next", false);
+        AskInput::Digits {
+            variable: variable.map_or(VariableIx(0), |(place, _)| place),
+            min: small(digits.min),
+            max: small(digits.max),
+            terminator: digits.terminator.as_ref().and_then(|key| key.chars().next()),
+            next,
+        }
+    }
+
+    fn choices(&mut self, choices: &[v1::Choice], at: &str) -> Vec<Choice> {
+        let mut compiled: Vec<Choice> = Vec::new();
+        for (index, choice) in choices.iter().enumerate() {
+            let field = format!("{at}.ask.choices[{index}]");
+            let begins = |a: &str, b: &str| a.starts_with(b) || b.starts_with(a);
+            if let Some(other) = compiled.iter().find(|other| begins(&other.digits, &choice.digits)) {
+                let message = format!(
+                    "Keys {} and {} cannot be told apart while they are pressed; no choice's keys may begin another's.",
+                    other.digits, choice.digits
+                );
+                self.item.error(self.report, &format!("{field}.digits"), Reason::AmbiguousChoice, message);
+            }
+            let phrases = self.phrases(choice, &compiled, &field);
+            let next = self.follow(Some(&choice.next), at, &format!("ask.choices[{index}].next"), false);
+            compiled.push(Choice { digits: choice.digits.clone(), phrases, next });
+        }
+        compiled
+    }
+
+    /// What can be said instead of a choice's keys.
+    fn phrases(&mut self, choice: &v1::Choice, before: &[Choice], field: &str) -> Vec<String> {
+        let mut phrases: Vec<String> = Vec::new();
+        for (index, phrase) in choice.phrases.iter().enumerate() {
+            let words = spoken(phrase);
+            let other = before.iter().find(|other| other.phrases.contains(&words));
+            let whose = other.map(|other| format!("choice {}", other.digits));
+            let whose = whose.or_else(|| phrases.contains(&words).then(|| "this choice".to_owned()));
+            if let Some(whose) = whose {
+                let message =
+                    format!("Phrase `{words}` stands already at {whose}; say it at one choice only, once.");
+                let field = format!("{field}.phrases[{index}]");
+                self.item.error(self.report, &field, Reason::AmbiguousChoice, message);
+            }
+            phrases.push(words);
+        }
+        phrases
+    }
+
+    fn voicemail(&mut self, voicemail: &v1::Voicemail, at: &str) -> Verb {
+        let kind = ("VoicemailBox", Reason::BoxNotFound);
+        let voicemail_box = self.object(kind, &voicemail.voicemail_box, &format!("{at}.voicemail.box"));
+        let greeting =
+            self.optional_prompt(voicemail.greeting.as_deref(), &format!("{at}.voicemail.greeting"));
+        // Whoever leaves a message does something.
+        let next = self.follow(voicemail.next.as_deref(), at, "voicemail.next", false);
+        let failed = self.failure(voicemail.failed.as_deref(), at, ("voicemail", "failed"), true);
+        Verb::Voicemail {
+            voicemail_box: VoicemailBoxId(voicemail_box),
+            greeting,
+            max_ms: voicemail.max_seconds.map(milliseconds),
+            next,
+            failed,
+        }
+    }
+
+    fn record(&mut self, record: &v1::Record, at: &str) -> Verb {
+        let next = self.follow(record.next.as_deref(), at, "record.next", true);
+        let failed = self.failure(record.failed.as_deref(), at, ("record", "failed"), true);
+        let action = match record.action {
+            v1::RecordAction::Start => RecordAction::Start,
+            v1::RecordAction::Stop => RecordAction::Stop,
+            v1::RecordAction::Pause => RecordAction::Pause,
+            v1::RecordAction::Resume => RecordAction::Resume,
+        };
+        Verb::Record { action, next, failed }
+    }
+
+    fn wait(&mut self, wait: &v1::Wait, at: &str) -> Verb {
+        let audio = self.optional_prompt(wait.prompt.as_deref(), &format!("{at}.wait.prompt"));
+        // Time passes by itself; what bounds it is the number of visits.
+        let next = self.follow(wait.next.as_deref(), at, "wait.next", wait.max_visits.is_none());
+        let exceeded = wait.exceeded.as_deref().zip(wait.max_visits);
+        let bound =
+            exceeded.map(|(name, most)| (small(most), self.follow(Some(name), at, "wait.exceeded", true)));
+        Verb::Wait { ms: milliseconds(wait.seconds), audio, next, bound }
+    }
+
+    pub(super) fn hangup(&mut self, hangup: Option<&v1::Hangup>, at: &str) -> Verb {
+        let prompt = hangup.and_then(|hangup| hangup.prompt.as_deref());
+        let audio = prompt.and_then(|name| self.prompt(name, &format!("{at}.hangup.prompt")));
+        let reject = hangup.and_then(|hangup| hangup.reject).map(|reject| match reject {
+            v1::Rejection::Busy => Rejection::Busy,
+            v1::Rejection::Decline => Rejection::Decline,
+            v1::Rejection::NotFound => Rejection::NotFound,
+            v1::Rejection::Unavailable => Rejection::Unavailable,
+            v1::Rejection::Forbidden => Rejection::Forbidden,
+        });
+        Verb::Hangup { audio: audio.into_iter().collect(), reject }
+    }
+
+    fn optional_prompt(&mut self, name: Option<&str>, field: &str) -> Vec<AudioId> {
+        name.and_then(|name| self.prompt(name, field)).into_iter().collect()
+    }
+}
