@@ -1,12 +1,37 @@
 //! What a tenant's contact centre is made of besides its flows: queues, agents, voicemail, services, campaigns and points of
 //! contact. Names are resolved, sounds are audio, durations are seconds; secrets are named, never held.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, AudioId, ContactListId, DoNotCallListId, E164, FlowId, HoursId, NumberId, QueueId};
+use crate::{
+    AgentId, AudioId, CampaignId, ContactListId, ContactPointId, DoNotCallListId, E164, FlowId, HoursId,
+    IntegrationId, NumberId, QueueId, VoicemailBoxId,
+};
+
+/// All of it, of every tenant of a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Centre {
+    /// Where contacts wait.
+    pub queues: BTreeMap<QueueId, Arc<Queue>>,
+    /// Who talks to them.
+    pub agents: BTreeMap<AgentId, Arc<Agent>>,
+    /// Where messages go.
+    pub voicemail_boxes: BTreeMap<VoicemailBoxId, Arc<VoicemailBox>>,
+    /// Services that flows call.
+    pub integrations: BTreeMap<IntegrationId, Arc<Integration>>,
+    /// Calls that we begin.
+    pub campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    /// Whom campaigns dial.
+    pub contact_lists: BTreeMap<ContactListId, Arc<ContactList>>,
+    /// Whom they do not.
+    pub do_not_call_lists: BTreeMap<DoNotCallListId, Arc<DoNotCallList>>,
+    /// How who writes gets in.
+    pub contact_points: BTreeMap<ContactPointId, Arc<ContactPoint>>,
+}
 
 /// How somebody gets in touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -194,6 +219,8 @@ pub struct Location {
     pub room: Option<String>,
     /// Postal code.
     pub postal_code: Option<String>,
+    /// What the carrier calls the place, where that is what it wants to be told.
+    pub carrier_location_id: Option<String>,
 }
 
 /// Where voicemail goes.
@@ -408,17 +435,30 @@ pub enum PointKind {
         /// The number.
         number: NumberId,
         /// The service that brings and takes them.
-        integration: crate::IntegrationId,
+        integration: IntegrationId,
     },
     /// An account of a social network.
     Social {
-        /// `Facebook`, `Instagram`, `WhatsApp` or `X`.
-        network: String,
+        /// Which one.
+        network: SocialNetwork,
         /// Its name there.
         account: String,
         /// What lets us in.
         secret: SecretKey,
     },
+}
+
+/// A social network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SocialNetwork {
+    /// Messenger.
+    Facebook,
+    /// Direct messages.
+    Instagram,
+    /// Its business platform.
+    WhatsApp,
+    /// Direct messages.
+    X,
 }
 
 /// A question before a chat.

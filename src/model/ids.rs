@@ -171,6 +171,12 @@ macro_rules! object_ids {
             }
         }
 
+        impl From<Key> for $name {
+            fn from(key: Key) -> Self {
+                Self(key)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(&self.0, f)

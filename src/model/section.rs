@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     AudioId, Key, NumberId, TrunkId,
+    centre::Centre,
     snapshot::{Audio, Cluster, NumberRange, SCHEMA, Snapshot},
 };
 
@@ -93,18 +94,34 @@ macro_rules! parts {
 }
 
 parts! {
+    /// Who talks to contacts.
+    Agents "agents"
     /// What may be heard.
     Audio "audio"
+    /// Calls that we begin.
+    Campaigns "campaigns"
     /// The cluster itself.
     Cluster "cluster"
+    /// Whom campaigns dial.
+    ContactLists "contactlists"
+    /// How who writes gets in.
+    ContactPoints "contactpoints"
+    /// Whom no campaign dials.
+    DoNotCallLists "donotcalllists"
     /// Compiled flows.
     Flows "flows"
     /// Business hours.
     Hours "hours"
+    /// Services that flows call.
+    Integrations "integrations"
     /// Live numbers.
     Numbers "numbers"
+    /// Where contacts wait.
+    Queues "queues"
     /// Trunks.
     Trunks "trunks"
+    /// Where messages go.
+    VoicemailBoxes "voicemailboxes"
 }
 
 /// What a section is about, and of whom: `cluster`, `flows/acme`, `numbers/7f`.
@@ -309,12 +326,25 @@ impl Sections {
             self.insert(SectionName::cluster(), Section::of(&new.cluster)?);
             written = true;
         }
-        written |=
-            self.tenants(Part::Trunks, last.map(|last| &last.trunks), &new.trunks, |id, _| id.0.namespace())?;
-        written |=
-            self.tenants(Part::Flows, last.map(|last| &last.flows), &new.flows, |id, _| id.0.namespace())?;
-        written |=
-            self.tenants(Part::Hours, last.map(|last| &last.hours), &new.hours, |id, _| id.0.namespace())?;
+        macro_rules! write {
+            ($($part:ident $field:ident $($below:ident)?;)*) => {$(
+                let (old, now) = (last.map(|of| &of.$field$(.$below)?), &new.$field$(.$below)?);
+                written |= self.tenants(Part::$part, old, now, |id, _| id.0.namespace())?;
+            )*};
+        }
+        write! {
+            Trunks trunks;
+            Flows flows;
+            Hours hours;
+            Queues centre queues;
+            Agents centre agents;
+            VoicemailBoxes centre voicemail_boxes;
+            Integrations centre integrations;
+            Campaigns centre campaigns;
+            ContactLists centre contact_lists;
+            DoNotCallLists centre do_not_call_lists;
+            ContactPoints centre contact_points;
+        }
         written |= self.tenants(Part::Audio, last.map(|last| &last.audio), &new.audio, owner)?;
         Ok(written)
     }
@@ -365,6 +395,7 @@ impl Sections {
             flows: BTreeMap::new(),
             hours: BTreeMap::new(),
             audio: BTreeMap::new(),
+            centre: Centre::default(),
         };
         for (name, section) in &self.map {
             match name.part().ok_or_else(|| SectionError::Unknown(name.clone()))? {
@@ -372,6 +403,14 @@ impl Sections {
                 Part::Trunks => snapshot.trunks.append(&mut read(name, section)?),
                 Part::Flows => snapshot.flows.append(&mut read(name, section)?),
                 Part::Hours => snapshot.hours.append(&mut read(name, section)?),
+                Part::Queues => snapshot.centre.queues.append(&mut read(name, section)?),
+                Part::Agents => snapshot.centre.agents.append(&mut read(name, section)?),
+                Part::VoicemailBoxes => snapshot.centre.voicemail_boxes.append(&mut read(name, section)?),
+                Part::Integrations => snapshot.centre.integrations.append(&mut read(name, section)?),
+                Part::Campaigns => snapshot.centre.campaigns.append(&mut read(name, section)?),
+                Part::ContactLists => snapshot.centre.contact_lists.append(&mut read(name, section)?),
+                Part::DoNotCallLists => snapshot.centre.do_not_call_lists.append(&mut read(name, section)?),
+                Part::ContactPoints => snapshot.centre.contact_points.append(&mut read(name, section)?),
                 Part::Audio => {
                     let audio: BTreeMap<_, _> = read(name, section)?;
                     // Of several prompts with equal content the first names it, and names come in their order.

@@ -11,8 +11,8 @@ use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId, media::Codec,
-    net::Transport, program::Program,
+    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId, centre::Centre,
+    media::Codec, net::Transport, program::Program,
 };
 
 /// Version of this form. A reader refuses what is newer than it knows.
@@ -34,8 +34,11 @@ pub struct Snapshot {
     pub flows: BTreeMap<FlowId, Arc<Program>>,
     /// Business hours that a flow asks for.
     pub hours: BTreeMap<HoursId, Arc<BusinessHours>>,
-    /// Everything that flows may play.
+    /// Everything that may be heard.
     pub audio: BTreeMap<AudioId, Audio>,
+    /// Queues, agents and all else that a contact centre is made of.
+    #[serde(default)]
+    pub centre: Centre,
 }
 
 impl Snapshot {
@@ -358,6 +361,7 @@ mod tests {
             flows: BTreeMap::new(),
             hours: BTreeMap::new(),
             audio: BTreeMap::new(),
+            centre: Centre::default(),
         }
     }
 }

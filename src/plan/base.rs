@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use model::Key;
 
 use crate::{
+    centre::CentreForms,
     checks, content,
     directory::Directory,
     flow, platform,
-    problem::{ConditionType, ObjectId, Problem},
+    problem::{ConditionType, ObjectId, Problem, Severity},
     resources::{NUMBER, Report, Resources, Spec},
     schema,
     world::{CompiledFlow, Good, Item, PlannedTrunk, World},
@@ -132,7 +133,50 @@ impl Base {
         judge.flows(&mut self.flows, &before, same, touched);
         judge.alone(&mut self.alone, same_platform, touched);
         self.world = judge.world;
+        self.world.centre = before.centre;
         self.across(resources, touched);
+        let all = touched.all || !same_platform || !same_prompts || !same_hours;
+        self.world.centre.retain(|id| files.contains_key(id));
+        self.write_centre(resources, &files, &last.centre, touched, all);
+    }
+
+    /// Follows numbers that came, went or claim something else; whether that changes a point of contact.
+    pub fn numbers_moved(&mut self, resources: &Resources, touched: &Touched) -> bool {
+        if !touched.names.contains(NUMBER) {
+            return false;
+        }
+        self.across(resources, touched);
+        let last = self.world.centre.clone();
+        let points = resources.of("ContactPoint");
+        let files = points.map(|object| (object.id.clone(), Arc::clone(&object.source.file))).collect();
+        self.write_centre(resources, &files, &last, touched, false);
+        self.world.centre.contact_points != last.contact_points
+    }
+
+    /// Writes the forms of what was judged anew; of a right object its own, of a wrong one its last good one.
+    fn write_centre(
+        &mut self,
+        resources: &Resources,
+        files: &BTreeMap<ObjectId, Arc<str>>,
+        last: &CentreForms,
+        touched: &Touched,
+        all: bool,
+    ) {
+        let mut forms = std::mem::take(&mut self.world.centre);
+        let wrong = |id: &ObjectId| {
+            let told = [self.alone.get(id), self.across.get(id)];
+            let mut problems = told.into_iter().flatten().flatten();
+            problems.any(|problem| problem.severity == Severity::Error)
+        };
+        for (id, _) in files.iter().filter(|(id, _)| CentreForms::KINDS.contains(&id.kind)) {
+            if !all && !touched.ids.contains(id) && !looks_again(id.kind, touched) {
+                continue;
+            }
+            let object = resources.find(id);
+            let sound = object.is_some_and(|object| object.sound) && !wrong(id);
+            forms.write(id, object.and_then(|object| object.spec.as_ref()), sound, &self.world, last);
+        }
+        self.world.centre = forms;
     }
 
     /// What is to be said of objects beside others, where these or those were touched.
@@ -143,11 +187,7 @@ impl Base {
             told.clear();
         }
         touched.ids.iter().for_each(|id| drop(told.remove(id)));
-        let moved = |kind: &&str| touched.kinds.contains(kind) || touched.names.contains(kind);
-        let anew = |kind: &str| {
-            let looks_at = LOOKS_AT.iter().find(|(looking, _)| *looking == kind);
-            touched.all || looks_at.is_some_and(|(_, kinds)| kinds.iter().any(moved))
-        };
+        let anew = |kind: &str| touched.all || looks_again(kind, touched);
         let kinds = resources.objects.iter().filter(|(kind, _)| anew(kind));
         let others = touched.ids.iter().filter(|id| !anew(id.kind)).filter_map(|id| resources.find(id));
         for object in kinds.flat_map(|(_, objects)| objects.values()).chain(others) {
@@ -162,6 +202,13 @@ impl Base {
         let told = self.alone.values().chain(self.across.values()).flatten();
         judged.chain(flows).chain(told)
     }
+}
+
+/// Whether objects of a kind look at anything that was touched.
+fn looks_again(kind: &str, touched: &Touched) -> bool {
+    let moved = |kind: &&str| touched.kinds.contains(kind) || touched.names.contains(kind);
+    let looks_at = LOOKS_AT.iter().find(|(looking, _)| *looking == kind);
+    looks_at.is_some_and(|(_, kinds)| kinds.iter().any(moved))
 }
 
 /// Only what there is to say is kept.

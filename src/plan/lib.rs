@@ -7,6 +7,7 @@
 //! grant and a removed entry of an Allowlist are gone at once.
 
 mod base;
+mod centre;
 mod checks;
 mod content;
 mod diagram;

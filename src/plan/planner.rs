@@ -199,7 +199,7 @@ impl Planner {
         if keys.is_empty() {
             return BTreeSet::new();
         }
-        self.base.across(&self.resources, touched);
+        let moved = self.base.numbers_moved(&self.resources, touched);
         self.numbers.disturbed(&mut keys, &self.resources);
         let none = BTreeMap::new();
         let bench = Bench {
@@ -210,7 +210,7 @@ impl Planner {
             before: &none,
         };
         let turns = self.numbers.judge(&keys, &bench);
-        self.write_numbers(&turns)
+        self.write_numbers(&turns, moved)
     }
 
     /// Sections of everything but numbers, and of the numbers that turned. A cluster that is new or gone is told apart.
@@ -237,9 +237,10 @@ impl Planner {
         changed
     }
 
-    fn write_numbers(&mut self, turns: &Turns) -> BTreeSet<ClusterId> {
+    /// With `more`, something other than numbers has changed too.
+    fn write_numbers(&mut self, turns: &Turns, more: bool) -> BTreeSet<ClusterId> {
         let mut changed = self.write_buckets(turns);
-        if !turns.flows {
+        if !turns.flows && !more {
             return changed;
         }
         let world = &self.base.world;

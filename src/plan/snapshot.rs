@@ -8,13 +8,14 @@ use std::{
 
 use api::v1alpha1 as v1;
 use model::{
-    AudioId, ClusterId, E164, FlowId, Key, NumberId, TrunkId,
+    AudioId, ClusterId, E164, FlowId, HoursId, Key, NumberId, TrunkId,
+    centre::Centre,
     media::Codec,
     net::Transport,
     section::{BucketEntry, Section},
     snapshot::{
-        Audio, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA, Serves,
-        Snapshot, Trunk, TrunkDirection,
+        Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
+        Serves, Snapshot, Trunk, TrunkDirection,
     },
 };
 
@@ -22,7 +23,7 @@ use crate::{
     PlannedCluster,
     numbers::{LiveNumber, Numbers},
     platform::host_and_port,
-    world::{Item, PlannedTrunk, World},
+    world::{CompiledFlow, Item, PlannedTrunk, ResolvedPrompt, World},
 };
 
 /// Every cluster with its trunks, the numbers live on them, and all that these lead to.
@@ -60,6 +61,7 @@ fn cluster(
         flows: planned.flows,
         hours: planned.hours,
         audio: planned.audio,
+        centre: planned.centre,
     };
     PlannedCluster { snapshot: Arc::new(snapshot), blobs: planned.blobs }
 }
@@ -103,35 +105,55 @@ fn members<'w>(
 #[derive(Default)]
 struct Closure {
     flows: BTreeMap<FlowId, Arc<model::program::Program>>,
-    hours: BTreeMap<model::HoursId, Arc<model::snapshot::BusinessHours>>,
+    hours: BTreeMap<HoursId, Arc<BusinessHours>>,
     audio: BTreeMap<AudioId, Audio>,
     blobs: BTreeMap<AudioId, Arc<[u8]>>,
+    centre: Centre,
 }
 
 impl Closure {
-    /// Of the flows that live numbers of the cluster's trunks lead to.
+    /// Of the flows that live numbers of the cluster's trunks lead to, and of its tenants' queues and the like.
     fn of(item: &Item<v1::VoiceClusterSpec>, world: &World, numbers: &Numbers) -> Self {
         let flows = members(item, world).filter_map(|(trunk, _)| numbers.uses.get(trunk));
         let flows: BTreeSet<&Key> = flows.flat_map(BTreeMap::keys).collect();
-        let mut closure = Self::default();
-        flows.into_iter().for_each(|key| closure.add(key, world, numbers));
+        let serves = |key: &Key| world.served.get(key.namespace()) == Some(&item.id.key);
+        let mut closure = Self { centre: world.centre.centre(&serves), ..Self::default() };
+        for key in flows {
+            closure.called(key, world, &numbers.orphans);
+        }
+        for needs in world.centre.needs(&serves) {
+            for key in needs.flows.keys() {
+                closure.called(key, world, &needs.flows);
+            }
+            closure.heard(&needs.prompts);
+            closure.asked(&needs.hours, world);
+        }
         closure
     }
 
-    fn add(&mut self, key: &Key, world: &World, numbers: &Numbers) {
-        let Some(flow) = world.flows.get(key).or_else(|| numbers.orphans.get(key)) else {
+    /// A flow with all that it calls; `kept` are those whose objects are gone.
+    fn called(&mut self, key: &Key, world: &World, kept: &BTreeMap<Key, Arc<CompiledFlow>>) {
+        let Some(flow) = world.flows.get(key).or_else(|| kept.get(key)) else {
             return;
         };
         if self.flows.insert(FlowId(key.clone()), Arc::clone(&flow.program)).is_some() {
             return;
         }
-        flow.program.calls().into_iter().for_each(|callee| self.add(&callee.0, world, numbers));
-        for (id, kept) in &flow.hours {
-            // Hours are read live; those of the flow's own are for when their object is gone.
+        flow.program.calls().into_iter().for_each(|callee| self.called(&callee.0, world, kept));
+        self.asked(&flow.hours, world);
+        self.heard(&flow.prompts);
+    }
+
+    /// Hours are read live; those that are kept are for when their object is gone.
+    fn asked(&mut self, hours: &BTreeMap<HoursId, Arc<BusinessHours>>, world: &World) {
+        for (id, kept) in hours {
             let hours = world.hours.get(&id.0).unwrap_or(kept);
             self.hours.insert(id.clone(), Arc::clone(hours));
         }
-        for (id, prompt) in &flow.prompts {
+    }
+
+    fn heard(&mut self, prompts: &BTreeMap<AudioId, ResolvedPrompt>) {
+        for (id, prompt) in prompts {
             let first = self.audio.get(id).is_none_or(|known| prompt.audio.prompt < known.prompt);
             if first {
                 self.audio.insert(*id, prompt.audio.clone());

@@ -14,6 +14,7 @@ use model::{
 };
 
 use crate::{
+    centre::CentreForms,
     directory::Directory,
     numbers::Numbers,
     problem::{ObjectId, Reason},
@@ -157,6 +158,7 @@ pub(crate) struct World {
     pub prompts: BTreeMap<Key, ResolvedPrompt>,
     pub hours: BTreeMap<Key, Arc<BusinessHours>>,
     pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
+    pub centre: CentreForms,
     /// Objects that there are but that cannot be used; what is wrong with them has been told.
     pub unusable: BTreeSet<ObjectId>,
 }
@@ -193,6 +195,8 @@ pub(crate) struct Good {
     pub hours: BTreeMap<Key, Arc<BusinessHours>>,
     /// Those that only a live number keeps included.
     pub flows: BTreeMap<Key, Arc<CompiledFlow>>,
+    #[serde(default)]
+    pub centre: CentreForms,
     pub numbers: BTreeMap<Key, Arc<v1::PhoneNumberSpec>>,
     /// Kind, name and file of every object.
     pub files: Vec<(String, Key, Arc<str>)>,
@@ -217,6 +221,7 @@ impl Good {
             prompts: world.prompts.clone(),
             hours: world.hours.clone(),
             flows,
+            centre: world.centre.clone(),
             numbers: BTreeMap::new(),
             files: Vec::new(),
         }

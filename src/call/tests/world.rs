@@ -175,5 +175,6 @@ pub fn snapshot() -> Snapshot {
         flows: BTreeMap::new(),
         hours: [(HoursId::new("acme", "office"), Arc::new(office))].into(),
         audio: BTreeMap::new(),
+        centre: model::centre::Centre::default(),
     }
 }

@@ -152,16 +152,15 @@ fn what_befalls_an_object_has_this_effect_on_calls_also_after_a_restart() {
     }
 }
 
-/// They are part of no snapshot yet, so nothing of them can harm a call.
+/// Pods know nothing of them, so nothing of them can harm a call.
 #[test]
-fn kinds_that_nothing_acts_on_change_no_call_whatever_befalls_them() {
+fn kinds_that_no_pod_knows_change_no_call_whatever_befalls_them() {
     let good = planned(&quickstart());
     for text in [
-        "kind: Queue\nmetadata: {name: sales, namespace: acme}\nspec: {ringSeconds: 15}",
-        "kind: Queue\nmetadata: {name: sales, namespace: acme}\nspec: {ringSeconds: fifteen}",
-        "kind: Agent\nmetadata: {name: ada, namespace: acme}\nspec: {displayName: Ada, skills: [{name: x, level: 1}]}",
-        "kind: Campaign\nmetadata: {name: c, namespace: acme}\nspec: {mode: Predictive, listRefs: [{name: l}], queueRef: {name: q}}",
         "kind: Carrier\nmetadata: {name: c, namespace: platform}\nspec: {company: Example, popRefs: [{name: x}]}",
+        "kind: PointOfPresence\nmetadata: {name: x, namespace: platform}\nspec: {region: 7}",
+        "kind: NumberOrder\nmetadata: {name: o, namespace: acme}\nspec: {carrierRef: {namespace: platform, name: c}}",
+        "kind: CallTest\nmetadata: {name: t, namespace: acme}\nspec: {call: {from: x}}",
     ] {
         let mut files = quickstart();
         let text = format!("apiVersion: switchboard.dev/v1alpha1\n{text}\n");
