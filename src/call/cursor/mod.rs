@@ -525,7 +525,8 @@ impl Cursor {
     fn come_back(&mut self) -> Option<Action> {
         loop {
             let Some(caller) = self.callers.pop() else {
-                return Some(Action::Fail("the flow is at its end, but no other flow has called it".into()));
+                // Who came here by a number has nobody to go back to.
+                return Some(Action::Hangup(Vec::new()));
             };
             self.frame = caller;
             self.note("returned");

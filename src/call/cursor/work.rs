@@ -221,14 +221,16 @@ impl Cursor {
             Value::Integer(value) => {
                 Ok(u8::try_from(value.clamp(0, PRIORITY_MAX.into())).unwrap_or(PRIORITY_MAX))
             }
-            other => Err(format!("a priority must be a whole number, not {other}")),
+            other @ (Value::Boolean(_) | Value::String(_)) => {
+                Err(format!("a priority must be a whole number, not {other}"))
+            }
         }
     }
 
     fn text(&self, source: &Expression, environment: Environment<'_>) -> Result<String, String> {
         match self.evaluate(source, environment)? {
             Value::String(text) => Ok(text),
-            other => Err(format!("this must be text, not {other}")),
+            other @ (Value::Boolean(_) | Value::Integer(_)) => Err(format!("this must be text, not {other}")),
         }
     }
 

@@ -67,7 +67,7 @@ impl Contact {
     }
 }
 
-fn words(action: &Action) -> String {
+pub fn words(action: &Action) -> String {
     let names = |audio: &[model::AudioId]| {
         let names = audio.iter().map(|id| char::from(id.0[0]).to_string());
         names.collect::<Vec<_>>().join("+")

@@ -28,7 +28,7 @@ use sip::{
     transaction::Timers,
 };
 
-use crate::world::{ask, dial, flow, hangup, play, play_early, reject, snapshot};
+use crate::world::{ask, audio, dial, flow, hangup, play, play_early, reject, snapshot, step};
 
 const EDGE: &str = "192.0.2.100:5060";
 
@@ -146,11 +146,12 @@ impl Media {
                 self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));
                 Vec::new()
             }
-            Order::Play { leg, play, audio, .. } => {
+            Order::Play { leg, play, audio, times } => {
                 let names: String = audio.iter().map(|id| char::from(id.0[0])).collect();
                 self.orders.push(format!("play({names})"));
                 let ended = self.stop(leg);
-                self.playing.insert((now + Duration::from_secs(2), session, leg, play));
+                let seconds = if times.is_some() { 2 } else { 1_000_000 };
+                self.playing.insert((now + Duration::from_secs(seconds), session, leg, play));
                 ended
             }
             Order::StopPlay { leg } => self.stop(leg),
@@ -733,4 +734,95 @@ fn hops_are_counted_across_the_call() {
     world.call_with("+18005550100", Some(sdp::offer(&world.carrier.media())), 1);
     // One hop was left: the PBX refuses an INVITE that has none.
     assert_eq!(world.pbx.heard, ["Max-Forwards is used up"]);
+}
+
+#[test]
+fn a_wait_answers_plays_on_and_goes_by_itself() {
+    let wait = Verb::Wait { ms: 30_000, audio: audio("m"), next: step(1), bound: None };
+    let steps = vec![Step { name: "pause".into(), verb: wait }, hangup("bye", "b")];
+    let mut world = Virtual::new(steps);
+    world.call("+18005550100");
+    assert_eq!((world.heard().as_str(), world.media.orders.last().unwrap().as_str()), ("200", "play(m)"));
+    world.pass(29);
+    assert_eq!(world.media.playing.len(), 1);
+    world.pass(1);
+    assert_eq!(world.media.orders.last().unwrap(), "play(b)");
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["pause: waited", "bye: hangup"]);
+}
+
+#[test]
+fn a_transfer_is_the_end_of_the_flow() {
+    let Verb::Dial(ring) = dial("", [1, 1, 1, 1]).verb else { unreachable!() };
+    let ring = model::program::Dial { ended: None, ..ring };
+    let transfer = Verb::Transfer { dial: ring, kind: model::program::TransferKind::Blind };
+    let steps = || vec![Step { name: "hand".into(), verb: transfer.clone() }, hangup("sorry", "s")];
+    let mut world = Virtual::new(steps());
+    world.call("+18005550100");
+    world.answer();
+    let leg = world.pbx.leg();
+    world.pbx.endpoint.bye(world.now.instant, leg, &[]).unwrap();
+    world.settle();
+    assert_eq!(world.heard(), "200 BYE");
+    let record = world.nothing_is_left();
+    assert_eq!(record.path, ["hand: ended"]);
+    assert_eq!(record.ended_by, EndedBy::Callee);
+
+    let mut world = Virtual::new(steps());
+    world.call("+18005550100");
+    world.pbx_says(486);
+    assert_eq!(world.media.orders.last().unwrap(), "play(s)");
+}
+
+/// The lots of many calls fall as the shares say, and differ from call to call.
+#[test]
+fn lots_fall_as_the_shares_say() {
+    let split = Verb::Split {
+        parts: vec![model::program::Part { percent: 25, next: step(1) }],
+        otherwise: Some(step(2)),
+    };
+    let mut world = Virtual::new(vec![Step { name: "lot".into(), verb: split }, reject("a"), reject("b")]);
+    for _ in 0..400 {
+        world.call("+18005550100");
+        world.pass(40);
+    }
+    let first = world.records.iter().filter(|record| record.path[0] == "lot: part 1").count();
+    assert!((70..=130).contains(&first), "{first} of 400");
+}
+
+#[test]
+fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
+    let (next, failed) = (step(3), Some(step(2)));
+    let voicemail_box = model::VoicemailBoxId::new("acme", "support");
+    let queue = model::program::Queue {
+        queue: model::QueueId::new("acme", "sales"),
+        priority: None,
+        max_wait_ms: None,
+        ended: None,
+        timed_out: Some(step(3)),
+        full: Some(step(3)),
+        no_agents: Some(step(1)),
+    };
+    let Verb::Dial(mut ring) = dial("", [3, 3, 3, 3]).verb else { unreachable!() };
+    let agent = model::program::DialTarget::Agent(model::AgentId::new("acme", "ada"));
+    ring.targets.insert(0, agent);
+    let voicemail = Verb::Voicemail { voicemail_box, greeting: Vec::new(), max_ms: None, next, failed };
+    let steps = vec![
+        Step { name: "wait".into(), verb: Verb::Queue(queue) },
+        Step { name: "message".into(), verb: voicemail },
+        Step { name: "ring".into(), verb: Verb::Dial(ring) },
+        hangup("bye", "b"),
+    ];
+    let mut world = Virtual::new(steps);
+    world.call("+18005550100");
+    assert_eq!(
+        world.unperformed,
+        ["wait: waiting in a Queue", "message: taking messages", "ring: ringing an Agent"]
+    );
+    // The agent is passed over, the telephone behind it rings.
+    assert_eq!(world.pbx.heard.join(" "), "INVITE");
+    world.pbx_says(486);
+    world.pass(3);
+    let path = &world.nothing_is_left().path;
+    assert_eq!(path[..2], ["wait: noAgents (not performed yet)", "message: failed (not performed yet)"]);
 }

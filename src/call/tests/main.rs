@@ -4,4 +4,5 @@
 
 mod cursor;
 mod engine;
+mod verbs;
 mod world;

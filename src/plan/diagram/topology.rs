@@ -119,9 +119,8 @@ fn by_flow(ranges: &[NumberRange]) -> BTreeMap<&FlowId, Vec<&NumberRange>> {
 
 /// Whom a flow dials by which trunk.
 fn dialled(program: &Program) -> Vec<(&TrunkId, String)> {
-    let dials = program.steps.iter().filter_map(|step| match &step.verb {
-        Verb::Dial(dial) | Verb::Transfer { dial, .. } => Some(dial),
-        _ => None,
+    let dials = program.steps.iter().filter_map(|step| {
+        if let Verb::Dial(dial) | Verb::Transfer { dial, .. } = &step.verb { Some(dial) } else { None }
     });
     let targets = dials.flat_map(|dial| &dial.targets);
     let by = targets.flat_map(|target| match target {

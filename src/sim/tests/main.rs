@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod verbs;
+
 use std::{fs, path::Path, sync::Arc, time::Instant};
 
 use call::{Now, explanation::Outcome, world::World};
-use plan::SourceFile;
+use plan::{Severity, SourceFile};
 use sim::explain::{Explained, Question, explain};
 
 const MAIN: &str = "+18005550100";
@@ -37,7 +39,8 @@ fn with_flow(flow: &str) -> Vec<SourceFile> {
 fn world(files: &[SourceFile]) -> World {
     let (resources, _) = plan::load(files);
     let plan = plan::plan(&resources, None, "2026-06-15T12:00:00Z".parse().unwrap());
-    let problems: String = plan.problems.iter().map(|problem| format!("{problem}\n")).collect();
+    let errors = plan.problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let problems: String = errors.map(|problem| format!("{problem}\n")).collect();
     assert_eq!(problems, "");
     let snapshot = &plan.clusters.values().next().unwrap().snapshot;
     World::new(Arc::clone(snapshot), call::world::Names::new(), None).unwrap()

@@ -16,6 +16,30 @@ fn with_thirty() -> Plan {
     plan
 }
 
+/// A contact centre in one flow, in the place of the quickstart's.
+fn contact_centre() -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures/contact-centre.yaml");
+    let mut files = quickstart();
+    let main = files.iter_mut().find(|file| file.path == "flow-main.yaml").unwrap();
+    main.bytes = std::fs::read(path).unwrap().into();
+    planned(&files)
+}
+
+#[test]
+fn a_contact_centre_in_one_flow_is_accepted() {
+    let plan = contact_centre();
+    let errors: Vec<_> =
+        plan.problems.iter().filter(|problem| problem.severity == plan::Severity::Error).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let flow = &plan.clusters.values().next().unwrap().snapshot.flows[&model::FlowId::new("acme", "main")];
+    assert_eq!(flow.steps.len(), 11);
+}
+
+#[test]
+fn a_contact_centre_as_mermaid() {
+    insta::assert_snapshot!(contact_centre().flow_diagram(&key("main"), Notation::Mermaid).unwrap());
+}
+
 fn key(name: &str) -> Key {
     Key::new("acme", name)
 }
@@ -153,8 +177,11 @@ fn pictures() -> Vec<(String, usize, usize)> {
         let (nodes, edges) = count(&text(name));
         (svg(name), nodes, edges)
     });
+    let centre = contact_centre();
+    let (nodes, edges) = count(&centre.flow_diagram(&key("main"), Notation::Mermaid).unwrap());
+    let centre = (centre.flow_diagram(&key("main"), Notation::Svg).unwrap(), nodes, edges);
     let (nodes, edges) = count(&plan.topology_diagram(Notation::Mermaid).unwrap());
-    flows.into_iter().chain([(plan.topology_diagram(Notation::Svg).unwrap(), nodes, edges)]).collect()
+    flows.into_iter().chain([centre, (plan.topology_diagram(Notation::Svg).unwrap(), nodes, edges)]).collect()
 }
 
 #[test]

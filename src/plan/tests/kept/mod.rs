@@ -1,5 +1,6 @@
 //! What stays live when an edit is wrong, and what goes although it would be convenient to keep it.
 
+mod calls;
 mod centre;
 mod table;
 
