@@ -231,7 +231,8 @@ fn dial_lines(dial: &Dial) -> Vec<String> {
         DialStrategy::InOrder => "",
     };
     let relayed = dial.relay_failure.then(|| "failure relayed to the caller".to_owned());
-    let figures = format!("{how}{} each", seconds(dial.ring_ms));
+    let each = if dial.targets.len() > 1 { " each" } else { "" };
+    let figures = format!("{how}{}{each}", seconds(dial.ring_ms));
     dial.targets.iter().map(target).chain([figures]).chain(relayed).collect()
 }
 

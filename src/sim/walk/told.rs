@@ -8,7 +8,7 @@ use call::{
 };
 use model::{
     AudioId,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Part, Verb},
+    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Part, RecordAction, Verb},
     snapshot::{Audio, AudioSource},
 };
 
@@ -76,7 +76,7 @@ pub(super) fn does(world: &World, verb: &Verb, action: &Action) -> String {
             let greeting = if greeting.is_empty() { "its greeting".into() } else { heard(world, greeting) };
             format!("takes a message for VoicemailBox {voicemail_box} after {greeting}{}", at_most(*longest))
         }
-        (Action::Record(action), _) => format!("recording: {action:?}"),
+        (Action::Record(action), _) => records(*action).into(),
         (Action::Message { text, to }, _) => {
             let to = to.map_or_else(|| "the contact".into(), |number| number.to_string());
             format!("writes “{}” to {to}", short(text))
@@ -91,6 +91,15 @@ pub(super) fn does(world: &World, verb: &Verb, action: &Action) -> String {
             | Action::Fail(_),
             _,
         ) => String::new(),
+    }
+}
+
+const fn records(action: RecordAction) -> &'static str {
+    match action {
+        RecordAction::Start => "begins to record the call",
+        RecordAction::Stop => "ends the recording",
+        RecordAction::Pause => "pauses the recording",
+        RecordAction::Resume => "goes on recording",
     }
 }
 
