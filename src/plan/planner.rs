@@ -333,7 +333,11 @@ impl Live {
             }
         }
         let buckets: Vec<u8> = self.buckets.keys().copied().collect();
-        buckets.into_iter().fold(false, |differs, bucket| self.write(bucket, numbers) || differs)
+        let mut differs = false;
+        for bucket in buckets {
+            differs |= self.write(bucket, numbers);
+        }
+        differs
     }
 
     fn write(&mut self, bucket: u8, numbers: &Numbers) -> bool {

@@ -16,7 +16,7 @@ const NUMBERS: [&str; 6] = ["acme/a", "acme/b", "acme/c", "beta/a", "beta/b", "a
 const FLOWS: [&str; 3] = ["acme/main", "acme/other", "beta/main"];
 
 fn cluster(variant: u8) -> Value {
-    let allowed = if variant % 3 == 0 { json!(["acme"]) } else { json!(["acme", "beta"]) };
+    let allowed = if variant.is_multiple_of(3) { json!(["acme"]) } else { json!(["acme", "beta"]) };
     json!({
         "code": "C14", "allowedNamespaces": allowed,
         "networks": [{"name": "lan", "bindAddress": "127.0.0.1"}],
@@ -29,7 +29,7 @@ fn cluster(variant: u8) -> Value {
 
 fn tenant(variant: u8) -> Value {
     let trunks =
-        if variant % 2 == 0 { json!([]) } else { json!([{"namespace": "platform", "name": "carrier"}]) };
+        if variant.is_multiple_of(2) { json!([]) } else { json!([{"namespace": "platform", "name": "carrier"}]) };
     json!({
         "clusterRef": {"namespace": "platform", "name": "c14"}, "country": "US", "timeZone": "America/New_York",
         "outboundTrunks": trunks, "skills": [{"name": "sales"}],
@@ -79,13 +79,13 @@ fn queue(variant: u8) -> Value {
 }
 
 fn agent(variant: u8) -> Value {
-    let number = if variant % 3 == 0 { json!("+13125550100") } else { Value::Null };
+    let number = if variant.is_multiple_of(3) { json!("+13125550100") } else { Value::Null };
     json!({"displayName": "Ada", "skills": [{"name": "sales", "level": variant % 10 + 1}], "outboundNumber": number,
            "stations": [{"name": "browser", "webRtc": {}}]})
 }
 
 fn point(variant: u8) -> Value {
-    json!({"flowRef": {"name": if variant % 2 == 0 { "main" } else { "other" }}, "chat": {"origins": ["https://example.com"]}})
+    json!({"flowRef": {"name": if variant.is_multiple_of(2) { "main" } else { "other" }}, "chat": {"origins": ["https://example.com"]}})
 }
 
 fn test(variant: u8) -> Value {
@@ -100,11 +100,11 @@ fn number(variant: u8) -> Value {
     let digit = |shift: u8| (variant >> shift) % 10;
     let mut spec = json!({
         "kind": "Local", "origin": "Carrier",
-        "trunkRef": {"namespace": "platform", "name": if variant % 11 == 0 { "other" } else { "carrier" }},
-        "flowRef": {"name": if variant % 5 == 0 { "other" } else { "main" }},
+        "trunkRef": {"namespace": "platform", "name": if variant.is_multiple_of(11) { "other" } else { "carrier" }},
+        "flowRef": {"name": if variant.is_multiple_of(5) { "other" } else { "main" }},
     });
     let first = digit(2);
-    if variant % 4 == 0 {
+    if variant.is_multiple_of(4) {
         let last = first.max(digit(5));
         spec["range"] = json!({"first": format!("+1312555010{first}"), "last": format!("+1312555010{last}")});
     } else {
