@@ -158,10 +158,8 @@ fn input(expression: &IdedExpr) -> Option<Input> {
 }
 
 fn text(expression: &IdedExpr) -> Option<String> {
-    match &expression.expr {
-        Expr::Literal(LiteralValue::String(text)) => Some(text.inner().to_owned()),
-        _ => None,
-    }
+    let Expr::Literal(LiteralValue::String(text)) = &expression.expr else { return None };
+    Some(text.inner().to_owned())
 }
 
 #[cfg(test)]
