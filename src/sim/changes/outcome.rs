@@ -434,8 +434,8 @@ mod tests {
         assert_eq!(
             excerpts(old, &new),
             (
-                "“…e open from nine to five every day of the…”".into(),
-                "“…e open from ten to five every day of the …”".into()
+                "“…e open from nine to five every day of th…”".into(),
+                "“…e open from ten to five every day of the…”".into()
             )
         );
         assert_eq!(excerpts("Hello", "Hi"), ("“Hello”".into(), "“Hi”".into()));
