@@ -37,17 +37,26 @@ impl Cells {
         }
     }
 
-    /// Whenever somebody decides at its step it is noticed: no time and no caller need be told besides.
-    fn is_always(&self, difference: &Difference, cells: &BTreeSet<Cell>) -> bool {
-        difference.at.as_ref().is_some_and(|at| self.reached.get(at) == Some(cells))
+    /// Differences that are noticed whenever somebody decides at their steps, on whichever way: neither time nor caller
+    /// need be told of them.
+    fn always(&self) -> BTreeSet<Noticed<'_>> {
+        let mut noticed: BTreeMap<Noticed<'_>, BTreeSet<Cell>> = BTreeMap::new();
+        for (difference, cells) in &self.differences {
+            noticed.entry(difference.into()).or_default().extend(cells);
+        }
+        let whole = |(noticed, cells): &(Noticed<'_>, BTreeSet<Cell>)| {
+            noticed.at.is_some_and(|at| self.reached.get(at) == Some(cells))
+        };
+        noticed.into_iter().filter(whole).map(|(noticed, _)| noticed).collect()
     }
 
     /// Differences with the times and callers at which they are noticed, as changes.
     pub fn changes(self, calendar: &Calendar, all: &[Caller]) -> Vec<Change> {
+        let always = self.always();
         let mut merged: Vec<Merged<'_>> = Vec::new();
         let mut places = BTreeMap::new();
         for (difference, cells) in &self.differences {
-            let cells = if self.is_always(difference, cells) { BTreeSet::new() } else { cells.clone() };
+            let cells = if always.contains(&difference.into()) { BTreeSet::new() } else { cells.clone() };
             let key = (&difference.about, &difference.old, &difference.new, cells.clone());
             let place = *places.entry(key).or_insert_with(|| {
                 merged.push(Merged { difference, cells, paths: Vec::new() });
@@ -75,6 +84,22 @@ impl Cells {
             }
         }
         changes
+    }
+}
+
+/// A difference, whatever way leads there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Noticed<'a> {
+    at: Option<&'a (String, String)>,
+    about: &'a str,
+    old: &'a str,
+    new: &'a str,
+}
+
+impl<'a> From<&'a Difference> for Noticed<'a> {
+    fn from(difference: &'a Difference) -> Self {
+        let Difference { at, about, old, new, .. } = difference;
+        Self { at: at.as_ref(), about, old, new }
     }
 }
 

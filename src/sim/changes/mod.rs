@@ -324,7 +324,6 @@ impl<'a> Comparer<'a> {
                 };
                 before.program == after.program
                     && by == other
-                    && before.id == after.id
                     && hours(0, *old, before) == hours(1, *new, after)
             }
             [Start::Ends(old), Start::Ends(new)] => old == new,

@@ -7,7 +7,11 @@ use call::{
     world::{Names, World},
 };
 use plan::{Plan, SourceFile};
-use sim::changes::{Changes, Side, changes};
+use proptest::prelude::*;
+use sim::{
+    changes::{Changes, Side, changes},
+    explain::{Explained, Question, explain},
+};
 
 use crate::quickstart;
 
@@ -380,4 +384,64 @@ fn many_numbers_are_compared_without_walking_for_each() {
     );
     let [group] = changes.groups.as_slice() else { panic!("{changes}") };
     assert_eq!((group.numbers.len(), group.changes.len()), (1_001, 2));
+}
+
+/// Edits that can be made together.
+const EDITS: [Edit<'_>; 12] = [
+    ("tenant.yaml", "to: \"17:00\"", "to: \"16:45\""),
+    ("tenant.yaml", "Thursday, Friday]", "Thursday, Friday, Sunday]"),
+    ("tenant.yaml", "  - {date: \"2027-01-01\", name: New Year's Day}\n", ""),
+    ("flow-main.yaml", "\"+1212\"", "\"+1312\""),
+    ("flow-main.yaml", "closed: closed}", "closed: closed, holiday: goodbye}"),
+    ("flow-main.yaml", "{digits: \"2\", next: billing}", "{digits: \"3\", next: billing}"),
+    ("flow-main.yaml", "visits > 2", "visits > 1"),
+    ("flow-main.yaml", "busy: nobody", "busy: goodbye"),
+    ("flow-main.yaml", "ringSeconds: 15", "ringSeconds: 16"),
+    ("flow-reception.yaml", "failed: nobody", "failed: end"),
+    ("numbers.yaml", "\"+12125550100\"", "\"+12125550105\""),
+    ("prompts.yaml", "{file: prompts/closed.wav}", "{text: {text: Closed., language: en-US}}"),
+];
+
+/// What becomes of a call at one time, by names that the edits leave alone.
+#[expect(clippy::disallowed_methods, reason = "some instant is needed, and none is compared with")]
+fn asked(world: &World, from: &str, to: &str, wall: jiff::Timestamp) -> Vec<String> {
+    let question = Question { from: from.into(), to: to.into(), source: None, trunk: None };
+    let mut asked = explain(world, &question, Now { instant: Instant::now(), wall });
+    let told = |one: &mut Explained| {
+        if let Some(walk) = &mut one.walk {
+            walk.revision.clear();
+        }
+        format!("{:?} {:?}", one.explanation.outcome, one.walk)
+    };
+    asked.iter_mut().map(told).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the edge would do otherwise, at any time and for any caller, is told of the number.
+    #[test]
+    fn no_change_is_missed(chosen in 0_u32..1 << EDITS.len(), seconds in proptest::collection::vec(0_i64..400 * 86_400, 12)) {
+        let mut new = before();
+        for (_, (file, from, to)) in EDITS.iter().enumerate().filter(|(place, _)| chosen >> place & 1 == 1) {
+            edit(&mut new, file, from, to);
+        }
+        edit(&mut new, "tenant.yaml", "defaultCallerId: \"+12125550100\"", "defaultCallerId: \"+18005550100\"");
+        let (old, new) = (planned(&before()), planned(&new));
+        let changes = compared(&old, &new);
+        let (old, new) = (worlds(&old), worlds(&new));
+        let start: jiff::Timestamp = AT.parse().unwrap();
+        for second in seconds {
+            let at = start + jiff::SignedDuration::from_secs(second);
+            for to in ["+18005550100", "+12125550100", "+12125550105", "+12125550109"] {
+                for from in ["+12125550123", "+13125550123", "+442071234567", "anonymous"] {
+                    let number = to.parse().unwrap();
+                    let numbers = changes.groups.iter().flat_map(|group| &group.numbers);
+                    let told = numbers.into_iter().any(|numbers| numbers.first <= number && number <= numbers.last);
+                    let same = asked(&old[0], from, to, at) == asked(&new[0], from, to, at);
+                    prop_assert!(same || told, "{} → {} at {}: {}", from, to, at, changes);
+                }
+            }
+        }
+    }
 }
