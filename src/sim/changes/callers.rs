@@ -40,11 +40,12 @@ pub struct Callers {
     pub sampled: bool,
 }
 
-/// What all expressions of a flow read.
+/// What all expressions of a flow and of those that it calls read.
 #[must_use]
 pub fn reads(flow: &Flow) -> Reads {
     let mut reads = Reads::default();
-    flow.expressions().for_each(|expression| reads.extend(expression.reads()));
+    let expressions = super::closure(flow).into_iter().flat_map(Flow::expressions);
+    expressions.for_each(|expression| reads.extend(expression.reads()));
     reads
 }
 

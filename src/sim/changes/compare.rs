@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use model::AudioId;
-
-use super::outcome::{self, Leg, Sight, Stop, View};
+use super::outcome::{self, HEARD_MAX, Kind, Leg, Sight, Sound, Stop, View};
 use crate::walk::Way;
 
 /// Most pairs of places that are compared.
@@ -58,10 +56,9 @@ pub fn compare(old: Path<'_>, new: Path<'_>) -> Compared {
         return Compared { differences, ..Compared::default() };
     };
     let mut pairs = Pairs::new(old, new);
-    let legs = (old.leg(&old.walk.next), new.leg(&new.walk.next));
-    pairs.leg(None, legs);
-    while let Some(pair) = pairs.todo.pop_front() {
-        pairs.pair(pair);
+    pairs.legs(None, &old.leg(&old.walk.next), &new.leg(&new.walk.next));
+    while let Some(task) = pairs.todo.pop_front() {
+        pairs.perform(task);
     }
     pairs.told()
 }
@@ -73,24 +70,32 @@ fn start(path: Path<'_>) -> String {
     }
 }
 
-/// A way out of a pair of places, by its outcome.
+/// A way out of a pair of stops, in words.
 #[derive(Debug, Clone)]
 struct Edge {
     from: usize,
-    outcome: String,
+    happens: String,
 }
 
-/// A pair of places at which the same is done.
+/// A pair of stops: both are places of one kind, or one is a place that the contact does not notice.
 struct Pair {
-    old: usize,
-    new: usize,
+    old: Stop,
+    new: Stop,
     /// How it is reached, the nearest first.
     by: Vec<Option<Edge>>,
 }
 
+/// What is to be compared.
+enum Task {
+    /// Two places of one kind.
+    Pair(usize),
+    /// What follows a way.
+    Legs(Option<Edge>, Leg, Leg),
+}
+
 /// What differs, before it is known by which ways it is reached.
 struct Found {
-    /// The pair of places where it is noticed, or the way out of one. None: at the entry.
+    /// The pair of stops where it is noticed, or the way out of one. None: at the entry.
     at: Option<(usize, Option<String>)>,
     about: String,
     old: String,
@@ -101,8 +106,8 @@ struct Pairs<'a> {
     old: View<'a>,
     new: View<'a>,
     pairs: Vec<Pair>,
-    known: BTreeMap<(usize, usize), usize>,
-    todo: VecDeque<usize>,
+    known: BTreeMap<(Stop, Stop), usize>,
+    todo: VecDeque<Task>,
     found: Vec<Found>,
     /// Coming round to a step again brings nothing new: what was told of it is not told twice.
     seen: BTreeSet<(String, String, String, [String; 3])>,
@@ -123,65 +128,101 @@ impl<'a> Pairs<'a> {
         }
     }
 
+    fn perform(&mut self, task: Task) {
+        match task {
+            Task::Pair(pair) => self.pair(pair),
+            Task::Legs(by, old, new) => self.legs(by, &old, &new),
+        }
+    }
+
+    fn kind(view: &View<'_>, stop: &Stop) -> Option<Kind> {
+        if let Stop::Place(place) = stop { Some(view.sight(*place).kind) } else { None }
+    }
+
     /// Compares what follows a way, up to where somebody decides.
-    fn leg(&mut self, by: Option<Edge>, (old, new): (Leg, Leg)) {
-        let at = by.as_ref().map(|edge| (edge.from, Some(edge.outcome.clone())));
+    fn legs(&mut self, by: Option<Edge>, old: &Leg, new: &Leg) {
+        let at = by.as_ref().map(|edge| (edge.from, Some(edge.happens.clone())));
+        let kinds = (Self::kind(&self.old, &old.stop), Self::kind(&self.new, &new.stop));
+        let unnoticed = |kind: Option<Kind>| kind.is_some_and(Kind::is_unnoticed);
         match (&old.stop, &new.stop) {
-            (Stop::Place(a), Stop::Place(b)) if self.old.sight(*a).kind == self.new.sight(*b).kind => {
-                let (a, b) = (*a, *b);
-                self.heard(at.as_ref(), &old, &new);
-                self.reach(a, b, by);
-            }
-            (Stop::End(a), Stop::End(b)) if a == b => self.heard(at.as_ref(), &old, &new),
             (Stop::Cut, _) | (_, Stop::Cut) => self.cut += 1,
+            (Stop::Place(_), Stop::Place(_)) if kinds.0 == kinds.1 => {
+                self.heard(at.as_ref(), old, new);
+                if let Some(pair) = self.reach(&old.stop, &new.stop, by) {
+                    self.todo.push_back(Task::Pair(pair));
+                }
+            }
+            (Stop::End(a), Stop::End(b)) if a == b => self.heard(at.as_ref(), old, new),
+            (_, Stop::Place(place)) if unnoticed(kinds.1) => {
+                let name = self.new.sight(*place).name.text;
+                self.differ(at, "in between", "nothing".into(), name);
+                self.pass(by, (old, new), false);
+            }
+            (Stop::Place(place), _) if unnoticed(kinds.0) => {
+                let name = self.old.sight(*place).name.text;
+                self.differ(at, "in between", name, "nothing".into());
+                self.pass(by, (old, new), true);
+            }
             (Stop::Place(_) | Stop::End(_), Stop::Place(_) | Stop::End(_)) => {
                 let same = old.heard.iter().zip(&new.heard).take_while(|(a, b)| a == b).count();
-                let (old, new) = (self.old.text(&old, same), self.new.text(&new, same));
+                let (old, new) = (self.old.text(old, same), self.new.text(new, same));
                 self.differ(at, "", old, new);
             }
         }
     }
 
-    fn reach(&mut self, old: usize, new: usize, by: Option<Edge>) {
-        if let Some(known) = self.known.get(&(old, new)).copied() {
-            self.pairs[known].by.push(by);
-            return;
+    /// One side does what the contact does not notice: what follows there, whatever comes of it, is held against what
+    /// follows on the other side.
+    fn pass(&mut self, by: Option<Edge>, (old, new): (&Leg, &Leg), is_old: bool) {
+        let Some(pair) = self.reach(&old.stop, &new.stop, by) else { return };
+        let (view, leg) = if is_old { (self.old, old) } else { (self.new, new) };
+        let Stop::Place(place) = &leg.stop else { return };
+        for way in &view.walk.places[*place].ways {
+            let Leg { heard, stop } = view.leg(&way.next);
+            let further = Leg { heard: leg.heard.iter().cloned().chain(heard).collect(), stop };
+            let edge = Some(Edge { from: pair, happens: outcome::happens(way) });
+            let (old, new) = if is_old { (further, new.clone()) } else { (old.clone(), further) };
+            if old.heard.len().max(new.heard.len()) > HEARD_MAX {
+                self.cut += 1;
+            } else {
+                self.todo.push_back(Task::Legs(edge, old, new));
+            }
+        }
+    }
+
+    /// The pair of two stops, if they are met for the first time.
+    fn reach(&mut self, old: &Stop, new: &Stop, by: Option<Edge>) -> Option<usize> {
+        let key = (old.clone(), new.clone());
+        if let Some(known) = self.known.get(&key) {
+            self.pairs[*known].by.push(by);
+            return None;
         }
         if self.pairs.len() >= PAIRS_MAX {
             self.cut += 1;
-            return;
+            return None;
         }
-        self.known.insert((old, new), self.pairs.len());
-        self.todo.push_back(self.pairs.len());
-        self.pairs.push(Pair { old, new, by: vec![by] });
+        let pair = self.pairs.len();
+        self.pairs.push(Pair { old: key.0.clone(), new: key.1.clone(), by: vec![by] });
+        self.known.insert(key, pair);
+        Some(pair)
     }
 
     /// Compares two places of one kind, and what can happen at them.
     fn pair(&mut self, pair: usize) {
-        let (a, b) = (self.pairs[pair].old, self.pairs[pair].new);
+        let Pair { old: Stop::Place(a), new: Stop::Place(b), .. } = &self.pairs[pair] else { return };
+        let (a, b) = (*a, *b);
         let (old, new) = (self.old.sight(a), self.new.sight(b));
         self.sights(pair, &old, &new);
-        let old_ways: &[Way] = &self.old.walk.places[a].ways;
-        let new_ways: &[Way] = &self.new.walk.places[b].ways;
-        for way in old_ways {
-            let other = new_ways.iter().find(|other| other.outcome == way.outcome);
-            let leg = self.old.leg(&way.next);
-            match other {
-                Some(other) => {
-                    let edge = Edge { from: pair, outcome: way.outcome.clone() };
-                    self.leg(Some(edge), (leg, self.new.leg(&other.next)));
-                }
-                None => {
-                    let at = Some((pair, Some(way.outcome.clone())));
-                    self.differ(at, "", self.old.text(&leg, 0), "not offered".into());
-                }
-            }
-        }
-        for way in new_ways {
-            if old_ways.iter().all(|other| other.outcome != way.outcome) {
-                let at = Some((pair, Some(way.outcome.clone())));
-                let leg = self.new.leg(&way.next);
-                self.differ(at, "", "not offered".into(), self.new.text(&leg, 0));
+        let (before, after) = (self.old, self.new);
+        for (a, b) in beside(&before.walk.places[a].ways, &after.walk.places[b].ways) {
+            let Some(happens) = b.or(a).map(outcome::happens) else { continue };
+            let at = Some((pair, Some(happens.clone())));
+            let legs = (a.map(|way| before.leg(&way.next)), b.map(|way| after.leg(&way.next)));
+            match legs {
+                (Some(old), Some(new)) => self.legs(Some(Edge { from: pair, happens }), &old, &new),
+                (Some(old), None) => self.differ(at, "", before.text(&old, 0), "not offered".into()),
+                (None, Some(new)) => self.differ(at, "", "not offered".into(), after.text(&new, 0)),
+                (None, None) => {}
             }
         }
     }
@@ -190,6 +231,9 @@ impl<'a> Pairs<'a> {
         let at = Some((pair, None));
         if old.name != new.name {
             self.differ(at.clone(), "", old.name.text.clone(), new.name.text.clone());
+        } else if old.does != new.does {
+            let text = |sight: &Sight| sight.does.as_ref().unwrap_or(&sight.name).text.clone();
+            self.differ(at.clone(), "", text(old), text(new));
         }
         let whats = old.aspects.iter().chain(&new.aspects).map(|(what, _)| *what);
         let mut told = BTreeSet::new();
@@ -211,8 +255,8 @@ impl<'a> Pairs<'a> {
         if old.heard == new.heard {
             return;
         }
-        let ids = |leg: &Leg| leg.heard.iter().map(|heard| heard.audio).collect::<Vec<_>>();
-        let (a, b) = (ids(old), ids(new));
+        let sounds = |leg: &Leg| leg.heard.iter().map(|heard| heard.sound.clone()).collect::<Vec<_>>();
+        let (a, b) = (sounds(old), sounds(new));
         if a == b {
             let when = |leg: &Leg| {
                 let early = leg.heard.iter().any(|heard| heard.early);
@@ -225,16 +269,18 @@ impl<'a> Pairs<'a> {
     }
 
     /// What is heard: other prompts, or prompts of the same names with another content.
-    fn audio(&mut self, at: Option<&(usize, Option<String>)>, what: &str, old: &[AudioId], new: &[AudioId]) {
+    fn audio(&mut self, at: Option<&(usize, Option<String>)>, what: &str, old: &[Sound], new: &[Sound]) {
         if old == new {
             return;
         }
-        let names =
-            |view: &View<'_>, ids: &[AudioId]| ids.iter().map(|id| view.prompt(id)).collect::<Vec<_>>();
+        let names = |view: &View<'_>, sounds: &[Sound]| {
+            sounds.iter().map(|sound| view.sound(sound)).collect::<Vec<_>>()
+        };
         if names(&self.old, old) != names(&self.new, new) {
             return self.differ(at.cloned(), what, self.old.heard(old), self.new.heard(new));
         }
-        for (a, b) in old.iter().zip(new).filter(|(a, b)| a != b) {
+        let (a, b) = (old.iter().flat_map(Sound::audio), new.iter().flat_map(Sound::audio));
+        for (a, b) in a.zip(b).filter(|(a, b)| a != b) {
             let (Some(before), Some(after)) = (self.old.audio(a), self.new.audio(b)) else { continue };
             let (how, old, new) = outcome::content(before, after, (a, b));
             let about = format!("{what} {}, {how}", self.new.prompt(b));
@@ -258,7 +304,7 @@ impl<'a> Pairs<'a> {
         while let Some(pair) = at {
             let edge = self.pairs[pair].by.first().cloned().flatten();
             at = edge.map(|edge| {
-                path.push(outcome::outcome(&edge.outcome));
+                path.push(edge.happens);
                 edge.from
             });
         }
@@ -286,11 +332,9 @@ impl<'a> Pairs<'a> {
                 paths.push(Vec::new());
                 continue;
             };
-            let from = &self.pairs[edge.from];
-            let steps = (&self.old.walk.places[from.old].step, &self.new.walk.places[from.new].step);
-            if told.insert((steps, &edge.outcome)) && !self.is_before(pair, edge.from) {
+            if told.insert((self.steps(edge.from), &edge.happens)) && !self.is_before(pair, edge.from) {
                 let mut path = self.path(edge.from);
-                path.push(outcome::outcome(&edge.outcome));
+                path.push(edge.happens.clone());
                 paths.push(path);
             }
         }
@@ -299,9 +343,11 @@ impl<'a> Pairs<'a> {
     }
 
     fn steps(&self, pair: usize) -> (String, String) {
-        let pair = &self.pairs[pair];
-        let (old, new) = (&self.old.walk.places[pair.old], &self.new.walk.places[pair.new]);
-        (old.step.clone(), new.step.clone())
+        let step = |view: &View<'_>, stop: &Stop| match stop {
+            Stop::Place(place) => view.walk.places[*place].step.clone(),
+            Stop::End(_) | Stop::Cut => String::new(),
+        };
+        (step(&self.old, &self.pairs[pair].old), step(&self.new, &self.pairs[pair].new))
     }
 
     fn told(self) -> Compared {
@@ -310,9 +356,9 @@ impl<'a> Pairs<'a> {
             let paths = match &found.at {
                 None => vec![Vec::new()],
                 Some((pair, None)) => self.paths(*pair),
-                Some((pair, Some(outcome))) => {
+                Some((pair, Some(happens))) => {
                     let mut paths = self.paths(*pair);
-                    paths.iter_mut().for_each(|path| path.push(outcome::outcome(outcome)));
+                    paths.iter_mut().for_each(|path| path.push(happens.clone()));
                     paths
                 }
             };
@@ -328,5 +374,109 @@ impl<'a> Pairs<'a> {
         }
         let reached = (0..self.pairs.len()).map(|pair| self.steps(pair)).collect();
         Compared { differences, reached, cut: self.cut }
+    }
+}
+
+/// Ways of two places side by side, each at least once: those of equal outcomes. Of a service's answers those that are
+/// most alike, since the sides may tell other answers apart.
+fn beside<'w>(old: &'w [Way], new: &'w [Way]) -> Vec<(Option<&'w Way>, Option<&'w Way>)> {
+    let mut pairs: Vec<(Option<&Way>, Option<&Way>)> = Vec::new();
+    for way in old {
+        pairs.push((Some(way), alike(way, new)));
+    }
+    for way in new {
+        let is_met =
+            |(_, other): &(Option<&Way>, Option<&Way>)| other.is_some_and(|other| std::ptr::eq(other, way));
+        if !pairs.iter().any(is_met) {
+            pairs.push((alike(way, old), Some(way)));
+        }
+    }
+    pairs
+}
+
+/// Variables may have other names on the other side: values count, by their places.
+fn alike<'w>(way: &Way, others: &'w [Way]) -> Option<&'w Way> {
+    let value =
+        |saved: &'_ String| saved.split_once(" = ").map_or(String::new(), |(_, value)| value.to_owned());
+    let wanted: Vec<String> = way.saved.iter().map(value).collect();
+    let score = |other: &Way| {
+        let values = other.saved.iter().map(value);
+        let points = wanted.iter().zip(values).map(|(wanted, found)| points(wanted, &found));
+        points.sum::<i64>()
+    };
+    let same = others.iter().filter(|other| other.outcome == way.outcome);
+    // The first of the best.
+    same.rev().max_by_key(|other| score(other))
+}
+
+/// How alike two answers are: the same, one that stands for all others, or figures that lie near.
+fn points(wanted: &str, found: &str) -> i64 {
+    const SAME: i64 = 1 << 40;
+    if wanted == found {
+        return SAME;
+    }
+    match (wanted.parse::<i64>(), found.parse::<i64>()) {
+        (Ok(wanted), Ok(found)) => (SAME / 2).saturating_sub_unsigned(wanted.abs_diff(found)).max(0),
+        _ if found == "another" => SAME / 2,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::walk::Next;
+
+    fn ways(outcomes: &[(&str, &[&str])]) -> Vec<Way> {
+        let way = |(outcome, saved): &(&str, &[&str])| Way {
+            outcome: (*outcome).into(),
+            entered: None,
+            saved: saved.iter().map(|saved| (*saved).into()).collect(),
+            passed: Vec::new(),
+            next: Next::Cut,
+        };
+        outcomes.iter().map(way).collect()
+    }
+
+    fn told(old: &[(&str, &[&str])], new: &[(&str, &[&str])]) -> String {
+        let (old, new) = (ways(old), ways(new));
+        let name = |way: Option<&Way>| way.map_or("–".into(), outcome::happens);
+        let pairs = beside(&old, &new);
+        let pairs: Vec<_> = pairs.into_iter().map(|(a, b)| format!("{} | {}", name(a), name(b))).collect();
+        pairs.join(", ")
+    }
+
+    #[test]
+    fn ways_are_held_beside_those_of_equal_outcomes() {
+        assert_eq!(
+            told(&[("choice 1", &[]), ("choice 2", &[])], &[("choice 2", &[]), ("choice 3", &[])]),
+            "press 1 | –, press 2 | press 2, – | press 3"
+        );
+    }
+
+    #[test]
+    fn answers_are_held_beside_those_most_alike_whatever_variables_are_called() {
+        assert_eq!(
+            told(
+                &[("answered", &["vip = true"]), ("answered", &["vip = false"]), ("failed", &[])],
+                &[("answered", &["best = true"]), ("answered", &["best = false"]), ("failed", &[])],
+            ),
+            "vip = true | best = true, vip = false | best = false, failed | failed"
+        );
+        assert_eq!(
+            told(
+                &[("answered", &["tier = “gold”"]), ("answered", &["tier = another"])],
+                &[
+                    ("answered", &["tier = “gold”"]),
+                    ("answered", &["tier = “silver”"]),
+                    ("answered", &["tier = another"]),
+                ],
+            ),
+            "tier = “gold” | tier = “gold”, tier = another | tier = another, tier = another | tier = “silver”"
+        );
+        assert_eq!(
+            told(&[("answered", &[])], &[("answered", &["n = 0"]), ("answered", &["n = 7"])]),
+            "answered | n = 0, answered | n = 7"
+        );
     }
 }

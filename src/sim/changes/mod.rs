@@ -322,7 +322,10 @@ impl<'a> Comparer<'a> {
                     let hours = hours_of(flow).into_iter();
                     hours.map(|id| snapshot.hours.get(&id).cloned()).collect::<Vec<_>>()
                 };
-                before.program == after.program
+                let programs = |flow: &'_ Flow| {
+                    closure(flow).into_iter().map(|flow| Arc::clone(&flow.program)).collect::<Vec<_>>()
+                };
+                programs(before) == programs(after)
                     && by == other
                     && hours(0, *old, before) == hours(1, *new, after)
             }
@@ -445,16 +448,29 @@ impl<'a> Comparer<'a> {
     }
 }
 
-/// Business hours that a flow asks, each once.
+/// A flow and all that it calls, each once.
+fn closure(flow: &Flow) -> Vec<&Flow> {
+    let mut found = vec![flow];
+    let mut looked_at = 0;
+    while let Some(flow) = found.get(looked_at).copied() {
+        looked_at += 1;
+        for callee in flow.program.calls().into_iter().filter_map(|id| flow.callee(id)) {
+            if found.iter().all(|known| known.id != callee.id) {
+                found.push(callee);
+            }
+        }
+    }
+    found
+}
+
+/// Business hours that a flow and those that it calls ask, each once.
 fn hours_of(flow: &Flow) -> BTreeSet<HoursId> {
-    let hours = flow.program.steps.iter().filter_map(|step| match &step.verb {
-        Verb::Hours { hours, .. } => Some(hours.clone()),
-        Verb::Play { .. }
-        | Verb::Ask(_)
-        | Verb::Branch { .. }
-        | Verb::Set { .. }
-        | Verb::Dial(_)
-        | Verb::Hangup { .. } => None,
-    });
+    let steps = closure(flow).into_iter().flat_map(|flow| &flow.program.steps);
+    let hours =
+        steps.filter_map(
+            |step| {
+                if let Verb::Hours { hours, .. } = &step.verb { Some(hours.clone()) } else { None }
+            },
+        );
     hours.collect()
 }

@@ -4,11 +4,12 @@
 use call::world::{Flow, World};
 use model::{
     AudioId, Key,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Verb},
+    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, RecordAction, TransferKind, Verb},
     snapshot::{Audio, AudioSource},
 };
 
-use crate::walk::{Next, Walk};
+use super::closure;
+use crate::walk::{End, Next, Place, Target, Walk, Way};
 
 /// Most that is heard one after the other without a choice.
 pub const HEARD_MAX: usize = 256;
@@ -36,12 +37,21 @@ pub struct Leg {
 }
 
 /// Something that is heard to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Heard {
-    /// By its content.
-    pub audio: AudioId,
+    /// What.
+    pub sound: Sound,
     /// Before the call is answered, which costs the caller nothing.
     pub early: bool,
+}
+
+/// What is heard, by its content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sound {
+    /// Played once.
+    Audio(AudioId),
+    /// Played again and again for so many milliseconds; nothing: silence.
+    While(u32, Vec<AudioId>),
 }
 
 /// Where somebody decides, or nobody does any more.
@@ -79,10 +89,12 @@ pub struct Sight {
     pub kind: Kind,
     /// What it is, in short.
     pub name: Shown,
+    /// The same at length, where there is more to it.
+    pub does: Option<Shown>,
     /// What else a contact notices of it, in a fixed order.
     pub aspects: Vec<(&'static str, Shown)>,
     /// What is heard of it, with the words for that.
-    pub audio: Vec<(&'static str, Vec<AudioId>)>,
+    pub audio: Vec<(&'static str, Vec<Sound>)>,
 }
 
 /// What kind of place.
@@ -94,8 +106,32 @@ pub enum Kind {
     Digits,
     /// Others ring.
     Ring,
+    /// The contact is handed on.
+    Transfer,
+    /// An agent is waited for.
+    Queue,
+    /// The contact is to be called back.
+    Callback,
+    /// A message is taken.
+    Voicemail,
+    /// The recording begins, ends, or leaves a gap.
+    Record,
+    /// Something is written to somebody.
+    Message,
+    /// A service is asked.
+    Request,
+    /// A lot decides.
+    Split,
     /// Of a verb that waits for nobody; never a stop.
     Passing,
+}
+
+impl Kind {
+    /// Whether the contact notices nothing of it, but for what follows.
+    #[must_use]
+    pub const fn is_unnoticed(self) -> bool {
+        matches!(self, Self::Record | Self::Message | Self::Request | Self::Split)
+    }
 }
 
 /// Something by its identity, and as people read it.
@@ -123,11 +159,16 @@ impl Shown {
 }
 
 impl View<'_> {
-    /// What a step does.
+    /// What a step does; of a called flow, its name stands before the step's.
     #[must_use]
     pub fn verb(&self, step: &str) -> Option<&Verb> {
-        let step = self.flow.program.steps.iter().find(|known| known.name == step)?;
-        Some(&step.verb)
+        let (flow, name) = match step.split_once('/') {
+            None => (self.flow, step),
+            Some((flow, name)) => {
+                (closure(self.flow).into_iter().find(|known| known.id.0.name() == flow)?, name)
+            }
+        };
+        flow.program.steps.iter().find(|known| known.name == name).map(|step| &step.verb)
     }
 
     /// From where a way leads on to the next stop.
@@ -139,35 +180,52 @@ impl View<'_> {
             && heard.len() < HEARD_MAX
         {
             let told = &self.walk.places[*place];
-            let (Some(Verb::Play { audio, early, .. }), Some(way)) =
-                (self.verb(&told.step), told.ways.first())
-            else {
+            let Some((sounds, way)) = self.passing(told) else {
                 return Leg { heard, stop: Stop::Place(*place) };
             };
-            let early = *early && !told.answered;
-            heard.extend(audio.iter().map(|audio| Heard { audio: *audio, early }));
+            heard.extend(sounds);
             next = &way.next;
         }
         let stop = match next {
-            Next::End { step, how } => {
-                if let Some(Verb::Hangup { audio, reject: None }) = self.verb(step) {
-                    heard.extend(audio.iter().map(|audio| Heard { audio: *audio, early: false }));
+            Next::End { step, end, how } => {
+                if let (End::HungUp, Some(Verb::Hangup { audio, reject: None })) = (end, self.verb(step)) {
+                    let sounds = audio.iter().copied().map(Sound::Audio);
+                    heard.extend(sounds.map(|sound| Heard { sound, early: false }));
                 }
-                Stop::End(self.ending(step, how))
+                Stop::End(ending(*end, how))
             }
             Next::Place(_) | Next::Cut => Stop::Cut,
         };
         Leg { heard, stop }
     }
 
-    fn ending(&self, step: &str, how: &str) -> Ending {
-        let refuses = how.starts_with("refuses");
-        match self.verb(step) {
-            _ if how.starts_with("fails and the call is refused") => Ending::Failed,
-            _ if how.starts_with("fails") => Ending::Broken,
-            Some(Verb::Hangup { reject: Some(reject), .. }) if refuses => Ending::Refused(reject.status()),
-            _ if refuses => Ending::Relayed,
-            _ => Ending::HangUp,
+    /// What is heard at a place where nobody decides, and the one way on.
+    fn passing<'p>(&self, told: &'p Place) -> Option<(Vec<Heard>, &'p Way)> {
+        let way = told.ways.first()?;
+        match self.verb(&told.step)? {
+            Verb::Play { audio, early, .. } => {
+                let early = *early && !told.answered;
+                let sounds = audio.iter().copied().map(Sound::Audio);
+                Some((sounds.map(|sound| Heard { sound, early }).collect(), way))
+            }
+            Verb::Wait { ms, audio, .. } => {
+                Some((vec![Heard { sound: Sound::While(*ms, audio.clone()), early: false }], way))
+            }
+            Verb::Ask(_)
+            | Verb::Hours { .. }
+            | Verb::Branch { .. }
+            | Verb::Set { .. }
+            | Verb::Split { .. }
+            | Verb::Request(_)
+            | Verb::Call { .. }
+            | Verb::Dial(_)
+            | Verb::Transfer { .. }
+            | Verb::Queue(_)
+            | Verb::Callback { .. }
+            | Verb::Voicemail { .. }
+            | Verb::Record { .. }
+            | Verb::Message { .. }
+            | Verb::Hangup { .. } => None,
         }
     }
 
@@ -175,22 +233,68 @@ impl View<'_> {
     #[must_use]
     pub fn sight(&self, place: usize) -> Sight {
         let told = &self.walk.places[place];
+        let first = told.targets.first().map_or_else(String::new, |target| self.target(target));
+        let does = performed(&told.does);
         match self.verb(&told.step) {
             Some(Verb::Ask(ask)) => self.asks(ask),
-            Some(Verb::Dial(dial)) => self.rings(dial, told.answered),
+            Some(Verb::Dial(dial)) => self.rings(dial, told.answered, Kind::Ring),
+            Some(Verb::Transfer { dial, kind }) => {
+                let mut sight = self.rings(dial, told.answered, Kind::Transfer);
+                let by = match kind {
+                    TransferKind::Blind => "us",
+                    TransferKind::Refer => "the caller's side",
+                };
+                sight.aspects.push(("is handed on by", Shown::plain(by)));
+                sight
+            }
+            Some(Verb::Queue(_)) => Sight::of(Kind::Queue, first, Some(does)),
+            Some(Verb::Callback { .. }) => {
+                Sight::of(Kind::Callback, format!("callback by {first}"), Some(does))
+            }
+            Some(Verb::Voicemail { greeting, max_ms, .. }) => {
+                let greeting = greeting.iter().copied().map(Sound::Audio).collect();
+                let longest = max_ms.map_or_else(|| "the box's own bound".into(), seconds);
+                Sight {
+                    aspects: vec![("longest message", Shown::plain(longest))],
+                    audio: vec![("greeted with", greeting)],
+                    ..Sight::of(Kind::Voicemail, first, None)
+                }
+            }
+            Some(Verb::Record { action, .. }) => {
+                let how = match action {
+                    RecordAction::Start => "recording begins",
+                    RecordAction::Stop => "recording ends",
+                    RecordAction::Pause => "recording leaves a gap",
+                    RecordAction::Resume => "recording goes on",
+                };
+                Sight::of(Kind::Record, how, None)
+            }
+            Some(Verb::Message { .. }) => Sight::of(Kind::Message, does, None),
+            Some(Verb::Request(_)) => Sight::of(Kind::Request, format!("asks {first}"), Some(does)),
+            Some(Verb::Split { .. }) => Sight::of(Kind::Split, does, None),
             Some(
                 Verb::Play { .. }
+                | Verb::Wait { .. }
                 | Verb::Hours { .. }
                 | Verb::Branch { .. }
                 | Verb::Set { .. }
+                | Verb::Call { .. }
                 | Verb::Hangup { .. },
             )
-            | None => Sight {
-                kind: Kind::Passing,
-                name: Shown::plain(told.does.clone()),
-                aspects: Vec::new(),
-                audio: Vec::new(),
-            },
+            | None => Sight::of(Kind::Passing, does, None),
+        }
+    }
+
+    fn target(&self, target: &Target) -> String {
+        match target {
+            Target::Agent(id) => self.named("Agent", &id.0),
+            Target::Extension { user, trunk } => {
+                format!("extension {user} of {}", self.named("Trunk", &trunk.0))
+            }
+            Target::Integration(id) => self.named("Integration", &id.0),
+            Target::Number(number) => number.to_string(),
+            Target::Queue(id) => self.named("Queue", &id.0),
+            Target::VoicemailBox(id) => self.named("VoicemailBox", &id.0),
         }
     }
 
@@ -215,14 +319,15 @@ impl View<'_> {
         if long {
             aspects.push(("waits for the next key", Shown::plain(seconds(ask.inter_digit_ms))));
         }
-        let mut audio = vec![("hears", ask.audio.clone())];
+        let sounds = |audio: &[AudioId]| audio.iter().copied().map(Sound::Audio).collect();
+        let mut audio = vec![("hears", sounds(&ask.audio))];
         if several {
-            audio.push(("after a wrong key hears", ask.invalid_audio.clone()));
+            audio.push(("after a wrong key hears", sounds(&ask.invalid_audio)));
         }
-        Sight { kind, name, aspects, audio }
+        Sight { kind, name, does: None, aspects, audio }
     }
 
-    fn rings(&self, dial: &Dial, answered: bool) -> Sight {
+    fn rings(&self, dial: &Dial, answered: bool, kind: Kind) -> Sight {
         let target = |target: &DialTarget| match target {
             DialTarget::Number { number, trunks, .. } => {
                 let trunks: Vec<_> = trunks.iter().map(|trunk| self.named("Trunk", &trunk.0)).collect();
@@ -231,6 +336,7 @@ impl View<'_> {
             DialTarget::Extension { user, trunk } => {
                 format!("extension {user} of {}", self.named("Trunk", &trunk.0))
             }
+            DialTarget::Agent(id) => self.named("Agent", &id.0),
         };
         let targets: Vec<_> = dial.targets.iter().map(target).collect();
         let join = match dial.strategy {
@@ -241,7 +347,7 @@ impl View<'_> {
             DialTarget::Number { caller_id, .. } => {
                 Some(caller_id.map_or_else(|| "no number".to_owned(), |number| number.to_string()))
             }
-            DialTarget::Extension { .. } => None,
+            DialTarget::Extension { .. } | DialTarget::Agent(_) => None,
         });
         let mut shown: Vec<_> = shown.collect();
         shown.dedup();
@@ -251,17 +357,18 @@ impl View<'_> {
         if !shown.is_empty() {
             aspects.push(("shows the callee", Shown::plain(shown.join(", "))));
         }
-        let name = Shown::plain(format!("rings {}", targets.join(join)));
-        Sight { kind: Kind::Ring, name, aspects, audio: Vec::new() }
+        let verb = if kind == Kind::Transfer { "is handed on to" } else { "rings" };
+        let name = Shown::plain(format!("{verb} {}", targets.join(join)));
+        Sight { kind, name, does: None, aspects, audio: Vec::new() }
     }
 
     /// A leg in words, but for what both sides hear first.
     #[must_use]
     pub fn text(&self, leg: &Leg, from: usize) -> String {
-        let audio: Vec<_> = leg.heard.iter().skip(from).map(|heard| heard.audio).collect();
+        let sounds: Vec<_> = leg.heard.iter().skip(from).map(|heard| heard.sound.clone()).collect();
         let mut parts = Vec::new();
-        if !audio.is_empty() {
-            parts.push(format!("hears {}", self.heard(&audio)));
+        if !sounds.is_empty() {
+            parts.push(format!("hears {}", self.heard(&sounds)));
         }
         parts.push(match &leg.stop {
             Stop::Place(place) => {
@@ -278,12 +385,25 @@ impl View<'_> {
 
     /// Names of what is heard.
     #[must_use]
-    pub fn heard(&self, audio: &[AudioId]) -> String {
-        if audio.is_empty() {
+    pub fn heard(&self, sounds: &[Sound]) -> String {
+        if sounds.is_empty() {
             return "nothing".into();
         }
-        let names: Vec<_> = audio.iter().map(|id| self.prompt(id)).collect();
+        let names: Vec<_> = sounds.iter().map(|sound| self.sound(sound)).collect();
         names.join(", ")
+    }
+
+    /// Name of what is heard.
+    #[must_use]
+    pub fn sound(&self, sound: &Sound) -> String {
+        match sound {
+            Sound::Audio(id) => self.prompt(id),
+            Sound::While(ms, audio) if audio.is_empty() => format!("{} of silence", seconds(*ms)),
+            Sound::While(ms, audio) => {
+                let names: Vec<_> = audio.iter().map(|id| self.prompt(id)).collect();
+                format!("{} of {}", seconds(*ms), names.join(", "))
+            }
+        }
     }
 
     /// Name of a prompt.
@@ -312,6 +432,40 @@ pub fn named(kind: &str, key: &Key, namespace: &str) -> String {
     if key.namespace() == namespace { format!("{kind}/{}", key.name()) } else { format!("{kind}/{key}") }
 }
 
+impl Sound {
+    /// What it is made of.
+    #[must_use]
+    pub fn audio(&self) -> &[AudioId] {
+        match self {
+            Self::Audio(id) => std::slice::from_ref(id),
+            Self::While(_, audio) => audio,
+        }
+    }
+}
+
+impl Sight {
+    fn of(kind: Kind, name: impl Into<String>, does: Option<String>) -> Self {
+        let does = does.map(Shown::plain);
+        Self { kind, name: Shown::plain(name), does, aspects: Vec::new(), audio: Vec::new() }
+    }
+}
+
+fn ending(end: End, how: &str) -> Ending {
+    match end {
+        End::HungUp => Ending::HangUp,
+        End::Refused(code) => Ending::Refused(code),
+        End::Relayed => Ending::Relayed,
+        End::Failed if how.starts_with("fails and the call is refused") => Ending::Failed,
+        End::Failed => Ending::Broken,
+    }
+}
+
+/// What a place does, be it that an edge performs it already or not: what is declared is compared.
+fn performed(does: &str) -> String {
+    let declared = does.rsplit_once("; ").filter(|(_, note)| note.ends_with("is taken at once"));
+    declared.map_or(does, |(declared, _)| declared).to_owned()
+}
+
 impl Ending {
     /// For people.
     #[must_use]
@@ -328,15 +482,21 @@ impl Ending {
     }
 }
 
-/// An outcome as a call's record names it, in words.
+/// What happens on a way, in words.
 #[must_use]
-pub fn outcome(name: &str) -> String {
+pub fn happens(way: &Way) -> String {
+    if way.saved.is_empty() { outcome(&way.outcome) } else { way.saved.join(" and ") }
+}
+
+/// An outcome as a call's record names it, in words.
+fn outcome(name: &str) -> String {
     if let Some(digits) = name.strip_prefix("choice ") {
         return format!("press {digits}");
     }
     match name {
         "digits" => "digits entered".into(),
         "ended" => "after the conversation".into(),
+        "left" => "after the message".into(),
         _ => words(name),
     }
 }

@@ -113,12 +113,13 @@ fn listeners(world: &World, trunk: &Trunk) -> BTreeSet<String> {
 
 fn dials(flow: &Flow) -> BTreeSet<&TrunkId> {
     let mut trunks = BTreeSet::new();
-    for step in &flow.program.steps {
-        let Verb::Dial(dial) = &step.verb else { continue };
+    for step in super::closure(flow).into_iter().flat_map(|flow| &flow.program.steps) {
+        let (Verb::Dial(dial) | Verb::Transfer { dial, .. }) = &step.verb else { continue };
         for target in &dial.targets {
             match target {
                 DialTarget::Number { trunks: all, .. } => trunks.extend(all),
                 DialTarget::Extension { trunk, .. } => drop(trunks.insert(trunk)),
+                DialTarget::Agent(_) => {}
             }
         }
     }
