@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use call::world::Flow;
 use expr::{Input, Reads, Test};
+use model::program::Verb;
 
 /// Most classes of callers that are looked at.
 pub const CALLERS_MAX: usize = 32;
@@ -40,12 +41,17 @@ pub struct Callers {
     pub sampled: bool,
 }
 
-/// What all expressions of a flow and of those that it calls read.
+/// What the expressions read by which a flow and those that it calls decide. What is written to services and people differs
+/// by caller too, but alike on both sides.
 #[must_use]
 pub fn reads(flow: &Flow) -> Reads {
     let mut reads = Reads::default();
-    let expressions = super::closure(flow).into_iter().flat_map(Flow::expressions);
-    expressions.for_each(|expression| reads.extend(expression.reads()));
+    for flow in super::closure(flow) {
+        let decides = |verb: &Verb| matches!(verb, Verb::Branch { .. } | Verb::Set { .. } | Verb::Queue(_));
+        let verbs = flow.program.steps.iter().map(|step| &step.verb).filter(|verb| decides(verb));
+        let expressions = verbs.flat_map(Verb::expressions).filter_map(|source| flow.expression(source));
+        expressions.for_each(|expression| reads.extend(expression.reads()));
+    }
     reads
 }
 

@@ -362,8 +362,8 @@ impl<'a> Comparer<'a> {
                 let now = Now { wall: *wall, ..self.now };
                 let old = self.walked(0, (&starts[0], &keys.0), number, &caller.number, states.0, now);
                 let new = self.walked(1, (&starts[1], &keys.1), number, &caller.number, states.1, now);
-                let paths =
-                    (self.path(0, &starts[0], old.as_deref()), self.path(1, &starts[1], new.as_deref()));
+                let path = |side: usize, walk| self.path((side, &starts[side]), walk, &caller.number);
+                let paths = (path(0, old.as_deref()), path(1, new.as_deref()));
                 let compared = compare::compare(paths.0, paths.1);
                 self.cut += compared.cut;
                 cells.add((moment, class), compared);
@@ -372,11 +372,16 @@ impl<'a> Comparer<'a> {
         cells.changes(&calendar, &callers.classes)
     }
 
-    fn path<'w>(&'w self, side: usize, start: &'w Start, walk: Option<&'w Walk>) -> Path<'w> {
+    fn path<'w>(
+        &'w self,
+        (side, start): (usize, &'w Start),
+        walk: Option<&'w Walk>,
+        caller: &'w str,
+    ) -> Path<'w> {
         match (start, walk) {
             (Start::Flow(world, flow, _), Some(walk)) => {
                 let world = self.sides[side].worlds[*world];
-                Path::Flow(View { world, flow, walk, namespace: flow.id.0.namespace() })
+                Path::Flow(View { world, flow, walk, namespace: flow.id.0.namespace(), caller })
             }
             (Start::Ends(ending), _) => Path::Ends(*ending),
             (Start::Flow(..), None) => Path::Ends(Ending::Failed),

@@ -25,6 +25,8 @@ pub struct View<'a> {
     pub walk: &'a Walk,
     /// The tenant's own; other namespaces are told with an object's name.
     pub namespace: &'a str,
+    /// Who calls; empty if withheld.
+    pub caller: &'a str,
 }
 
 /// What happens between two points at which somebody decides.
@@ -234,7 +236,7 @@ impl View<'_> {
     pub fn sight(&self, place: usize) -> Sight {
         let told = &self.walk.places[place];
         let first = told.targets.first().map_or_else(String::new, |target| self.target(target));
-        let does = performed(&told.does);
+        let does = self.declared(&told.does);
         match self.verb(&told.step) {
             Some(Verb::Ask(ask)) => self.asks(ask),
             Some(Verb::Dial(dial)) => self.rings(dial, told.answered, Kind::Ring),
@@ -285,6 +287,15 @@ impl View<'_> {
         }
     }
 
+    /// What a place does, be it that an edge performs it already or not, for whomever calls: what is declared is compared.
+    fn declared(&self, does: &str) -> String {
+        let declared = does.rsplit_once(NOT_PERFORMED).map_or(does, |(declared, _)| declared);
+        if self.caller.is_empty() {
+            return declared.to_owned();
+        }
+        declared.replace(self.caller, "‹contact.number›")
+    }
+
     fn target(&self, target: &Target) -> String {
         match target {
             Target::Agent(id) => self.named("Agent", &id.0),
@@ -316,6 +327,14 @@ impl View<'_> {
                 (Kind::Digits, Shown::plain(format!("asks for {count} digits{end}")), *max > 1)
             }
         };
+        if let AskInput::Choices(choices) = &ask.input
+            && choices.iter().any(|choice| !choice.phrases.is_empty())
+        {
+            let said = choices.iter().filter(|choice| !choice.phrases.is_empty());
+            let said: Vec<_> =
+                said.map(|choice| format!("{} for {}", choice.phrases.join(" or "), choice.digits)).collect();
+            aspects.push(("may be said", Shown::plain(said.join(", "))));
+        }
         if long {
             aspects.push(("waits for the next key", Shown::plain(seconds(ask.inter_digit_ms))));
         }
@@ -373,7 +392,8 @@ impl View<'_> {
         parts.push(match &leg.stop {
             Stop::Place(place) => {
                 let sight = self.sight(*place);
-                let audio = sight.audio.first().filter(|(_, audio)| !audio.is_empty());
+                let asks = matches!(sight.kind, Kind::Menu | Kind::Digits);
+                let audio = sight.audio.first().filter(|(_, audio)| asks && !audio.is_empty());
                 let with = audio.map(|(_, audio)| format!(" with {}", self.heard(audio))).unwrap_or_default();
                 format!("{}{with}", sight.name.text)
             }
@@ -460,11 +480,8 @@ fn ending(end: End, how: &str) -> Ending {
     }
 }
 
-/// What a place does, be it that an edge performs it already or not: what is declared is compared.
-fn performed(does: &str) -> String {
-    let declared = does.rsplit_once("; ").filter(|(_, note)| note.ends_with("is taken at once"));
-    declared.map_or(does, |(declared, _)| declared).to_owned()
-}
+/// What stands before a remark that an edge has no means for something yet.
+const NOT_PERFORMED: &str = " (not performed yet: ";
 
 impl Ending {
     /// For people.

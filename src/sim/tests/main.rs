@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod changed;
 mod changes;
 mod renamed;
 mod verbs;
