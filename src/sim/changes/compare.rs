@@ -231,6 +231,10 @@ impl<'a> Pairs<'a> {
         let at = Some((pair, None));
         if old.name != new.name {
             self.differ(at.clone(), "", old.name.text.clone(), new.name.text.clone());
+            // Another queue is another queue: how it is run is told of one that stays.
+            if old.kind == Kind::Queue {
+                return;
+            }
         } else if old.does != new.does {
             let text = |sight: &Sight| sight.does.as_ref().unwrap_or(&sight.name).text.clone();
             self.differ(at.clone(), "", text(old), text(new));

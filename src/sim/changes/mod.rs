@@ -9,6 +9,7 @@
 
 mod calendar;
 mod callers;
+mod centre;
 mod compare;
 mod fold;
 mod glob;
@@ -325,7 +326,9 @@ impl<'a> Comparer<'a> {
                 let programs = |flow: &'_ Flow| {
                     closure(flow).into_iter().map(|flow| Arc::clone(&flow.program)).collect::<Vec<_>>()
                 };
+                let snapshot = |side: usize, world: usize| &*self.sides[side].worlds[world].snapshot;
                 programs(before) == programs(after)
+                    && centre::met(snapshot(0, *old), before) == centre::met(snapshot(1, *new), after)
                     && by == other
                     && hours(0, *old, before) == hours(1, *new, after)
             }

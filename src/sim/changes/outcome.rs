@@ -8,7 +8,7 @@ use model::{
     snapshot::{Audio, AudioSource},
 };
 
-use super::closure;
+use super::{centre, closure};
 use crate::walk::{End, Next, Place, Target, Walk, Way};
 
 /// Most that is heard one after the other without a choice.
@@ -153,8 +153,13 @@ impl PartialEq for Shown {
 impl Eq for Shown {}
 
 impl Shown {
+    /// With an identity that people do not read.
+    pub fn of(key: String, text: String) -> Self {
+        Self { key, text }
+    }
+
     /// Where people read the identity itself.
-    fn plain(text: impl Into<String>) -> Self {
+    pub fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { key: text.clone(), text }
     }
@@ -249,16 +254,21 @@ impl View<'_> {
                 sight.aspects.push(("is handed on by", Shown::plain(by)));
                 sight
             }
-            Some(Verb::Queue(_)) => Sight::of(Kind::Queue, first, Some(does)),
+            Some(Verb::Queue(queue)) => {
+                let (aspects, audio) = centre::queue(&self.world.snapshot, &queue.queue);
+                Sight { aspects, audio, ..Sight::of(Kind::Queue, first, Some(does)) }
+            }
             Some(Verb::Callback { .. }) => {
                 Sight::of(Kind::Callback, format!("callback by {first}"), Some(does))
             }
-            Some(Verb::Voicemail { greeting, max_ms, .. }) => {
-                let greeting = greeting.iter().copied().map(Sound::Audio).collect();
-                let longest = max_ms.map_or_else(|| "the box's own bound".into(), seconds);
+            Some(Verb::Voicemail { voicemail_box, greeting, max_ms, .. }) => {
+                let of_box = centre::voicemail_box(&self.world.snapshot, voicemail_box, self.namespace);
+                let (own, longest, readers) = of_box.unwrap_or((Vec::new(), 0, Shown::plain("nobody")));
+                let said: Vec<Sound> = greeting.iter().copied().map(Sound::Audio).collect();
+                let longest = max_ms.unwrap_or(longest.saturating_mul(1_000));
                 Sight {
-                    aspects: vec![("longest message", Shown::plain(longest))],
-                    audio: vec![("greeted with", greeting)],
+                    aspects: vec![("longest message", Shown::plain(seconds(longest))), ("goes to", readers)],
+                    audio: vec![("greeted with", if said.is_empty() { own } else { said })],
                     ..Sight::of(Kind::Voicemail, first, None)
                 }
             }
@@ -272,7 +282,10 @@ impl View<'_> {
                 Sight::of(Kind::Record, how, None)
             }
             Some(Verb::Message { .. }) => Sight::of(Kind::Message, does, None),
-            Some(Verb::Request(_)) => Sight::of(Kind::Request, format!("asks {first}"), Some(does)),
+            Some(Verb::Request(request)) => {
+                let aspects = centre::integration(&self.world.snapshot, &request.integration);
+                Sight { aspects, ..Sight::of(Kind::Request, format!("asks {first}"), Some(does)) }
+            }
             Some(Verb::Split { .. }) => Sight::of(Kind::Split, does, None),
             Some(
                 Verb::Play { .. }

@@ -161,3 +161,32 @@ fn saturdays_off_bring_contacts_to_the_box() {
     let line = "  Sat 10:00–18:00: Queue/sales → VoicemailBox/support\n";
     assert!(changes.contains(line), "{changes}");
 }
+
+/// What stands in queues, boxes and services is noticed by whoever is brought there.
+#[test]
+fn queues_boxes_and_agents_are_part_of_a_call() {
+    let flow = QUEUE.replace("greeting: closed, maxSeconds: 120, ", "");
+    let old = with(&flow);
+    let told = |file: &str, from: &str, to: &str| {
+        let mut new = old.clone();
+        let changed = new.iter_mut().find(|known| known.path == file).unwrap();
+        let text = std::str::from_utf8(&changed.bytes).unwrap();
+        assert!(text.contains(from), "{file} does not hold {from}");
+        changed.bytes = text.replacen(from, to, 1).into_bytes().into();
+        format!("## {from} → {to}\n{}\n", compared(&planned(&old), &planned(&new)))
+    };
+    insta::assert_snapshot!(
+        [
+            told("queues.yaml", "minimum: 4", "minimum: 9"),
+            told("queues.yaml", "waitSeconds: 900", "waitSeconds: 600"),
+            told("queues.yaml", "music: music", "music: please-wait"),
+            told("queues.yaml", "afterSeconds: 45", "afterSeconds: 30"),
+            told("queues.yaml", "greeting: closed", "greeting: busy"),
+            told("queues.yaml", "support@example.com", "help@example.com"),
+            told("queues.yaml", "wrapUpSeconds: 30", "wrapUpSeconds: 40"),
+            told("agents.yaml", "skills: [{name: sales, level: 4}]", "skills: [{name: sales, level: 3}]"),
+            told("agents.yaml", "displayName: Ada Lopez", "displayName: Ada Lovelace"),
+        ]
+        .concat()
+    );
+}
