@@ -20,6 +20,8 @@ enum Verb {
     Local(cmd::local::Arguments),
     /// Prints every problem of a folder's manifests as `file:line:column: error[Reason]: message`.
     Check(cmd::check::Arguments),
+    /// Tells which calls change between two folders or Git revisions, and not which lines.
+    Plan(cmd::plan::Arguments),
     /// Tells what would become of a call and why: trunk, number, flow, and every path through it.
     Explain(cmd::explain::Arguments),
     /// Draws a flow, or what leads where, as SVG or mermaid.
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let done = match arguments.verb {
         Verb::Local(arguments) => cmd::local::run(&arguments),
         Verb::Check(arguments) => cmd::check::run(&arguments),
+        Verb::Plan(arguments) => cmd::plan::run(&arguments),
         Verb::Explain(arguments) => cmd::explain::run(&arguments),
         Verb::Diagram(arguments) => cmd::diagram::run(&arguments),
         Verb::Firewall(arguments) => cmd::firewall::run(&arguments),

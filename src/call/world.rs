@@ -82,7 +82,8 @@ impl Flow {
     }
 
     /// The compiled form of an expression of this flow.
-    pub(crate) fn expression(&self, expression: &Expression) -> Option<&expr::Compiled> {
+    #[must_use]
+    pub fn expression(&self, expression: &Expression) -> Option<&expr::Compiled> {
         self.expressions.get(expression)
     }
 }

@@ -2,15 +2,15 @@
 
 use std::{net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use call::{Now, world::World};
 use clap::{Args, ValueEnum};
-use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use model::{E164, Key, TrunkId};
 use plan::{Plan, PlannedCluster};
 use sim::explain::{Explained, Question, explain};
 
-use super::{complain, folder, say, warn};
+use super::{complain, folder, say, time, warn};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         ));
     }
     let zone = zone(&plan, &arguments.to);
-    let at = match arguments.at.as_deref().map(|text| time(text, &zone)) {
+    let at = match arguments.at.as_deref().map(|text| time::parse(text, &zone)) {
         None => Timestamp::now(),
         Some(Ok(at)) => at,
         Some(Err(error)) => return Ok(wrong_use(&error)),
@@ -109,20 +109,6 @@ fn zone(plan: &Plan, to: &str) -> TimeZone {
     let tenant = number.and_then(|number| Some(plan.numbers(number).next()?.1.id.0.namespace().to_owned()));
     let name = tenant.and_then(|namespace| plan.time_zone(&namespace).map(str::to_owned));
     name.and_then(|name| TimeZone::get(&name).ok()).unwrap_or(TimeZone::UTC)
-}
-
-fn time(text: &str, zone: &TimeZone) -> anyhow::Result<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    if let Ok(at) = text.parse::<Zoned>() {
-        return Ok(at.timestamp());
-    }
-    let local: civil::DateTime = text.parse().map_err(|_| {
-        anyhow!("--at {text} is no time: write 2026-12-25T15:00:00Z, or 2026-12-25T10:00 for the tenant's local time")
-    })?;
-    let at = zone.to_zoned(local).with_context(|| format!("--at {text} is beyond the calendar"))?;
-    Ok(at.timestamp())
 }
 
 /// Those on which the number is live, if there are any; of a trunk that is named, its own.

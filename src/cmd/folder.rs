@@ -35,12 +35,32 @@ pub fn read(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
     for path in paths {
         let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         bytes += content.len() as u64;
-        if bytes > BYTES_MAX {
-            bail!("{} holds more than {BYTES_MAX} bytes of manifests and audio", folder.display());
-        }
+        bound(&folder.display().to_string(), files.len(), bytes)?;
         files.push(SourceFile { path: path.display().to_string(), bytes: Arc::from(content) });
     }
     Ok(files)
+}
+
+/// The same by their paths below the folder: the same file of two places has one path.
+pub fn read_below(folder: &Path) -> anyhow::Result<Vec<SourceFile>> {
+    let mut files = read(folder)?;
+    for file in &mut files {
+        if let Ok(path) = Path::new(&file.path).strip_prefix(folder) {
+            file.path = path.display().to_string();
+        }
+    }
+    Ok(files)
+}
+
+/// How much one folder may hold.
+pub fn bound(folder: &str, files: usize, bytes: u64) -> anyhow::Result<()> {
+    if files > FILES_MAX {
+        bail!("{folder} holds more than {FILES_MAX} manifests and audio files");
+    }
+    if bytes > BYTES_MAX {
+        bail!("{folder} holds more than {BYTES_MAX} bytes of manifests and audio");
+    }
+    Ok(())
 }
 
 fn walk(folder: &Path, seen: &mut BTreeSet<PathBuf>, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
@@ -64,9 +84,7 @@ fn walk(folder: &Path, seen: &mut BTreeSet<PathBuf>, paths: &mut Vec<PathBuf>) -
         } else if is_source(&path) {
             paths.push(path);
         }
-        if paths.len() > FILES_MAX {
-            bail!("{} holds more than {FILES_MAX} manifests and audio files", folder.display());
-        }
+        bound(&folder.display().to_string(), paths.len(), 0)?;
     }
     Ok(())
 }

@@ -10,7 +10,10 @@ pub mod explain;
 pub mod firewall;
 mod folder;
 pub mod local;
+pub mod plan;
+mod revision;
 mod state;
+mod time;
 
 use std::io::{IsTerminal, Write};
 

@@ -23,6 +23,7 @@
 //! ```
 
 mod check;
+mod reads;
 mod response;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -31,6 +32,7 @@ use cel::{Context, Program, Value as Cel};
 use model::program::{EXPRESSION_MAX, Value};
 
 pub use model::program::VariableKind as Kind;
+pub use reads::{Input, Reads, Test};
 pub use response::{BODY_MAX, Response, Unreadable};
 
 /// Deepest nesting of brackets, and most conditionals, in one expression.
@@ -150,6 +152,12 @@ impl Compiled {
     #[must_use]
     pub const fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+
+    /// What it reads of a call.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        reads::of(self.program.expression())
     }
 }
 

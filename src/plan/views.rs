@@ -13,6 +13,12 @@ impl Plan {
         tenant.map(|(_, tenant)| tenant.time_zone.as_str())
     }
 
+    /// Every tenant's namespace with its IANA time zone.
+    pub fn time_zones(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tenants = self.good().tenants.iter();
+        tenants.map(|(key, tenant)| (key.namespace(), tenant.time_zone.as_str()))
+    }
+
     /// The cluster that people call so: by its code, in capitals or not, or by `namespace/name`.
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<(&ClusterId, &PlannedCluster)> {

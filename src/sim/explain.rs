@@ -78,7 +78,7 @@ impl Explained {
 }
 
 /// Nobody else is on the line.
-struct Idle;
+pub(crate) struct Idle;
 
 impl Load for Idle {
     fn calls(&self) -> u32 {

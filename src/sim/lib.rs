@@ -3,8 +3,11 @@
 //! There is one decision about a call, in [`call`]: [`explain`] asks it as the edge does, over the same snapshot, and
 //! [`walk`] runs the real [`call::cursor::Cursor`] through the flow, forking it wherever the contact or a callee decides.
 //!
+//! [`changes`] holds the walks of two configurations side by side: which calls change between them.
+//!
 //! Pure: the snapshot, the time and the question come in; a value that can be printed or serialised goes out.
 
+pub mod changes;
 pub mod explain;
 mod text;
 pub mod walk;

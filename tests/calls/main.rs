@@ -11,6 +11,7 @@ mod cli;
 mod dtmf;
 mod harness;
 mod phone;
+mod plan;
 mod refusals;
 mod reload;
 mod rtp;

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod changed;
+mod changes;
+mod renamed;
 mod verbs;
 
 use std::{fs, path::Path, sync::Arc, time::Instant};
@@ -13,9 +16,13 @@ use sim::explain::{Explained, Question, explain};
 const MAIN: &str = "+18005550100";
 
 fn quickstart() -> Vec<SourceFile> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart");
+    example("quickstart")
+}
+
+fn example(name: &str) -> Vec<SourceFile> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
     let mut files = Vec::new();
-    for part in ["", "prompts"] {
+    for part in ["", "prompts"].into_iter().filter(|part| folder.join(part).is_dir()) {
         for entry in fs::read_dir(folder.join(part)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
