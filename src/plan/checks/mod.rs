@@ -9,6 +9,7 @@ mod staff;
 mod trunks;
 
 pub(crate) use effect::withheld;
+pub(crate) use staff::serves;
 pub(crate) use trunks::{cluster, number, trunk};
 
 use std::sync::Arc;
