@@ -247,7 +247,12 @@ struct Open {
 
 enum OpenKind {
     Sequence(Vec<Node>),
-    Mapping { entries: Entries, key: Option<(String, Position)> },
+    Mapping {
+        entries: Entries,
+        key: Option<(String, Position)>,
+        /// Values of `<<`: what the mapping says itself goes before, wherever it stands.
+        merges: Vec<Node>,
+    },
 }
 
 impl<'a> Reader<'a> {
@@ -284,7 +289,7 @@ impl<'a> Reader<'a> {
                 self.open(Open { at, anchor, kind: OpenKind::Sequence(Vec::new()) })
             }
             Event::MappingStart(_, anchor, _) => {
-                let kind = OpenKind::Mapping { entries: Entries::default(), key: None };
+                let kind = OpenKind::Mapping { entries: Entries::default(), key: None, merges: Vec::new() };
                 self.open(Open { at, anchor, kind })
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -316,7 +321,11 @@ impl<'a> Reader<'a> {
         };
         let kind = match open.kind {
             OpenKind::Sequence(items) => NodeKind::Sequence(items),
-            OpenKind::Mapping { entries, .. } => NodeKind::Mapping(entries),
+            OpenKind::Mapping { mut entries, merges, .. } => {
+                let faults = merges.into_iter().filter_map(|value| merge(&mut entries, value, true));
+                self.faults.extend(faults);
+                NodeKind::Mapping(entries)
+            }
         };
         self.close(Node { at: open.at, kind }, open.anchor)
     }
@@ -359,7 +368,7 @@ impl<'a> Reader<'a> {
                 self.documents.push(Document { root: node, sound });
             }
             Some(OpenKind::Sequence(items)) => items.push(node),
-            Some(OpenKind::Mapping { entries, key }) => match key.take() {
+            Some(OpenKind::Mapping { entries, key, merges }) => match key.take() {
                 None => match node.kind {
                     NodeKind::Scalar { text, .. } => *key = Some((text, node.at)),
                     NodeKind::Sequence(_) | NodeKind::Mapping(_) => {
@@ -367,6 +376,7 @@ impl<'a> Reader<'a> {
                         return Err(Fault { at: node.at, duplicate_key: false, message });
                     }
                 },
+                Some((key, _)) if key == "<<" => merges.push(node),
                 Some((key, key_at)) => {
                     let duplicate = add(entries, Entry { key, key_at, value: node });
                     self.faults.extend(duplicate);
@@ -412,18 +422,8 @@ fn tab(text: &str, line: usize) -> Option<(usize, usize)> {
     })
 }
 
-/// Adds an entry; `<<` merges what its value has and the mapping has not (YAML 1.1 merge keys).
+/// Adds an entry, or tells that its key is there already.
 fn add(entries: &mut Entries, entry: Entry) -> Option<Fault> {
-    if entry.key == "<<"
-        && let NodeKind::Mapping(merged) = entry.value.kind
-    {
-        for entry in merged.list {
-            if entries.get(&entry.key).is_none() {
-                entries.push(entry);
-            }
-        }
-        return None;
-    }
     if let Some(first) = entries.get(&entry.key) {
         return Some(Fault {
             at: entry.key_at,
@@ -436,6 +436,29 @@ fn add(entries: &mut Entries, entry: Entry) -> Option<Fault> {
     }
     entries.push(entry);
     None
+}
+
+/// What a mapping has of the value of `<<`: all that it does not have itself; of several values the first (YAML 1.1 merge
+/// keys).
+fn merge(entries: &mut Entries, value: Node, lists: bool) -> Option<Fault> {
+    match value.kind {
+        NodeKind::Mapping(merged) => {
+            for entry in merged.list {
+                if entries.get(&entry.key).is_none() {
+                    entries.push(entry);
+                }
+            }
+            None
+        }
+        NodeKind::Sequence(items) if lists => {
+            items.into_iter().map(|item| merge(entries, item, false)).fold(None, Option::or)
+        }
+        NodeKind::Sequence(_) | NodeKind::Scalar { .. } => Some(Fault {
+            at: value.at,
+            duplicate_key: false,
+            message: "`<<` must merge a mapping or a list of mappings.".to_owned(),
+        }),
+    }
 }
 
 /// What a scalar without quotes means.
@@ -498,6 +521,10 @@ mod tests {
             ("a: [1, two]", r#"{"a":[1,"two"]}"#),
             ("a: &x {b: 1}\nc: *x", r#"{"a":{"b":1},"c":{"b":1}}"#),
             ("a: &x {b: 1}\nc: {<<: *x, d: 2}", r#"{"a":{"b":1},"c":{"b":1,"d":2}}"#),
+            (
+                "a: &x {b: 1, c: 2}\nd: {<<: [*x, {c: 3, e: 4}], b: 5}",
+                r#"{"a":{"b":1,"c":2},"d":{"b":5,"c":2,"e":4}}"#,
+            ),
             ("a: !!str 1", r#"{"a":"1"}"#),
             ("a: |\n  x\n  y\n", r#"{"a":"x\ny\n"}"#),
         ] {
