@@ -12,7 +12,7 @@ use super::{complain, folder, say};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folder with the manifests.
+    /// Folder with the manifests, one manifest, or `-` for standard input.
     dir: PathBuf,
     /// Draws this flow, `namespace/name`, or its name alone if only one namespace has it. Without it: carriers, points of
     /// presence, trunks, numbers, flows, queues and agents.
