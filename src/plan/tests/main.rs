@@ -5,6 +5,7 @@
 mod diagram;
 mod examples;
 mod firewall;
+mod gitops;
 mod kept;
 mod planner;
 mod support;
