@@ -42,6 +42,8 @@ enum Thing {
     Queue(Key),
     /// Agents of a namespace who serve the same queues are one box.
     Agents(String, Vec<Key>),
+    VoicemailBox(Key),
+    Integration(Key),
     Outbound(TrunkId),
 }
 
@@ -52,7 +54,9 @@ impl Thing {
             | Self::Pop(key)
             | Self::ContactPoint(key)
             | Self::Campaign(key)
-            | Self::Queue(key) => key.namespace(),
+            | Self::Queue(key)
+            | Self::VoicemailBox(key)
+            | Self::Integration(key) => key.namespace(),
             Self::Inbound(trunk) | Self::Outbound(trunk) => trunk.0.namespace(),
             Self::Numbers(_, flow) | Self::Flow(flow) => flow.0.namespace(),
             Self::Agents(namespace, _) => namespace,
@@ -67,7 +71,7 @@ impl Thing {
             Self::Inbound(_) => 2,
             Self::Numbers(..) | Self::ContactPoint(_) | Self::Campaign(_) => 3,
             Self::Flow(_) => FLOWS,
-            Self::Queue(_) | Self::Outbound(_) => 5,
+            Self::Queue(_) | Self::VoicemailBox(_) | Self::Integration(_) | Self::Outbound(_) => 5,
             Self::Agents(..) => 6,
         }
     }
@@ -78,6 +82,9 @@ impl Thing {
     }
 }
 
+/// Agents by their namespace and the queues that they serve.
+type Teams<'a> = BTreeMap<(&'a str, Vec<&'a Key>), Vec<(&'a Key, &'a v1::AgentSpec)>>;
+
 /// The boxes of a picture while it is being drawn.
 struct Boxes<'a> {
     cards: Cards<'a>,
@@ -86,6 +93,8 @@ struct Boxes<'a> {
     things: Vec<Thing>,
     nodes: Vec<Node>,
     edges: BTreeMap<(usize, usize), BTreeSet<String>>,
+    /// Agents that flows ring by name: the flow's box and the agent.
+    rung: Vec<(usize, Key)>,
 }
 
 /// The drawing of all clusters and tenants, or of what one tenant has and what leads to it.
@@ -155,6 +164,7 @@ impl<'a> Boxes<'a> {
             things: Vec::new(),
             nodes: Vec::new(),
             edges: BTreeMap::new(),
+            rung: Vec::new(),
         }
     }
 
@@ -254,12 +264,44 @@ impl<'a> Boxes<'a> {
     fn flow(&mut self, key: &Key, program: &Program, plan: &Plan) {
         let thing = Thing::Flow(FlowId(key.clone()));
         let from = self.place(thing, |boxes| boxes.cards.flow(key, program.steps.len()));
-        for (trunk, whom) in dialled(program) {
-            let live = plan.clusters.values().find_map(|cluster| cluster.snapshot.trunks.get(trunk));
-            let Some(live) = live else { continue };
-            let to = self.place(Thing::Outbound(trunk.clone()), |boxes| boxes.cards.outbound(trunk, live));
-            self.lead(from, to, Some(whom));
+        for step in &program.steps {
+            for (to, label) in leads(&step.verb) {
+                let Some(to) = self.reached(to, from, plan) else { continue };
+                self.lead(from, to, label);
+            }
         }
+    }
+
+    /// The box of what a flow leads to, unless it is not there or comes later.
+    fn reached(&mut self, lead: Lead<'_>, from: usize, plan: &Plan) -> Option<usize> {
+        match lead {
+            Lead::Trunk(id) => {
+                let trunk = plan.clusters.values().find_map(|cluster| cluster.snapshot.trunks.get(id))?;
+                Some(self.place(Thing::Outbound(id.clone()), |boxes| boxes.cards.outbound(id, trunk)))
+            }
+            Lead::Flow(id) => {
+                let steps = plan.good().flows.get(&id.0)?.program.steps.len();
+                Some(self.place(Thing::Flow(id.clone()), |boxes| boxes.cards.flow(&id.0, steps)))
+            }
+            Lead::Queue(key) => self.queue(key),
+            Lead::VoicemailBox(key) => {
+                let spec = *self.objects.boxes.get(key)?;
+                Some(self.place(Thing::VoicemailBox(key.clone()), |boxes| boxes.cards.voicemail(key, spec)))
+            }
+            Lead::Integration(key) => {
+                let spec = *self.objects.integrations.get(key)?;
+                Some(self.place(Thing::Integration(key.clone()), |boxes| boxes.cards.integration(key, spec)))
+            }
+            Lead::Agent(key) => {
+                self.rung.push((from, key.clone()));
+                None
+            }
+        }
+    }
+
+    fn queue(&mut self, key: &Key) -> Option<usize> {
+        let spec = *self.objects.queues.get(key)?;
+        Some(self.place(Thing::Queue(key.clone()), |boxes| boxes.cards.queue(key, spec)))
     }
 
     /// Queues, who serves them, and what leads to them besides flows.
@@ -271,8 +313,8 @@ impl<'a> Boxes<'a> {
                 self.lead(point, flow, None);
             }
         }
-        for (key, spec) in self.objects.queues.clone() {
-            self.place(Thing::Queue(key.clone()), |boxes| boxes.cards.queue(key, spec));
+        for key in self.objects.queues.clone().into_keys() {
+            self.queue(key);
         }
         for (key, spec) in self.objects.campaigns.clone() {
             let campaign = self.place(Thing::Campaign(key.clone()), |boxes| boxes.cards.campaign(key, spec));
@@ -285,7 +327,15 @@ impl<'a> Boxes<'a> {
             let kind = if queues.is_empty() { "Agent, serves no queue" } else { "Agent" };
             let thing =
                 Thing::Agents(namespace.to_owned(), queues.iter().map(|key| (*key).clone()).collect());
-            let team = self.place(thing, |_| Cards::agents(&agents, kind));
+            let specs: Vec<_> = agents.iter().map(|(_, spec)| *spec).collect();
+            let team = self.place(thing, |_| Cards::agents(&specs, kind));
+            let rung = std::mem::take(&mut self.rung);
+            for (flow, agent) in &rung {
+                if agents.iter().any(|(key, _)| *key == agent) {
+                    self.lead(*flow, team, Some(format!("rings {}", agent.name())));
+                }
+            }
+            self.rung = rung;
             for queue in queues {
                 if let Some(queue) = self.places.get(&Thing::Queue(queue.clone())).copied() {
                     self.lead(queue, team, None);
@@ -296,12 +346,12 @@ impl<'a> Boxes<'a> {
     }
 
     /// Agents by the queues that they serve.
-    fn teams(&self) -> BTreeMap<(&'a str, Vec<&'a Key>), Vec<&'a v1::AgentSpec>> {
-        let mut teams: BTreeMap<_, Vec<&v1::AgentSpec>> = BTreeMap::new();
+    fn teams(&self) -> Teams<'a> {
+        let mut teams = Teams::new();
         for (agent, spec) in &self.objects.agents {
             let own = self.objects.queues.iter().filter(|(queue, _)| queue.namespace() == agent.namespace());
             let queues = own.filter(|(_, queue)| serves(spec, queue)).map(|(key, _)| *key).collect();
-            teams.entry((agent.namespace(), queues)).or_default().push(spec);
+            teams.entry((agent.namespace(), queues)).or_default().push((*agent, *spec));
         }
         teams
     }
@@ -384,18 +434,44 @@ fn by_flow(ranges: &[NumberRange]) -> BTreeMap<&FlowId, Vec<&NumberRange>> {
     flows
 }
 
-/// Whom a flow dials by which trunk.
-fn dialled(program: &Program) -> Vec<(&TrunkId, String)> {
-    let dials = program.steps.iter().filter_map(|step| {
-        if let Verb::Dial(dial) | Verb::Transfer { dial, .. } = &step.verb { Some(dial) } else { None }
-    });
-    let targets = dials.flat_map(|dial| &dial.targets);
-    let by = targets.flat_map(|target| match target {
+/// What a step leads to besides other steps.
+enum Lead<'p> {
+    Trunk(&'p TrunkId),
+    Flow(&'p FlowId),
+    Queue(&'p Key),
+    Agent(&'p Key),
+    VoicemailBox(&'p Key),
+    Integration(&'p Key),
+}
+
+/// What a step leads to, each with what the arrow says.
+fn leads(verb: &Verb) -> Vec<(Lead<'_>, Option<String>)> {
+    match verb {
+        Verb::Dial(dial) | Verb::Transfer { dial, .. } => dial.targets.iter().flat_map(rung).collect(),
+        Verb::Call { flow, .. } => vec![(Lead::Flow(flow), Some("call".into()))],
+        Verb::Queue(queue) => vec![(Lead::Queue(&queue.queue.0), None)],
+        Verb::Callback { queue, .. } => vec![(Lead::Queue(&queue.0), Some("callback".into()))],
+        Verb::Voicemail { voicemail_box, .. } => vec![(Lead::VoicemailBox(&voicemail_box.0), None)],
+        Verb::Request(request) => vec![(Lead::Integration(&request.integration.0), None)],
+        Verb::Play { .. }
+        | Verb::Ask(_)
+        | Verb::Hours { .. }
+        | Verb::Branch { .. }
+        | Verb::Set { .. }
+        | Verb::Split { .. }
+        | Verb::Wait { .. }
+        | Verb::Record { .. }
+        | Verb::Message { .. }
+        | Verb::Hangup { .. } => Vec::new(),
+    }
+}
+
+fn rung(target: &DialTarget) -> Vec<(Lead<'_>, Option<String>)> {
+    match target {
         DialTarget::Number { number, trunks, .. } => {
-            trunks.iter().map(|trunk| (trunk, number.to_string())).collect::<Vec<_>>()
+            trunks.iter().map(|trunk| (Lead::Trunk(trunk), Some(number.to_string()))).collect()
         }
-        DialTarget::Extension { user, trunk } => vec![(trunk, user.clone())],
-        DialTarget::Agent(_) => Vec::new(),
-    });
-    by.collect()
+        DialTarget::Extension { user, trunk } => vec![(Lead::Trunk(trunk), Some(user.clone()))],
+        DialTarget::Agent(agent) => vec![(Lead::Agent(&agent.0), None)],
+    }
 }

@@ -116,6 +116,18 @@ impl Cards<'_> {
         }
         node(kind, &title, lines, Group::Agents)
     }
+
+    pub fn voicemail(&self, key: &Key, spec: &v1::VoicemailBoxSpec) -> Node {
+        let emails = spec.emails.iter().map(|email| format!("mailed to {email}"));
+        let queue = spec.queue_ref.iter().map(|queue| format!("heard by queue {}", queue.name));
+        let agents = spec.agent_refs.iter().map(|agent| format!("heard by {}", agent.name));
+        let lines = emails.chain(queue).chain(agents).collect();
+        node("VoicemailBox", &self.name(key), words::first_lines(lines), Group::Service)
+    }
+
+    pub fn integration(&self, key: &Key, spec: &v1::IntegrationSpec) -> Node {
+        node("Integration", &self.name(key), vec![host(&spec.url).to_owned()], Group::Service)
+    }
 }
 
 fn node(kind: &str, title: &str, lines: Vec<String>, group: Group) -> Node {

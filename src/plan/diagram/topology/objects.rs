@@ -16,6 +16,8 @@ pub(super) struct Objects<'a> {
     pub queues: BTreeMap<&'a Key, &'a v1::QueueSpec>,
     pub agents: BTreeMap<&'a Key, &'a v1::AgentSpec>,
     pub campaigns: BTreeMap<&'a Key, &'a v1::CampaignSpec>,
+    pub boxes: BTreeMap<&'a Key, &'a v1::VoicemailBoxSpec>,
+    pub integrations: BTreeMap<&'a Key, &'a v1::IntegrationSpec>,
     pub points: BTreeMap<&'a Key, &'a v1::ContactPointSpec>,
 }
 
@@ -32,6 +34,8 @@ impl<'a> Objects<'a> {
                 Some(Spec::Queue(spec)) => drop(objects.queues.insert(key, spec)),
                 Some(Spec::Agent(spec)) => drop(objects.agents.insert(key, spec)),
                 Some(Spec::Campaign(spec)) => drop(objects.campaigns.insert(key, spec)),
+                Some(Spec::VoicemailBox(spec)) => drop(objects.boxes.insert(key, spec)),
+                Some(Spec::Integration(spec)) => drop(objects.integrations.insert(key, spec)),
                 Some(Spec::ContactPoint(spec)) => drop(objects.points.insert(key, spec)),
                 Some(
                     Spec::VoiceCluster(_)
@@ -41,8 +45,6 @@ impl<'a> Objects<'a> {
                     | Spec::RoutingFlow(_)
                     | Spec::Prompt(_)
                     | Spec::BusinessHours(_)
-                    | Spec::VoicemailBox(_)
-                    | Spec::Integration(_)
                     | Spec::NumberOrder(_)
                     | Spec::ContactList(_)
                     | Spec::DoNotCallList(_)
