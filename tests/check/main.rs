@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod pull_request;
+
 use std::{
     fmt::Write as _,
     fs,
