@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use plan::{Problem, Severity};
 use serde_json::{Value, json};
 
-use super::{folder, say};
+use super::{
+    folder::{self, Scan},
+    say,
+};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folder with the manifests.
+    /// Folder with the manifests, one manifest, or `-` for standard input.
     dir: PathBuf,
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -29,8 +32,10 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let files = folder::read(&arguments.dir)?;
-    let problems = plan::check(&files, Timestamp::now());
+    let Scan { files, unreadable } = folder::scan(&arguments.dir)?;
+    let mut problems = plan::check(&files, Timestamp::now());
+    problems.extend(unreadable);
+    problems.sort();
     match arguments.format {
         Format::Text => problems.iter().for_each(|problem| say(&problem.to_string())),
         Format::Json => say(&serde_json::to_string_pretty(&problems)?),

@@ -14,7 +14,7 @@ use super::{complain, folder, say, time, warn};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Folder with the manifests.
+    /// Folder with the manifests, one manifest, or `-` for standard input.
     dir: PathBuf,
     /// Number that calls, such as +12125550199; `anonymous` withholds it.
     #[arg(long, value_name = "NUMBER")]

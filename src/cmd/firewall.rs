@@ -14,7 +14,7 @@ use super::{complain, folder, say, warn};
 pub struct Arguments {
     #[command(subcommand)]
     verb: Option<Verb>,
-    /// Folder with the manifests.
+    /// Folder with the manifests, one manifest, or `-` for standard input.
     #[arg(required = true)]
     dir: Option<PathBuf>,
     /// The VoiceCluster, by its code.

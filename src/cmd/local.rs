@@ -125,6 +125,9 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// Reads, plans and tells every problem.
 fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<Plan> {
+    if dir.is_file() || dir == Path::new("-") {
+        anyhow::bail!("{} is no folder: name the one that holds the manifests", dir.display());
+    }
     let files = folder::read(dir)?;
     let (resources, _) = plan::load(&files);
     let plan = plan::plan(&resources, last, Timestamp::now());

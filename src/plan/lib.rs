@@ -15,6 +15,7 @@ mod directory;
 pub mod firewall;
 mod flow;
 mod graph;
+mod kustomize;
 mod load;
 mod numbers;
 mod plan;

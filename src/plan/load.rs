@@ -8,14 +8,18 @@ use serde_json::Value;
 
 use crate::{
     SourceFile,
+    kustomize::{self, Kustomize},
     problem::{Location, ObjectId, Problem, Reason, Severity},
     resources::{Foreign, Object, Resources, Source, Spec, location},
     schema, words,
-    yaml::{self, NodeKind, Position},
+    yaml::{self, Node, NodeKind, Position},
 };
 
 /// Largest manifest, in bytes.
 pub const FILE_MAX: usize = 10 * 1024 * 1024;
+
+/// Most problems of one sort that are told of an object or file: beyond, nobody reads them one by one.
+const PROBLEMS_MAX: usize = 1_000;
 
 /// Fields of `metadata` that the API server knows.
 const METADATA: &[&str] = &[
@@ -42,17 +46,29 @@ pub fn load(files: &[SourceFile]) -> (Resources, Vec<Problem>) {
     let mut sorted: Vec<&SourceFile> = files.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut loader = Loader::default();
+    let kustomize = Kustomize::of(&sorted);
     for file in sorted {
-        if file.path.ends_with(".yaml") || file.path.ends_with(".yml") {
-            loader.manifest(file);
-        } else {
+        if !is_manifest(&file.path) {
             loader.resources.files.insert(file.path.clone(), Arc::clone(&file.bytes));
+        } else if let Some(overlay) = kustomize.overlays.get(&file.path) {
+            let at = location(&file.path.as_str().into(), overlay.at);
+            loader.file_problem(at, Reason::NotRendered, overlay.message(&file.path));
+        } else if !kustomize.takes(&file.path) {
+            loader.manifest(file);
         }
     }
     let Loader { mut resources, mut problems, .. } = loader;
     problems.sort();
     resources.problems.clone_from(&problems);
     (resources, problems)
+}
+
+/// Whether a file holds objects, by its name; `-` is what came by standard input.
+fn is_manifest(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    path == "-"
+        || kustomize::is_kustomization(path)
+        || extension.is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension.as_str()))
 }
 
 #[derive(Default)]
@@ -73,23 +89,30 @@ impl Loader {
             }
         };
         let (documents, faults) = yaml::parse(text);
-        for fault in faults {
+        let more = faults.len().saturating_sub(PROBLEMS_MAX);
+        for fault in faults.into_iter().take(PROBLEMS_MAX) {
             let reason = if fault.duplicate_key { Reason::DuplicateKey } else { Reason::InvalidYaml };
             self.file_problem(location(&name, fault.at), reason, fault.message);
+        }
+        if more > 0 {
+            let message = format!("The file has {more} more of such problems.");
+            self.file_problem(location(&name, Position::default()), Reason::InvalidYaml, message);
         }
         for document in documents {
             // A document of comments alone reads as `~`.
             let empty = matches!(&document.root.kind, NodeKind::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~"));
             if !empty {
-                self.document(
-                    Source { file: Arc::clone(&name), root: Arc::new(document.root) },
-                    document.sound,
-                );
+                self.document(&name, document.root, document.sound);
             }
         }
     }
 
-    fn document(&mut self, source: Source, sound: bool) {
+    fn document(&mut self, file: &Arc<str>, root: Node, sound: bool) {
+        if let Some(items) = items(&root) {
+            items.into_iter().for_each(|item| self.document(file, item, sound));
+            return;
+        }
+        let source = Source { file: Arc::clone(file), root: Arc::new(root) };
         let NodeKind::Mapping(_) = &source.root.kind else {
             let message = "A document must be an object with `apiVersion`, `kind`, `metadata` and `spec`.";
             self.file_problem(source.at(""), Reason::UnknownKind, message.to_owned());
@@ -199,9 +222,14 @@ impl Loader {
             (false, true) => Soundness::Sound,
             (false, false) => Soundness::Faulty,
         };
-        for fault in found {
+        let more = found.len().saturating_sub(PROBLEMS_MAX);
+        for fault in found.into_iter().take(PROBLEMS_MAX) {
             let at = if fault.at_key { source.at_key(&fault.field) } else { source.at(&fault.field) };
             self.problem(at, fault.reason, id, &fault.field, fault.message);
+        }
+        if more > 0 {
+            let message = format!("The object has {more} more of such problems.");
+            self.problem(source.at("spec"), Reason::InvalidValue, id, "spec", message);
         }
         verdict
     }
@@ -314,6 +342,20 @@ enum Verdict {
 
 fn key(namespace: &str, name: &str) -> Option<Key> {
     format!("{namespace}/{name}").parse().ok()
+}
+
+/// The objects of a `List`, as `kubectl get -o yaml` prints them.
+fn items(root: &Node) -> Option<Vec<Node>> {
+    let word = |name: &str| root.get(name).and_then(|entry| entry.value.text());
+    let ours = word("apiVersion") == Some(api::API_VERSION);
+    let is_list = match word("kind")? {
+        "List" => ours || word("apiVersion") == Some("v1"),
+        kind => ours && kind.strip_suffix("List").is_some_and(|of| schema::kinds().any(|known| known == of)),
+    };
+    let NodeKind::Sequence(items) = &root.get("items").filter(|_| is_list)?.value.kind else {
+        return None;
+    };
+    Some(items.clone())
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, (Position, String)> {

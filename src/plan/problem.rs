@@ -127,6 +127,8 @@ reasons! {
     DuplicateKey Accepted
     /// The document is no object of a kind we know.
     UnknownKind Accepted
+    /// A folder that Kustomize makes manifests of: what stands in it is not what is applied.
+    NotRendered Accepted
     /// A version of ours that does not exist.
     UnknownVersion Accepted
     /// Two objects of one kind and name.

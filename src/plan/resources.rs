@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity},
-    yaml::{Node, NodeKind, Position},
+    yaml::{Entries, Node, NodeKind, Position},
 };
 
 /// The kind that there are most objects of.
@@ -139,7 +139,7 @@ pub(crate) struct Source {
 
 /// Stands for all objects that stand in no file.
 static LIVE: LazyLock<Source> = LazyLock::new(|| {
-    let root = Node { at: Position::default(), kind: NodeKind::Mapping(Vec::new()) };
+    let root = Node { at: Position::default(), kind: NodeKind::Mapping(Entries::default()) };
     Source { file: "cluster".into(), root: Arc::new(root) }
 });
 

@@ -35,8 +35,46 @@ pub enum NodeKind {
     Scalar { text: String, plain: bool },
     /// A list.
     Sequence(Vec<Node>),
-    /// Keys and values, in the order of the file; no key twice.
-    Mapping(Vec<Entry>),
+    /// Keys and values.
+    Mapping(Entries),
+}
+
+/// Mappings with more keys than this are searched by an index: a file of megabytes may be one mapping.
+const INDEXED_FROM: usize = 32;
+
+/// Keys and values of a mapping, in the order of the file; no key twice.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    list: Vec<Entry>,
+    /// Places by key; empty while there are few.
+    places: BTreeMap<String, usize>,
+}
+
+impl Entries {
+    pub fn iter(&self) -> std::slice::Iter<'_, Entry> {
+        self.list.iter()
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        if self.list.len() <= INDEXED_FROM {
+            return self.list.iter().find(|entry| entry.key == key);
+        }
+        self.list.get(*self.places.get(key)?)
+    }
+
+    /// Adds an entry whose key is not there yet.
+    fn push(&mut self, entry: Entry) {
+        let place = self.list.len();
+        self.list.push(entry);
+        match place {
+            ..INDEXED_FROM => {}
+            INDEXED_FROM => {
+                let keys = self.list.iter().map(|entry| entry.key.clone());
+                self.places = keys.zip(0..).collect();
+            }
+            _ => drop(self.places.insert(self.list[place].key.clone(), place)),
+        }
+    }
 }
 
 /// A key and its value.
@@ -61,7 +99,7 @@ impl Node {
         let NodeKind::Mapping(entries) = &self.kind else {
             return None;
         };
-        entries.iter().find(|entry| entry.key == key)
+        entries.get(key)
     }
 
     /// The text, if the node is a scalar that means text.
@@ -209,7 +247,12 @@ struct Open {
 
 enum OpenKind {
     Sequence(Vec<Node>),
-    Mapping { entries: Vec<Entry>, key: Option<(String, Position)> },
+    Mapping {
+        entries: Entries,
+        key: Option<(String, Position)>,
+        /// Values of `<<`: what the mapping says itself goes before, wherever it stands.
+        merges: Vec<Node>,
+    },
 }
 
 impl<'a> Reader<'a> {
@@ -246,7 +289,7 @@ impl<'a> Reader<'a> {
                 self.open(Open { at, anchor, kind: OpenKind::Sequence(Vec::new()) })
             }
             Event::MappingStart(_, anchor, _) => {
-                let kind = OpenKind::Mapping { entries: Vec::new(), key: None };
+                let kind = OpenKind::Mapping { entries: Entries::default(), key: None, merges: Vec::new() };
                 self.open(Open { at, anchor, kind })
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -278,7 +321,11 @@ impl<'a> Reader<'a> {
         };
         let kind = match open.kind {
             OpenKind::Sequence(items) => NodeKind::Sequence(items),
-            OpenKind::Mapping { entries, .. } => NodeKind::Mapping(entries),
+            OpenKind::Mapping { mut entries, merges, .. } => {
+                let faults = merges.into_iter().filter_map(|value| merge(&mut entries, value, true));
+                self.faults.extend(faults);
+                NodeKind::Mapping(entries)
+            }
         };
         self.close(Node { at: open.at, kind }, open.anchor)
     }
@@ -321,7 +368,7 @@ impl<'a> Reader<'a> {
                 self.documents.push(Document { root: node, sound });
             }
             Some(OpenKind::Sequence(items)) => items.push(node),
-            Some(OpenKind::Mapping { entries, key }) => match key.take() {
+            Some(OpenKind::Mapping { entries, key, merges }) => match key.take() {
                 None => match node.kind {
                     NodeKind::Scalar { text, .. } => *key = Some((text, node.at)),
                     NodeKind::Sequence(_) | NodeKind::Mapping(_) => {
@@ -329,6 +376,7 @@ impl<'a> Reader<'a> {
                         return Err(Fault { at: node.at, duplicate_key: false, message });
                     }
                 },
+                Some((key, _)) if key == "<<" => merges.push(node),
                 Some((key, key_at)) => {
                     let duplicate = add(entries, Entry { key, key_at, value: node });
                     self.faults.extend(duplicate);
@@ -374,19 +422,9 @@ fn tab(text: &str, line: usize) -> Option<(usize, usize)> {
     })
 }
 
-/// Adds an entry; `<<` merges what its value has and the mapping has not (YAML 1.1 merge keys).
-fn add(entries: &mut Vec<Entry>, entry: Entry) -> Option<Fault> {
-    if entry.key == "<<"
-        && let NodeKind::Mapping(merged) = entry.value.kind
-    {
-        for entry in merged {
-            if !entries.iter().any(|known| known.key == entry.key) {
-                entries.push(entry);
-            }
-        }
-        return None;
-    }
-    if let Some(first) = entries.iter().find(|known| known.key == entry.key) {
+/// Adds an entry, or tells that its key is there already.
+fn add(entries: &mut Entries, entry: Entry) -> Option<Fault> {
+    if let Some(first) = entries.get(&entry.key) {
         return Some(Fault {
             at: entry.key_at,
             duplicate_key: true,
@@ -398,6 +436,29 @@ fn add(entries: &mut Vec<Entry>, entry: Entry) -> Option<Fault> {
     }
     entries.push(entry);
     None
+}
+
+/// What a mapping has of the value of `<<`: all that it does not have itself; of several values the first (YAML 1.1 merge
+/// keys).
+fn merge(entries: &mut Entries, value: Node, lists: bool) -> Option<Fault> {
+    match value.kind {
+        NodeKind::Mapping(merged) => {
+            for entry in merged.list {
+                if entries.get(&entry.key).is_none() {
+                    entries.push(entry);
+                }
+            }
+            None
+        }
+        NodeKind::Sequence(items) if lists => {
+            items.into_iter().map(|item| merge(entries, item, false)).fold(None, Option::or)
+        }
+        NodeKind::Sequence(_) | NodeKind::Scalar { .. } => Some(Fault {
+            at: value.at,
+            duplicate_key: false,
+            message: "`<<` must merge a mapping or a list of mappings.".to_owned(),
+        }),
+    }
 }
 
 /// What a scalar without quotes means.
@@ -460,6 +521,10 @@ mod tests {
             ("a: [1, two]", r#"{"a":[1,"two"]}"#),
             ("a: &x {b: 1}\nc: *x", r#"{"a":{"b":1},"c":{"b":1}}"#),
             ("a: &x {b: 1}\nc: {<<: *x, d: 2}", r#"{"a":{"b":1},"c":{"b":1,"d":2}}"#),
+            (
+                "a: &x {b: 1, c: 2}\nd: {<<: [*x, {c: 3, e: 4}], b: 5}",
+                r#"{"a":{"b":1,"c":2},"d":{"b":5,"c":2,"e":4}}"#,
+            ),
             ("a: !!str 1", r#"{"a":"1"}"#),
             ("a: |\n  x\n  y\n", r#"{"a":"x\ny\n"}"#),
         ] {
@@ -507,6 +572,18 @@ mod tests {
         }
         let (_, faults) = parse(&text);
         assert!(faults[0].message.contains("more than"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_mapping_is_searched_alike_with_few_keys_and_with_many() {
+        for count in [1, INDEXED_FROM, INDEXED_FROM + 1, 10_000] {
+            let text: String = (0..count).map(|key| format!("k{key}: {key}\n")).collect();
+            let (documents, faults) = parse(&format!("{text}k0: again\n"));
+            assert_eq!(faults.len(), 1, "{count}");
+            let root = &documents[0].root;
+            assert!((0..count).all(|key| root.get(&format!("k{key}")).unwrap().value.to_json() == key));
+            assert!(root.get("k").is_none());
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod staff;
 mod trunks;
 
 pub(crate) use effect::withheld;
+pub(crate) use staff::serves;
 pub(crate) use trunks::{cluster, number, trunk};
 
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crate::{
 /// What is wrong with an object whatever other objects say: only Secrets and the cluster of its tenant are looked at.
 pub(crate) fn alone(object: &Object, foreign: &[Foreign], world: &World, report: &mut Report) {
     report.begin();
-    let fields = Fields::of(object);
+    let spec = spec_of(object);
+    let fields = Fields::of(&spec);
     effect::check(object, &fields, report);
     secrets::check(object, &fields, foreign, report);
     destinations::check(object, &fields, world, report);
@@ -111,26 +113,30 @@ fn refers<T>(
     false
 }
 
-/// Every field of an object's `spec`, with its path.
-struct Fields {
-    all: Vec<(String, Value)>,
+/// The `spec` of an object as it stands in the file; of an object that stands in none, as it is read.
+fn spec_of(object: &Object) -> Value {
+    match (object.source.root.get("spec"), &object.spec) {
+        (Some(spec), _) => spec.value.to_json(),
+        (None, Some(spec)) => spec.to_json(),
+        (None, None) => Value::Null,
+    }
 }
 
-impl Fields {
-    /// As they stand in the file; of an object that stands in none, as it is read.
-    fn of(object: &Object) -> Self {
+/// Every field of an object's `spec`, with its path.
+struct Fields<'a> {
+    all: Vec<(String, &'a Value)>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(spec: &'a Value) -> Self {
         let mut all = Vec::new();
-        if let Some(spec) = object.source.root.get("spec") {
-            walk("spec", &spec.value.to_json(), &mut all);
-        } else if let Some(spec) = &object.spec {
-            walk("spec", &spec.to_json(), &mut all);
-        }
+        walk("spec", spec, &mut all);
         Self { all }
     }
 
     /// Path and value of every field, those that hold others included.
-    fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.all.iter().map(|(path, value)| (path.as_str(), value))
+    fn iter(&self) -> impl Iterator<Item = (&str, &'a Value)> {
+        self.all.iter().map(|(path, value)| (path.as_str(), *value))
     }
 
     /// Path and value of every text.
@@ -139,20 +145,24 @@ impl Fields {
     }
 }
 
-fn walk(path: &str, value: &Value, all: &mut Vec<(String, Value)>) {
+fn walk<'a>(path: &str, value: &'a Value, all: &mut Vec<(String, &'a Value)>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
                 let path = format!("{path}.{name}");
-                all.push((path.clone(), value.clone()));
+                let place = all.len();
+                all.push((String::new(), value));
                 walk(&path, value, all);
+                all[place].0 = path;
             }
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate() {
                 let path = format!("{path}[{index}]");
-                all.push((path.clone(), value.clone()));
+                let place = all.len();
+                all.push((String::new(), value));
                 walk(&path, value, all);
+                all[place].0 = path;
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -61,7 +61,7 @@ pub(super) fn queue(item: &Item<v1::QueueSpec>, world: &World, report: &mut Repo
 }
 
 /// Whether an agent can be offered a contact of a queue, at the latest once it has waited for long.
-fn serves(agent: &v1::AgentSpec, queue: &v1::QueueSpec) -> bool {
+pub(crate) fn serves(agent: &v1::AgentSpec, queue: &v1::QueueSpec) -> bool {
     let masters = |wanted: &v1::QueueSkill| {
         let relaxed = wanted.relax.iter().map(|relaxation| relaxation.minimum);
         let least = relaxed.chain([wanted.minimum]).min().unwrap_or_default();

@@ -25,7 +25,7 @@ pub(super) fn drawing(key: &Key, flow: &CompiledFlow) -> Drawing {
         let lines = words::first_lines(lines(&step.verb, flow));
         let lines = lines.iter().map(|line| words::cut(line)).collect();
         let kind = step.verb.name().into();
-        nodes.push(Node { kind, title: words::cut(&step.name), lines, group: group(&step.verb) });
+        nodes.push(Node { kind, title: words::cut(&step.name), lines, group: group(&step.verb), column: 0 });
         for (to, label, style) in arrows(&step.verb, program) {
             edges.push(Edge { from: place + 1, to: node_of(to, program), label, style });
         }
@@ -48,7 +48,7 @@ pub(super) fn drawing(key: &Key, flow: &CompiledFlow) -> Drawing {
 }
 
 fn entry(title: &str, group: Group) -> Node {
-    Node { kind: String::new(), title: title.into(), lines: Vec::new(), group }
+    Node { kind: String::new(), title: title.into(), lines: Vec::new(), group, column: 0 }
 }
 
 /// The entry is the first box; the way back to the caller is behind the last step.

@@ -86,7 +86,7 @@ enum Vertex {
 }
 
 /// Size of a box.
-pub(super) fn size(node: &Node) -> (f64, f64) {
+fn size(node: &Node) -> (f64, f64) {
     let lines = node.lines.iter().map(|line| words::width(line, LINE));
     let title = words::width(&node.title, TITLE) * 1.06;
     let kind = words::width(&node.kind.to_uppercase(), KIND) * 1.12;
@@ -97,10 +97,26 @@ pub(super) fn size(node: &Node) -> (f64, f64) {
     ((widest + 30.0).max(72.0).ceil(), head + tail)
 }
 
+/// Sizes of all boxes. Those of one column are of one width: their edges are the lines that an eye follows.
+fn sizes(drawing: &Drawing, rank: &[usize]) -> Vec<(f64, f64)> {
+    let mut sizes: Vec<(f64, f64)> = drawing.nodes.iter().map(size).collect();
+    if drawing.direction == Direction::Right {
+        let mut widest = BTreeMap::new();
+        for ((width, _), rank) in sizes.iter().zip(rank) {
+            let most = widest.entry(*rank).or_insert(*width);
+            *most = width.max(*most);
+        }
+        for (size, rank) in sizes.iter_mut().zip(rank) {
+            size.0 = widest.get(rank).copied().unwrap_or(size.0);
+        }
+    }
+    sizes
+}
+
 /// Lays a drawing out.
 pub(super) fn lay_out(drawing: &Drawing) -> Result<Layout, NoDiagram> {
     let ranks = Ranks::of(drawing);
-    let graph = Graph::new(drawing, &ranks)?;
+    let graph = Graph::new(drawing, &ranks, sizes(drawing, &ranks.rank))?;
     let layers = order::layers(&graph.layer_of, &graph.segments);
     let across = place::across(&layers, &graph.segments, &graph.extents);
     Ok(graph.finish(drawing, &layers, across))
@@ -122,7 +138,7 @@ impl Ranks {
             incoming[edge.to] += 1;
         }
         let back = back(drawing, &outgoing);
-        let mut rank = vec![0_usize; count];
+        let mut rank: Vec<usize> = drawing.nodes.iter().map(|node| node.column).collect();
         for from in in_order(drawing, &outgoing, &back) {
             for index in outgoing[from].iter().filter(|index| !back[**index]) {
                 let to = drawing.edges[*index].to;
@@ -131,7 +147,8 @@ impl Ranks {
         }
         for from in (0..count).filter(|node| incoming[*node] == 0) {
             let nearest = outgoing[from].iter().map(|index| rank[drawing.edges[*index].to]).min();
-            rank[from] = nearest.map_or(0, |nearest| nearest.saturating_sub(1));
+            let before = nearest.map_or(0, |nearest| nearest.saturating_sub(1));
+            rank[from] = before.max(drawing.nodes[from].column);
         }
         Self { rank, back }
     }
@@ -187,11 +204,14 @@ struct Graph {
     /// Vertices of each arrow, in its own direction.
     chains: Vec<Vec<usize>>,
     back: Vec<bool>,
+    /// Width and height of each box.
+    sizes: Vec<(f64, f64)>,
 }
 
 impl Graph {
-    fn new(drawing: &Drawing, ranks: &Ranks) -> Result<Self, NoDiagram> {
-        let mut build = Builder { drawing, places: BTreeMap::new(), graph: Self::empty(ranks.back.clone()) };
+    fn new(drawing: &Drawing, ranks: &Ranks, sizes: Vec<(f64, f64)>) -> Result<Self, NoDiagram> {
+        let graph = Self::empty(ranks.back.clone(), sizes);
+        let mut build = Builder { drawing, places: BTreeMap::new(), graph };
         for node in 0..drawing.nodes.len() {
             build.vertex(Vertex::Box(node), 2 * ranks.rank[node])?;
         }
@@ -212,7 +232,7 @@ impl Graph {
         Ok(build.graph)
     }
 
-    const fn empty(back: Vec<bool>) -> Self {
+    const fn empty(back: Vec<bool>, sizes: Vec<(f64, f64)>) -> Self {
         Self {
             vertices: Vec::new(),
             layer_of: Vec::new(),
@@ -221,6 +241,7 @@ impl Graph {
             segments: Vec::new(),
             chains: Vec::new(),
             back,
+            sizes,
         }
     }
 }
@@ -256,7 +277,7 @@ impl Builder<'_> {
         };
         match vertex {
             Vertex::Box(node) => {
-                let (across, along) = turned(size(&self.drawing.nodes[node]));
+                let (across, along) = turned(self.graph.sizes[node]);
                 let loops = self.drawing.edges.iter().filter(|edge| edge.from == node && edge.to == node);
                 let beside = loops.map(|edge| LOOP + words::width(&edge.label, LABEL)).fold(0.0, f64::max);
                 ((across / 2.0, across / 2.0 + beside), along)
@@ -307,7 +328,7 @@ impl Graph {
             }
         };
         let boxes = (0..drawing.nodes.len()).map(|node| {
-            let (width, height) = size(&drawing.nodes[node]);
+            let (width, height) = self.sizes[node];
             let (begin, end) = bands[self.layer_of[node]];
             Rect { middle: turn(across[node], f64::midpoint(begin, end)), width, height }
         });
@@ -384,7 +405,8 @@ impl Graph {
             } else if place + 1 == chain.len() {
                 let at = ports.get(&(*vertex, chain[place - 1])).copied().unwrap_or(across[*vertex]);
                 points.extend([turn(at, enter), turn(at, inner(false))]);
-            } else {
+            } else if end > begin {
+                // A layer without thickness has nothing that a curve could meet: it need not bend there.
                 points.extend([turn(across[*vertex], enter), turn(across[*vertex], leave)]);
                 if place == 1 {
                     label = turn(across[*vertex], middle);

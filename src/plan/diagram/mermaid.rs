@@ -43,8 +43,10 @@ const fn shape(group: Group) -> (&'static str, &'static str) {
     match group {
         Group::Entry | Group::Failure | Group::End => ("([", "])"),
         Group::Decide => ("{{", "}}"),
-        Group::Talk | Group::Connect | Group::Flow => ("[", "]"),
-        Group::Trunk | Group::Number => ("(", ")"),
+        Group::Talk | Group::Connect | Group::Flow | Group::Carrier => ("[", "]"),
+        Group::Trunk | Group::Number | Group::Campaign | Group::Service => ("(", ")"),
+        Group::Queue => ("[[", "]]"),
+        Group::Agents => ("([", "])"),
     }
 }
 
@@ -55,9 +57,13 @@ const fn colours(group: Group) -> &'static str {
         Group::Failure => "fill:#fef2f2,stroke:#dc2626,color:#7f1d1d",
         Group::Talk | Group::Number => "fill:#eff6ff,stroke:#3b82f6,color:#172554",
         Group::Decide | Group::Flow => "fill:#f5f3ff,stroke:#8b5cf6,color:#2e1065",
-        Group::Connect => "fill:#ecfdf5,stroke:#10b981,color:#022c22",
+        Group::Connect | Group::Agents => "fill:#ecfdf5,stroke:#10b981,color:#022c22",
         Group::End => "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
         Group::Trunk => "fill:#fffbeb,stroke:#d97706,color:#451a03",
+        Group::Carrier => "fill:#f5f5f4,stroke:#78716c,color:#1c1917",
+        Group::Queue => "fill:#ecfeff,stroke:#0891b2,color:#083344",
+        Group::Campaign => "fill:#fdf4ff,stroke:#c026d3,color:#4a044e",
+        Group::Service => "fill:#fff1f2,stroke:#e11d48,color:#4c0519",
     }
 }
 

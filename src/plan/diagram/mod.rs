@@ -1,6 +1,6 @@
 //! Pictures of a plan: a flow, and what leads where in the whole folder; as mermaid text and as SVG.
 //!
-//! What is drawn is the compiled form that calls run. A [`Drawing`] is a graph of boxes and labelled arrows; both
+//! What calls run is drawn in its compiled form. A [`Drawing`] is a graph of boxes and labelled arrows; both
 //! notations are made of it. Equal plans give equal bytes.
 
 mod flow;
@@ -14,7 +14,7 @@ mod words;
 
 use model::Key;
 
-use crate::Plan;
+use crate::{Plan, Resources};
 
 /// How a picture is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +31,19 @@ pub enum NoDiagram {
     /// No such flow, or none that can be used.
     #[error("there is no RoutingFlow {0} that can be used: `switchboard check` tells what is wrong")]
     NoFlow(Key),
-    /// No cluster has a trunk, so nothing leads anywhere.
-    #[error("there is nothing to draw: no VoiceCluster of the folder has a Trunk that can be used")]
+    /// Nothing leads anywhere.
+    #[error(
+        "there is nothing to draw: the folder has no Trunk, RoutingFlow, Queue or Agent that can be used: `switchboard check` tells what is wrong"
+    )]
     Empty,
+    /// Nothing of that namespace can be drawn.
+    #[error("namespace {namespace} has nothing that can be drawn; there are: {}", known.join(", "))]
+    NoNamespace {
+        /// As it was asked for.
+        namespace: String,
+        /// Those that have something.
+        known: Vec<String>,
+    },
     /// More boxes, or more bends, than a picture can show.
     #[error("the picture would have more than {most} {what}: draw one flow, or use mermaid", most = self.most())]
     TooLarge {
@@ -62,12 +72,18 @@ impl Plan {
         write(&flow::drawing(flow, compiled), notation)
     }
 
-    /// Every cluster's trunks, the numbers that come by them, the flows these lead to, and the trunks that flows dial.
+    /// What leads where: carriers, points of presence, trunks, numbers, flows, queues and agents, and whatever else flows
+    /// name. `resources` are those that were planned. With a namespace: what that tenant has and what leads to it.
     ///
     /// # Errors
-    /// Nothing to draw; too large.
-    pub fn topology_diagram(&self, notation: Notation) -> Result<String, NoDiagram> {
-        write(&topology::drawing(self)?, notation)
+    /// Nothing to draw; no such namespace; too large.
+    pub fn topology_diagram(
+        &self,
+        resources: &Resources,
+        namespace: Option<&str>,
+        notation: Notation,
+    ) -> Result<String, NoDiagram> {
+        write(&topology::drawing(self, resources, namespace)?, notation)
     }
 }
 
@@ -103,6 +119,8 @@ struct Node {
     title: String,
     lines: Vec<String>,
     group: Group,
+    /// The first layer in which it may stand.
+    column: usize,
 }
 
 /// What boxes are coloured by.
@@ -126,6 +144,16 @@ enum Group {
     Number,
     /// A flow.
     Flow,
+    /// A carrier and its places.
+    Carrier,
+    /// Where contacts wait.
+    Queue,
+    /// People.
+    Agents,
+    /// Calls that we begin.
+    Campaign,
+    /// What keeps or answers something for a flow.
+    Service,
 }
 
 /// An arrow.
@@ -145,7 +173,7 @@ enum Style {
 }
 
 impl Group {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 14] = [
         Self::Entry,
         Self::Failure,
         Self::Talk,
@@ -155,6 +183,11 @@ impl Group {
         Self::Trunk,
         Self::Number,
         Self::Flow,
+        Self::Carrier,
+        Self::Queue,
+        Self::Agents,
+        Self::Campaign,
+        Self::Service,
     ];
 
     const fn name(self) -> &'static str {
@@ -168,6 +201,11 @@ impl Group {
             Self::Trunk => "trunk",
             Self::Number => "number",
             Self::Flow => "flow",
+            Self::Carrier => "carrier",
+            Self::Queue => "queue",
+            Self::Agents => "agents",
+            Self::Campaign => "campaign",
+            Self::Service => "service",
         }
     }
 }

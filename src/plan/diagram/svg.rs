@@ -117,9 +117,13 @@ impl Group {
             Self::Failure => ["#fef2f2", "#fca5a5", "#b91c1c"],
             Self::Talk | Self::Number => ["#eff6ff", "#93c5fd", "#1d4ed8"],
             Self::Decide | Self::Flow => ["#f5f3ff", "#c4b5fd", "#6d28d9"],
-            Self::Connect => ["#ecfdf5", "#6ee7b7", "#047857"],
+            Self::Connect | Self::Agents => ["#ecfdf5", "#6ee7b7", "#047857"],
             Self::End => ["#f1f5f9", "#94a3b8", "#475569"],
             Self::Trunk => ["#fffbeb", "#fcd34d", "#92400e"],
+            Self::Carrier => ["#fafaf9", "#d6d3d1", "#57534e"],
+            Self::Queue => ["#ecfeff", "#67e8f9", "#0e7490"],
+            Self::Campaign => ["#fdf4ff", "#f0abfc", "#a21caf"],
+            Self::Service => ["#fff1f2", "#fda4af", "#be123c"],
         }
     }
 
@@ -130,9 +134,13 @@ impl Group {
             Self::Failure => ["#2a1215", "#7f1d1d", "#fca5a5"],
             Self::Talk | Self::Number => ["#0f1f38", "#2f5da8", "#93c5fd"],
             Self::Decide | Self::Flow => ["#1e1635", "#5b41a6", "#c4b5fd"],
-            Self::Connect => ["#0b2620", "#1f7a5c", "#6ee7b7"],
+            Self::Connect | Self::Agents => ["#0b2620", "#1f7a5c", "#6ee7b7"],
             Self::End => ["#1c2330", "#566176", "#cbd5e1"],
             Self::Trunk => ["#2a1f0b", "#8a6516", "#fcd34d"],
+            Self::Carrier => ["#1f1d1b", "#57534e", "#d6d3d1"],
+            Self::Queue => ["#0a2530", "#17718a", "#67e8f9"],
+            Self::Campaign => ["#2a0f2e", "#86298f", "#f0abfc"],
+            Self::Service => ["#2e0f18", "#95294a", "#fda4af"],
         }
     }
 }
@@ -223,7 +231,17 @@ fn card(svg: &mut String, node: &Node, rect: Rect) {
     let round = match node.group {
         Group::Entry | Group::Failure => height / 2.0,
         Group::End => 16.0,
-        Group::Talk | Group::Decide | Group::Connect | Group::Trunk | Group::Number | Group::Flow => 7.0,
+        Group::Agents => 14.0,
+        Group::Talk
+        | Group::Decide
+        | Group::Connect
+        | Group::Trunk
+        | Group::Number
+        | Group::Flow
+        | Group::Carrier
+        | Group::Queue
+        | Group::Campaign
+        | Group::Service => 7.0,
     };
     let told = [&node.kind, &node.title].into_iter().filter(|text| !text.is_empty());
     let told: Vec<_> = told.chain(&node.lines).map(|text| words::escape(text)).collect();

@@ -225,7 +225,7 @@ fn json_row(item: &Node, errors: &mut Vec<ImportError>) -> Option<Row> {
         NodeKind::Mapping(entries) => {
             let mut cells = BTreeMap::new();
             let before = errors.len();
-            for entry in entries {
+            for entry in entries.iter() {
                 let name = column(entry.key_at.line, &entry.key, errors)?;
                 match &entry.value.kind {
                     NodeKind::Scalar { text, plain: false } => drop(cells.insert(name, text.clone())),

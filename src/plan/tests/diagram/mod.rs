@@ -5,15 +5,25 @@ use std::{collections::BTreeMap, path::Path};
 use model::Key;
 use plan::{NoDiagram, Notation, Plan, SourceFile};
 
-use super::{lines, planned, quickstart};
+use super::{lines, now, planned, quickstart, repository, support};
 
-fn with_thirty() -> Plan {
+/// A folder's picture without `--flow`.
+fn topology(files: &[SourceFile], namespace: Option<&str>, notation: Notation) -> Result<String, NoDiagram> {
+    let (resources, _) = plan::load(files);
+    plan::plan(&resources, None, now()).topology_diagram(&resources, namespace, notation)
+}
+
+fn with_thirty() -> (Vec<SourceFile>, Plan) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures/thirty-steps.yaml");
     let mut files = quickstart();
     files.push(SourceFile { path: "thirty.yaml".into(), bytes: std::fs::read(path).unwrap().into() });
     let plan = planned(&files);
     assert_eq!(lines(&plan.problems), "");
-    plan
+    (files, plan)
+}
+
+fn tenant() -> Vec<SourceFile> {
+    support::folder(&repository().join("examples/tenant"))
 }
 
 /// A contact centre in one flow, in the place of the quickstart's.
@@ -51,7 +61,17 @@ fn the_quickstarts_flow_as_mermaid() {
 
 #[test]
 fn the_topology_as_mermaid() {
-    insta::assert_snapshot!(with_thirty().topology_diagram(Notation::Mermaid).unwrap());
+    insta::assert_snapshot!(topology(&with_thirty().0, None, Notation::Mermaid).unwrap());
+}
+
+#[test]
+fn a_contact_centres_topology_as_mermaid() {
+    insta::assert_snapshot!(topology(&tenant(), None, Notation::Mermaid).unwrap());
+}
+
+#[test]
+fn a_contact_centres_topology_as_svg() {
+    insta::assert_snapshot!(topology(&tenant(), None, Notation::Svg).unwrap());
 }
 
 #[test]
@@ -62,7 +82,21 @@ fn a_flow_that_is_not_there_has_no_picture() {
 
 #[test]
 fn a_folder_without_trunks_has_no_topology() {
-    assert_eq!(planned(&[]).topology_diagram(Notation::Svg), Err(NoDiagram::Empty));
+    assert_eq!(topology(&[], None, Notation::Svg), Err(NoDiagram::Empty));
+}
+
+#[test]
+fn a_tenants_picture_has_what_is_its_own_and_what_leads_to_it() {
+    let mut files = tenant();
+    let other = "apiVersion: switchboard.dev/v1alpha1\nkind: Queue\nmetadata: {name: elsewhere, namespace: globex}\nspec: {}\n---\napiVersion: switchboard.dev/v1alpha1\nkind: Agent\nmetadata: {name: zoe, namespace: globex}\nspec: {displayName: Zoe Young, capacity: {chat: 1, voice: 1}, stations: [{name: browser, webRtc: {}}]}\n";
+    files.push(SourceFile { path: "other.yaml".into(), bytes: other.as_bytes().into() });
+    let of = |namespace| topology(&files, Some(namespace), Notation::Mermaid).unwrap();
+    assert_eq!(of("acme"), topology(&tenant(), None, Notation::Mermaid).unwrap());
+    insta::assert_snapshot!(of("globex"));
+    let all = topology(&files, None, Notation::Mermaid).unwrap();
+    assert!(all.contains("<b>globex/elsewhere</b>") && all.contains("<b>acme/sales</b>"), "{all}");
+    let unknown = topology(&files, Some("acmee"), Notation::Mermaid).unwrap_err();
+    assert_eq!(unknown.to_string(), "namespace acmee has nothing that can be drawn; there are: acme, globex");
 }
 
 /// An element of a well-formed document: its name, its attributes, its text.
@@ -166,7 +200,7 @@ fn points(path: &str) -> Vec<(f64, f64)> {
 }
 
 fn pictures() -> Vec<(String, usize, usize)> {
-    let plan = with_thirty();
+    let (files, plan) = with_thirty();
     let svg = |name: &str| plan.flow_diagram(&key(name), Notation::Svg).unwrap();
     let text = |name: &str| plan.flow_diagram(&key(name), Notation::Mermaid).unwrap();
     let count = |text: &str| {
@@ -180,8 +214,11 @@ fn pictures() -> Vec<(String, usize, usize)> {
     let centre = contact_centre();
     let (nodes, edges) = count(&centre.flow_diagram(&key("main"), Notation::Mermaid).unwrap());
     let centre = (centre.flow_diagram(&key("main"), Notation::Svg).unwrap(), nodes, edges);
-    let (nodes, edges) = count(&plan.topology_diagram(Notation::Mermaid).unwrap());
-    flows.into_iter().chain([centre, (plan.topology_diagram(Notation::Svg).unwrap(), nodes, edges)]).collect()
+    let topologies = [files, tenant()].map(|files| {
+        let (nodes, edges) = count(&topology(&files, None, Notation::Mermaid).unwrap());
+        (topology(&files, None, Notation::Svg).unwrap(), nodes, edges)
+    });
+    flows.into_iter().chain([centre]).chain(topologies).collect()
 }
 
 #[test]
@@ -240,7 +277,9 @@ fn equal_folders_give_equal_pictures_in_whatever_order() {
     files.reverse();
     let other = planned(&files);
     for notation in [Notation::Svg, Notation::Mermaid] {
-        assert_eq!(plan.topology_diagram(notation), other.topology_diagram(notation));
+        let (mut tenant, there) = (tenant(), topology(&tenant(), None, notation));
+        tenant.reverse();
+        assert_eq!(topology(&tenant, None, notation), there);
         assert_eq!(plan.flow_diagram(&key("main"), notation), other.flow_diagram(&key("main"), notation));
     }
 }

@@ -47,16 +47,43 @@ fn the_contact_centre_is_of_the_size_that_its_readme_says() {
     for id in resources.ids() {
         *kinds.entry(id.kind).or_default() += 1;
     }
-    for (kind, count) in
-        [("PhoneNumber", 40), ("Queue", 6), ("Agent", 25), ("Campaign", 1), ("BusinessHours", 3)]
-    {
+    for (kind, count) in [
+        ("PhoneNumber", 40),
+        ("Queue", 6),
+        ("Agent", 25),
+        ("Campaign", 1),
+        ("BusinessHours", 3),
+        ("Tenant", 1),
+    ] {
         assert_eq!(kinds.get(kind), Some(&count), "{kind}");
     }
     let text: String = files.iter().map(|file| String::from_utf8_lossy(&file.bytes).into_owned()).collect();
-    for origin in ["RespOrg", "Ported", "RemoteCallForwarding", "Carrier", "Pbx"] {
-        assert!(text.contains(&format!("origin: {origin}\n")), "{origin}");
+    for (origin, count) in
+        [("RespOrg", 8), ("Ported", 12), ("RemoteCallForwarding", 8), ("Carrier", 6), ("Pbx", 6)]
+    {
+        assert_eq!(text.matches(&format!("origin: {origin}\n")).count(), count, "{origin}");
+    }
+    assert!(text.contains("  languages: [en-US, es-US, fr-CA]\n"));
+    for language in ["en-US", "es-US", "fr-CA"] {
+        assert!(text.matches(&format!("text: {{language: {language}, ")).count() >= 8, "{language}");
     }
     assert_eq!(live(&planned(&files)), 40);
+}
+
+#[test]
+fn the_contact_centre_uses_what_flows_can_do_in_each_of_its_languages() {
+    let files = example("tenant");
+    let flows = files.iter().find(|file| file.path == "flows.yaml").unwrap();
+    let text = std::str::from_utf8(&flows.bytes).unwrap();
+    for verb in
+        ["request", "ask", "queue", "callback", "voicemail", "transfer", "call", "play", "hours", "hangup"]
+    {
+        let count = text.matches(&format!("\n    {verb}:")).count();
+        assert!(count >= 3, "{verb} stands {count} times");
+    }
+    for verb in ["split", "message", "wait", "dial"] {
+        assert!(text.contains(&format!("\n    {verb}:")), "{verb}");
+    }
 }
 
 #[test]
