@@ -44,8 +44,17 @@ impl Cells {
         for (difference, cells) in &self.differences {
             noticed.entry(difference.into()).or_default().extend(cells);
         }
+        let (mut olds, mut news) =
+            (BTreeMap::<&str, BTreeSet<Cell>>::new(), BTreeMap::<&str, BTreeSet<Cell>>::new());
+        for ((old, new), cells) in &self.reached {
+            olds.entry(old).or_default().extend(cells);
+            news.entry(new).or_default().extend(cells);
+        }
+        // A step that stands beside another one at other times is reached then for another reason.
         let whole = |(noticed, cells): &(Noticed<'_>, BTreeSet<Cell>)| {
-            noticed.at.is_some_and(|at| self.reached.get(at) == Some(cells))
+            noticed.at.is_some_and(|(old, new)| {
+                olds.get(old.as_str()) == Some(cells) && news.get(new.as_str()) == Some(cells)
+            })
         };
         noticed.into_iter().filter(whole).map(|(noticed, _)| noticed).collect()
     }
