@@ -268,6 +268,28 @@ mod tests {
         }
     }
 
+    /// `Off` without quotes is false to the API server, and is written without them in `crds/` and by people.
+    #[test]
+    fn no_word_of_a_schema_is_a_boolean_in_yaml_1_1() {
+        fn walk(value: &Value, path: &str) {
+            match value {
+                Value::String(text) => {
+                    let word = text.to_lowercase();
+                    let boolean = ["y", "yes", "n", "no", "on", "off", "true", "false"].contains(&word.as_str());
+                    assert!(!boolean, "{path}: {text}");
+                }
+                Value::Array(items) => items.iter().for_each(|item| walk(item, path)),
+                Value::Object(fields) => {
+                    fields.iter().for_each(|(name, value)| walk(value, &format!("{path}.{name}")));
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            }
+        }
+        for kind in kinds() {
+            walk(&kind.crd, kind.name);
+        }
+    }
+
     #[test]
     fn short_names_and_plurals_are_unique() {
         let names = kinds().into_iter().map(|kind| {
