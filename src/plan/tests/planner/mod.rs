@@ -28,8 +28,11 @@ fn cluster(variant: u8) -> Value {
 }
 
 fn tenant(variant: u8) -> Value {
-    let trunks =
-        if variant.is_multiple_of(2) { json!([]) } else { json!([{"namespace": "platform", "name": "carrier"}]) };
+    let trunks = if variant.is_multiple_of(2) {
+        json!([])
+    } else {
+        json!([{"namespace": "platform", "name": "carrier"}])
+    };
     json!({
         "clusterRef": {"namespace": "platform", "name": "c14"}, "country": "US", "timeZone": "America/New_York",
         "outboundTrunks": trunks, "skills": [{"name": "sales"}],
