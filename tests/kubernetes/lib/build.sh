@@ -97,9 +97,12 @@ build_image() { # MODULE FOLDER
 }
 
 build() { # MODULE...: each in a folder of its own, which appears when it is whole
-  local module folder work
+  local module folder work missing=0
   need_commands python3 flock
   use_go
+  for module; do [[ -d $(cache_folder "$module") ]] || missing=1; done
+  # What is there need not wait for what another builds.
+  [[ $missing == 1 ]] || { for module; do cache_folder "$module"; done; return; }
   mkdir -p "$KIT_CACHE"
   exec 9>"$KIT_CACHE/lock"
   flock -w 3600 9 || fail "another build holds $KIT_CACHE/lock"
