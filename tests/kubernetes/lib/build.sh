@@ -10,11 +10,12 @@ PACKAGES=(
   containerd runc containernetworking-plugins # what runs pods
   nftables iptables conntrack iproute2        # kube-proxy, portmap, the nodes' networks
   openssl procps python3 util-linux           # certificates, ps, mkoci.py, nsenter and unshare
-  golang-go                                   # what builds
 )
 
 install_packages() {
   need_root
+  # Any Go will do, and one from elsewhere stays the only one.
+  command -v go >/dev/null || PACKAGES+=(golang-go)
   export DEBIAN_FRONTEND=noninteractive
   timeout 300 apt-get update -qq
   timeout 600 apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}"
