@@ -64,7 +64,9 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::E164 => "`+` and 2 to 15 digits, country code first, such as \"+12125550100\"",
         v1::VARIABLE => "a small letter, then letters, digits and `_`",
         v1::LANGUAGE => "a language tag, such as en-US",
-        v1::PEER_ADDRESS => "`host` or `host:port`, such as 198.51.100.7:5060 or [2001:db8::7]:5060",
+        v1::PEER_ADDRESS => {
+            "`host` or `host:port` with a port up to 65535, such as 198.51.100.7:5060 or [2001:db8::7]:5060"
+        }
         v1::TIME => "a time with its zone, such as 2026-01-01T00:00:00Z",
         v1::PROMPT_FILE => "a relative path of a .wav file without `..`, such as prompts/welcome.wav",
         v1::CLOCK_FROM => "hours and minutes from \"00:00\" to \"23:59\"",
@@ -265,6 +267,29 @@ mod tests {
         }
         for kind in kinds() {
             walk(kind.schema.pointer("/properties/spec").unwrap(), kind.name);
+        }
+    }
+
+    /// `Off` without quotes is false to the API server, and is written without them in `crds/` and by people.
+    #[test]
+    fn no_word_of_a_schema_is_a_boolean_in_yaml_1_1() {
+        fn walk(value: &Value, path: &str) {
+            match value {
+                Value::String(text) => {
+                    let word = text.to_lowercase();
+                    let boolean =
+                        ["y", "yes", "n", "no", "on", "off", "true", "false"].contains(&word.as_str());
+                    assert!(!boolean, "{path}: {text}");
+                }
+                Value::Array(items) => items.iter().for_each(|item| walk(item, path)),
+                Value::Object(fields) => {
+                    fields.iter().for_each(|(name, value)| walk(value, &format!("{path}.{name}")));
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            }
+        }
+        for kind in kinds() {
+            walk(&kind.crd, kind.name);
         }
     }
 

@@ -263,6 +263,18 @@ fn one_fault_of_what_a_trunk_may_say_besides_gets_one_message() {
         ),
         (
             "Allowlist",
+            "ranges/0/cidr",
+            json!("192.0.2.7/24"),
+            "as 192.0.2.7/24 has; for the one address write 192.0.2.7/32",
+        ),
+        (
+            "Allowlist",
+            "ranges/0/cidr",
+            json!("2001:db8::7/32"),
+            "as 2001:db8::7/32 has; for the one address write 2001:db8::7/128",
+        ),
+        (
+            "Allowlist",
             "ports",
             json!([{"name": "sip", "protocol": "UDP", "first": 5061, "last": 5060}]),
             "last must not be less than first",

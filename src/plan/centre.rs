@@ -289,7 +289,7 @@ fn voicemail_box(spec: &v1::VoicemailBoxSpec, writer: &mut Writer<'_>) -> Option
         message_seconds_max: figure(spec.message_seconds),
         messages_max: figure(spec.messages),
         retention_days: figure(spec.retention_days),
-        transcribed: spec.transcription == v1::Transcription::On,
+        transcribed: spec.transcription == v1::Transcription::Enabled,
     })
 }
 

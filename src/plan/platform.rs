@@ -11,7 +11,7 @@ use crate::{
     checks,
     problem::Reason,
     resources::Report,
-    words,
+    schema, words,
     world::{Good, Item, PlannedTrunk, World},
 };
 
@@ -185,17 +185,6 @@ fn zone(name: &str) -> Option<TimeZone> {
 pub(crate) fn allowlist(item: &Item<v1::AllowlistSpec>, now: Timestamp, report: &mut Report) {
     for (index, range) in item.spec.ranges.iter().enumerate() {
         let field = |name: &str| format!("spec.ranges[{index}].{name}");
-        if let Ok(cidr) = range.cidr.parse::<IpNet>()
-            && cidr != cidr.trunc()
-        {
-            let message = format!(
-                "{cidr} has bits beyond its prefix; write {} for the range or {}/{} for the one address.",
-                cidr.trunc(),
-                cidr.addr(),
-                cidr.max_prefix_len()
-            );
-            item.error(report, &field("cidr"), Reason::InvalidValue, message);
-        }
         for (name, time) in [("validFrom", &range.valid_from), ("validUntil", &range.valid_until)] {
             let time = time.as_deref().map(str::parse::<Timestamp>);
             match time {
@@ -306,9 +295,10 @@ fn ucaas_partner(
 
 fn peers(item: &Item<v1::TrunkSpec>, report: &mut Report) {
     for (index, peer) in item.spec.peers.iter().enumerate() {
-        if host_and_port(&peer.address).is_none() {
+        // The pattern cannot tell an IPv6 address.
+        if schema::matches(v1::PEER_ADDRESS, &peer.address) && host_and_port(&peer.address).is_none() {
             let message = format!(
-                "`address` must be `host` or `host:port` with a port up to 65535, not `{}`.",
+                "`address` must have an IPv6 address in its brackets, not `{}`.",
                 words::clip(&peer.address)
             );
             item.error(report, &format!("spec.peers[{index}].address"), Reason::InvalidValue, message);

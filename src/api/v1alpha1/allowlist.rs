@@ -72,6 +72,8 @@ pub struct AllowlistSpec {
 #[x_kube(
     validation = Rule::new("isCIDR(self.cidr)")
         .message("cidr must be an address and the length of its prefix, such as 192.0.2.0/24").field_path(".cidr"),
+    validation = Rule::new("!isCIDR(self.cidr) || cidr(self.cidr) == cidr(self.cidr).masked()")
+        .message(Message::Expression("'cidr must have no bits beyond its prefix, as ' + self.cidr + ' has; for the one address write ' + self.cidr.split('/')[0] + (self.cidr.contains(':') ? '/128' : '/32')".into())).field_path(".cidr"),
     validation = Rule::new("!has(self.validFrom) || !has(self.validUntil) || timestamp(self.validFrom) < timestamp(self.validUntil)")
         .message("validUntil must come after validFrom").field_path(".validUntil"),
 )]

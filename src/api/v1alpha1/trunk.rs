@@ -249,8 +249,8 @@ pub struct Peer {
     pub weight: i32,
 }
 
-/// A host or an address, and perhaps a port.
-pub const PEER_ADDRESS: &str = r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?)(:[1-9][0-9]{0,4})?$|^[0-9A-Fa-f:]{2,39}$";
+/// A host or an address, and perhaps a port up to 65535.
+pub const PEER_ADDRESS: &str = r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?)(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$|^[0-9A-Fa-f:]{2,39}$";
 
 /// Bounds of a trunk.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

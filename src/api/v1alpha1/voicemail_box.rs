@@ -75,7 +75,7 @@ pub struct VoicemailBoxSpec {
     #[serde(default = "default_retention_days")]
     pub retention_days: i32,
 
-    /// Whether messages are written down. Absent: `Off`.
+    /// Whether messages are written down. Absent: `Disabled`.
     #[serde(default)]
     pub transcription: Transcription,
 }
@@ -97,7 +97,7 @@ const fn default_retention_days() -> i32 {
 pub enum Transcription {
     /// Never.
     #[default]
-    Off,
+    Disabled,
     /// Always, and sent along.
-    On,
+    Enabled,
 }
