@@ -1,6 +1,6 @@
 //! Two walks side by side: wherever the same is done on both, whatever it is called, what follows is compared.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry};
 
 use super::outcome::{self, HEARD_MAX, Kind, Leg, Sight, Sound, Stop, View};
 use crate::walk::Way;
@@ -81,6 +81,8 @@ struct Edge {
 struct Pair {
     old: Stop,
     new: Stop,
+    /// Their names.
+    steps: (String, String),
     /// How it is reached, the nearest first.
     by: Vec<Option<Edge>>,
 }
@@ -102,15 +104,21 @@ struct Found {
     new: String,
 }
 
+/// Two steps, what happens there, and what differs.
+type Told = (String, String, String, [String; 3]);
+
 struct Pairs<'a> {
     old: View<'a>,
     new: View<'a>,
     pairs: Vec<Pair>,
     known: BTreeMap<(Stop, Stop), usize>,
+    /// What can happen at each pair.
+    ways: BTreeMap<usize, BTreeSet<String>>,
     todo: VecDeque<Task>,
     found: Vec<Found>,
-    /// Coming round to a step again brings nothing new: what was told of it is not told twice.
-    seen: BTreeSet<(String, String, String, [String; 3])>,
+    /// Coming round to a step again brings nothing new: what was told of it is not told twice. With the pairs at which it
+    /// could have been told.
+    seen: BTreeMap<Told, BTreeSet<usize>>,
     cut: usize,
 }
 
@@ -121,9 +129,10 @@ impl<'a> Pairs<'a> {
             new,
             pairs: Vec::new(),
             known: BTreeMap::new(),
+            ways: BTreeMap::new(),
             todo: VecDeque::new(),
             found: Vec::new(),
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
             cut: 0,
         }
     }
@@ -180,7 +189,9 @@ impl<'a> Pairs<'a> {
         for way in &view.walk.places[*place].ways {
             let Leg { heard, stop } = view.leg(&way.next);
             let further = Leg { heard: leg.heard.iter().cloned().chain(heard).collect(), stop };
-            let edge = Some(Edge { from: pair, happens: outcome::happens(way) });
+            let happens = outcome::happens(way);
+            self.ways.entry(pair).or_default().insert(happens.clone());
+            let edge = Some(Edge { from: pair, happens });
             let (old, new) = if is_old { (further, new.clone()) } else { (old.clone(), further) };
             if old.heard.len().max(new.heard.len()) > HEARD_MAX {
                 self.cut += 1;
@@ -202,7 +213,12 @@ impl<'a> Pairs<'a> {
             return None;
         }
         let pair = self.pairs.len();
-        self.pairs.push(Pair { old: key.0.clone(), new: key.1.clone(), by: vec![by] });
+        let step = |view: &View<'_>, stop: &Stop| match stop {
+            Stop::Place(place) => view.walk.places[*place].step.clone(),
+            Stop::End(_) | Stop::Cut => String::new(),
+        };
+        let steps = (step(&self.old, old), step(&self.new, new));
+        self.pairs.push(Pair { old: key.0.clone(), new: key.1.clone(), steps, by: vec![by] });
         self.known.insert(key, pair);
         Some(pair)
     }
@@ -216,6 +232,7 @@ impl<'a> Pairs<'a> {
         let (before, after) = (self.old, self.new);
         for (a, b) in beside(&before.walk.places[a].ways, &after.walk.places[b].ways) {
             let Some(happens) = b.or(a).map(outcome::happens) else { continue };
+            self.ways.entry(pair).or_default().insert(happens.clone());
             let at = Some((pair, Some(happens.clone())));
             let legs = (a.map(|way| before.leg(&way.next)), b.map(|way| after.leg(&way.next)));
             match legs {
@@ -293,27 +310,55 @@ impl<'a> Pairs<'a> {
     }
 
     fn differ(&mut self, at: Option<(usize, Option<String>)>, about: &str, old: String, new: String) {
-        let steps =
-            at.as_ref().map(|(pair, outcome)| (self.steps(*pair), outcome.clone().unwrap_or_default()));
-        let ((a, b), outcome) = steps.unwrap_or_default();
-        if self.seen.insert((a, b, outcome, [about.into(), old.clone(), new.clone()])) {
-            self.found.push(Found { at, about: about.into(), old, new });
+        let found = Found { at, about: about.into(), old, new };
+        let pairs = self.seen.entry(self.key(&found));
+        let is_new = matches!(pairs, Entry::Vacant(_));
+        pairs.or_default().extend(found.at.as_ref().map(|(pair, _)| *pair));
+        if is_new {
+            self.found.push(found);
         }
     }
 
+    fn key(&self, found: &Found) -> Told {
+        let at = found.at.as_ref();
+        let steps =
+            at.map(|(pair, outcome)| (self.steps(*pair).clone(), outcome.clone().unwrap_or_default()));
+        let ((a, b), outcome) = steps.unwrap_or_default();
+        (a, b, outcome, [found.about.clone(), found.old.clone(), found.new.clone()])
+    }
+
+    /// Whether it differs so at each pair of the same steps, whatever variables hold.
+    fn is_everywhere(&self, found: &Found) -> bool {
+        let Some((pair, _)) = &found.at else { return false };
+        let steps = self.steps(*pair);
+        let all = (0..self.pairs.len()).filter(|pair| self.steps(*pair) == steps).count();
+        self.seen.get(&self.key(found)).is_some_and(|pairs| pairs.len() == all)
+    }
+
     /// The way to a pair by which it was found.
-    fn path(&self, pair: usize) -> Vec<String> {
+    fn path(&self, pair: usize, everywhere: bool) -> Vec<String> {
         let mut path = Vec::new();
         let mut at = Some(pair);
         while let Some(pair) = at {
-            let edge = self.pairs[pair].by.first().cloned().flatten();
+            let edge = self.pairs[pair].by.first().and_then(Option::as_ref);
             at = edge.map(|edge| {
-                path.push(edge.happens);
+                path.extend(self.matters(pair, edge, everywhere).then(|| edge.happens.clone()));
                 edge.from
             });
         }
         path.reverse();
         path
+    }
+
+    /// Whether it matters what happens: not where whatever does leads here; `everywhere`, to the same steps is here.
+    fn matters(&self, pair: usize, edge: &Edge, everywhere: bool) -> bool {
+        let steps = self.steps(pair);
+        let same = (0..self.pairs.len())
+            .filter(|other| *other == pair || (everywhere && self.steps(*other) == steps));
+        let edges = same.flat_map(|other| &self.pairs[other].by).flatten();
+        let here: BTreeSet<&str> =
+            edges.filter(|by| by.from == edge.from).map(|by| by.happens.as_str()).collect();
+        here.len() == 1 || self.ways.get(&edge.from).is_some_and(|ways| here.len() < ways.len())
     }
 
     fn is_before(&self, pair: usize, later: usize) -> bool {
@@ -328,7 +373,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// All ways to a pair that tell something new: not those that come round again.
-    fn paths(&self, pair: usize) -> Vec<Vec<String>> {
+    fn paths(&self, pair: usize, everywhere: bool) -> Vec<Vec<String>> {
         let mut told = BTreeSet::new();
         let mut paths = Vec::new();
         for by in &self.pairs[pair].by {
@@ -337,36 +382,35 @@ impl<'a> Pairs<'a> {
                 continue;
             };
             if told.insert((self.steps(edge.from), &edge.happens)) && !self.is_before(pair, edge.from) {
-                let mut path = self.path(edge.from);
-                path.push(edge.happens.clone());
-                paths.push(path);
+                let mut path = self.path(edge.from, everywhere);
+                path.extend(self.matters(pair, edge, everywhere).then(|| edge.happens.clone()));
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
             }
         }
         paths.truncate(PATHS_MAX);
         paths
     }
 
-    fn steps(&self, pair: usize) -> (String, String) {
-        let step = |view: &View<'_>, stop: &Stop| match stop {
-            Stop::Place(place) => view.walk.places[*place].step.clone(),
-            Stop::End(_) | Stop::Cut => String::new(),
-        };
-        (step(&self.old, &self.pairs[pair].old), step(&self.new, &self.pairs[pair].new))
+    fn steps(&self, pair: usize) -> &(String, String) {
+        &self.pairs[pair].steps
     }
 
     fn told(self) -> Compared {
         let mut differences = Vec::new();
         for found in &self.found {
+            let everywhere = self.is_everywhere(found);
             let paths = match &found.at {
                 None => vec![Vec::new()],
-                Some((pair, None)) => self.paths(*pair),
+                Some((pair, None)) => self.paths(*pair, everywhere),
                 Some((pair, Some(happens))) => {
-                    let mut paths = self.paths(*pair);
+                    let mut paths = self.paths(*pair, everywhere);
                     paths.iter_mut().for_each(|path| path.push(happens.clone()));
                     paths
                 }
             };
-            let at = found.at.as_ref().map(|(pair, _)| self.steps(*pair));
+            let at = found.at.as_ref().map(|(pair, _)| self.steps(*pair).clone());
             let difference = |path: Vec<String>| Difference {
                 at: at.clone().filter(|_| !path.is_empty()),
                 path,
@@ -376,7 +420,7 @@ impl<'a> Pairs<'a> {
             };
             differences.extend(paths.into_iter().map(difference));
         }
-        let reached = (0..self.pairs.len()).map(|pair| self.steps(pair)).collect();
+        let reached = self.pairs.iter().map(|pair| pair.steps.clone()).collect();
         Compared { differences, reached, cut: self.cut }
     }
 }

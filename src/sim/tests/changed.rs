@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// What the receptionist's numbers lead to, in the example of a tenant.
-const RECEPTION: (&str, &str) = ("# The receptionist rings at once.", "---\n# Where chats");
+const RECEPTION: (&str, &str) =
+    ("# The receptionist's telephone at the branch rings at once, then Chloe's.", "---\n# Where chats");
 
 /// The tenant with `flow` in place of the receptionist's, from its variables on.
 fn with(flow: &str) -> Vec<SourceFile> {

@@ -93,13 +93,16 @@ fn rename(value: &mut Value, fields: &[&str], names: &BTreeMap<String, String>) 
     }
 }
 
+/// Fields of steps that hold expressions.
+const EXPRESSIONS: [&str; 7] = ["when", "value", "priority", "path", "body", "text", "number"];
+
 /// Variables in expressions: words that are no text in quotes and no field.
 fn rename_in_expressions(value: &mut Value, names: &BTreeMap<String, String>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| rename_in_expressions(item, names)),
         Value::Object(members) => {
             for (field, value) in members {
-                if let (true, Some(text)) = (["when", "value"].contains(&field.as_str()), value.as_str()) {
+                if let (true, Some(text)) = (EXPRESSIONS.contains(&field.as_str()), value.as_str()) {
                     let words = text.split(' ').map(|word| names.get(word).map_or(word, String::as_str));
                     *value = words.collect::<Vec<_>>().join(" ").into();
                 } else {
