@@ -114,7 +114,7 @@ impl Revision {
         Ok(entries)
     }
 
-    /// Links are followed within the tree; one that leads out of it or to nowhere is no manifest.
+    /// Links are followed within the tree. One that leads out of it or to nowhere is told: a manifest may be missing.
     fn contents(&self, tree: &str, entries: &[Entry]) -> anyhow::Result<Vec<SourceFile>> {
         let mut git = start(&["cat-file", "--batch", "--follow-symlinks"], Stdio::piped())?;
         let mut input = git.stdin.take().context("git has no input")?;
@@ -127,7 +127,12 @@ impl Revision {
                 continue;
             }
             writeln!(input, "{name}").and_then(|()| input.flush()).context("cannot write to git")?;
-            let Some(size) = answer(&mut output)? else { continue };
+            let Some(size) = answer(&mut output)? else {
+                bail!(
+                    "{self}: {} is a link that leads to no file of this revision; mend or remove it",
+                    entry.path
+                );
+            };
             bytes += size;
             folder::bound(&self.to_string(), entries.len(), bytes)?;
             let mut content = vec![0; usize::try_from(size)?];

@@ -99,12 +99,24 @@ fn what_is_moved_commented_or_linked_changes_no_call() {
     fs::rename(folder.join("flow-main.yaml"), flows.join("main.yaml")).unwrap();
     fs::rename(folder.join("flow-reception.yaml"), flows.join(".reception")).unwrap();
     std::os::unix::fs::symlink(".reception", flows.join("reception.yaml")).unwrap();
-    std::os::unix::fs::symlink("nowhere", flows.join("lost.yaml")).unwrap();
     repository.edit("flows/main.yaml", "  steps:\n", "  # From here on they listen.\n  steps:\n");
     let same = (Some(0), "no call changes\n".into(), String::new());
     assert_eq!(repository.plan(&["main:tenants/acme", "tenants/acme"]), same);
     repository.commit();
     assert_eq!(repository.plan(&["main~1:tenants/acme", "main:tenants/acme"]), same);
+}
+
+#[test]
+fn a_link_to_nowhere_hides_a_manifest_and_is_told() {
+    let repository = Repository::new();
+    std::os::unix::fs::symlink("nowhere", repository.folder().join("lost.yaml")).unwrap();
+    let (code, told, complaint) = repository.plan(&["main:tenants/acme", "tenants/acme"]);
+    assert_eq!((code, told.as_str()), (Some(2), ""));
+    assert!(complaint.contains("tenants/acme/lost.yaml:1:1: error[UnreadableFile]"), "{complaint}");
+    repository.commit();
+    let (code, told, complaint) = repository.plan(&["main~1:tenants/acme", "main:tenants/acme"]);
+    assert_eq!((code, told.as_str()), (Some(2), ""));
+    assert!(complaint.contains("lost.yaml is a link that leads to no file of this revision"), "{complaint}");
 }
 
 #[test]

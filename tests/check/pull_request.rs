@@ -36,6 +36,17 @@ fn says(folder: &Folder, verb: &str, arguments: &[&str]) -> (i32, String) {
     (code, lines)
 }
 
+/// Which calls change from one folder to the other. That some do is what its exit code says.
+fn compares(before: &Folder, after: &Folder) -> (i32, String) {
+    let [old, new] = [before, after].map(|folder| folder.0.join("examples/tenant"));
+    let binary = env!("CARGO_BIN_EXE_switchboard");
+    let arguments = ["--at", "2026-06-15T12:00:00Z"];
+    let output = Command::new(binary).arg("plan").args([&old, &new]).args(arguments).output().unwrap();
+    let (code, lines, complaint) = told(&output, &new);
+    assert_eq!((code, complaint.as_str()), (1, ""));
+    (0, lines)
+}
+
 /// A Saturday afternoon, which is free from now on; a Monday; a number that led elsewhere.
 const EXPLAINED: [(&str, &str, &str); 3] = [
     ("explain-saturday.txt", "+18005550100", "2026-06-20T15:00"),
@@ -65,6 +76,8 @@ fn every_verb_says_of_a_pull_request_what_is_expected() {
     for (file, to, at) in EXPLAINED {
         expect(file, says(&after, "explain", &explained(to, at)));
     }
+    let before = example("pull-request-before", false);
+    expect("plan.txt", compares(&before, &after));
     expect("topology.mmd", says(&after, "diagram", &["--format", "mermaid"]));
     expect("main.mmd", says(&after, "diagram", &["--flow", "main", "--format", "mermaid"]));
     expect("firewall.txt", says(&after, "firewall", &["--cluster", "C14"]));

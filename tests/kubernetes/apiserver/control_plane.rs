@@ -125,6 +125,10 @@ impl ControlPlane {
         });
     }
 
+    pub fn path_of_kubectl(&self) -> &Path {
+        &self.kubectl
+    }
+
     pub fn kubectl(&self, arguments: &[&str]) -> Outcome {
         self.command(arguments).stdin(Stdio::null()).output().unwrap().into()
     }

@@ -7,5 +7,6 @@ mod control_plane;
 mod defaults;
 mod definitions;
 mod manifests;
+mod overlays;
 mod ownership;
 mod updates;
