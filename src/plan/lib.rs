@@ -26,6 +26,7 @@ mod resources;
 mod schema;
 mod snapshot;
 mod stored;
+mod verdict;
 mod views;
 mod words;
 mod world;
@@ -40,6 +41,7 @@ pub use planner::Planner;
 pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};
 pub use resources::{Foreign, Resources};
 pub use stored::StoredError;
+pub use verdict::Verdict;
 
 /// A file of a folder: a manifest (`.yaml`, `.yml`), or what stands beside manifests.
 #[derive(Debug, Clone)]

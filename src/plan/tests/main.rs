@@ -18,7 +18,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use plan::{Plan, Problem, Reason, SourceFile};
+use plan::{ConditionType, Plan, Problem, Reason, Resources, SourceFile, Verdict};
+use serde_json::{Value, json};
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -37,8 +38,8 @@ fn planned(files: &[SourceFile]) -> Plan {
     plan::plan(&resources, None, now())
 }
 
-/// What `check` says of each golden, found out once for all tests.
-static GOLDENS: LazyLock<Vec<(PathBuf, Vec<Problem>)>> = LazyLock::new(|| {
+/// What `check` says of each golden, and what pods and statuses would be told of it, found out once for all tests.
+static GOLDENS: LazyLock<Vec<(PathBuf, Vec<Problem>, String)>> = LazyLock::new(|| {
     let folders = fs::read_dir(repository().join("tests/golden")).unwrap();
     let mut cases: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
     // A pull request on an example, which `tests/check` is about.
@@ -46,13 +47,44 @@ static GOLDENS: LazyLock<Vec<(PathBuf, Vec<Problem>)>> = LazyLock::new(|| {
     cases.sort();
     let check = |case: PathBuf| {
         let mut files = support::folder(&case);
-        files.retain(|file| file.path != "expected.txt");
+        files.retain(|file| !["expected.txt", "out.yaml"].contains(&file.path.as_str()));
         assert!(!files.is_empty(), "{} is empty", case.display());
-        let problems = plan::check(&files, now());
-        (case, problems)
+        let (resources, _) = plan::load(&files);
+        let plan = plan::plan(&resources, None, now());
+        let outcome = outcome(&plan, &resources);
+        (case, plan.problems, outcome)
     };
     cases.into_iter().map(check).collect()
 });
+
+/// Conditions of every object, and every section of every cluster.
+fn outcome(plan: &Plan, resources: &Resources) -> String {
+    let conditions = |verdict: Verdict<'_>| {
+        let [accepted, resolved] =
+            [ConditionType::Accepted, ConditionType::ResolvedRefs].map(|condition| verdict.told(condition));
+        (verdict.object.to_string(), json!({"Accepted": accepted, "ResolvedRefs": resolved}))
+    };
+    let statuses: serde_json::Map<_, _> = plan.verdicts(resources).into_iter().map(conditions).collect();
+    let clusters = plan.clusters.iter().map(|(id, cluster)| {
+        let sections = cluster.sections().unwrap();
+        let content = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+        let all = sections.iter().map(|(name, section)| (name.to_string(), content(section.bytes())));
+        let all: serde_json::Map<_, _> = all.collect();
+        (id.to_string(), json!({"digest": sections.digest(), "sections": all}))
+    });
+    let clusters: serde_json::Map<_, _> = clusters.collect();
+    // An object of nobody's kind: `check` of the folder passes it over.
+    let outcome = json!({
+        "apiVersion": "tests/v1", "kind": "Outcome", "metadata": {"name": "out"},
+        "clusters": clusters, "statuses": statuses,
+    });
+    serde_yaml::to_string(&outcome).unwrap()
+}
+
+/// How many cases of a property are tried: `PROPTEST_CASES`, else few enough for every day.
+fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
 
 fn lines(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
@@ -76,7 +108,7 @@ fn the_quickstart_compiles_to_this() {
 fn each_broken_manifest_gets_the_expected_lines() {
     assert!(GOLDENS.len() >= 150, "{} cases: the folder of goldens is not the one meant", GOLDENS.len());
     let mut failures = String::new();
-    for (case, problems) in &*GOLDENS {
+    for (case, problems, _) in &*GOLDENS {
         let expected = case.join("expected.txt");
         let found = lines(problems);
         assert!(!found.is_empty(), "{} is not broken", case.display());
@@ -91,10 +123,28 @@ fn each_broken_manifest_gets_the_expected_lines() {
     assert_eq!(failures, "");
 }
 
+/// In `out.yaml` stands what would be told of it: the conditions of each object, and the sections of each cluster with
+/// their hash. `UPDATE_GOLDEN=1` writes the files anew; read every line of the difference.
+#[test]
+fn each_broken_manifest_leads_to_the_expected_statuses_and_sections() {
+    let mut failures = String::new();
+    for (case, _, found) in &*GOLDENS {
+        let expected = case.join("out.yaml");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&expected, found).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if *found != wanted {
+            failures += &format!("{}\nwanted:\n{wanted}found:\n{found}\n", case.display());
+        }
+    }
+    assert_eq!(failures, "");
+}
+
 /// Every message says what would be right, in a sentence.
 #[test]
 fn every_message_is_a_sentence() {
-    for (_, problems) in &*GOLDENS {
+    for (_, problems, _) in &*GOLDENS {
         for problem in problems {
             let message = &problem.message;
             let first = message.chars().next().unwrap();
@@ -108,7 +158,7 @@ fn every_message_is_a_sentence() {
 #[test]
 fn every_reason_has_a_golden() {
     let mut missing: BTreeSet<_> = Reason::ALL.iter().copied().collect();
-    for (_, problems) in &*GOLDENS {
+    for (_, problems, _) in &*GOLDENS {
         for problem in problems {
             missing.remove(&problem.reason);
         }

@@ -35,7 +35,7 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Every manifest below a folder, or the one that is named.
+/// Every manifest below a folder but what a golden leads to, or the one that is named.
 fn files(folder: &Path) -> Vec<SourceFile> {
     if folder.is_file() {
         let bytes = fs::read(folder).unwrap().into();
@@ -47,7 +47,9 @@ fn files(folder: &Path) -> Vec<SourceFile> {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
                 left.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if path.extension().is_some_and(|extension| extension == "yaml")
+                && !path.ends_with("out.yaml")
+            {
                 found.push(SourceFile {
                     path: path.display().to_string(),
                     bytes: fs::read(&path).unwrap().into(),

@@ -4,10 +4,12 @@ mod calls;
 mod centre;
 mod table;
 
+use std::collections::BTreeSet;
+
 use plan::{Plan, Reason, SourceFile};
 use proptest::prelude::*;
 
-use crate::{lines, now, planned, quickstart};
+use crate::{cases, lines, now, planned, quickstart};
 
 /// The quickstart with pieces of its text replaced: file, what stands there, what shall stand there.
 fn edited(edits: &[(&str, &str, &str)]) -> Vec<SourceFile> {
@@ -245,7 +247,7 @@ fn documents() -> (Vec<String>, Vec<SourceFile>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig { cases: cases(16), ..ProptestConfig::default() })]
 
     #[test]
     fn order_and_files_of_documents_do_not_matter(order in Just(documents().0).prop_shuffle(), per_file in 1..8_usize) {
@@ -257,6 +259,22 @@ proptest! {
         let shuffled = planned(&files);
         prop_assert_eq!(lines(&shuffled.problems), "");
         prop_assert!(same_snapshot(&shuffled, &planned(&quickstart())));
+    }
+
+    /// The second of two objects of one name is refused, whatever it says, and the first is what it was.
+    #[test]
+    fn documents_that_stand_twice_change_no_byte(order in Just(documents().0).prop_shuffle(), again in 0..8_usize) {
+        let (_, mut files) = documents();
+        let twice = &order[again % order.len()];
+        let texts = [order.join("---\n"), twice.clone()];
+        for (index, text) in texts.into_iter().enumerate() {
+            files.push(SourceFile { path: format!("{index}.yaml"), bytes: text.into_bytes().into() });
+        }
+        let plan = planned(&files);
+        let told: BTreeSet<Reason> = plan.problems.iter().map(|problem| problem.reason).collect();
+        prop_assert_eq!(told, BTreeSet::from([Reason::DuplicateObject]));
+        let digests = |plan: &Plan| plan.clusters.values().map(|cluster| cluster.sections().unwrap().digest()).collect::<Vec<_>>();
+        prop_assert_eq!(digests(&plan), digests(&planned(&quickstart())));
     }
 
     #[test]

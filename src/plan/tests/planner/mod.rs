@@ -7,7 +7,7 @@ use plan::{ObjectId, Plan, Planner};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::now;
+use crate::{cases, now};
 
 /// Kind and name of an object, and its spec.
 type Objects = BTreeMap<(&'static str, &'static str), Value>;
@@ -188,7 +188,7 @@ fn sections(planner: &Planner) -> Vec<(String, Sections)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(64), ..ProptestConfig::default() })]
 
     /// Whatever was changed, in whatever portions: what is kept up to date is what planning anew with the plan before gives,
     /// and each delta leads from the sections before to those after.
