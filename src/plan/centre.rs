@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     problem::ObjectId,
     resources::Spec,
+    snapshot::figure,
     world::{CompiledFlow, ResolvedPrompt, World},
 };
 
@@ -166,11 +167,6 @@ impl<'w> Writer<'w> {
         }
         FlowId(key)
     }
-}
-
-/// The schema admits no negative figure.
-fn figure(figure: i32) -> u32 {
-    u32::try_from(figure).unwrap_or_default()
 }
 
 fn small(figure: i32) -> u8 {

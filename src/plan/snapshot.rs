@@ -277,7 +277,7 @@ const fn codec(codec: v1::Codec) -> Option<Codec> {
 }
 
 /// The schema admits no negative figure.
-fn figure(figure: i32) -> u32 {
+pub(crate) fn figure(figure: i32) -> u32 {
     u32::try_from(figure).unwrap_or_default()
 }
 
