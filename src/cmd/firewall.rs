@@ -92,7 +92,9 @@ fn rules(arguments: &Arguments, dir: &std::path::Path, cluster: &str) -> anyhow:
     let files = folder::read(dir)?;
     let (resources, _) = plan::load(&files);
     let plan = plan::plan(&resources, None, Timestamp::now());
-    let Some((_, found)) = plan.cluster(cluster) else {
+    let found = plan.cluster(cluster);
+    let rules = found.and_then(|(id, _)| plan.firewall(id, arguments.namespace.as_deref()));
+    let (Some((_, found)), Some(rules)) = (found, rules) else {
         let known: Vec<_> = plan.clusters.values().map(|one| one.snapshot.cluster.code.as_str()).collect();
         complain(&anyhow!("no VoiceCluster {cluster} can be used; there are: {}", known.join(", ")));
         return Ok(ExitCode::from(2));
@@ -104,7 +106,6 @@ fn rules(arguments: &Arguments, dir: &std::path::Path, cluster: &str) -> anyhow:
         Format::Nftables => firewall::Format::Nftables,
         Format::Terraform => firewall::Format::Terraform,
     };
-    let rules = firewall::rules(&found.snapshot, arguments.namespace.as_deref());
     say(format.write(&found.snapshot.cluster.code, &rules).trim_end());
     Ok(ExitCode::SUCCESS)
 }

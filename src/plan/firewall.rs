@@ -15,11 +15,14 @@ use std::{
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{
-    TrunkId,
+    ClusterId, Key, TrunkId,
+    centre::Integration,
     net::Transport,
-    snapshot::{Listener, Network, Serves, Snapshot, Trunk},
+    snapshot::{Listener, Network, Serves, Trunk},
 };
 use serde::Serialize;
+
+use crate::{Plan, platform::host_and_port_or, snapshot::declared};
 
 pub use formats::Format;
 pub use import::{ImportError, Published, import};
@@ -35,7 +38,7 @@ pub struct Rule {
     pub direction: Direction,
     /// What it is for.
     pub purpose: Purpose,
-    /// Name of the cluster's network.
+    /// Name of the cluster's network. Empty: whichever leads there.
     pub network: String,
     /// Who begins, or sends.
     pub source: Address,
@@ -73,8 +76,14 @@ pub enum Purpose {
     Signalling,
     /// SIP of agents' phones.
     AgentSignalling,
+    /// The agents' page, and the signalling of the softphone in it.
+    AgentPage,
     /// RTP and RTCP.
     Media,
+    /// Audio of the softphone in the agents' page.
+    Softphone,
+    /// What flows ask of the customer's own servers.
+    Requests,
 }
 
 /// Above which protocol.
@@ -116,32 +125,54 @@ pub struct Ports {
     pub last: u16,
 }
 
-/// What customers must let through for a cluster, sorted, nothing twice.
-///
-/// `namespace` names one tenant; None stands for all of them: every namespace but the cluster's own.
-#[must_use]
-pub fn rules(snapshot: &Snapshot, namespace: Option<&str>) -> Vec<Rule> {
-    let platform = snapshot.cluster.id.0.namespace();
-    let theirs = |id: &TrunkId| match namespace {
-        Some(namespace) => id.0.namespace() == namespace,
-        None => id.0.namespace() != platform,
-    };
-    let trunks: Vec<(&TrunkId, &Trunk)> = snapshot.trunks.iter().filter(|(id, _)| theirs(id)).collect();
-    let mut rules = BTreeSet::new();
-    for network in &snapshot.cluster.networks {
-        let here = |trunk: &&(&TrunkId, &Trunk)| trunk.1.network == network.name;
-        let on_it: Vec<_> = trunks.iter().filter(here).copied().collect();
-        let side = Side { snapshot, network, trunks: &on_it };
-        side.signalling_out(&mut rules);
-        side.signalling_in(&mut rules);
-        side.media(&mut rules);
+impl Plan {
+    /// What customers must let through for a cluster, sorted, nothing twice; that of listeners that are declared and not
+    /// opened yet included, since firewalls are opened first. None: there is no such cluster.
+    ///
+    /// `namespace` names one tenant; None stands for all of them: every namespace but the cluster's own.
+    #[must_use]
+    pub fn firewall(&self, cluster: &ClusterId, namespace: Option<&str>) -> Option<Vec<Rule>> {
+        let snapshot = &*self.clusters.get(cluster)?.snapshot;
+        let spec = self.good().clusters.get(&cluster.0)?;
+        let platform = snapshot.cluster.id.0.namespace();
+        let theirs = |id: &Key| match namespace {
+            Some(namespace) => id.namespace() == namespace,
+            None => id.namespace() != platform,
+        };
+        let trunks: Vec<(&TrunkId, &Trunk)> =
+            snapshot.trunks.iter().filter(|(id, _)| theirs(&id.0)).collect();
+        let listeners: Vec<Listener> =
+            spec.listeners.iter().filter_map(|listener| declared(spec, listener)).collect();
+        let egress: Vec<Address> = spec.egress_addresses.iter().map(|text| address(text)).collect();
+        let mut rules = BTreeSet::new();
+        for network in &snapshot.cluster.networks {
+            let here = |trunk: &&(&TrunkId, &Trunk)| trunk.1.network == network.name;
+            let on_it: Vec<_> = trunks.iter().filter(here).copied().collect();
+            let side = Side {
+                ports: snapshot.cluster.rtp_ports,
+                domains: &spec.domains,
+                listeners: &listeners,
+                egress: &egress,
+                network,
+                trunks: &on_it,
+            };
+            side.signalling_out(&mut rules);
+            side.signalling_in(&mut rules);
+            side.media(&mut rules);
+        }
+        let integrations = snapshot.centre.integrations.iter().filter(|(id, _)| theirs(&id.0));
+        rules.extend(integrations.flat_map(|(_, integration)| requests(integration, &egress)));
+        Some(rules.into_iter().collect())
     }
-    rules.into_iter().collect()
 }
 
 /// A network with the customers' trunks on it.
 struct Side<'a> {
-    snapshot: &'a Snapshot,
+    ports: (u16, u16),
+    domains: &'a [String],
+    listeners: &'a [Listener],
+    /// Where we come from, as others see it. None listed: from where we are reached.
+    egress: &'a [Address],
     network: &'a Network,
     trunks: &'a [(&'a TrunkId, &'a Trunk)],
 }
@@ -156,30 +187,44 @@ struct End {
 
 impl Side<'_> {
     fn listeners(&self) -> impl Iterator<Item = &Listener> {
-        self.snapshot.cluster.listeners.iter().filter(|listener| listener.network == self.network.name)
+        self.listeners.iter().filter(|listener| listener.network == self.network.name)
     }
 
     fn signalling_out(&self, rules: &mut BTreeSet<Rule>) {
         for listener in self.listeners() {
             let Some((host, port)) = advertised(listener) else { continue };
-            let (purpose, ends) = match listener.serves {
-                Serves::Trunks => (Purpose::Signalling, self.ends(|trunk| trunk.direction.is_inbound())),
-                Serves::Agents => (Purpose::AgentSignalling, vec![anybody()]),
+            let (purpose, ends) = match (listener.serves, is_page(listener)) {
+                (Serves::Trunks, _) => (Purpose::Signalling, self.ends(|trunk| trunk.direction.is_inbound())),
+                (Serves::Agents, true) => (Purpose::AgentPage, vec![anybody()]),
+                (Serves::Agents, false) => (Purpose::AgentSignalling, vec![anybody()]),
             };
-            rules.extend(ends.into_iter().filter(|end| same_version(&end.address, &host)).map(|end| Rule {
-                direction: Direction::Out,
-                purpose,
-                network: self.network.name.clone(),
-                source: end.address,
-                source_ports: None,
-                destination: host.clone(),
-                destination_ports: Ports { first: port, last: port },
-                protocol: protocol(listener.transport),
-                trunk: end.trunk,
-                valid_from: end.valid_from,
-                valid_until: end.valid_until,
-            }));
+            // Agents know the cluster by its names.
+            let names = self.domains.iter().filter(|_| listener.serves == Serves::Agents);
+            let hosts: Vec<Address> = names.map(|name| Address::Host(name.clone())).chain([host]).collect();
+            for end in &ends {
+                let hosts = hosts.iter().filter(|host| same_version(&end.address, host));
+                rules.extend(hosts.map(|host| Rule {
+                    direction: Direction::Out,
+                    purpose,
+                    network: self.network.name.clone(),
+                    source: end.address.clone(),
+                    source_ports: None,
+                    destination: host.clone(),
+                    destination_ports: Ports { first: port, last: port },
+                    protocol: protocol(listener.transport),
+                    trunk: end.trunk.clone(),
+                    valid_from: end.valid_from,
+                    valid_until: end.valid_until,
+                }));
+            }
         }
+    }
+
+    /// Where packets of ours come from that are sent from this address.
+    fn from(&self, ours: Address) -> Vec<Address> {
+        let seen = self.egress.iter().filter(|seen| same_version(seen, &ours));
+        let seen: Vec<Address> = seen.cloned().collect();
+        if seen.is_empty() { vec![ours] } else { seen }
     }
 
     /// Our INVITEs to peers leave by each listener of the peer's transport.
@@ -190,6 +235,8 @@ impl Side<'_> {
                     listener.serves == Serves::Trunks && listener.transport == peer.transport
                 };
                 let ours = self.listeners().filter(fits).filter_map(advertised);
+                let ours =
+                    ours.flat_map(|(host, port)| self.from(host).into_iter().map(move |host| (host, port)));
                 let destination = address(&peer.host);
                 let ours = ours.filter(|(host, _)| same_version(host, &destination));
                 rules.extend(ours.map(|(host, port)| Rule {
@@ -217,17 +264,17 @@ impl Side<'_> {
         if self.listeners().next().is_none() {
             return;
         }
-        let (first, last) = self.snapshot.cluster.rtp_ports;
+        let (first, last) = self.ports;
         let ours = Address::Range(IpNet::from(self.network.rtp_advertised));
-        let rule = |direction| {
-            let any = Address::Any(Any::Any);
-            let (source, destination, source_ports, destination_ports) = match direction {
-                Direction::Out => (any, ours.clone(), UNPRIVILEGED, Ports { first, last }),
-                Direction::In => (ours.clone(), any, Ports { first, last }, UNPRIVILEGED),
+        let any = Address::Any(Any::Any);
+        let rule = |direction, purpose, source, destination| {
+            let (source_ports, destination_ports) = match direction {
+                Direction::Out => (UNPRIVILEGED, Ports { first, last }),
+                Direction::In => (Ports { first, last }, UNPRIVILEGED),
             };
             Rule {
                 direction,
-                purpose: Purpose::Media,
+                purpose,
                 network: self.network.name.clone(),
                 source,
                 source_ports: Some(source_ports),
@@ -239,7 +286,14 @@ impl Side<'_> {
                 valid_until: None,
             }
         };
-        rules.extend([rule(Direction::Out), rule(Direction::In)]);
+        let phones = self.listeners().any(|listener| !is_page(listener));
+        let pages = self.listeners().any(is_page);
+        let purposes = [(Purpose::Media, phones), (Purpose::Softphone, pages)];
+        for (purpose, _) in purposes.into_iter().filter(|(_, needed)| *needed) {
+            rules.insert(rule(Direction::Out, purpose, any.clone(), ours.clone()));
+            let ours = self.from(ours.clone()).into_iter();
+            rules.extend(ours.map(|ours| rule(Direction::In, purpose, ours, any.clone())));
+        }
     }
 
     /// Where the customers' calls come from; anybody where no trunk of theirs says.
@@ -258,6 +312,41 @@ impl Side<'_> {
         }
         ends
     }
+}
+
+/// Whether the agents' page and the softphone in it come by a listener.
+fn is_page(listener: &Listener) -> bool {
+    listener.serves == Serves::Agents && matches!(listener.transport, Transport::Ws | Transport::Wss)
+}
+
+/// What flows ask of a server that may well be the customer's own.
+fn requests(integration: &Integration, egress: &[Address]) -> Vec<Rule> {
+    let Some((scheme, rest)) = integration.url.split_once("://") else {
+        return Vec::new();
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let usual = if scheme == "http" { 80 } else { 443 };
+    let Some((host, port)) = host_and_port_or(authority, usual) else {
+        return Vec::new();
+    };
+    let destination = address(&host);
+    let anywhere = [Address::Any(Any::Any)];
+    let sources = if egress.is_empty() { &anywhere } else { egress };
+    let sources = sources.iter().filter(|source| same_version(source, &destination));
+    let rule = |source: &Address| Rule {
+        direction: Direction::In,
+        purpose: Purpose::Requests,
+        network: String::new(),
+        source: source.clone(),
+        source_ports: None,
+        destination: destination.clone(),
+        destination_ports: Ports { first: port, last: port },
+        protocol: Protocol::Tcp,
+        trunk: None,
+        valid_from: None,
+        valid_until: None,
+    };
+    sources.map(rule).collect()
 }
 
 const fn anybody() -> End {

@@ -308,17 +308,22 @@ fn peers(item: &Item<v1::TrunkSpec>, report: &mut Report) {
 
 /// Host and port of a peer; 5060 where none is named.
 pub(crate) fn host_and_port(address: &str) -> Option<(String, u16)> {
+    host_and_port_or(address, 5060)
+}
+
+/// Host and port; `usual` where none is named.
+pub(crate) fn host_and_port_or(address: &str, usual: u16) -> Option<(String, u16)> {
     if let Ok(ip) = address.parse::<IpAddr>() {
-        return Some((ip.to_string(), 5060));
+        return Some((ip.to_string(), usual));
     }
     if let Some(bracketed) = address.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;
         let ip: IpAddr = host.parse().ok().filter(IpAddr::is_ipv6)?;
-        let port = if rest.is_empty() { 5060 } else { rest.strip_prefix(':')?.parse().ok()? };
+        let port = if rest.is_empty() { usual } else { rest.strip_prefix(':')?.parse().ok()? };
         return Some((ip.to_string(), port));
     }
     match address.split_once(':') {
-        None => Some((address.to_owned(), 5060)),
+        None => Some((address.to_owned(), usual)),
         Some((host, port)) => Some((host.to_owned(), port.parse().ok()?)),
     }
 }

@@ -181,7 +181,14 @@ fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
     }
 }
 
+/// A listener that can be opened. One under TLS never is in the clear instead; the planner says so.
 fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
+    let declared = declared(cluster, listener)?;
+    matches!(declared.transport, Transport::Udp | Transport::Tcp).then_some(declared)
+}
+
+/// A listener as the YAML has it, whether or not it can be opened.
+pub(crate) fn declared(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
     let network = cluster.networks.iter().find(|network| network.name == listener.network)?;
     let bind: IpAddr = network.bind_address.parse().ok()?;
     let host = network.sip_advertised_address.as_ref().unwrap_or(&network.bind_address);
@@ -193,10 +200,9 @@ fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<L
         transport: match listener.transport {
             v1::ListenerTransport::Udp => Transport::Udp,
             v1::ListenerTransport::Tcp => Transport::Tcp,
-            // Never opened in the clear instead; the planner says so.
-            v1::ListenerTransport::Tls | v1::ListenerTransport::Ws | v1::ListenerTransport::Wss => {
-                return None;
-            }
+            v1::ListenerTransport::Tls => Transport::Tls,
+            v1::ListenerTransport::Ws => Transport::Ws,
+            v1::ListenerTransport::Wss => Transport::Wss,
         },
         bind: (bind, port).into(),
         advertised: if brackets { format!("[{host}]:{port}") } else { format!("{host}:{port}") },

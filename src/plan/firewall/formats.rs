@@ -96,7 +96,10 @@ impl Purpose {
         match self {
             Self::Signalling => "SIP signalling",
             Self::AgentSignalling => "SIP signalling of agents' phones",
+            Self::AgentPage => "agents' page and softphone signalling (HTTPS, WebSocket)",
             Self::Media => "audio (RTP, RTCP)",
+            Self::Softphone => "softphone audio (WebRTC)",
+            Self::Requests => "requests of flows (HTTPS)",
         }
     }
 }

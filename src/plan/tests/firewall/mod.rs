@@ -26,8 +26,8 @@ fn two_networks() -> Plan {
 
 fn written(format: Format) -> String {
     let plan = two_networks();
-    let (_, cluster) = plan.cluster("c20").unwrap();
-    format.write("C20", &firewall::rules(&cluster.snapshot, None))
+    let (id, _) = plan.cluster("c20").unwrap();
+    format.write("C20", &plan.firewall(id, None).unwrap())
 }
 
 #[test]
@@ -82,10 +82,46 @@ fn nft_takes_the_ruleset() {
 #[test]
 fn one_tenant_sees_nothing_of_another() {
     let plan = two_networks();
-    let (_, cluster) = plan.cluster("platform/c20").unwrap();
-    let rules = firewall::rules(&cluster.snapshot, Some("globex"));
+    let (id, _) = plan.cluster("platform/c20").unwrap();
+    let rules = plan.firewall(id, Some("globex")).unwrap();
     let text = Format::Text.write("C20", &rules);
     assert!(text.contains("globex/circuit") && !text.contains("acme"), "{text}");
+}
+
+/// Agents know the cluster by its names; packets of ours come from where others see them come from.
+#[test]
+fn agents_need_the_page_and_its_audio_and_servers_see_where_requests_come_from() {
+    let manifest = r#"
+apiVersion: switchboard.dev/v1alpha1
+kind: VoiceCluster
+metadata: {name: c14, namespace: platform}
+spec:
+  code: C14
+  allowedNamespaces: [acme]
+  networks: [{name: internet, bindAddress: 10.9.0.4, sipAdvertisedAddress: 203.0.113.4, rtpAdvertisedAddress: 203.0.113.9}]
+  listeners:
+  - {name: trunks, transport: UDP, port: 5060, network: internet}
+  - {name: desk, transport: WSS, port: 443, network: internet, serves: Agents}
+  - {name: phones, transport: TLS, port: 5061, network: internet, serves: Agents}
+  tls: {certificateRef: {name: c14}}
+  media: {ports: {first: 30000, last: 30999}}
+  domains: [c14.example.net]
+  egressAddresses: [203.0.113.77, "2001:db8::77"]
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: Tenant
+metadata: {name: acme, namespace: acme}
+spec: {clusterRef: {namespace: platform, name: c14}, country: US, timeZone: America/New_York}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: Integration
+metadata: {name: crm, namespace: acme}
+spec: {url: "https://crm.acme.example:8443/api"}
+"#;
+    let plan = planned(&[SourceFile { path: "c14.yaml".into(), bytes: manifest.as_bytes().into() }]);
+    assert!(!lines(&plan.problems).contains(": error["), "{}", lines(&plan.problems));
+    let (id, _) = plan.cluster("c14").unwrap();
+    insta::assert_snapshot!(Format::Text.write("C14", &plan.firewall(id, None).unwrap()));
 }
 
 fn imported(text: &str, published: Published) -> String {
