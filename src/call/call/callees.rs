@@ -1,0 +1,314 @@
+//! The other side of a call: whom a `dial` or a `transfer` rings, what comes of each, and who is joined.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use model::{
+    LegId, TrunkId,
+    media::{Codec, Order, RINGING_TONE},
+    program::{Dial, DialStrategy, DialTarget},
+};
+use sip::endpoint::{Ended, Event as SipEvent};
+
+use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvited};
+use crate::{
+    cursor::Dialled,
+    dial::{self, Branch, Caller, Dialling, SILENT_PEER},
+    record::EndedBy,
+    sdp_leg::{MediaLeg, Ports},
+};
+
+impl Call {
+    pub(super) fn dial(&mut self, dial: Box<Dial>, context: &mut Context<'_>) {
+        self.allocate_a(context);
+        let simultaneous = dial.strategy == DialStrategy::Simultaneous;
+        let targets = dial.targets.len();
+        let failure = (Dialled::Failed, 480);
+        self.dialling = Some(Dialling { dial, next_target: 0, branches: Vec::new(), joined: None, failure });
+        let rounds = if simultaneous { targets } else { 1 };
+        for _ in 0..rounds {
+            self.ring_next(context);
+        }
+        self.conclude_if_done(context);
+    }
+
+    /// Rings the next target that can be reached at all.
+    pub(super) fn ring_next(&mut self, context: &mut Context<'_>) {
+        let world = context.environment.world;
+        loop {
+            let Some(dialling) = &mut self.dialling else { return };
+            let Some(target) = dialling.dial.targets.get(dialling.next_target) else { return };
+            dialling.next_target += 1;
+            let facts = self.cursor.facts();
+            let caller = Caller { number: &facts.contact_number, dialled: &facts.call_number };
+            if matches!(target, DialTarget::Agent(_)) {
+                dialling.failure = (Dialled::Failed, 480);
+                self.unperformed("ringing an Agent", context);
+                continue;
+            }
+            let admits = |trunk: &TrunkId| context.admits.admits(trunk);
+            let mut tries = dial::tries(world, target, caller, &admits);
+            if let Some(now) = tries.pop_front() {
+                return self.ring(now, tries, context);
+            }
+            dialling.failure = (Dialled::Failed, 503);
+        }
+    }
+
+    pub(super) fn ring(&mut self, now: dial::Try, tries: VecDeque<dial::Try>, context: &mut Context<'_>) {
+        let id = LegId(self.fresh_id());
+        let codecs = self.preferred(&now.codecs);
+        let Some(dialling) = &mut self.dialling else { return };
+        let instant = context.environment.now.instant;
+        let network = now.network.clone();
+        let mut media = MediaLeg::new(id, codecs);
+        media.ports = Ports::Asked;
+        dialling.branches.push(Branch {
+            media,
+            sip: None,
+            now,
+            tries,
+            rang: false,
+            answered: false,
+            ring_until: instant + Duration::from_millis(u64::from(dialling.dial.ring_ms)),
+            silent_until: None,
+        });
+        self.unreleased += 1;
+        context.effects.push(Effect::Media(Order::Allocate { leg: id, network }));
+    }
+
+    /// The A leg's codec first: equal codecs are relayed as they are.
+    pub(super) fn preferred(&self, codecs: &[Codec]) -> Vec<Codec> {
+        let mut codecs = codecs.to_vec();
+        let agreed = self.a.media.parameters.as_ref().map(|parameters| parameters.codec);
+        let spoken = agreed.or(self.incoming.spoken);
+        codecs.sort_by_key(|codec| Some(*codec) != spoken);
+        codecs
+    }
+
+    pub(super) fn invite(branch: &mut Branch, max_forwards: u8, context: &mut Context<'_>) {
+        let more = !branch.tries.is_empty();
+        branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
+        if let Some(invite) = branch.invite(max_forwards, Vec::new()) {
+            let (id, trunk) = (branch.media.id, branch.now.trunk.clone());
+            context.effects.push(Effect::Invite { branch: id, trunk, invite: Box::new(invite) });
+        }
+    }
+
+    pub(super) fn branch(&mut self, media: LegId) -> Option<&mut Branch> {
+        let dialling = self.dialling.as_mut()?;
+        dialling.branches.iter_mut().find(|branch| branch.media.id == media)
+    }
+
+    pub(super) fn on_b(&mut self, leg: LegId, event: SipEvent, context: &mut Context<'_>) {
+        let Some(dialling) = &mut self.dialling else { return };
+        let Some(branch) = dialling.branches.iter_mut().find(|branch| branch.sip == Some(leg)) else {
+            return;
+        };
+        let media = branch.media.id;
+        match event {
+            SipEvent::Progress { code, sdp, .. } => {
+                branch.rang = true;
+                branch.silent_until = None;
+                self.progress(media, code, sdp.as_deref(), context);
+            }
+            SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
+            SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
+            SipEvent::Confirmed { sdp: Some(sdp), .. } => {
+                if branch.media.accept(&sdp).is_ok() {
+                    configure(&branch.media, context);
+                }
+            }
+            SipEvent::Ended { how, .. } => self.b_ended(media, &how, context),
+            SipEvent::Confirmed { sdp: None, .. }
+            | SipEvent::Info { .. }
+            | SipEvent::Invited { .. }
+            | SipEvent::ReinviteAnswered { .. }
+            | SipEvent::ReinviteFailed { .. } => {}
+        }
+    }
+
+    /// 18x of a callee: relayed to a caller who is not answered yet.
+    pub(super) fn progress(
+        &mut self,
+        media: LegId,
+        code: u16,
+        sdp: Option<&[u8]>,
+        context: &mut Context<'_>,
+    ) {
+        let single = self.dialling.as_ref().is_some_and(|dialling| dialling.branches.len() == 1);
+        let Some(branch) = self.branch(media) else { return };
+        let heard = single && sdp.is_some_and(|sdp| branch.media.accept(sdp).is_ok());
+        if heard {
+            configure(&branch.media, context);
+            return self.join_early(context);
+        }
+        match self.a.state {
+            StateA::Invited => {
+                context.effects.push(Effect::Provisional { leg: self.incoming.leg, code, sdp: None });
+            }
+            // An answered caller hears no 180: the tone is ours to give.
+            StateA::Answered if self.playing.is_none() => {
+                self.play_on(vec![RINGING_TONE], AfterPlay::Ring, context);
+            }
+            StateA::Answered | StateA::Early | StateA::AwaitsAnswer | StateA::Over => {}
+        }
+    }
+
+    /// A callee's announcement or own ringing tone is for the caller to hear.
+    pub(super) fn join_early(&mut self, context: &mut Context<'_>) {
+        let has_offer = self.incoming.offer.is_some() || self.a.answer.is_some();
+        if self.a.state == StateA::Invited && !has_offer {
+            let leg = self.incoming.leg;
+            return context.effects.push(Effect::Provisional { leg, code: 180, sdp: None });
+        }
+        if self.audible(true, context) {
+            self.bridge(context);
+        } else {
+            self.waiting = Some(Waiting::JoinEarly);
+        }
+    }
+
+    pub(super) fn b_answered(&mut self, media: LegId, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+        let Some(branch) = self.branch(media) else { return };
+        let agreed = match sdp {
+            Some(sdp) => branch.media.accept(sdp).is_ok(),
+            None => branch.media.is_agreed(),
+        };
+        if !agreed {
+            if let Some(leg) = branch.sip.take() {
+                context.effects.push(Effect::Forget { leg });
+                let reason = Some("SIP;cause=488;text=\"The answer does not fit the offer\"".into());
+                context.effects.push(Effect::Bye { leg, reason });
+            }
+            return self.branch_failed(media, (Dialled::Failed, 488), context);
+        }
+        branch.answered = true;
+        configure(&branch.media, context);
+        if let Some(dialling) = &mut self.dialling {
+            dialling.joined = Some(media);
+        }
+        self.drop_branches(|branch| branch.media.id != media, context);
+        self.join(context);
+    }
+
+    pub(super) fn join(&mut self, context: &mut Context<'_>) {
+        if self.audible(false, context) {
+            self.bridge(context);
+        } else {
+            self.waiting = Some(Waiting::Join);
+        }
+    }
+
+    pub(super) fn bridge(&mut self, context: &mut Context<'_>) {
+        self.playing = None;
+        let Some(dialling) = &self.dialling else { return };
+        if let Some(branch) = dialling.branches.first() {
+            context.effects.push(Effect::Media(Order::Bridge { a: self.a.media.id, b: branch.media.id }));
+        }
+    }
+
+    pub(super) fn b_ended(&mut self, media: LegId, how: &Ended, context: &mut Context<'_>) {
+        let max_forwards = self.incoming.max_forwards;
+        let Some(branch) = self.branch(media) else { return };
+        branch.sip = None;
+        if branch.answered {
+            self.waiting = None;
+            self.drop_branches(|_| true, context);
+            return self.conclude(Dialled::Ended, 200, context);
+        }
+        if dial::may_try_another(branch, how)
+            && let Some(next) = branch.tries.pop_front()
+        {
+            branch.now = next;
+            return Self::invite(branch, max_forwards, context);
+        }
+        self.branch_failed(media, dial::outcome_of(how), context);
+    }
+
+    pub(super) fn branch_failed(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
+        self.drop_branches(|branch| branch.media.id == media, context);
+        let Some(dialling) = &mut self.dialling else { return };
+        dialling.failure = failure;
+        if dialling.joined.is_some() {
+            return;
+        }
+        if dialling.dial.strategy == DialStrategy::InOrder {
+            self.ring_next(context);
+        }
+        self.conclude_if_done(context);
+    }
+
+    pub(super) fn conclude_if_done(&mut self, context: &mut Context<'_>) {
+        let Some(dialling) = &self.dialling else { return };
+        if dialling.branches.is_empty() && dialling.next_target >= dialling.dial.targets.len() {
+            let (outcome, code) = dialling.failure;
+            self.conclude(outcome, code, context);
+        }
+    }
+
+    pub(super) fn conclude(&mut self, outcome: Dialled, code: u16, context: &mut Context<'_>) {
+        let Some(dialling) = self.dialling.take() else { return };
+        if self.playing.take_if(|(_, then)| *then == AfterPlay::Ring).is_some() {
+            context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
+        }
+        if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
+            self.waiting = None;
+        }
+        if outcome != Dialled::Ended && dialling.dial.relay_failure {
+            return self.finish(EndedBy::Callee, code, None, context);
+        }
+        let actions = self.cursor.dialled(outcome, context.environment);
+        self.perform(actions, context);
+    }
+
+    /// Ends branches and gives their ports back.
+    pub(super) fn drop_branches(&mut self, which: impl Fn(&Branch) -> bool, context: &mut Context<'_>) {
+        let Some(dialling) = &mut self.dialling else { return };
+        let (gone, kept) =
+            std::mem::take(&mut dialling.branches).into_iter().partition(|branch| which(branch));
+        dialling.branches = kept;
+        let gone: Vec<Branch> = gone;
+        for branch in gone {
+            if let Some(leg) = branch.sip {
+                context.effects.push(Effect::Forget { leg });
+                let end =
+                    if branch.answered { Effect::Bye { leg, reason: None } } else { Effect::Cancel { leg } };
+                context.effects.push(end);
+            }
+            if branch.media.is_known() {
+                context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
+            }
+        }
+    }
+
+    pub(super) fn ring_timeouts(&mut self, now: Instant, context: &mut Context<'_>) {
+        let Some(dialling) = &self.dialling else { return };
+        let ringing = dialling.branches.iter().filter(|branch| !branch.answered);
+        let due = |branch: &Branch| {
+            branch.ring_until <= now || branch.silent_until.is_some_and(|silent| silent <= now)
+        };
+        let due: Vec<LegId> = ringing.filter(|branch| due(branch)).map(|branch| branch.media.id).collect();
+        for media in due {
+            self.ring_timeout(media, now, context);
+        }
+    }
+
+    pub(super) fn ring_timeout(&mut self, media: LegId, now: Instant, context: &mut Context<'_>) {
+        let max_forwards = self.incoming.max_forwards;
+        let Some(branch) = self.branch(media) else { return };
+        let next = if branch.ring_until <= now { None } else { branch.tries.pop_front() };
+        let Some(next) = next else {
+            return self.branch_failed(media, (Dialled::NoAnswer, 480), context);
+        };
+        // The silent peer may still answer: the endpoint then acknowledges and ends that dialog by itself.
+        if let Some(leg) = branch.sip.take() {
+            context.effects.push(Effect::Forget { leg });
+            context.effects.push(Effect::Cancel { leg });
+        }
+        branch.now = next;
+        Self::invite(branch, max_forwards, context);
+    }
+}
