@@ -136,8 +136,11 @@ impl Base {
         self.world.centre = before.centre;
         self.across(resources, touched);
         let all = touched.all || !same_platform || !same_prompts || !same_hours;
+        // A flow that was not touched may be compiled anew, since what it names has come.
+        let flows_moved = self.world.flows != before.flows;
+        let again = |kind: &str| all || looks_again(kind, touched) || (flows_moved && kind == "ContactPoint");
         self.world.centre.retain(|id| files.contains_key(id));
-        self.write_centre(resources, &files, &last.centre, touched, all);
+        self.write_centre(resources, &files, &last.centre, touched, &again);
     }
 
     /// Follows numbers that came, went or claim something else; whether that changes a point of contact.
@@ -149,7 +152,7 @@ impl Base {
         let last = self.world.centre.clone();
         let points = resources.of("ContactPoint");
         let files = points.map(|object| (object.id.clone(), Arc::clone(&object.source.file))).collect();
-        self.write_centre(resources, &files, &last, touched, false);
+        self.write_centre(resources, &files, &last, touched, &|kind| looks_again(kind, touched));
         self.world.centre.contact_points != last.contact_points
     }
 
@@ -160,7 +163,7 @@ impl Base {
         files: &BTreeMap<ObjectId, Arc<str>>,
         last: &CentreForms,
         touched: &Touched,
-        all: bool,
+        again: &dyn Fn(&str) -> bool,
     ) {
         let mut forms = std::mem::take(&mut self.world.centre);
         let wrong = |id: &ObjectId| {
@@ -169,7 +172,7 @@ impl Base {
             problems.any(|problem| problem.severity == Severity::Error)
         };
         for (id, _) in files.iter().filter(|(id, _)| CentreForms::KINDS.contains(&id.kind)) {
-            if !all && !touched.ids.contains(id) && !looks_again(id.kind, touched) {
+            if !touched.ids.contains(id) && !again(id.kind) {
                 continue;
             }
             let object = resources.find(id);
