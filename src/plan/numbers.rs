@@ -2,8 +2,9 @@
 //! are judged anew that a change can have touched.
 //!
 //! The order in which numbers are judged decides who has a number that two of them claim: first those that are live and
-//! as they were, then live ones that were edited, then the others, each by namespace and name. So nobody is pushed out by a
-//! new claim, and it makes no difference whether one number is judged or all of them.
+//! as they were, then live ones that were edited, then the others, each by namespace and name. What an edited number has is
+//! free for others only once it has become something else. So nobody is pushed out by a new claim, two may change places,
+//! and it makes no difference whether one number is judged or all of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -90,7 +91,12 @@ impl Numbers {
             let overlaps = |(trunk, first, last): &Claim| {
                 claims.iter().any(|(other, from, to)| trunk == other && first <= to && from <= last)
             };
-            let found = self.unsettled.iter().filter(|(key, claim)| !keys.contains(*key) && overlaps(claim));
+            let has = |key: &Key| {
+                let live = self.live.get(key);
+                live.is_some_and(|live| overlaps(&(live.trunk.clone(), live.first, live.last)))
+            };
+            let found = self.unsettled.iter();
+            let found = found.filter(|(key, claim)| !keys.contains(*key) && (overlaps(claim) || has(key)));
             let found: Vec<(Key, Claim)> = found.map(|(key, claim)| (key.clone(), claim.clone())).collect();
             // What it has been live as until now may become free too.
             let live = found.iter().filter_map(|(key, _)| self.live.get(key));
@@ -124,29 +130,131 @@ impl Numbers {
             (Some(_), None) => 0,
             (None, _) => 2,
         };
-        let mut order: Vec<&Key> = keys.iter().collect();
-        order.sort_by_key(|key| rank(key));
+        let of_rank = |wanted: usize| keys.iter().filter(|key| rank(key) == wanted).collect::<Vec<_>>();
         let mut report = Report::default();
-        for key in order {
-            let verdict = self.accept(key, last(key), bench, &mut report);
-            if let Some(number) = verdict {
-                self.claim(key, &number);
-                self.live.insert(key.clone(), number);
-            }
-            let new = bench.resources.numbers.get(key).and_then(phone_number);
-            if self.live.get(key).map(|number| &number.spec) != new {
-                self.unsettled.extend(claim(key, bench.resources).map(|claim| (key.clone(), claim)));
-            }
-            let problems = std::mem::take(&mut report.problems);
-            if !problems.is_empty() {
-                self.problems.insert(key.clone(), problems);
-            }
+        for key in of_rank(0) {
+            self.settle(key, last(key), bench, &mut report);
+        }
+        let edited = of_rank(1);
+        let mut stays = self.stays(&edited, &last, bench);
+        for key in edited.iter().filter(|key| !stays.contains_key(**key)) {
+            self.settle(key, last(key), bench, &mut report);
+        }
+        self.follow(&mut stays, &last, bench);
+        for key in edited.iter().filter(|key| stays.contains_key(**key)) {
+            stays.get(*key).and_then(Option::as_ref).iter().for_each(|old| self.unclaim(old));
+            self.settle(key, last(key), bench, &mut report);
+        }
+        for key in of_rank(2) {
+            self.settle(key, last(key), bench, &mut report);
         }
         self.retell(keys, bench.resources);
         self.release();
         let turn = |key: &Key| (key.clone(), was.get(key).cloned());
         let turned = |(key, was): &(Key, Option<LiveNumber>)| was.as_ref() != self.live.get(key);
         Turns { numbers: keys.iter().map(turn).filter(turned).collect(), flows: self.in_use() != before }
+    }
+
+    /// Those of the edited numbers that cannot become what they say, with the last good form that they keep. These forms
+    /// are claimed: what somebody has is free for others only once he has something else.
+    fn stays<'l>(
+        &mut self,
+        edited: &[&Key],
+        last: &dyn Fn(&Key) -> Option<&'l Arc<v1::PhoneNumberSpec>>,
+        bench: &Bench<'_>,
+    ) -> BTreeMap<Key, Option<LiveNumber>> {
+        let mut stays = BTreeMap::new();
+        loop {
+            let (mut moved, mut failed) = (Vec::new(), Vec::new());
+            for key in edited.iter().filter(|key| !stays.contains_key(**key)) {
+                match self.attempt(key, last(key), bench) {
+                    Some(number) => {
+                        number.iter().for_each(|number| self.claim(key, number));
+                        moved.extend(number);
+                    }
+                    None => failed.push((*key).clone()),
+                }
+            }
+            moved.iter().for_each(|number| self.unclaim(number));
+            if failed.is_empty() {
+                return stays;
+            }
+            for key in failed {
+                let old = last(&key).and_then(|spec| {
+                    let id = ObjectId { kind: NUMBER, key: key.clone() };
+                    let item = Item { id, spec: Arc::clone(spec), source: None, draft: false };
+                    self.eligible(&item, last(&key), bench, &mut Report::default())
+                });
+                old.iter().for_each(|old| self.claim(&key, old));
+                stays.insert(key, old);
+            }
+        }
+    }
+
+    /// Lets those that stayed follow into what has become free, as long as anybody can.
+    fn follow<'l>(
+        &mut self,
+        stays: &mut BTreeMap<Key, Option<LiveNumber>>,
+        last: &dyn Fn(&Key) -> Option<&'l Arc<v1::PhoneNumberSpec>>,
+        bench: &Bench<'_>,
+    ) {
+        let mut still: BTreeSet<Key> = stays.keys().cloned().collect();
+        loop {
+            let before = still.len();
+            for key in still.clone() {
+                let old = stays.get(&key).cloned().flatten();
+                old.iter().for_each(|old| self.unclaim(old));
+                match self.attempt(&key, last(&key), bench) {
+                    Some(number) => {
+                        number.iter().for_each(|number| self.claim(&key, number));
+                        stays.insert(key.clone(), number);
+                        still.remove(&key);
+                    }
+                    None => old.iter().for_each(|old| self.claim(&key, old)),
+                }
+            }
+            if still.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// What comes of an object as it stands. None: it is not accepted.
+    fn attempt(
+        &mut self,
+        key: &Key,
+        last: Option<&Arc<v1::PhoneNumberSpec>>,
+        bench: &Bench<'_>,
+    ) -> Option<Option<LiveNumber>> {
+        let object = bench.resources.numbers.get(key).filter(|object| object.sound)?;
+        let id = ObjectId { kind: NUMBER, key: key.clone() };
+        let spec = Arc::clone(phone_number(object)?);
+        let item = Item { id, spec, source: Some(object.source.clone()), draft: false };
+        let mut report = Report::default();
+        let number = self.number(&item, last, bench, &mut report);
+        (!report.objected(ConditionType::Accepted)).then_some(number)
+    }
+
+    /// Judges a number for good.
+    fn settle(
+        &mut self,
+        key: &Key,
+        last: Option<&Arc<v1::PhoneNumberSpec>>,
+        bench: &Bench<'_>,
+        report: &mut Report,
+    ) {
+        if let Some(number) = self.accept(key, last, bench, report) {
+            self.claim(key, &number);
+            self.live.insert(key.clone(), number);
+        }
+        let new = bench.resources.numbers.get(key).and_then(phone_number);
+        if self.live.get(key).map(|number| &number.spec) != new {
+            self.unsettled.extend(claim(key, bench.resources).map(|claim| (key.clone(), claim)));
+        }
+        let problems = std::mem::take(&mut report.problems);
+        if !problems.is_empty() {
+            self.problems.insert(key.clone(), problems);
+        }
     }
 
     /// Lets go of the flows that no live number leads to any more.
@@ -223,6 +331,23 @@ impl Numbers {
         bench: &Bench<'_>,
         report: &mut Report,
     ) -> Option<LiveNumber> {
+        let number = self.eligible(item, last, bench, report)?;
+        // Only who could have the number can be told that another has it: the order of judgement shows in nothing else.
+        if let Some(holder) = self.holder(&(number.trunk.clone(), number.first, number.last)) {
+            item.error(report, field(&item.spec), Reason::NumberTaken, holder);
+            return None;
+        }
+        Some(number)
+    }
+
+    /// The number as it could be live, if nobody else had it.
+    fn eligible(
+        &mut self,
+        item: &Item<v1::PhoneNumberSpec>,
+        last: Option<&Arc<v1::PhoneNumberSpec>>,
+        bench: &Bench<'_>,
+        report: &mut Report,
+    ) -> Option<LiveNumber> {
         let (first, end) = range(&item.spec)?;
         checks::number(item, bench.world, report);
         let trunk = trunk(item, bench.world, report);
@@ -230,11 +355,6 @@ impl Numbers {
         let trunk = trunk.map(|trunk| (trunk.item.id.key.clone(), trunk.cluster.clone()));
         let flow = self.flow(item, last, bench, report);
         let ((trunk, cluster), flow) = trunk.zip(flow).filter(|_| granted)?;
-        // Only who could have the number can be told that another has it: the order of judgement shows in nothing else.
-        if let Some(holder) = self.holder(&(trunk.clone(), first, end)) {
-            item.error(report, field(&item.spec), Reason::NumberTaken, holder);
-            return None;
-        }
         Some(LiveNumber { spec: Arc::clone(&item.spec), first, last: end, trunk, cluster, flow })
     }
 
