@@ -130,12 +130,13 @@ impl Numbers {
             (Some(_), None) => 0,
             (None, _) => 2,
         };
-        let of_rank = |wanted: usize| keys.iter().filter(|key| rank(key) == wanted).collect::<Vec<_>>();
+        let mut of_rank = [Vec::new(), Vec::new(), Vec::new()];
+        keys.iter().for_each(|key| of_rank[rank(key)].push(key));
+        let [same, edited, new] = of_rank;
         let mut report = Report::default();
-        for key in of_rank(0) {
+        for key in same {
             self.settle(key, last(key), bench, &mut report);
         }
-        let edited = of_rank(1);
         let mut stays = self.stays(&edited, &last, bench);
         for key in edited.iter().filter(|key| !stays.contains_key(**key)) {
             self.settle(key, last(key), bench, &mut report);
@@ -145,7 +146,7 @@ impl Numbers {
             stays.get(*key).and_then(Option::as_ref).iter().for_each(|old| self.unclaim(old));
             self.settle(key, last(key), bench, &mut report);
         }
-        for key in of_rank(2) {
+        for key in new {
             self.settle(key, last(key), bench, &mut report);
         }
         self.retell(keys, bench.resources);
