@@ -114,7 +114,7 @@ pub fn tries(
         DialTarget::Extension { user, trunk } => {
             (std::slice::from_ref(trunk), user.clone(), caller.number.to_owned())
         }
-        // Where an agent is, no snapshot knows.
+        // Which of its stations rings is for an agent's floor to say, and none runs here.
         DialTarget::Agent(_) => return tries,
     };
     for id in trunks.iter().filter(|id| admits(id)) {
