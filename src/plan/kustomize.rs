@@ -57,6 +57,7 @@ impl Kustomize {
     /// `files` are all of a folder.
     pub fn of(files: &[&SourceFile]) -> Self {
         let mut found = Self::default();
+        let paths: BTreeSet<String> = files.iter().map(|file| clean(&file.path)).collect();
         for file in files.iter().filter(|file| is_kustomization(&file.path)) {
             let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
             let (documents, faults) = yaml::parse(text);
@@ -67,9 +68,9 @@ impl Kustomize {
                 let entry = document.root.get(name);
                 patches(entry.map(|entry| &entry.value), folder, &mut found.aside);
             }
-            match overlay(&document.root, folder, files) {
+            match overlay(&document.root, folder, &paths) {
                 Some(overlay) => drop(found.overlays.insert(file.path.clone(), overlay)),
-                None => drop(found.aside.insert(file.path.clone())),
+                None => drop(found.aside.insert(clean(&file.path))),
             }
         }
         found
@@ -78,7 +79,7 @@ impl Kustomize {
     /// Whether a file is no manifest of its own: a patch, or what an overlay changes.
     pub fn takes(&self, path: &str) -> bool {
         let within = |overlay: &String| path.starts_with(folder_of(overlay));
-        self.aside.contains(path) || self.overlays.keys().any(within)
+        self.aside.contains(&clean(path)) || self.overlays.keys().any(within)
     }
 }
 
@@ -88,7 +89,7 @@ fn folder_of(path: &str) -> &str {
 }
 
 /// What a kustomization changes, or lists though it is not here.
-fn overlay(root: &Node, folder: &str, files: &[&SourceFile]) -> Option<Overlay> {
+fn overlay(root: &Node, folder: &str, files: &BTreeSet<String>) -> Option<Overlay> {
     let NodeKind::Mapping(entries) = &root.kind else { return None };
     if let Some(entry) = entries.iter().find(|entry| !HARMLESS.contains(&entry.key.as_str())) {
         return Some(Overlay { at: entry.key_at, what: entry.key.clone() });
@@ -98,7 +99,7 @@ fn overlay(root: &Node, folder: &str, files: &[&SourceFile]) -> Option<Overlay> 
     let is_here = |item: &&Node| {
         item.text().and_then(|path| joined(folder, path)).is_some_and(|path| {
             let below = if path.is_empty() { String::new() } else { format!("{path}/") };
-            files.iter().any(|file| file.path == path || file.path.starts_with(&below))
+            files.contains(&path) || files.iter().any(|file| file.starts_with(&below))
         })
     };
     let elsewhere = listed.iter().find(|item| !is_here(item))?;
@@ -115,21 +116,24 @@ fn patches(listed: Option<&Node>, folder: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// A path from a folder on, without `.` and `..`; None if it leaves all that is known.
+/// A path from a folder on; None if it is no path of this machine's folders.
 fn joined(folder: &str, path: &str) -> Option<String> {
-    if path.starts_with('/') || path.contains("://") {
-        return None;
-    }
+    let elsewhere = path.starts_with('/') || path.contains("://");
+    (!elsewhere).then(|| clean(&format!("{folder}{path}")))
+}
+
+/// A path without `.`, and without `..` but at its beginning: however a folder is named, its files have one path.
+fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
+    for part in path.split('/') {
+        match (part, parts.last()) {
+            ("" | ".", _) => {}
+            ("..", Some(last)) if *last != ".." => drop(parts.pop()),
+            _ => parts.push(part),
         }
     }
-    let root = if folder.starts_with('/') { "/" } else { "" };
-    Some(format!("{root}{}", parts.join("/")))
+    let root = if path.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -143,7 +147,10 @@ mod tests {
             ("overlays/staging/", "./patch.yaml", Some("overlays/staging/patch.yaml")),
             ("/srv/acme/", "flows.yaml", Some("/srv/acme/flows.yaml")),
             ("", "flows.yaml", Some("flows.yaml")),
-            ("", "../base", None),
+            ("./overlays/staging/", "../../base", Some("base")),
+            ("../acme/overlays/staging/", "../../base", Some("../acme/base")),
+            ("../", "../base", Some("../../base")),
+            ("", "../base", Some("../base")),
             ("", "https://example.com/base", None),
         ] {
             assert_eq!(joined(folder, path).as_deref(), wanted, "{folder} {path}");

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 use model::snapshot::Snapshot;
 use plan::{Plan, Reason, Severity, SourceFile};
 
-use crate::{lines, planned, repository, support};
+use crate::{lines, now, planned, repository, support};
 
 /// What `kubectl kustomize` makes of an overlay.
 fn rendered(overlay: &str) -> Plan {
@@ -84,4 +84,23 @@ fn overlays_differ_in_what_their_readme_says() {
             ("acme/main-next".into(), canary.map(String::from).to_vec()),
         ])
     );
+}
+
+/// `check .` and `check ../acme` say of a folder what `check acme` says, but for the names of the files.
+#[test]
+fn however_a_folder_is_named_the_same_is_said_of_it() {
+    let golden = repository().join("tests/golden/kustomize-overlay");
+    let said = |prefix: &str| {
+        let mut files = support::folder(&golden);
+        files.iter_mut().for_each(|file| file.path = format!("{prefix}{}", file.path));
+        let problems = plan::check(&files, now());
+        problems
+            .iter()
+            .map(|problem| (problem.at.line, problem.reason, problem.field.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said("").len(), 3);
+    for prefix in ["./", "../", "../acme/", "/srv/acme/", "acme/./"] {
+        assert_eq!(said(prefix), said(""), "{prefix}");
+    }
 }
