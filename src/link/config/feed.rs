@@ -311,8 +311,8 @@ impl Client {
             let end = self.attempt(address.as_deref().unwrap_or_default()).await;
             lock(&self.shared.slots).connected = false;
             let status = match end {
-                End::Goodbye => return,
-                End::Broken(status) => status,
+                End::Broken(status) if !lock(&self.shared.slots).goodbye => status,
+                End::Broken(_) | End::Goodbye => return,
             };
             tracing::debug!(?status, ?address, "no configuration stream");
             // Who follows knows who leads; a holder that sends on is not believed a second time.
@@ -350,11 +350,7 @@ impl Client {
                 }
             }
         };
-        let heard = tokio::select! {
-            heard = timeout(CONNECT_WAIT, open) => heard,
-            () = self.said_goodbye() => return End::Goodbye,
-        };
-        match heard {
+        match timeout(CONNECT_WAIT, open).await {
             Err(_) => End::Broken(Some(Status::deadline_exceeded("the operator does not answer"))),
             Ok(Err(status)) => End::Broken(Some(status)),
             Ok(Ok(heard)) => self.serve(&told, heard).await.unwrap_or(End::Broken(None)),
