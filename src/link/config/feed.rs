@@ -22,12 +22,13 @@ use tonic::Status;
 
 use super::{
     Blobs, Hub, PodName, Position, Secrets, State, Topology, dial,
-    hub::{HOLDER, MESSAGES_MAX, lock},
+    hub::{HOLDER, MESSAGES_MAX},
     parcel::{Assembly, Fault, Unpacked},
 };
 use crate::{
     backoff::Backoff,
     identity::Identity,
+    lock,
     tls::Tls,
     wire::{self, FromPod, Goodbye, Hello, ToPod, Whole, from_pod, to_pod},
 };

@@ -9,6 +9,7 @@
 
 mod bad_peers;
 mod config;
+mod media;
 mod property;
 mod wire;
 mod world;
