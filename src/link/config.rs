@@ -40,6 +40,9 @@ pub const NAME_MAX: usize = 256;
 /// Most octets of a path or message of a refusal. What is longer is cut.
 pub const TEXT_MAX: usize = 1_024;
 
+/// Most prompts that a hello names. A pod that has more is sent those again that it left out.
+const AUDIO_MAX: usize = 8_192;
+
 /// Most pods that a [`Topology`] names.
 pub const PODS_MAX: usize = 1_024;
 

@@ -21,7 +21,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::Status;
 
 use super::{
-    Blobs, Hub, PodName, Position, Secrets, State, Topology, dial,
+    AUDIO_MAX, Blobs, Hub, PodName, Position, Secrets, State, Topology, dial,
     hub::{HOLDER, MESSAGES_MAX},
     parcel::{Assembly, Fault, Unpacked},
 };
@@ -360,7 +360,7 @@ impl Client {
 
     fn hello(&self) -> FromPod {
         let base = lock(&self.shared.slots).base.clone();
-        let audio = base.iter().flat_map(|base| base.blobs.keys());
+        let audio = base.iter().flat_map(|base| base.blobs.keys()).take(AUDIO_MAX);
         FromPod {
             what: Some(from_pod::What::Hello(Hello {
                 schema: SCHEMA,
