@@ -18,7 +18,7 @@ use std::{
 
 use jiff::Timestamp;
 use link::{
-    Role,
+    identity::Role,
     config::{Blobs, Position, Publication, Report, Secrets, Topology, What},
 };
 use model::{ClusterId, Key, section::Digest};

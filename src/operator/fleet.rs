@@ -10,7 +10,7 @@ use std::{
 };
 
 use link::{
-    Role,
+    identity::Role,
     config::{PodId, PodName, Position, Report, State, Topology, TopologyPod, What},
 };
 use model::ClusterId;

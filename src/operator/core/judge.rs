@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use link::Role;
+use link::identity::Role;
 use model::ClusterId;
 use plan::{Effect, ObjectId, Problem};
 
