@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use operator::{Options, Webhook, lease::Terms};
 
-use super::{random, stop_signal, trace};
+use super::{host_name, random, stop_signal, trace};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -32,10 +32,21 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS", env = "SWITCHBOARD_WEBHOOK")]
     webhook: Option<SocketAddr>,
     /// DNS names and addresses that the API server knows the webhook by.
-    #[arg(long, value_name = "NAME", env = "SWITCHBOARD_WEBHOOK_NAMES", value_delimiter = ',', requires = "webhook")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SWITCHBOARD_WEBHOOK_NAMES",
+        value_delimiter = ',',
+        requires = "webhook"
+    )]
     webhook_names: Vec<String>,
     /// The ValidatingWebhookConfiguration whose `caBundle` the operator keeps.
-    #[arg(long, value_name = "NAME", env = "SWITCHBOARD_WEBHOOK_CONFIGURATION", default_value = "switchboard")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SWITCHBOARD_WEBHOOK_CONFIGURATION",
+        default_value = "switchboard"
+    )]
     webhook_configuration: String,
     /// Name of the Lease.
     #[arg(long, value_name = "NAME", env = "SWITCHBOARD_LEASE", default_value = "switchboard")]
@@ -61,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let name = match &arguments.identity {
         Some(name) => name.clone(),
-        None => super::host_name(),
+        None => host_name(),
     };
     let options = Options {
         namespace: arguments.namespace.clone(),
@@ -79,7 +90,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let kube = operator::kube_config(arguments.kubeconfig.as_deref()).await?;
+        let kube =
+            operator::kube_config(arguments.kubeconfig.as_deref()).await.map_err(anyhow::Error::msg)?;
         let (told, stopped) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let _ = told.send(stop_signal().await);

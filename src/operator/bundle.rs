@@ -18,7 +18,9 @@ use crate::{election::Leadership, keep::MANAGER};
 /// When the credentials are of no use.
 pub fn server_config(own: &Credentials) -> Result<rustls::ServerConfig, rustls::Error> {
     let general = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
-    let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(general)?;
+    let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(general)?;
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(general)?;
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ServerConfig::builder_with_provider(provider)
@@ -32,7 +34,12 @@ pub fn server_config(own: &Credentials) -> Result<rustls::ServerConfig, rustls::
 ///
 /// # Errors
 /// The API server's.
-pub async fn keep(client: &Client, leadership: &Leadership, name: &str, bundle: &str) -> Result<(), kube::Error> {
+pub async fn keep(
+    client: &Client,
+    leadership: &Leadership,
+    name: &str,
+    bundle: &str,
+) -> Result<(), kube::Error> {
     let configurations: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let Some(found) = configurations.get_opt(name).await? else { return Ok(()) };
     let webhooks = found.webhooks.unwrap_or_default();

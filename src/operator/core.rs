@@ -18,8 +18,8 @@ use std::{
 
 use jiff::Timestamp;
 use link::{
-    identity::Role,
     config::{Blobs, Position, Publication, Report, Secrets, Topology, What},
+    identity::Role,
 };
 use model::{ClusterId, Key, section::Digest};
 use plan::{Effect, Foreign, Foresight, ObjectId, Plan, Planner, SecretKeys};
@@ -326,10 +326,10 @@ impl Core {
     /// A cluster's pods are to be told something, or it is gone.
     fn due(&mut self, now: Duration, id: ClusterId) {
         if self.planner.clusters().any(|(known, _)| *known == id) {
-            let cluster = self.clusters.entry(id).or_insert_with(|| Cluster {
-                absent: [Some(now); 2],
-                ..Cluster::default()
-            });
+            let cluster = self
+                .clusters
+                .entry(id)
+                .or_insert_with(|| Cluster { absent: [Some(now); 2], ..Cluster::default() });
             let first = cluster.pending.map_or(now, |(first, _)| first);
             cluster.pending = Some((first, now));
         } else if self.clusters.remove(&id).is_some() {
@@ -428,8 +428,12 @@ impl Core {
             self.mark_home(id);
         } else {
             let reached = self.reached(id, Role::Edge).max(self.reached(id, Role::Media)).unwrap_or_default();
-            let waiting: Vec<ObjectId> =
-                self.waiting.range(..=if has_refusal { ALWAYS } else { reached }).flat_map(|(_, ids)| ids).cloned().collect();
+            let waiting: Vec<ObjectId> = self
+                .waiting
+                .range(..=if has_refusal { ALWAYS } else { reached })
+                .flat_map(|(_, ids)| ids)
+                .cloned()
+                .collect();
             for id in waiting {
                 self.queue_up(&id, true);
             }
@@ -455,8 +459,12 @@ impl Core {
     /// Lets time pass: publishes what is due.
     pub fn pass(&mut self, now: Duration) {
         let moved = self.fleet.pass(now);
-        let silence: Vec<ClusterId> =
-            self.clusters.keys().filter(|id| moved.silence || self.fleet.silent(id, now).is_some()).cloned().collect();
+        let silence: Vec<ClusterId> = self
+            .clusters
+            .keys()
+            .filter(|id| moved.silence || self.fleet.silent(id, now).is_some())
+            .cloned()
+            .collect();
         for id in silence {
             self.show_topology(now, &id);
             if moved.acknowledged {
@@ -479,12 +487,9 @@ impl Core {
             // Pods may have had it all along.
             self.acknowledged(now, &id);
         }
-        let settled: Vec<ClusterId> = self
-            .clusters
-            .iter_mut()
-            .filter(|(_, cluster)| cluster.settles(now))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let clusters = self.clusters.iter_mut();
+        let settled: Vec<ClusterId> =
+            clusters.filter_map(|(id, cluster)| cluster.settles(now).then(|| id.clone())).collect();
         settled.iter().for_each(|id| self.mark_home(id));
         self.queue.pass(now);
     }
@@ -571,7 +576,8 @@ impl Core {
     pub fn published(&self) -> impl Iterator<Item = (&ClusterId, Position, Arc<model::section::Sections>)> {
         self.planner.clusters().filter_map(|(id, sections)| {
             let published = self.clusters.get(id)?.published.as_ref()?;
-            (published.digest == sections.digest()).then(|| (id, published.position, Arc::new(sections.clone())))
+            (published.digest == sections.digest())
+                .then(|| (id, published.position, Arc::new(sections.clone())))
         })
     }
 
@@ -617,7 +623,17 @@ fn due_at((first, last): (Duration, Duration)) -> Duration {
 
 /// Whether objects of a kind may refer to Secrets.
 fn refers_to_secrets(kind: &str) -> bool {
-    matches!(kind, "VoiceCluster" | "Trunk" | "Tenant" | "Agent" | "Integration" | "ContactPoint" | "VoicemailBox" | "Carrier")
+    matches!(
+        kind,
+        "VoiceCluster"
+            | "Trunk"
+            | "Tenant"
+            | "Agent"
+            | "Integration"
+            | "ContactPoint"
+            | "VoicemailBox"
+            | "Carrier"
+    )
 }
 
 /// Versions are numbers that grow, of all API servers that there are; where they are not, the newest word counts.

@@ -108,13 +108,19 @@ impl Leadership {
 }
 
 /// Runs for the lease until it is held and lost. Gives why; the process must end then.
-pub async fn run(client: Client, config: Config, leadership: Leadership, told: watch::Sender<State>) -> String {
+pub async fn run(
+    client: Client,
+    config: Config,
+    leadership: Leadership,
+    told: watch::Sender<State>,
+) -> String {
     let mut candidate = Candidate::new(config.identity.clone(), config.terms);
     let leases: Api<Lease> = Api::namespaced(client, &config.namespace);
     loop {
         let began = leadership.now();
         // A server that does not answer must not keep us past the deadline.
-        let patience = candidate.leads_until().map_or(config.terms.renew_deadline, |until| until.saturating_sub(began));
+        let patience =
+            candidate.leads_until().map_or(config.terms.renew_deadline, |until| until.saturating_sub(began));
         let turn = timeout(patience, turn(&leases, &config, &leadership, &mut candidate, &told));
         let step = match turn.await {
             Ok(step) => step,
@@ -129,13 +135,17 @@ pub async fn run(client: Client, config: Config, leadership: Leadership, told: w
                 leadership.end();
                 let holder = candidate.holder().unwrap_or("nobody");
                 tell(&told, State::Follows { holder: None });
-                return format!("the lease {}/{} is lost; it is held by {holder}", config.namespace, config.lease);
+                return format!(
+                    "the lease {}/{} is lost; it is held by {holder}",
+                    config.namespace, config.lease
+                );
             }
             None => {}
         }
         // Two that begin together must not stay in step.
         let spread = u64::from(began.subsec_nanos() % 64);
-        let pause = config.terms.retry * 7 / 8 + config.terms.retry * u32::try_from(spread).unwrap_or_default() / 256;
+        let pause =
+            config.terms.retry * 7 / 8 + config.terms.retry * u32::try_from(spread).unwrap_or_default() / 256;
         let mut next = Instant::now() + pause;
         if let Some(until) = candidate.leads_until() {
             next = next.min(leadership.begin + until);
@@ -180,7 +190,13 @@ fn tell(told: &watch::Sender<State>, state: State) {
     });
 }
 
-async fn turn(leases: &Api<Lease>, config: &Config, leadership: &Leadership, candidate: &mut Candidate, told: &watch::Sender<State>) -> Step {
+async fn turn(
+    leases: &Api<Lease>,
+    config: &Config,
+    leadership: &Leadership,
+    candidate: &mut Candidate,
+    told: &watch::Sender<State>,
+) -> Step {
     candidate.heard(leadership.heard.load(Ordering::Acquire));
     let read = leases.get_opt(&config.lease).await;
     let now = leadership.now();
@@ -205,7 +221,9 @@ async fn turn(leases: &Api<Lease>, config: &Config, leadership: &Leadership, can
     let sent = leadership.now();
     let written = match version {
         None => leases.create(&PostParams::default(), &object(config, term, String::new())).await,
-        Some(version) => leases.replace(&config.lease, &PostParams::default(), &object(config, term, version)).await,
+        Some(version) => {
+            leases.replace(&config.lease, &PostParams::default(), &object(config, term, version)).await
+        }
     };
     let now = leadership.now();
     match written {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use link::{
-    identity::Role,
     config::{PodId, PodName, Position, Report, State, Topology, TopologyPod, What},
+    identity::Role,
 };
 use model::ClusterId;
 
@@ -66,7 +66,9 @@ impl Fleet {
     /// Takes in what a stream tells.
     pub fn report(&mut self, now: Duration, report: Report) -> Moved {
         let Report { pod: id, what } = report;
-        if !self.pods.contains_key(&id) && (!matches!(what, What::Joined { .. }) || self.pods.len() >= PODS_MAX) {
+        if !self.pods.contains_key(&id)
+            && (!matches!(what, What::Joined { .. }) || self.pods.len() >= PODS_MAX)
+        {
             return Moved::default();
         }
         let newest = self.acknowledged(&id.cluster, id.role);
@@ -86,7 +88,8 @@ impl Fleet {
                 pod.heard = now;
                 moved.topology = true;
                 // The same pod in a new process: what the old one had, nobody has any more.
-                let old = self.pods.keys().filter(|other| is_same(other, &id) && other.instance != id.instance);
+                let old =
+                    self.pods.keys().filter(|other| is_same(other, &id) && other.instance != id.instance);
                 let old: Vec<PodId> = old.cloned().collect();
                 for old in old {
                     moved.acknowledged |= self.pods.remove(&old).is_some_and(|pod| pod.counts);
@@ -192,7 +195,10 @@ impl Fleet {
         acknowledged.map(move |(id, at)| (id, now.saturating_sub(at)))
     }
 
-    fn of<'f>(&'f self, cluster: &'f ClusterId) -> impl Iterator<Item = (&'f PodId, &'f Pod)> {
+    fn of<'f, 'c>(
+        &'f self,
+        cluster: &'c ClusterId,
+    ) -> impl Iterator<Item = (&'f PodId, &'f Pod)> + use<'f, 'c> {
         self.pods.iter().filter(move |(id, _)| id.cluster == *cluster)
     }
 }
@@ -264,7 +270,11 @@ mod tests {
         tell(&mut fleet, 0, "a", acknowledged(5));
         tell(&mut fleet, 1, "b", joined());
         tell(&mut fleet, 1, "b", acknowledged(3));
-        assert_eq!(fleet.acknowledged(&cluster(), Role::Edge), Some(at(5)), "b is behind and does not count yet");
+        assert_eq!(
+            fleet.acknowledged(&cluster(), Role::Edge),
+            Some(at(5)),
+            "b is behind and does not count yet"
+        );
         tell(&mut fleet, 1, "b", acknowledged(5));
         assert_eq!(fleet.count(&cluster(), Role::Edge), 2);
     }
@@ -311,7 +321,8 @@ mod tests {
     fn a_refusal_stands_until_something_is_acknowledged() {
         let mut fleet = Fleet::default();
         tell(&mut fleet, 0, "a", joined());
-        let refused = What::Refused { position: at(1), path: "cluster.networks".into(), message: "no".into() };
+        let refused =
+            What::Refused { position: at(1), path: "cluster.networks".into(), message: "no".into() };
         tell(&mut fleet, 0, "a", refused);
         assert_eq!(fleet.refusal(&cluster()).unwrap().1.path, "cluster.networks");
         tell(&mut fleet, 1, "a", acknowledged(2));

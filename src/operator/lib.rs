@@ -25,4 +25,4 @@ mod store;
 mod watch;
 mod webhook;
 
-pub use run::{Options, RunError, Webhook, run};
+pub use run::{Options, RunError, Webhook, kube_config, run};

@@ -127,7 +127,12 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        histogram(&mut text, "reconcile_seconds", "From a change's arrival to its publication.", &self.reconcile);
+        histogram(
+            &mut text,
+            "reconcile_seconds",
+            "From a change's arrival to its publication.",
+            &self.reconcile,
+        );
         histogram(&mut text, "plan_seconds", "One update of the plan.", &self.plan);
         for (name, kind, help, counts) in [
             ("api_requests_total", "counter", "Requests to the API server.", &self.requests),
@@ -144,9 +149,19 @@ impl Metrics {
         }
         for (name, kind, help, counter) in [
             ("published_total", "counter", "Snapshots that were published.", &self.published),
-            ("streams_misbehaved_total", "counter", "Streams that a pod's misbehaviour ended.", &self.misbehaved),
+            (
+                "streams_misbehaved_total",
+                "counter",
+                "Streams that a pod's misbehaviour ended.",
+                &self.misbehaved,
+            ),
             ("status_patches_total", "counter", "Status patches that were sent.", &self.patches),
-            ("status_patches_dropped_total", "counter", "Status patches that proved needless.", &self.patches_dropped),
+            (
+                "status_patches_dropped_total",
+                "counter",
+                "Status patches that proved needless.",
+                &self.patches_dropped,
+            ),
             ("status_patches_waiting", "gauge", "Status patches that wait.", &self.patches_waiting),
             ("leads", "gauge", "1 while this replica leads.", &self.leads),
             ("term", "gauge", "Transitions of the lease.", &self.term),
@@ -161,7 +176,10 @@ impl Metrics {
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a String cannot fail.
-    let _ = write!(text, "# HELP switchboard_operator_{name} {help}\n# TYPE switchboard_operator_{name} {kind}\n");
+    let _ = write!(
+        text,
+        "# HELP switchboard_operator_{name} {help}\n# TYPE switchboard_operator_{name} {kind}\n"
+    );
 }
 
 fn histogram(text: &mut String, name: &str, help: &str, of: &Histogram) {
@@ -172,7 +190,8 @@ fn histogram(text: &mut String, name: &str, help: &str, of: &Histogram) {
     }
     let count = of.count.load(Ordering::Relaxed);
     let _ = writeln!(text, "switchboard_operator_{name}_bucket{{le=\"+Inf\"}} {count}");
-    let _ = writeln!(text, "switchboard_operator_{name}_sum {}", seconds(of.sum_micros.load(Ordering::Relaxed)));
+    let _ =
+        writeln!(text, "switchboard_operator_{name}_sum {}", seconds(of.sum_micros.load(Ordering::Relaxed)));
     let _ = writeln!(text, "switchboard_operator_{name}_count {count}");
 }
 

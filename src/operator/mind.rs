@@ -8,12 +8,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use k8s_openapi::api::core::v1::ObjectReference;
 use link::config::{Hub, Position, Report, What};
 use model::{ClusterId, section::Sections};
 use plan::ObjectId;
@@ -116,7 +116,8 @@ impl Mind {
     async fn run(mut self, synced: oneshot::Sender<()>) {
         let mut synced = Some(synced);
         let (done, mut results) = mpsc::channel(2 * WRITES_MAX);
-        let reporter = Reporter { controller: "switchboard.dev/operator".into(), instance: Some(self.identity.clone()) };
+        let reporter =
+            Reporter { controller: "switchboard.dev/operator".into(), instance: Some(self.identity.clone()) };
         let mut hands = Hands {
             resources: watch::kinds().into_iter().map(|kind| (kind.name, kind.resource)).collect(),
             secrets: BTreeMap::new(),
@@ -191,7 +192,9 @@ impl Mind {
                 }
                 info!(cluster, %role, pod, version, held = held.as_ref().map(|(position, _)| position.to_string()), "pod joined");
             }
-            What::Acknowledged { position, .. } => debug!(cluster, %role, pod, %position, "snapshot acknowledged"),
+            What::Acknowledged { position, .. } => {
+                debug!(cluster, %role, pod, %position, "snapshot acknowledged")
+            }
             What::Refused { position, path, message } => {
                 self.metrics.refusals.add(format!("cluster=\"{cluster}\",role=\"{role}\""));
                 warn!(cluster, %role, pod, %position, path, message, "snapshot refused");
@@ -306,7 +309,8 @@ impl Mind {
         let Some(resource) = hands.resources.get(write.id.kind) else { return };
         let objects: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), write.id.key.namespace(), resource);
-        let (done, metrics, leadership) = (hands.done.clone(), Arc::clone(&self.metrics), self.leadership.clone());
+        let (done, metrics, leadership) =
+            (hands.done.clone(), Arc::clone(&self.metrics), self.leadership.clone());
         let (recorder, reference) = (hands.recorder.clone(), reference(&write, resource));
         tokio::spawn(async move {
             let Write { id, uid, body, transitions } = write;
@@ -345,7 +349,8 @@ impl Mind {
                 Err(error) => error!(%error, "the last good forms cannot be stored"),
             }
             let snapshots = self.core.published();
-            want.snapshots = snapshots.map(|(id, position, sections)| (id.clone(), position, sections)).collect();
+            want.snapshots =
+                snapshots.map(|(id, position, sections)| (id.clone(), position, sections)).collect();
             hands.store = None;
             hands.stored = now;
         }
@@ -364,7 +369,8 @@ impl Mind {
             (labels, age.as_secs())
         });
         self.metrics.snapshot_age.replace(ages.collect());
-        let wrong = self.core.wrong().into_iter().map(|(reason, count)| (format!("reason=\"{reason}\""), count));
+        let wrong =
+            self.core.wrong().into_iter().map(|(reason, count)| (format!("reason=\"{reason}\""), count));
         self.metrics.wrong.replace(wrong.collect());
     }
 }

@@ -53,7 +53,9 @@ pub enum PkiError {
     #[error("no certificate can be issued: {0}")]
     Issue(#[from] link::pki::PkiError),
     /// What the Secret holds is of no use.
-    #[error("Secret {AUTHORITY} holds no authority: {0}; delete it, and a new one is made, which all pods must be given")]
+    #[error(
+        "Secret {AUTHORITY} holds no authority: {0}; delete it, and a new one is made, which all pods must be given"
+    )]
     Broken(String),
     /// Only the one who leads makes an authority.
     #[error("Secret {AUTHORITY} is not there yet")]
@@ -87,7 +89,11 @@ pub fn turn(now: Timestamp, ends: Timestamp, announced: Option<Timestamp>, lives
     let seconds = |life: Duration| i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
     let left = ends.as_second().saturating_sub(now.as_second());
     match announced {
-        Some(announced) if now.as_second() >= announced.as_second().saturating_add(seconds(lives.overlap)) => Turn::Promote,
+        Some(announced)
+            if now.as_second() >= announced.as_second().saturating_add(seconds(lives.overlap)) =>
+        {
+            Turn::Promote
+        }
         // There is no time left to wait.
         Some(_) if left <= seconds(lives.leaf) / 2 => Turn::Promote,
         Some(_) => Turn::Stay,
@@ -106,7 +112,11 @@ impl Authorities {
     /// # Errors
     /// None that a machine with random numbers could cause.
     pub fn first(now: Timestamp, lives: Lives) -> Result<Self, PkiError> {
-        Ok(Self { issuing: Authority::generate("Switchboard", now.into(), days(lives.authority))?, next: None, old: Vec::new() })
+        Ok(Self {
+            issuing: Authority::generate("Switchboard", now.into(), days(lives.authority))?,
+            next: None,
+            old: Vec::new(),
+        })
     }
 
     /// Lets time pass. True: something is otherwise.
@@ -114,10 +124,16 @@ impl Authorities {
     /// # Errors
     /// As [`Authorities::first`].
     pub fn pass(&mut self, now: Timestamp, lives: Lives) -> Result<bool, PkiError> {
-        match turn(now, pki::expiry(self.issuing.certificate_pem())?.try_into().unwrap_or(Timestamp::MAX), self.next.as_ref().map(|(_, since)| *since), lives) {
+        match turn(
+            now,
+            pki::expiry(self.issuing.certificate_pem())?.try_into().unwrap_or(Timestamp::MAX),
+            self.next.as_ref().map(|(_, since)| *since),
+            lives,
+        ) {
             Turn::Stay => Ok(false),
             Turn::Announce => {
-                self.next = Some((Authority::generate("Switchboard", now.into(), days(lives.authority))?, now));
+                self.next =
+                    Some((Authority::generate("Switchboard", now.into(), days(lives.authority))?, now));
                 Ok(true)
             }
             Turn::Promote => {
@@ -233,7 +249,12 @@ impl Pki {
     ///
     /// # Errors
     /// As [`Authorities::first`].
-    pub fn own(&self, authorities: &Authorities, names: &[String], now: Timestamp) -> Result<Credentials, PkiError> {
+    pub fn own(
+        &self,
+        authorities: &Authorities,
+        names: &[String],
+        now: Timestamp,
+    ) -> Result<Credentials, PkiError> {
         let mut subject = Subject::of(&Party::Operator);
         for name in names {
             match name.parse::<IpAddr>() {
@@ -249,7 +270,12 @@ impl Pki {
     ///
     /// # Errors
     /// The API server's.
-    pub async fn give(&self, cluster: &ClusterId, authorities: &Authorities, now: Timestamp) -> Result<(), PkiError> {
+    pub async fn give(
+        &self,
+        cluster: &ClusterId,
+        authorities: &Authorities,
+        now: Timestamp,
+    ) -> Result<(), PkiError> {
         for role in Role::ALL {
             let name = format!("{}-{role}-link", cluster.0.name());
             let namespace = cluster.0.namespace();
@@ -332,7 +358,8 @@ mod tests {
     fn a_secret_of_another_shape_is_told_apart() {
         let error = Authorities::read(&BTreeMap::new()).unwrap_err().to_string();
         assert!(error.contains("no tls.crt") && error.contains("delete it"), "{error}");
-        let wrong = BTreeMap::from([("tls.crt".into(), b"x".to_vec()), ("tls.key".into(), b"hunter2".to_vec())]);
+        let wrong =
+            BTreeMap::from([("tls.crt".into(), b"x".to_vec()), ("tls.key".into(), b"hunter2".to_vec())]);
         let error = Authorities::read(&wrong).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }

@@ -1,11 +1,6 @@
 //! The shell: watches, the core's thread, writers, servers, and the end of all of them when the lease is lost.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -29,8 +24,7 @@ use crate::{
     mind::{Mind, Want},
     pki::{Authorities, Lives, Pki},
     store::Store,
-    watch,
-    webhook,
+    watch, webhook,
 };
 
 /// Changes that wait for the core.
@@ -100,6 +94,19 @@ pub enum RunError {
     /// A task or thread has ended that never should.
     #[error("{0} has ended")]
     Ended(&'static str),
+}
+
+/// How the API server is reached: by a file, as a pod reaches it, or as `kubectl` does.
+///
+/// # Errors
+/// A sentence, if none of them says.
+pub async fn kube_config(file: Option<&std::path::Path>) -> Result<KubeConfig, String> {
+    let Some(file) = file else {
+        return KubeConfig::infer().await.map_err(|error| format!("no way to the API server: {error}"));
+    };
+    let about = |error: kube::config::KubeconfigError| format!("{}: {error}", file.display());
+    let read = kube::config::Kubeconfig::read_from(file).map_err(about)?;
+    KubeConfig::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await.map_err(about)
 }
 
 /// Runs until `stop` resolves, or the lease is lost.
@@ -243,11 +250,7 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    async fn run(
-        mut self,
-        mut wanted: mpsc::Receiver<Want>,
-        mut states: signal::Receiver<State>,
-    ) {
+    async fn run(mut self, mut wanted: mpsc::Receiver<Want>, mut states: signal::Receiver<State>) {
         let mut next = Duration::ZERO;
         loop {
             tokio::select! {
@@ -306,8 +309,11 @@ impl Upkeep {
         }
         if let Some(webhook) = self.options.webhook.clone() {
             let bundle = authorities.bundle();
-            let bundled = crate::bundle::keep(&self.client, &self.leadership, &webhook.configuration, &bundle).await;
-            bundled.map_err(|error| format!("ValidatingWebhookConfiguration {}: {error}", webhook.configuration))?;
+            let bundled =
+                crate::bundle::keep(&self.client, &self.leadership, &webhook.configuration, &bundle).await;
+            bundled.map_err(|error| {
+                format!("ValidatingWebhookConfiguration {}: {error}", webhook.configuration)
+            })?;
         }
         Ok(())
     }
@@ -315,7 +321,10 @@ impl Upkeep {
     /// Shows our own certificates to pods and to the API server: new ones every day, or when authorities have changed.
     fn show(&mut self, authorities: &Authorities, now: Timestamp) -> Result<(), String> {
         let bundle = authorities.bundle();
-        let fresh = self.own.as_ref().is_some_and(|(of, since)| *of == bundle && now.as_second() < since.as_second() + 86_400);
+        let fresh = self
+            .own
+            .as_ref()
+            .is_some_and(|(of, since)| *of == bundle && now.as_second() < since.as_second() + 86_400);
         if fresh {
             return Ok(());
         }
@@ -341,4 +350,3 @@ impl Upkeep {
         Ok(())
     }
 }
-

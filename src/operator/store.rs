@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use link::{config::Position, stored};
-use model::{ClusterId, section::{Digest, Sections}};
+use model::{
+    ClusterId,
+    section::{Digest, Sections},
+};
 use plan::Plan;
 use tracing::{error, info, warn};
 
@@ -89,9 +92,10 @@ impl Store {
     pub async fn plan(&mut self) -> Result<(Option<Plan>, u64), StoreError> {
         let set = self.plans();
         let Some((bytes, term)) = self.read(&set).await? else { return Ok((None, 0)) };
-        match stored::unpack_bytes(&bytes).map_err(|error| error.to_string()).and_then(|bytes| {
-            Plan::from_stored(&bytes).map_err(|error| error.to_string())
-        }) {
+        match stored::unpack_bytes(&bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Plan::from_stored(&bytes).map_err(|error| error.to_string()))
+        {
             Ok(plan) => {
                 info!(octets = bytes.iter().map(Vec::len).sum::<usize>(), "last good forms read");
                 Ok((Some(plan), term))
@@ -118,7 +122,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::keep_plan`].
-    pub async fn keep_snapshot(&mut self, cluster: &ClusterId, position: Position, sections: &Sections) -> Result<(), StoreError> {
+    pub async fn keep_snapshot(
+        &mut self,
+        cluster: &ClusterId,
+        position: Position,
+        sections: &Sections,
+    ) -> Result<(), StoreError> {
         let set = Set {
             namespace: cluster.0.namespace().to_owned(),
             name: format!("{}-snapshot", cluster.0.name()),

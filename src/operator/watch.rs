@@ -120,7 +120,9 @@ pub async fn follow(client: Client, kind: Kind, out: mpsc::Sender<Change>) {
     let mut missing = false;
     let told = Told {
         what: name,
-        apply: Box::new(move |object: DynamicObject| declared(name, object).map(|object| Change::Object(Box::new(object)))),
+        apply: Box::new(move |object: DynamicObject| {
+            declared(name, object).map(|object| Change::Object(Box::new(object)))
+        }),
         gone: Box::new(move |key| Change::Gone { kind: name, key }),
         synced: Box::new(move || Change::Synced(name)),
         failed: Box::new(move |error| {
@@ -147,7 +149,9 @@ pub async fn follow_secrets(client: Client, namespace: String, out: mpsc::Sender
         }),
         gone: Box::new(Change::SecretGone),
         synced: Box::new(move || Change::SecretsSynced(of.clone())),
-        failed: Box::new(move |error| (code(error) == Some(403)).then(|| Change::SecretsForbidden(forbidden.clone()))),
+        failed: Box::new(move |error| {
+            (code(error) == Some(403)).then(|| Change::SecretsForbidden(forbidden.clone()))
+        }),
     };
     tell(watcher(secrets, config), told, out).await;
 }

@@ -27,12 +27,21 @@ impl Core {
         }
         let verdict = self.planner.verdict(id);
         let accepted = condition(verdict.accepted, Reason::Accepted, "Nothing is wrong with it by itself.");
-        let resolved_refs =
-            condition(verdict.resolved_refs, Reason::ResolvedRefs, "All it refers to is there and admits it.");
+        let resolved_refs = condition(
+            verdict.resolved_refs,
+            Reason::ResolvedRefs,
+            "All it refers to is there and admits it.",
+        );
         let roles = roles(id.kind);
         let generation = entry.generation;
         if roles.is_empty() {
-            return Some(Wanted { generation, programmed_generation: None, accepted, resolved_refs, programmed: None });
+            return Some(Wanted {
+                generation,
+                programmed_generation: None,
+                accepted,
+                resolved_refs,
+                programmed: None,
+            });
         }
         let (programmed, programmed_generation) = match verdict.effect {
             Effect::Current => match self.reached_by_all(id, entry, roles, now)? {
@@ -54,7 +63,13 @@ impl Core {
                 self.waiting.remove(&entry.epoch);
             }
         }
-        Some(Wanted { generation, programmed_generation, accepted, resolved_refs, programmed: Some(programmed) })
+        Some(Wanted {
+            generation,
+            programmed_generation,
+            accepted,
+            resolved_refs,
+            programmed: Some(programmed),
+        })
     }
 
     /// Whether every pod that must know of it has it. None: that is not known yet, so what stands there stays.
@@ -71,14 +86,19 @@ impl Core {
             return Some(Err(Condition::new(Truth::False, Reason::NoCluster, message)));
         }
         // Pods had it when this process began.
-        let stood = entry.status.get(ConditionType::Programmed).is_some_and(|there| {
-            there.truth == Truth::True && there.observed_generation == entry.generation
-        });
+        let stood = entry
+            .status
+            .get(ConditionType::Programmed)
+            .is_some_and(|there| there.truth == Truth::True && there.observed_generation == entry.generation);
         let stood = stood && self.first.is_some_and(|first| entry.epoch <= first);
         for home in &homes {
             if let Some(missing) = self.absent(home, roles, now) {
                 let Err(condition) = missing else {
-                    if entry.status.get(ConditionType::Programmed).is_some_and(|there| there.truth == Truth::True) {
+                    if entry
+                        .status
+                        .get(ConditionType::Programmed)
+                        .is_some_and(|there| there.truth == Truth::True)
+                    {
                         return None;
                     }
                     return Some(Err(pending(home)));
@@ -96,7 +116,8 @@ impl Core {
             return Some(Ok(()));
         }
         for home in &homes {
-            let behind = roles.iter().any(|role| self.reached(home, *role).is_none_or(|epoch| epoch < entry.epoch));
+            let behind =
+                roles.iter().any(|role| self.reached(home, *role).is_none_or(|epoch| epoch < entry.epoch));
             if !behind {
                 continue;
             }
@@ -104,7 +125,8 @@ impl Core {
                 Some((pod, refusal)) => {
                     let (role, name) = (pod.role, &pod.name);
                     let (path, message) = (&refusal.path, &refusal.message);
-                    let message = format!("The {role} pod {name} of {home} refuses the snapshot at {path}: {message}");
+                    let message =
+                        format!("The {role} pod {name} of {home} refuses the snapshot at {path}: {message}");
                     Condition::new(Truth::False, Reason::SnapshotRefused, message)
                 }
                 None => pending(home),

@@ -113,8 +113,7 @@ impl Core {
 
     /// All objects whose pods are those of a cluster.
     pub(super) fn mark_home(&mut self, cluster: &ClusterId) {
-        let ids: Vec<ObjectId> =
-            self.ids().filter(|id| self.planner.homes(id).contains(cluster)).collect();
+        let ids: Vec<ObjectId> = self.ids().filter(|id| self.planner.homes(id).contains(cluster)).collect();
         ids.iter().for_each(|id| self.queue_up(id, false));
         self.mark_cluster(cluster);
     }
@@ -142,7 +141,8 @@ impl Core {
         for _ in 0..LOOKS_MAX {
             let (id, backfill) = self.queue.take(now)?;
             let wanted = self.judge(&id, now);
-            let Some(entry) = self.entries.get_mut(id.kind).and_then(|entries| entries.get_mut(&id.key)) else {
+            let Some(entry) = self.entries.get_mut(id.kind).and_then(|entries| entries.get_mut(&id.key))
+            else {
                 continue;
             };
             entry.queued = false;
