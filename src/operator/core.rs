@@ -83,6 +83,8 @@ struct Entry {
     writing: bool,
     /// Since when its newest generation waits for pods.
     since: Duration,
+    /// Since when what it refers to is wrong, until that is said.
+    doubt: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -254,6 +256,7 @@ impl Core {
                     queued: false,
                     writing: false,
                     since: now,
+                    doubt: None,
                 };
                 entries.insert(key, entry);
                 self.touch(now);
@@ -269,6 +272,9 @@ impl Core {
         if let Some(kind) = self.missing.first() {
             return Err(format!("the API server has no CustomResourceDefinition for {kind}: apply crds/"));
         }
+        if self.first.is_some() {
+            return Ok(());
+        }
         if let Some(kind) = self.kinds.difference(&self.synced).next() {
             return Err(format!("objects of kind {kind} are not listed yet"));
         }
@@ -277,12 +283,6 @@ impl Core {
             Some((namespace, _)) => Err(format!("Secrets of namespace {namespace} are not listed yet")),
             None => Ok(()),
         }
-    }
-
-    /// Namespaces whose Secrets may not be read.
-    pub fn forbidden(&self) -> impl Iterator<Item = &str> {
-        let forbidden = self.namespaces.iter().filter(|(_, known)| **known == Known::Forbidden);
-        forbidden.map(|(namespace, _)| namespace.as_str())
     }
 
     /// Plans what has changed. True: there was something.
