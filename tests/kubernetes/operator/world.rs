@@ -1,6 +1,11 @@
 //! The control plane of these tests: kube-controller-manager, the chart, an audit log of what the operators ask for.
 
-use std::{future::Future, path::PathBuf, sync::LazyLock};
+use std::{
+    fs,
+    future::Future,
+    path::PathBuf,
+    sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use kube::{
     Client, Config,
@@ -27,10 +32,21 @@ rules:
 ";
 
 static SHARED: LazyLock<World> = LazyLock::new(World::start);
+static TOKEN: OnceLock<String> = OnceLock::new();
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The first who asks starts it.
 pub fn world() -> &'static World {
     &SHARED
+}
+
+/// The world without any other operator and without any object of ours.
+pub fn alone() -> (MutexGuard<'static, ()>, &'static World) {
+    // A test that failed leaves nothing that the next one does not clear away.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = world();
+    world.clear();
+    (turn, world)
 }
 
 pub struct World {
@@ -45,14 +61,15 @@ impl World {
         plane.define();
         plane.namespaces([SYSTEM]);
         let runtime = Runtime::new().unwrap();
-        let client = runtime.block_on(async {
-            let read = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
-            let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
-            Client::try_from(config).unwrap()
-        });
+        let client = runtime.block_on(async { Client::try_from(configuration(&plane).await).unwrap() });
         let world = Self { plane, client, runtime };
         world.apply_chart().done();
         world
+    }
+
+    /// The administrator's.
+    pub async fn config(&self) -> Config {
+        configuration(&self.plane).await
     }
 
     /// The chart as it stands in Git.
@@ -62,8 +79,30 @@ impl World {
         self.plane.kubectl(&apply)
     }
 
+    /// For an operator that reaches the API server at `server`.
+    pub fn operator_kubeconfig(&self, server: &str) -> String {
+        let token = TOKEN.get_or_init(|| {
+            let create = ["create", "token", "switchboard-operator", "-n", SYSTEM, "--duration=12h"];
+            self.plane.kubectl(&create).done().trim().to_owned()
+        });
+        format!(
+            "apiVersion: v1
+kind: Config
+current-context: operator
+clusters: [{{name: proxy, cluster: {{server: \"{server}\"}}}}]
+users: [{{name: operator, user: {{token: {token}}}}}]
+contexts: [{{name: operator, context: {{cluster: proxy, user: operator}}}}]
+"
+        )
+    }
+
     pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// What the operators asked the API server for, in lines of JSON, oldest first.
+    pub fn audit_log(&self) -> String {
+        fs::read_to_string(self.plane.folder.join("audit.log")).unwrap_or_default()
     }
 
     /// A namespace as a tenant's is prepared: labelled, its Secrets readable to the operator.
@@ -120,6 +159,21 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
         arguments.extend(user.as_deref());
         self.plane.kubectl_with(&arguments, manifest)
     }
+
+    /// Deletes all objects of ours, and what operators have kept.
+    fn clear(&self) {
+        let kinds: Vec<String> =
+            api::kinds().iter().map(|kind| format!("{}.{}", kind.plural, api::GROUP)).collect();
+        self.plane
+            .kubectl(&["delete", &kinds.join(","), "--all", "-A", "--wait=true", "--timeout=60s"])
+            .done();
+        self.plane.kubectl(&["delete", "secrets,leases", "--all", "-n", SYSTEM]).done();
+    }
+}
+
+async fn configuration(plane: &ControlPlane) -> Config {
+    let read = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
+    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap()
 }
 
 pub fn templates() -> PathBuf {
