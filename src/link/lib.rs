@@ -6,6 +6,16 @@
 //! Contract: orders of one session are carried out in the order given; events of one session arrive in the order of
 //! their happening; nothing here blocks. A full queue is an answer, so the edge can refuse the call it is for.
 
+mod backoff;
+pub mod config;
+pub mod identity;
+pub mod media;
+pub mod pki;
+pub mod server;
+pub mod stored;
+pub mod tls;
+pub mod wire;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},

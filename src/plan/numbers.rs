@@ -15,12 +15,12 @@ use api::v1alpha1 as v1;
 use model::{E164, Key};
 
 use crate::{
-    checks,
+    checks::{self, Secrets},
     directory::range,
     platform::{claims_cluster, near_key},
     problem::{ConditionType, ObjectId, Problem, Reason},
     resources::{NUMBER, Object, Report, Resources, Spec},
-    world::{CompiledFlow, Item, PlannedTrunk, World},
+    world::{CompiledFlow, Force, Item, PlannedTrunk, World},
 };
 
 /// A number that is live.
@@ -71,12 +71,27 @@ pub(crate) struct Bench<'a> {
 pub(crate) struct Turns {
     pub numbers: Vec<(Key, Option<LiveNumber>)>,
     pub flows: bool,
+    /// Numbers of which something else is said.
+    pub told: Vec<Key>,
 }
 
 impl Numbers {
     /// What is wrong with them.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten()
+    }
+
+    /// What is wrong with one.
+    pub fn told(&self, key: &Key) -> &[Problem] {
+        self.problems.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Which form of a number is in force. One whose flow is gone is not what it says any more.
+    pub fn force(&self, key: &Key, resources: &Resources, world: &World) -> Force {
+        let Some(number) = self.live.get(key) else { return Force::None };
+        let newest = resources.numbers.get(key).and_then(phone_number) == Some(&number.spec);
+        let flow = ObjectId { kind: "RoutingFlow", key: number.flow.clone() };
+        Force::of(true, newest && world.directory.known.contains(&flow))
     }
 
     /// Adds the numbers whose verdicts can turn when these are judged anew: those of overlapping claims, and so on.
@@ -115,13 +130,13 @@ impl Numbers {
     /// Judges some of the numbers; the others stay what they are. Gives those whose being live has changed.
     pub fn judge(&mut self, keys: &BTreeSet<Key>, bench: &Bench<'_>) -> Turns {
         let before = self.in_use();
-        let mut was = BTreeMap::new();
+        let (mut was, mut told) = (BTreeMap::new(), BTreeMap::new());
         for key in keys {
             if let Some(number) = self.live.remove(key) {
                 self.unclaim(&number);
                 was.insert(key.clone(), number);
             }
-            self.problems.remove(key);
+            told.extend(self.problems.remove_entry(key));
             self.unsettled.remove(key);
         }
         let last = |key: &Key| was.get(key).map(|number| &number.spec).or_else(|| bench.before.get(key));
@@ -153,7 +168,12 @@ impl Numbers {
         self.release();
         let turn = |key: &Key| (key.clone(), was.get(key).cloned());
         let turned = |(key, was): &(Key, Option<LiveNumber>)| was.as_ref() != self.live.get(key);
-        Turns { numbers: keys.iter().map(turn).filter(turned).collect(), flows: self.in_use() != before }
+        let other = |key: &&Key| told.get(*key) != self.problems.get(*key);
+        Turns {
+            numbers: keys.iter().map(turn).filter(turned).collect(),
+            flows: self.in_use() != before,
+            told: keys.iter().filter(other).cloned().collect(),
+        }
     }
 
     /// Those of the edited numbers that cannot become what they say, with the last good form that they keep. These forms
@@ -307,7 +327,8 @@ impl Numbers {
             return None;
         }
         if let Some(object) = object {
-            checks::alone(object, &bench.resources.foreign, bench.world, report);
+            // A number refers to no Secret.
+            checks::alone(object, &Secrets::default(), bench.world, report);
         }
         let id = ObjectId { kind: NUMBER, key: key.clone() };
         let form =
