@@ -9,6 +9,8 @@
 
 mod judge;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -97,6 +99,8 @@ struct Cluster {
     /// Since when no pod of a role has counted, and whether that was long ago enough to be said.
     absent: [Option<Duration>; 2],
     said: bool,
+    /// Whether a pod that counts was silent.
+    silent: bool,
     topology: Option<Topology>,
 }
 
@@ -459,12 +463,13 @@ impl Core {
     /// Lets time pass: publishes what is due.
     pub fn pass(&mut self, now: Duration) {
         let moved = self.fleet.pass(now);
-        let silence: Vec<ClusterId> = self
-            .clusters
-            .keys()
-            .filter(|id| moved.silence || self.fleet.silent(id, now).is_some())
-            .cloned()
-            .collect();
+        let fleet = &self.fleet;
+        let clusters = self.clusters.iter_mut().filter_map(|(id, cluster)| {
+            let silent = fleet.silent(id, now).is_some();
+            let turned = std::mem::replace(&mut cluster.silent, silent) != silent;
+            (turned || moved.silence).then(|| id.clone())
+        });
+        let silence: Vec<ClusterId> = clusters.collect();
         for id in silence {
             self.show_topology(now, &id);
             if moved.acknowledged {

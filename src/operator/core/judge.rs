@@ -51,7 +51,7 @@ impl Core {
             // Its pods have this very form, as they had it before what it refers to went wrong.
             Effect::Kept if entry.programmed == Some(generation) => (programmed(), entry.programmed),
             Effect::Kept => (kept(entry), entry.programmed),
-            Effect::Out => (out(), None),
+            Effect::Out => (out(verdict.accepted.is_some() || verdict.resolved_refs.is_some()), None),
         };
         let entry = self.entries.get_mut(id.kind)?.get_mut(&id.key)?;
         entry.programmed = programmed_generation;
@@ -105,6 +105,12 @@ impl Core {
             let message = format!("The {} pod {} has been silent for 10 seconds.", pod.role, pod.name);
             return Err(Condition::new(Truth::Unknown, Reason::PodUnreachable, message));
         }
+        // Of the cluster itself it is told whatever is refused.
+        if id.kind == "VoiceCluster"
+            && let Some(refused) = homes.iter().find_map(|home| self.refused(home))
+        {
+            return Err(refused);
+        }
         // Pods had it before this process began.
         if stands && self.first.is_some_and(|first| entry.epoch <= first) {
             return Ok(());
@@ -113,16 +119,16 @@ impl Core {
             roles.iter().any(|role| self.reached(home, *role).is_none_or(|epoch| epoch < entry.epoch))
         });
         let Some(home) = behind else { return Ok(()) };
-        Err(match self.fleet.refusal(home) {
-            Some((pod, refusal)) => {
-                let (role, name) = (pod.role, &pod.name);
-                let (path, message) = (&refusal.path, &refusal.message);
-                let message =
-                    format!("The {role} pod {name} of {home} refuses the snapshot at {path}: {message}");
-                Condition::new(Truth::False, Reason::SnapshotRefused, message)
-            }
-            None => pending(home),
-        })
+        Err(self.refused(home).unwrap_or_else(|| pending(home)))
+    }
+
+    /// What is to be said if a pod refuses what was published last.
+    fn refused(&self, home: &ClusterId) -> Option<Condition> {
+        let position = self.clusters.get(home)?.published.as_ref()?.position;
+        let (pod, refusal) = self.fleet.refusal(home).filter(|(_, refusal)| refusal.position == position)?;
+        let (role, name, path, message) = (pod.role, &pod.name, &refusal.path, &refusal.message);
+        let message = format!("The {role} pod {name} of {home} refuses the snapshot at {path}: {message}");
+        Some(Condition::new(Truth::False, Reason::SnapshotRefused, message))
     }
 
     /// A role of which a cluster has no pod, and since when.
@@ -166,7 +172,11 @@ fn kept(entry: &Entry) -> Condition {
     Condition::new(Truth::False, Reason::LastGoodKept, message)
 }
 
-fn out() -> Condition {
-    let message = "What is wrong keeps it from pods, and no earlier form of it is live.";
+fn out(told: bool) -> Condition {
+    let message = if told {
+        "What is wrong keeps it from pods, and no earlier form of it is live."
+    } else {
+        "An object that it refers to is there and cannot be used; that one's own status says why."
+    };
     Condition::new(Truth::False, Reason::NotLive, message)
 }
