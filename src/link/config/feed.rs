@@ -15,7 +15,7 @@ use model::{
 use tokio::{
     sync::{Notify, mpsc, watch},
     task::AbortHandle,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::Status;
@@ -38,6 +38,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a goodbye may take.
 const GOODBYE_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a stream must have been up for the next attempt to come soon.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// Offers that a pod may have taken and not answered.
 const TAKEN_MAX: usize = 4;
@@ -354,7 +357,15 @@ impl Client {
         match timeout(CONNECT_WAIT, open).await {
             Err(_) => End::Broken(Some(Status::deadline_exceeded("the operator does not answer"))),
             Ok(Err(status)) => End::Broken(Some(status)),
-            Ok(Ok(heard)) => self.serve(&told, heard).await.unwrap_or(End::Broken(None)),
+            Ok(Ok(heard)) => {
+                let since = Instant::now();
+                let end = self.serve(&told, heard).await.unwrap_or(End::Broken(None));
+                // One that breaks as soon as it is up is no better than none.
+                if since.elapsed() >= STEADY {
+                    self.backoff.reset();
+                }
+                end
+            }
         }
     }
 
@@ -389,10 +400,7 @@ impl Client {
                 message = heard.next() => match message {
                     None => return Some(End::Broken(None)),
                     Some(Err(status)) => return Some(End::Broken(Some(status))),
-                    Some(Ok(message)) => {
-                        self.backoff.reset();
-                        answers.extend(self.hear(&mut stream, message));
-                    }
+                    Some(Ok(message)) => answers.extend(self.hear(&mut stream, message)),
                 },
                 () = self.shared.said.notified() => {}
                 _ = heartbeat.tick() => last_state = None,
@@ -542,4 +550,134 @@ struct OfStream {
     assembly: Option<Assembly>,
     /// Offered to the pod and not answered.
     on_the_way: Option<Position>,
+}
+
+#[cfg(test)]
+mod tests {
+    use model::section::{Part, Section, SectionName};
+
+    use super::*;
+    use crate::{
+        config::{Publication, parcel},
+        identity::Role,
+        wire::{Begin, Commit, Piece, Pieces, piece::Of},
+    };
+
+    fn sections(content: &str) -> Arc<Sections> {
+        let mut sections = Sections::default();
+        sections
+            .insert(SectionName::of(Part::Flows, "acme"), Section::from_bytes(content.as_bytes().to_vec()));
+        Arc::new(sections)
+    }
+
+    const fn at(term: u64, sequence: u64) -> Position {
+        Position { term, sequence }
+    }
+
+    /// A client that runs on `content` at 2.5, without a stream.
+    fn client(content: &str) -> Client {
+        let sections = sections(content);
+        let base = Base {
+            position: at(2, 5),
+            digest: sections.digest(),
+            sections,
+            blobs: Blobs::default(),
+            secrets: None,
+        };
+        let slots = Slots { base: Some(base), ..Slots::default() };
+        Client {
+            shared: Arc::new(Shared { slots: Mutex::new(slots), ..Shared::default() }),
+            way: Way::Twin(Hub::new().0),
+            identity: "voice/c14"
+                .parse()
+                .map(|key| Identity::new(model::ClusterId(key), Role::Edge))
+                .unwrap(),
+            operators: Vec::new(),
+            pod: PodName::new("edge-0", "1"),
+            version: String::new(),
+            backoff: Backoff::new(1),
+        }
+    }
+
+    /// What it says at once to an operator that says all this.
+    fn answer_to(client: &Client, messages: impl IntoIterator<Item = to_pod::What>) -> Vec<from_pod::What> {
+        let mut stream = OfStream::default();
+        let hear = |what| client.hear(&mut stream, ToPod { what: Some(what) });
+        messages.into_iter().filter_map(hear).collect()
+    }
+
+    fn messages(position: Position, from: Option<&Sections>, to: &Arc<Sections>) -> Vec<to_pod::What> {
+        let publication = Publication { position, sections: Arc::clone(to), ..Publication::default() };
+        let base = parcel::Base { sections: from, blobs: None, secrets: None };
+        let mut parcel = parcel::Parcel::new(&publication, &base);
+        std::iter::from_fn(|| parcel.next()).map(|message| message.what.unwrap()).collect()
+    }
+
+    fn path(answers: &[from_pod::What]) -> &str {
+        match answers {
+            [from_pod::What::Refused(refused)] => &refused.path,
+            [from_pod::What::Whole(_)] => "the whole, please",
+            [from_pod::What::Acknowledged(_)] => "acknowledged",
+            [] => "",
+            _ => "more than one answer",
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_its_path() {
+        let (old, new) = (sections("old"), sections("new"));
+        let with = |change: fn(&mut Begin)| {
+            let mut messages = messages(at(2, 6), Some(&old), &new);
+            if let to_pod::What::Begin(begin) = &mut messages[0] {
+                change(begin);
+            }
+            messages
+        };
+        let without_pieces = |mut messages: Vec<to_pod::What>| {
+            messages.remove(1);
+            messages
+        };
+        let piece = |of, more| {
+            let piece = Piece { of, content: Default::default(), more, removed: false };
+            let mut messages = messages(at(2, 6), Some(&old), &new);
+            messages.insert(1, to_pod::What::Pieces(Pieces { pieces: vec![piece] }));
+            messages
+        };
+        let named = |name: &str| Some(Of::Section(name.to_owned()));
+        let cases = [
+            ("as it should be", messages(at(2, 6), Some(&old), &new), ""),
+            ("everything anew", messages(at(2, 6), None, &new), ""),
+            ("a schema to come", with(|begin| begin.schema = 7), "schema"),
+            ("a lower sequence", messages(at(2, 4), Some(&old), &new), "position"),
+            ("a lower term", messages(at(1, 9), Some(&old), &new), "position"),
+            ("other content at the same place", messages(at(2, 5), Some(&old), &new), "position"),
+            ("no position", with(|begin| begin.position = None), "position"),
+            ("no hash", with(|begin| begin.target = Default::default()), "wire"),
+            ("half a hash", with(|begin| begin.base = vec![1; 16].into()), "wire"),
+            ("another base", messages(at(2, 6), Some(&new), &new), "the whole, please"),
+            ("too little", without_pieces(messages(at(2, 6), Some(&old), &new)), "the whole, please"),
+            ("too little of the whole", without_pieces(messages(at(2, 6), None, &new)), "sections"),
+            ("a section without a name", piece(named(""), false), "wire"),
+            ("a thing within another", piece(named("flows/other"), true), "wire"),
+            ("a thing to come", piece(None, false), ""),
+            ("pieces of nothing", vec![to_pod::What::Commit(Commit {})], ""),
+        ];
+        for (case, messages, expected) in cases {
+            let client = client("old");
+            assert_eq!(path(&answer_to(&client, messages)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_the_pod_runs_on_already_is_acknowledged_without_asking_it() {
+        let (client, old) = (client("old"), sections("old"));
+        let again = || messages(at(2, 5), Some(&old), &old);
+        // Once it is asked: of this stream's operator it has not heard yet.
+        assert_eq!(path(&answer_to(&client, again())), "");
+        let offer = lock(&client.shared.slots).take();
+        assert!(matches!(offer, Some(Offer::Publication { position, .. }) if position == at(2, 5)));
+        lock(&client.shared.slots).acknowledge(at(2, 5), old.digest());
+        assert_eq!(path(&answer_to(&client, again())), "acknowledged");
+        assert!(lock(&client.shared.slots).take().is_none());
+    }
 }
