@@ -18,6 +18,8 @@ struct Arguments {
 enum Verb {
     /// Runs a folder's clusters on this machine; reloads when a file changes; Ctrl-C drains.
     Local(cmd::local::Arguments),
+    /// Reconciles custom resources: plans, tells edge and media pods, reports back. Runs in a cluster.
+    Operator(cmd::operator::Arguments),
     /// Prints every problem of a folder's manifests as `file:line:column: error[Reason]: message`.
     Check(cmd::check::Arguments),
     /// Tells which calls change between two folders or Git revisions, and not which lines.
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.verb {
         Verb::Local(arguments) => cmd::local::run(&arguments),
+        Verb::Operator(arguments) => cmd::operator::run(&arguments),
         Verb::Check(arguments) => cmd::check::run(&arguments),
         Verb::Plan(arguments) => cmd::plan::run(&arguments),
         Verb::Explain(arguments) => cmd::explain::run(&arguments),

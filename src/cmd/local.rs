@@ -31,7 +31,7 @@ use plan::{Plan, PlannedCluster, Severity};
 use tokio::{net::TcpListener, sync::mpsc};
 use tracing::{error, info, warn};
 
-use super::{folder, random, say, state::State, trace};
+use super::{folder, random, say, state::State, stop_signal, trace};
 
 /// How long a folder must be quiet after a change before it is read: an editor writes in several steps.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -343,15 +343,6 @@ fn announce(running: &BTreeMap<ClusterId, Running>, http: SocketAddr) {
         )
     });
     say(&format!("ready: {}; http://{http}", clusters.collect::<Vec<_>>().join("; ")));
-}
-
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }
 
 /// Drains; a second signal ends the drain.

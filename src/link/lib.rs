@@ -12,6 +12,7 @@ pub mod identity;
 pub mod media;
 pub mod pki;
 pub mod server;
+pub mod stored;
 pub mod tls;
 pub mod wire;
 

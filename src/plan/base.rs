@@ -13,18 +13,18 @@ use model::Key;
 
 use crate::{
     centre::CentreForms,
-    checks, content,
+    checks::{self, Secrets},
+    content,
     directory::Directory,
     flow, platform,
     problem::{ConditionType, ObjectId, Problem, Severity},
     resources::{NUMBER, Report, Resources, Spec},
     schema,
-    world::{CompiledFlow, Good, Item, PlannedTrunk, World},
+    world::{CompiledFlow, Force, Good, Item, PlannedTrunk, World},
 };
 
 /// Kinds that clusters, tenants, allowlists and trunks are judged by.
-const PLATFORM: &[&str] =
-    &["VoiceCluster", "Tenant", "Allowlist", "Trunk", "Carrier", "PointOfPresence", "Secret"];
+const PLATFORM: &[&str] = &["VoiceCluster", "Tenant", "Allowlist", "Trunk", "Carrier", "PointOfPresence"];
 
 /// Of each kind, the kinds that its objects are held against when all of them are known. Its own is not among them unless
 /// one object of it is held against another.
@@ -43,7 +43,7 @@ const LOOKS_AT: &[(&str, &[&str])] = &[
 ];
 
 /// What has changed since the last plan.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Touched {
     /// Anything at all: nothing is known any more.
     pub all: bool,
@@ -53,6 +53,8 @@ pub(crate) struct Touched {
     pub kinds: BTreeSet<&'static str>,
     /// Kinds of which an object came or went.
     pub names: BTreeSet<&'static str>,
+    /// Namespaces in which a Secret came, went or has other keys.
+    pub secrets: BTreeSet<String>,
 }
 
 impl Touched {
@@ -61,7 +63,12 @@ impl Touched {
     }
 
     pub fn is_empty(&self) -> bool {
-        !self.all && self.kinds.is_empty()
+        !self.all && self.kinds.is_empty() && self.secrets.is_empty()
+    }
+
+    /// Whether what is said of an object alone can be other than before.
+    fn touches(&self, id: &ObjectId) -> bool {
+        self.ids.contains(id) || self.secrets.contains(id.key.namespace())
     }
 
     fn any(&self, kinds: &[&str]) -> bool {
@@ -75,19 +82,26 @@ impl Touched {
 }
 
 /// The judged world, with all that is needed to judge only what changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Base {
     pub world: World,
-    platform: Vec<Problem>,
-    prompts: Vec<Problem>,
-    hours: Vec<Problem>,
+    platform: Told,
+    prompts: Told,
+    hours: Told,
     flows: BTreeMap<Key, FlowVerdict>,
-    alone: BTreeMap<ObjectId, Vec<Problem>>,
-    across: BTreeMap<ObjectId, Vec<Problem>>,
+    alone: Told,
+    across: Told,
+    /// Objects of a contact centre whose newest form is not the one in force.
+    stale: BTreeSet<ObjectId>,
+    /// Objects of which something else is said than before, or which have come into force or out of it, until somebody asks.
+    turned: BTreeSet<ObjectId>,
 }
 
+/// What is wrong with each object; those without fault have no entry.
+type Told = BTreeMap<ObjectId, Vec<Problem>>;
+
 /// What became of a flow's newest form.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct FlowVerdict {
     flow: Option<Arc<CompiledFlow>>,
     problems: Vec<Problem>,
@@ -111,7 +125,7 @@ impl Base {
             judge.allowlists();
             judge.trunks();
             judge.outbound();
-            self.platform = judge.problems();
+            self.turned.extend(replace(&mut self.platform, judge.told()));
         }
         let same_prompts = same_platform && !touched.any(&["Prompt"]);
         if same_prompts {
@@ -119,7 +133,7 @@ impl Base {
             judge.world.prompts.clone_from(&before.prompts);
         } else {
             judge.prompts();
-            self.prompts = judge.problems();
+            self.turned.extend(replace(&mut self.prompts, judge.told()));
         }
         let same_hours = same_platform && !touched.any(&["BusinessHours"]);
         if same_hours {
@@ -127,12 +141,15 @@ impl Base {
             judge.world.hours.clone_from(&before.hours);
         } else {
             judge.hours();
-            self.hours = judge.problems();
+            self.turned.extend(replace(&mut self.hours, judge.told()));
         }
         let same = same_prompts && same_hours && judge.same_names(&before, touched);
-        judge.flows(&mut self.flows, &before, same, touched);
-        judge.alone(&mut self.alone, same_platform, touched);
+        self.turned.extend(judge.flows(&mut self.flows, &before, same, touched));
+        self.turned.extend(judge.alone(&mut self.alone, same_platform, touched));
         self.world = judge.world;
+        if !same_platform {
+            self.turned.extend(moved(&before, &self.world));
+        }
         self.world.centre = before.centre;
         self.across(resources, touched);
         let all = touched.all || !same_platform || !same_prompts || !same_hours;
@@ -140,6 +157,7 @@ impl Base {
         let flows_moved = self.world.flows != before.flows;
         let again = |kind: &str| all || looks_again(kind, touched) || (flows_moved && kind == "ContactPoint");
         self.world.centre.retain(|id| files.contains_key(id));
+        self.stale.retain(|id| files.contains_key(id));
         self.write_centre(resources, &files, &last.centre, touched, &again);
     }
 
@@ -172,12 +190,17 @@ impl Base {
             problems.any(|problem| problem.severity == Severity::Error)
         };
         for (id, _) in files.iter().filter(|(id, _)| CentreForms::KINDS.contains(&id.kind)) {
-            if !touched.ids.contains(id) && !again(id.kind) {
+            if !touched.touches(id) && !again(id.kind) {
                 continue;
             }
             let object = resources.find(id);
             let sound = object.is_some_and(|object| object.sound) && !wrong(id);
-            forms.write(id, object.and_then(|object| object.spec.as_ref()), sound, &self.world, last);
+            let spec = object.and_then(|object| object.spec.as_ref());
+            let newest = forms.write(id, spec, sound, &self.world, last);
+            let was = if newest { self.stale.remove(id) } else { !self.stale.insert(id.clone()) };
+            if was == newest {
+                self.turned.insert(id.clone());
+            }
         }
         self.world.centre = forms;
     }
@@ -195,16 +218,69 @@ impl Base {
         let others = touched.ids.iter().filter(|id| !anew(id.kind)).filter_map(|id| resources.find(id));
         for object in kinds.flat_map(|(_, objects)| objects.values()).chain(others) {
             checks::across(object, &self.world, &mut report);
-            keep(told, &object.id, std::mem::take(&mut report.problems));
+            if keep(told, &object.id, std::mem::take(&mut report.problems)) {
+                self.turned.insert(object.id.clone());
+            }
         }
     }
 
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        let judged = self.platform.iter().chain(&self.prompts).chain(&self.hours);
-        let flows = self.flows.values().flat_map(|verdict| &verdict.problems);
-        let told = self.alone.values().chain(self.across.values()).flatten();
-        judged.chain(flows).chain(told)
+        let told = [&self.platform, &self.prompts, &self.hours, &self.alone, &self.across];
+        let flows = self.flows.values().map(|verdict| &verdict.problems);
+        told.into_iter().flat_map(BTreeMap::values).chain(flows).flatten()
     }
+
+    /// What is wrong with one object.
+    pub fn told(&self, id: &ObjectId) -> Vec<&Problem> {
+        let told = [&self.platform, &self.prompts, &self.hours, &self.alone, &self.across];
+        let flow = self.flows.get(&id.key).filter(|_| id.kind == "RoutingFlow");
+        let flow = flow.map(|verdict| &verdict.problems);
+        told.into_iter().filter_map(|told| told.get(id)).chain(flow).flatten().collect()
+    }
+
+    /// Objects that have turned since this was asked last.
+    pub fn take_turned(&mut self) -> BTreeSet<ObjectId> {
+        std::mem::take(&mut self.turned)
+    }
+
+    /// Which form of an object is in force, whatever is wrong with the newest one.
+    pub fn force(&self, id: &ObjectId) -> Force {
+        let world = &self.world;
+        match id.kind {
+            "VoiceCluster" | "Tenant" | "Allowlist" | "Trunk" => world.force(id),
+            "Prompt" => self.resolved(id, &self.prompts, world.prompts.contains_key(&id.key)),
+            "BusinessHours" => self.resolved(id, &self.hours, world.hours.contains_key(&id.key)),
+            "RoutingFlow" => {
+                let newest = self.flows.get(&id.key).is_some_and(|verdict| verdict.flow.is_some());
+                Force::of(world.flows.contains_key(&id.key), newest)
+            }
+            kind if CentreForms::KINDS.contains(&kind) => {
+                Force::of(world.centre.contains(id), !self.stale.contains(id))
+            }
+            // Nothing acts on it but the checks of others, which look at it as it stands.
+            _ => Force::of(self.told(id).iter().all(|problem| problem.severity != Severity::Error), true),
+        }
+    }
+
+    /// Of an object that is in force as it stands only while nothing is wrong with it.
+    fn resolved(&self, id: &ObjectId, told: &Told, there: bool) -> Force {
+        let wrong = told.get(id).into_iter().flatten().any(|problem| problem.severity == Severity::Error);
+        Force::of(there, !wrong)
+    }
+}
+
+/// Objects of the platform that have come into force, out of it, or into that of another form.
+fn moved(before: &World, now: &World) -> BTreeSet<ObjectId> {
+    let ids = before.platform().chain(now.platform());
+    ids.filter(|id| before.force(id) != now.force(id)).cloned().collect()
+}
+
+/// Puts new verdicts into the place of those that there were, and gives the objects of which something else is said.
+fn replace(told: &mut Told, now: Told) -> Vec<ObjectId> {
+    let before = std::mem::replace(told, now);
+    let other = told.iter().filter(|(id, problems)| before.get(id) != Some(problems)).map(|(id, _)| id);
+    let silent = before.keys().filter(|id| !told.contains_key(id));
+    other.chain(silent).cloned().collect()
 }
 
 /// Whether objects of a kind look at anything that was touched.
@@ -214,13 +290,17 @@ fn looks_again(kind: &str, touched: &Touched) -> bool {
     looks_at.is_some_and(|(_, kinds)| kinds.iter().any(moved))
 }
 
-/// Only what there is to say is kept.
-fn keep(told: &mut BTreeMap<ObjectId, Vec<Problem>>, id: &ObjectId, problems: Vec<Problem>) {
+/// Only what there is to say is kept. Gives whether it is other than before.
+fn keep(told: &mut Told, id: &ObjectId, problems: Vec<Problem>) -> bool {
+    if told.get(id).map_or(&[][..], Vec::as_slice) == problems {
+        return false;
+    }
     if problems.is_empty() {
         told.remove(id);
     } else {
         told.insert(id.clone(), problems);
     }
+    true
 }
 
 /// The file of every object but PhoneNumbers: of those that are there, and of those that were and may be hidden by a file
@@ -264,6 +344,17 @@ impl Judge<'_> {
         std::mem::take(&mut self.report.problems)
     }
 
+    /// The same, by the object.
+    fn told(&mut self) -> Told {
+        let mut told = Told::new();
+        for problem in self.problems() {
+            if let Some(id) = &problem.object {
+                told.entry(id.clone()).or_default().push(problem);
+            }
+        }
+        told
+    }
+
     /// The verdicts on clusters, tenants, allowlists and trunks.
     fn keep_platform(&mut self, before: &World) {
         for kind in ["VoiceCluster", "Tenant", "Allowlist", "Trunk"] {
@@ -283,18 +374,20 @@ impl Judge<'_> {
         self.world.unusable.extend(before.unusable.iter().filter(|id| id.kind == kind).cloned());
     }
 
-    fn alone(&mut self, told: &mut BTreeMap<ObjectId, Vec<Problem>>, same: bool, touched: &Touched) {
-        if same {
-            touched.ids.iter().for_each(|id| drop(told.remove(id)));
-        } else {
-            told.clear();
-        }
-        let anew = self.resources.others().filter(|object| !same || touched.ids.contains(&object.id));
+    /// Gives the objects of which something else is said than before.
+    fn alone(&mut self, told: &mut Told, same: bool, touched: &Touched) -> Vec<ObjectId> {
+        told.retain(|id, _| self.resources.contains(id));
+        let secrets = Secrets::of(&self.resources.foreign);
+        let anew = self.resources.others().filter(|object| !same || touched.touches(&object.id));
+        let mut turned = Vec::new();
         for object in anew {
-            checks::alone(object, &self.resources.foreign, &self.world, &mut self.report);
+            checks::alone(object, &secrets, &self.world, &mut self.report);
             let problems = self.problems();
-            keep(told, &object.id, problems);
+            if keep(told, &object.id, problems) {
+                turned.push(object.id.clone());
+            }
         }
+        turned
     }
 
     /// Whether flows find the same names, and lead to each other as before.
@@ -441,13 +534,15 @@ impl Judge<'_> {
         }
     }
 
+    /// Gives the flows of which something else is said than before, or whose newest form has come into force or out of it.
     fn flows(
         &mut self,
         verdicts: &mut BTreeMap<Key, FlowVerdict>,
         before: &World,
         same: bool,
         touched: &Touched,
-    ) {
+    ) -> Vec<ObjectId> {
+        let mut turned = Vec::new();
         let mut known = std::mem::take(verdicts);
         let order = flow::callees_first(&self.world.directory);
         let mut candidates = self.candidates("RoutingFlow", Spec::routing_flow, &BTreeMap::new());
@@ -461,12 +556,19 @@ impl Judge<'_> {
                 // What a flow may do depends on those that it calls.
                 && !(any && now.calls_of(&id.key).next().is_some())
                 && now.entered.get(&id.key) == then.entered.get(&id.key);
-            let verdict = match known.remove(&id.key).filter(|_| as_before) {
-                Some(verdict) => verdict,
-                None => {
+            let verdict = match known.remove(&id.key) {
+                Some(verdict) if as_before => verdict,
+                was => {
                     let flow =
                         self.resolve(candidate, |item, world, report| flow::compile(item, world, report));
-                    FlowVerdict { flow: flow.map(Arc::new), problems: self.problems() }
+                    let verdict = FlowVerdict { flow: flow.map(Arc::new), problems: self.problems() };
+                    let same = was.is_some_and(|was| {
+                        was.flow.is_some() == verdict.flow.is_some() && was.problems == verdict.problems
+                    });
+                    if !same {
+                        turned.push(id.clone());
+                    }
+                    verdict
                 }
             };
             match &verdict.flow {
@@ -476,6 +578,7 @@ impl Judge<'_> {
             }
             verdicts.insert(id.key, verdict);
         }
+        turned
     }
 
     /// What an object compiles to, if nothing at all is against it.

@@ -55,7 +55,8 @@ macro_rules! kinds {
             pub const KINDS: &'static [&'static str] = &[$($kind),*];
 
             /// Writes an object anew. One that cannot be written, or must not be (`sound` is false), stays as it was in `last`.
-            pub fn write(&mut self, id: &ObjectId, spec: Option<&Spec>, sound: bool, world: &World, last: &Self) {
+            /// Gives whether the newest form was written.
+            pub fn write(&mut self, id: &ObjectId, spec: Option<&Spec>, sound: bool, world: &World, last: &Self) -> bool {
                 let spec = spec.filter(|_| sound);
                 match id.kind {
                     $($kind => {
@@ -63,12 +64,22 @@ macro_rules! kinds {
                             Some(Spec::$spec(spec)) => Writer::of(&id.key, world).write(|writer| $write(spec, writer)),
                             _ => None,
                         };
+                        let newest = written.is_some();
                         match written.or_else(|| last.$name.get(&id.key).cloned()) {
                             Some(kept) => drop(self.$name.insert(id.key.clone(), kept)),
                             None => drop(self.$name.remove(&id.key)),
                         }
+                        newest
                     })*
-                    _ => {}
+                    _ => false,
+                }
+            }
+
+            /// Whether an object is in force, in whatever form.
+            pub fn contains(&self, id: &ObjectId) -> bool {
+                match id.kind {
+                    $($kind => self.$name.contains_key(&id.key),)*
+                    _ => false,
                 }
             }
 

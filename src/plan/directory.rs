@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What there is, right or wrong.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Directory {
     /// Every object but PhoneNumbers, those included that cannot be read.
     pub known: BTreeSet<ObjectId>,
@@ -25,16 +25,17 @@ pub(crate) struct Directory {
     pub carriers: BTreeMap<Key, Item<v1::CarrierSpec>>,
     pub hours: BTreeMap<Key, Item<v1::BusinessHoursSpec>>,
     /// PhoneNumbers, which come and go without the rest.
-    pub numbers: Named,
+    pub numbers: Arc<Named>,
     /// Flows by those that they call, each with itself.
     pub calls: BTreeSet<(Key, Key)>,
-    called: BTreeSet<Key>,
+    /// Flows that others call.
+    pub called: BTreeSet<Key>,
     /// Flows that orders of numbers and points of contact lead to, with the first object that does.
     pub entered: BTreeMap<Key, ObjectId>,
 }
 
 /// PhoneNumbers by name, and what they claim, right or wrong.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
     keys: BTreeSet<Key>,
     /// By namespace and number: how many objects have it.
@@ -89,6 +90,11 @@ impl Named {
         self.leads.get(flow)?.first()
     }
 
+    /// All numbers that lead to a flow.
+    pub fn leads(&self, flow: &Key) -> impl Iterator<Item = &Key> {
+        self.leads.get(flow).into_iter().flatten()
+    }
+
     pub fn contains(&self, key: &Key) -> bool {
         self.keys.contains(key)
     }
@@ -124,7 +130,11 @@ pub(crate) fn range(spec: &v1::PhoneNumberSpec) -> Option<(E164, E164)> {
 
 impl Directory {
     /// `known` is of every object but PhoneNumbers, hidden ones included.
-    pub fn of<'a>(resources: &Resources, known: impl Iterator<Item = &'a ObjectId>, numbers: Named) -> Self {
+    pub fn of<'a>(
+        resources: &Resources,
+        known: impl Iterator<Item = &'a ObjectId>,
+        numbers: Arc<Named>,
+    ) -> Self {
         let flows = of_kind(resources, "RoutingFlow", Spec::routing_flow);
         let calls: BTreeSet<_> = flows.values().flat_map(calls).collect();
         Self {

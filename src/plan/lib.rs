@@ -14,6 +14,7 @@ mod diagram;
 mod directory;
 pub mod firewall;
 mod flow;
+mod foresee;
 mod graph;
 mod kustomize;
 mod load;
@@ -22,6 +23,7 @@ mod plan;
 mod planner;
 mod platform;
 mod problem;
+mod reach;
 mod resources;
 mod schema;
 mod snapshot;
@@ -35,13 +37,15 @@ mod yaml;
 use std::sync::Arc;
 
 pub use diagram::{NoDiagram, Notation};
+pub use foresee::Foresight;
 pub use load::{FILE_MAX, load};
 pub use plan::{Plan, PlannedCluster, check, plan};
 pub use planner::Planner;
 pub use problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity};
+pub use reach::{SecretKeys, SecretNeeds};
 pub use resources::{Foreign, Resources};
 pub use stored::StoredError;
-pub use verdict::Verdict;
+pub use verdict::{Effect, ObjectVerdict, Verdict};
 
 /// A file of a folder: a manifest (`.yaml`, `.yml`), or what stands beside manifests.
 #[derive(Debug, Clone)]

@@ -16,30 +16,36 @@ use model::{
     AudioId, ClusterId, Key, NumberId,
     section::{self, SectionName, Sections},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Plan, PlannedCluster,
     base::{Base, Touched, hidden},
     directory::{Named, flows, range},
     numbers::{Bench, Numbers, Turns},
-    problem::{ObjectId, Problem},
+    problem::{ObjectId, Problem, Reason, Severity},
     resources::{Foreign, NUMBER, Object, Resources, Source, Spec},
     schema, snapshot,
-    world::Good,
+    world::{Force, Good},
 };
 
 /// Plans, and plans again.
 #[derive(Debug)]
 pub struct Planner {
-    resources: Resources,
+    pub(crate) resources: Resources,
     /// Of an earlier process or plan: what the first update keeps.
     last: Good,
-    base: Base,
-    numbers: Numbers,
-    touched: Touched,
+    pub(crate) base: Base,
+    pub(crate) numbers: Numbers,
+    pub(crate) touched: Touched,
+    /// When the last update was.
+    pub(crate) now: Timestamp,
     /// Numbers that came, went or say something else.
     turned: BTreeSet<Key>,
+    /// Objects whose newest form cannot be read, and why.
+    unread: BTreeMap<ObjectId, Problem>,
+    /// Objects of which something may be other than somebody was told last.
+    news: BTreeSet<ObjectId>,
     clusters: BTreeMap<ClusterId, Live>,
     /// Kind, name and file of objects that were there and may be hidden by a file that cannot be read.
     hidden: Vec<(String, Key, Arc<str>)>,
@@ -66,10 +72,13 @@ impl Planner {
     pub(crate) fn of(resources: Resources, last: Option<&Plan>) -> Self {
         let last = last.map(|plan| plan.good.clone()).unwrap_or_default();
         let mut base = Base::default();
-        base.world.directory.numbers = named(&resources, &last);
+        base.world.directory.numbers = Arc::new(named(&resources, &last));
         Self {
             turned: BTreeSet::new(),
+            unread: BTreeMap::new(),
+            news: BTreeSet::new(),
             touched: Touched::everything(),
+            now: Timestamp::UNIX_EPOCH,
             numbers: Numbers::default(),
             clusters: BTreeMap::new(),
             hidden: Vec::new(),
@@ -82,15 +91,24 @@ impl Planner {
     /// An object as the API server has it, which has judged its schema: its kind, name and `spec`. One of the same name is
     /// replaced; whether anything is other than before decides what the next update costs.
     ///
+    /// Fields that this version does not know are passed over. An object that it cannot read is there all the same: its last
+    /// good form stays in force, and what cannot be read is told of it.
+    ///
     /// # Errors
-    /// A sentence, if the kind is not ours or the spec is of no form that this version can read. What was there stays.
+    /// A sentence, if the kind is not ours.
     pub fn declare(&mut self, kind: &str, key: Key, spec: &Value) -> Result<(), String> {
         let known = schema::kinds().find(|known| *known == kind);
         let kind = known.ok_or_else(|| format!("`{kind}` is not a kind of ours."))?;
-        let spec = Spec::read(kind, spec)?;
         let id = ObjectId { kind, key };
-        let object = Object { id, spec: Some(spec), sound: true, source: Source::live() };
-        self.put(object);
+        let (object, unread) = read(id.clone(), spec);
+        let told = self.unread.get(&id) != unread.as_ref();
+        match unread {
+            Some(problem) => drop(self.unread.insert(id.clone(), problem)),
+            None => drop(self.unread.remove(&id)),
+        }
+        if self.put(object) || told {
+            self.news.insert(id);
+        }
         Ok(())
     }
 
@@ -99,25 +117,35 @@ impl Planner {
         let Some(gone) = self.resources.take(id) else {
             return;
         };
+        self.unread.remove(id);
+        self.news.insert(gone.id.clone());
         self.touched.names.insert(gone.id.kind);
         self.touch(gone.id.clone(), Some(&gone), None);
     }
 
-    /// Secrets and other objects that are not ours, all of them.
+    /// Secrets, all of them. Of each only its label and the names of its keys are kept.
     pub fn declare_foreign(&mut self, foreign: Vec<Foreign>) {
+        let foreign: Vec<Foreign> = foreign.into_iter().filter_map(Foreign::without_values).collect();
+        let told = |foreign: &[Foreign]| -> BTreeMap<Key, Value> {
+            foreign.iter().map(|secret| (secret.key.clone(), secret.object.clone())).collect()
+        };
+        let (before, now) = (told(&self.resources.foreign), told(&foreign));
+        let other = before.keys().chain(now.keys()).filter(|key| before.get(*key) != now.get(*key));
+        self.touched.secrets.extend(other.map(|key| key.namespace().to_owned()));
         self.resources.foreign = foreign;
-        self.touched.kinds.insert("Secret");
     }
 
-    fn put(&mut self, object: Object) {
+    /// Whether it is other than before.
+    fn put(&mut self, object: Object) -> bool {
         if self.resources.find(&object.id).is_some_and(|before| before.is_same(&object)) {
-            return;
+            return false;
         }
         let before = self.resources.put(object.clone());
         if before.is_none() {
             self.touched.names.insert(object.id.kind);
         }
         self.touch(object.id.clone(), before.as_ref(), Some(&object));
+        true
     }
 
     fn touch(&mut self, id: ObjectId, was: Option<&Object>, is: Option<&Object>) {
@@ -131,16 +159,17 @@ impl Planner {
             self.touched.names.insert(NUMBER);
         }
         let directory = &mut self.base.world.directory;
+        let named = Arc::make_mut(&mut directory.numbers);
         // Whether a flow may go back to who called it depends on whether a number leads to it too.
         let flows = was.iter().chain(&is).flat_map(|spec| flows(&id.key, spec));
-        let flows: Vec<Key> = flows.filter(|flow| directory.is_called(flow)).collect();
-        let before: Vec<_> = flows.iter().map(|flow| directory.numbers.lead(flow).cloned()).collect();
-        directory.numbers.remove(&id.key, was);
+        let flows: Vec<Key> = flows.filter(|flow| directory.called.contains(flow)).collect();
+        let before: Vec<_> = flows.iter().map(|flow| named.lead(flow).cloned()).collect();
+        named.remove(&id.key, was);
         if is.is_some() || self.resources.numbers.contains_key(&id.key) {
-            directory.numbers.insert(&id.key, is);
+            named.insert(&id.key, is);
         }
         for (flow, before) in flows.into_iter().zip(before) {
-            if directory.numbers.lead(&flow) != before.as_ref() {
+            if named.lead(&flow) != before.as_ref() {
                 self.touched.kinds.insert("RoutingFlow");
                 self.touched.ids.insert(ObjectId { kind: "RoutingFlow", key: flow });
             }
@@ -152,6 +181,7 @@ impl Planner {
     ///
     /// `now` decides nothing but warnings of dates, which are told anew when something other than numbers changes.
     pub fn update(&mut self, now: Timestamp) -> BTreeSet<ClusterId> {
+        self.now = now;
         let touched = std::mem::take(&mut self.touched);
         let turned = std::mem::take(&mut self.turned);
         if !touched.all && touched.is_empty() {
@@ -215,6 +245,7 @@ impl Planner {
 
     /// Sections of everything but numbers, and of the numbers that turned. A cluster that is new or gone is told apart.
     fn write_all(&mut self, turns: &Turns) -> BTreeSet<ClusterId> {
+        self.hear(turns);
         let world = &self.base.world;
         let items = world.clusters.values().filter(|item| !item.draft);
         let wanted: BTreeMap<ClusterId, _> =
@@ -239,6 +270,7 @@ impl Planner {
 
     /// With `more`, something other than numbers has changed too.
     fn write_numbers(&mut self, turns: &Turns, more: bool) -> BTreeSet<ClusterId> {
+        self.hear(turns);
         let mut changed = self.write_buckets(turns);
         if !turns.flows && !more {
             return changed;
@@ -251,6 +283,13 @@ impl Planner {
             }
         }
         changed
+    }
+
+    /// Remembers which objects have turned.
+    fn hear(&mut self, turns: &Turns) {
+        let numbers = turns.numbers.iter().map(|(key, _)| key).chain(&turns.told);
+        self.news.extend(numbers.map(|key| ObjectId { kind: NUMBER, key: key.clone() }));
+        self.news.append(&mut self.base.take_turned());
     }
 
     fn write_buckets(&mut self, turns: &Turns) -> BTreeSet<ClusterId> {
@@ -280,6 +319,11 @@ impl Planner {
         changed
     }
 
+    /// Whether the pods of a cluster are told anything.
+    pub(crate) fn is_planned(&self, cluster: &ClusterId) -> bool {
+        self.clusters.contains_key(cluster)
+    }
+
     /// What each cluster's pods are told.
     pub fn clusters(&self) -> impl Iterator<Item = (&ClusterId, &Sections)> {
         self.clusters.iter().map(|(id, live)| (id, &live.sections))
@@ -293,7 +337,32 @@ impl Planner {
 
     /// Everything that is wrong, object by object.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.resources.problems.iter().chain(self.base.problems()).chain(self.numbers.problems())
+        let read = self.resources.problems.iter().chain(self.unread.values());
+        read.chain(self.base.problems()).chain(self.numbers.problems())
+    }
+
+    /// What is wrong with one object, in no order.
+    pub(crate) fn told(&self, id: &ObjectId) -> Vec<&Problem> {
+        let numbers = if id.kind == NUMBER { self.numbers.told(&id.key) } else { &[] };
+        self.unread.get(id).into_iter().chain(self.base.told(id)).chain(numbers).collect()
+    }
+
+    /// Which form of an object is in force.
+    pub(crate) fn force(&self, id: &ObjectId) -> Force {
+        if !self.resources.contains(id) {
+            return Force::None;
+        }
+        match id.kind {
+            NUMBER => self.numbers.force(&id.key, &self.resources, &self.base.world),
+            _ if self.unread.contains_key(id) => self.base.force(id).at_most_earlier(),
+            _ => self.base.force(id),
+        }
+    }
+
+    /// Objects of which something may be other than when this was asked last: they were declared or withdrawn, something
+    /// else is wrong with them, or another form of them is in force.
+    pub fn take_turned(&mut self) -> BTreeSet<ObjectId> {
+        std::mem::take(&mut self.news)
     }
 
     /// All of it at one time: snapshots whole, problems sorted by file and line, and what a later plan is to keep.
@@ -302,13 +371,18 @@ impl Planner {
         let mut problems: Vec<Problem> = self.problems().cloned().collect();
         problems.sort();
         problems.dedup();
+        Plan { clusters: snapshot::clusters(&self.base.world, &self.numbers), problems, good: self.good() }
+    }
+
+    /// What a later plan is to keep.
+    pub(crate) fn good(&self) -> Good {
         let mut good = Good::of(&self.base.world, &self.numbers);
         let live = self.numbers.live.iter();
         good.numbers = live.map(|(key, number)| (key.clone(), Arc::clone(&number.spec))).collect();
         good.files = self.resources.stand();
         good.files.extend(self.hidden.iter().cloned());
         good.files.sort();
-        Plan { clusters: snapshot::clusters(&self.base.world, &self.numbers), problems, good }
+        good
     }
 }
 
@@ -355,6 +429,28 @@ impl Live {
         self.sections.insert(name, section);
         differs
     }
+}
+
+/// The object, and why its newest form cannot be read. The schema's own words, where it has any, name the field.
+pub(crate) fn read(id: ObjectId, spec: &Value) -> (Object, Option<Problem>) {
+    let source = Source::live();
+    let message = match Spec::read(id.kind, spec) {
+        Ok(spec) => return (Object { id, spec: Some(spec), sound: true, source }, None),
+        Err(message) => message,
+    };
+    let faults = schema::validate(id.kind, &json!({"spec": spec}));
+    let fault = faults.into_iter().find(|fault| fault.reason != Reason::UnknownField);
+    let (field, message) =
+        fault.map_or_else(|| ("spec".to_owned(), message), |fault| (fault.field, fault.message));
+    let problem = Problem {
+        at: source.at(&field),
+        severity: Severity::Error,
+        reason: Reason::InvalidValue,
+        object: Some(id.clone()),
+        message: format!("This version cannot read the object. {message}"),
+        field,
+    };
+    (Object { id, spec: None, sound: false, source }, Some(problem))
 }
 
 fn spec(object: &Object) -> Option<&v1::PhoneNumberSpec> {

@@ -9,7 +9,7 @@ use std::{
 use api::v1alpha1 as v1;
 use model::Key;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     problem::{ConditionType, Location, ObjectId, Problem, Reason, Severity},
@@ -80,9 +80,21 @@ impl Resources {
         if kind == NUMBER { &mut self.numbers } else { self.objects.entry(kind).or_default() }
     }
 
+    /// All but the PhoneNumbers.
+    pub(crate) fn without_numbers(&self) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            numbers: BTreeMap::new(),
+            foreign: self.foreign.clone(),
+            files: self.files.clone(),
+            incomplete: self.incomplete.clone(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Kind, name and file of each object that stands in one.
     pub(crate) fn stand(&self) -> Vec<(String, Key, Arc<str>)> {
-        let standing = self.all().filter(|object| !Arc::ptr_eq(&object.source.root, &LIVE.root));
+        let standing = self.all().filter(|object| !object.source.is_live());
         let mut files: Vec<_> = standing
             .map(|object| (object.id.kind.to_owned(), object.id.key.clone(), Arc::clone(&object.source.file)))
             .collect();
@@ -124,6 +136,21 @@ pub struct Foreign {
     pub object: Value,
 }
 
+impl Foreign {
+    /// What a planner looks at: the labels of a Secret, and the names of its keys. None: it is no Secret.
+    pub(crate) fn without_values(self) -> Option<Self> {
+        let Self { api_version, kind, key, object } = self;
+        let keys: serde_json::Map<String, Value> = ["data", "stringData"]
+            .iter()
+            .filter_map(|data| object.get(data)?.as_object())
+            .flat_map(|data| data.keys().map(|name| (name.clone(), Value::Null)))
+            .collect();
+        let labels = object.pointer("/metadata/labels").cloned().unwrap_or_default();
+        let object = json!({"metadata": {"labels": labels}, "data": keys});
+        (kind == "Secret").then_some(Self { api_version, kind, key, object })
+    }
+}
+
 impl fmt::Debug for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {} [redacted]", self.api_version, self.kind, self.key)
@@ -147,6 +174,11 @@ impl Source {
     /// Of objects that stand in no file: their problems tell object and field.
     pub fn live() -> Self {
         LIVE.clone()
+    }
+
+    /// Whether the object stands in no file.
+    pub fn is_live(&self) -> bool {
+        Arc::ptr_eq(&self.root, &LIVE.root)
     }
 
     /// The value at a path.

@@ -8,10 +8,13 @@ use std::{fmt::Write, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
-use crate::{plan::Plan, world::Good};
+use crate::{Planner, plan::Plan, world::Good};
 
 /// Version of this form.
 const SCHEMA: u32 = 1;
+
+/// Length of the hash, in digits.
+const HASH: usize = 64;
 
 /// Why stored bytes cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +53,7 @@ impl Plan {
     /// # Errors
     /// None that a plan could cause.
     pub fn to_stored(&self) -> Result<Vec<u8>, StoredError> {
-        let json = serde_json::to_vec(&Writing { schema: SCHEMA, good: self.good() })?;
-        let mut bytes = hex(&Sha256::digest(&json)).into_bytes();
-        bytes.push(b'\n');
-        bytes.extend(json);
-        Ok(bytes)
+        write(self.good())
     }
 
     /// A plan that only keeps last good forms, to be given to [`plan`](crate::plan) as the one before.
@@ -62,7 +61,7 @@ impl Plan {
     /// # Errors
     /// When the bytes are not whole, or not of this version.
     pub fn from_stored(bytes: &[u8]) -> Result<Self, StoredError> {
-        let (hash, json) = bytes.split_at_checked(64).ok_or(StoredError::Hash)?;
+        let (hash, json) = bytes.split_at_checked(HASH).ok_or(StoredError::Hash)?;
         let json = json.strip_prefix(b"\n").ok_or(StoredError::Hash)?;
         if hex(&Sha256::digest(json)).as_bytes() != hash {
             return Err(StoredError::Hash);
@@ -74,6 +73,24 @@ impl Plan {
         let Reading { good } = serde_json::from_slice(json)?;
         Ok(Self::of_good(good))
     }
+}
+
+impl Planner {
+    /// The last good forms, as [`Plan::to_stored`] writes them of [`Planner::plan`]; no snapshot is made for it.
+    ///
+    /// # Errors
+    /// None that a plan could cause.
+    pub fn stored(&self) -> Result<Vec<u8>, StoredError> {
+        write(&self.good())
+    }
+}
+
+fn write(good: &Good) -> Result<Vec<u8>, StoredError> {
+    let mut bytes = vec![b'\n'; HASH + 1];
+    serde_json::to_writer(&mut bytes, &Writing { schema: SCHEMA, good })?;
+    let hash = hex(&Sha256::digest(&bytes[HASH + 1..]));
+    bytes[..HASH].copy_from_slice(hash.as_bytes());
+    Ok(bytes)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -142,8 +142,40 @@ impl PlannedTrunk {
     }
 }
 
+/// Which form of an object is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Force {
+    Newest,
+    Earlier,
+    None,
+}
+
+impl Force {
+    pub const fn of(there: bool, newest: bool) -> Self {
+        match (there, newest) {
+            (true, true) => Self::Newest,
+            (true, false) => Self::Earlier,
+            (false, _) => Self::None,
+        }
+    }
+
+    /// Of an object whose newest form cannot be read.
+    pub const fn at_most_earlier(self) -> Self {
+        match self {
+            Self::Newest | Self::Earlier => Self::Earlier,
+            Self::None => Self::None,
+        }
+    }
+
+    /// A form that is kept from before has no source.
+    fn of_item<T>(item: Option<&Item<T>>) -> Self {
+        let item = item.filter(|item| !item.draft);
+        Self::of(item.is_some(), item.is_some_and(|item| item.source.is_some()))
+    }
+}
+
 /// Accepted objects, in the order in which they are judged: each kind may look at those above it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct World {
     pub directory: Directory,
     pub clusters: BTreeMap<Key, Item<v1::VoiceClusterSpec>>,
@@ -167,6 +199,31 @@ impl World {
     /// Whether an object is there although it cannot be used.
     pub fn is_unusable(&self, kind: &'static str, key: &Key) -> bool {
         self.unusable.contains(&ObjectId { kind, key: key.clone() })
+    }
+
+    /// Every cluster, tenant, allowlist and trunk that can be looked at.
+    pub fn platform(&self) -> impl Iterator<Item = &ObjectId> {
+        let clusters = self.clusters.values().map(|item| &item.id);
+        let tenants = self.tenants.values().map(|item| &item.id);
+        let allowlists = self.allowlists.values().map(|item| &item.id);
+        clusters.chain(tenants).chain(allowlists).chain(self.trunks.values().map(|trunk| &trunk.item.id))
+    }
+
+    /// Which form is in force of a cluster, a tenant, an allowlist or a trunk.
+    pub fn force(&self, id: &ObjectId) -> Force {
+        let namespace = id.key.namespace();
+        match id.kind {
+            "VoiceCluster" => Force::of_item(self.clusters.get(&id.key)),
+            "Tenant" => {
+                let served = self.served.contains_key(namespace);
+                Force::of_item(self.tenants.get(namespace).filter(|item| item.id == *id && served))
+            }
+            "Allowlist" => Force::of_item(self.allowlists.get(&id.key)),
+            "Trunk" => {
+                Force::of_item(self.trunks.get(&id.key).filter(|trunk| trunk.live).map(|trunk| &trunk.item))
+            }
+            _ => Force::None,
+        }
     }
 
     /// Puts a flow back as it was, with all flows that it calls and that are not there any more. False: it never was.

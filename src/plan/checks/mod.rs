@@ -9,6 +9,7 @@ mod staff;
 mod trunks;
 
 pub(crate) use effect::withheld;
+pub(crate) use secrets::Secrets;
 pub(crate) use staff::serves;
 pub(crate) use trunks::{cluster, number, trunk};
 
@@ -21,17 +22,17 @@ use crate::{
     directory::Directory,
     platform::near_key,
     problem::{ObjectId, Reason},
-    resources::{Foreign, NUMBER, Object, Report, Spec},
+    resources::{NUMBER, Object, Report, Spec},
     world::{Item, World},
 };
 
 /// What is wrong with an object whatever other objects say: only Secrets and the cluster of its tenant are looked at.
-pub(crate) fn alone(object: &Object, foreign: &[Foreign], world: &World, report: &mut Report) {
+pub(crate) fn alone(object: &Object, known: &Secrets<'_>, world: &World, report: &mut Report) {
     report.begin();
     let spec = spec_of(object);
     let fields = Fields::of(&spec);
     effect::check(object, &fields, report);
-    secrets::check(object, &fields, foreign, report);
+    secrets::check(object, &fields, known, report);
     destinations::check(object, &fields, world, report);
 }
 

@@ -1,7 +1,8 @@
 //! Secrets: referred to by name, released by their label, never written into a manifest of ours.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
+use model::Key;
 use regex::Regex;
 use serde_json::Value;
 
@@ -22,28 +23,48 @@ static USER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[a-z+]+://
 const SECRET_HEADERS: &[&str] =
     &["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"];
 
-pub(super) fn check(object: &Object, fields: &Fields, foreign: &[Foreign], report: &mut Report) {
+/// The Secrets that there are, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets<'a>(BTreeMap<&'a Key, &'a Foreign>);
+
+impl<'a> Secrets<'a> {
+    /// Of two that have one name, the first.
+    pub fn of(foreign: &'a [Foreign]) -> Self {
+        let mut known = BTreeMap::new();
+        for secret in foreign.iter().filter(|foreign| foreign.kind == "Secret") {
+            known.entry(&secret.key).or_insert(secret);
+        }
+        Self(known)
+    }
+}
+
+pub(super) fn check(object: &Object, fields: &Fields, known: &Secrets<'_>, report: &mut Report) {
     for (path, value) in fields.iter() {
         let name = words::last(path);
         if (name.ends_with("ecretRef") || name == "certificateRef") && !path.ends_with(']') {
-            released(object, path, value, foreign, report);
+            released(object, path, value, known, report);
         }
     }
     inline(object, fields, report);
 }
 
-/// A Secret that is there must bear the label and have the key. One that is not may come from elsewhere.
-fn released(object: &Object, path: &str, reference: &Value, foreign: &[Foreign], report: &mut Report) {
+/// A Secret that is there must bear the label and have the key. One that is not in a folder may come from elsewhere; in a
+/// cluster nothing can come of it, and those without the label are not even seen.
+fn released(object: &Object, path: &str, reference: &Value, known: &Secrets<'_>, report: &mut Report) {
     let Some(name) = reference.get("name").and_then(Value::as_str) else {
         return;
     };
     let (id, source) = (&object.id, Some(&object.source));
     let namespace = id.key.namespace();
-    let found = foreign.iter().find(|foreign| {
-        foreign.kind == "Secret" && foreign.key.namespace() == namespace && foreign.key.name() == name
-    });
     let field = format!("{path}.name");
-    let Some(secret) = found else {
+    let Some(secret) = known.0.get(&Key::new(namespace, name)) else {
+        if object.source.is_live() {
+            let message = format!(
+                "Namespace {namespace} must have a Secret `{}` with the label `{LABEL}: \"true\"`; until then this has no value.",
+                words::clip(name)
+            );
+            return report.error(id, source, &field, Reason::SecretNotFound, message);
+        }
         let message = format!(
             "There is no Secret {namespace}/{name} in this folder; until there is one with the label `{LABEL}: \"true\"`, this has no value."
         );

@@ -1,0 +1,150 @@
+//! Which clusters' pods must know of an object, and which Secrets they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::v1alpha1 as v1;
+use model::{
+    ClusterId, Key,
+    centre::{HeaderValue, Integration, PointKind, SecretKey, SignIn, StationKind},
+};
+
+use crate::{
+    Planner,
+    problem::ObjectId,
+    world::{Item, World},
+};
+
+/// Keys of a Secret of type `kubernetes.io/tls`.
+const TLS_KEYS: [&str; 2] = ["tls.crt", "tls.key"];
+
+/// Names of keys, by the Secret that has them.
+pub type SecretKeys = BTreeMap<Key, BTreeSet<String>>;
+
+/// The Secrets that a cluster's pods need, each role no more than it uses. Values are for others to find.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecretNeeds {
+    /// What edge pods need.
+    pub edge: SecretKeys,
+    /// What media pods need.
+    pub media: SecretKeys,
+}
+
+impl Planner {
+    /// The clusters whose pods must know of an object, as far as they are planned: of a VoiceCluster itself, of a Trunk its
+    /// own; of all else the one of its namespace's Tenant, those of the namespace's Trunks, and the namespace's own.
+    #[must_use]
+    pub fn homes(&self, id: &ObjectId) -> BTreeSet<ClusterId> {
+        let world = &self.base.world;
+        let mut homes: BTreeSet<ClusterId> = match id.kind {
+            "VoiceCluster" => BTreeSet::from([ClusterId(id.key.clone())]),
+            "Trunk" => {
+                world.trunks.get(&id.key).map(|trunk| ClusterId(trunk.cluster.clone())).into_iter().collect()
+            }
+            _ => namespaces_clusters(id.key.namespace(), world).map(|key| ClusterId(key.clone())).collect(),
+        };
+        homes.retain(|home| self.is_planned(home));
+        homes
+    }
+
+    /// The keys of Secrets that a cluster's pods need for the objects in force there. A Secret that is named need not exist.
+    #[must_use]
+    pub fn secrets(&self, cluster: &ClusterId) -> SecretNeeds {
+        let mut needs = SecretNeeds::default();
+        let world = &self.base.world;
+        let Some(item) = world.clusters.get(&cluster.0).filter(|_| self.is_planned(cluster)) else {
+            return needs;
+        };
+        of_cluster(item, &mut needs);
+        for trunk in world.trunks.values().filter(|trunk| trunk.live && trunk.cluster == cluster.0) {
+            let namespace = trunk.item.namespace();
+            let spec = &trunk.item.spec;
+            spec.digest.iter().for_each(|digest| needs.edge(namespace, &digest.secret_ref));
+            let authorities = spec.tls.iter().filter_map(|tls| tls.ca_secret_ref.as_ref());
+            authorities.for_each(|authority| needs.edge(namespace, authority));
+        }
+        let serves = |key: &Key| world.served.get(key.namespace()) == Some(&cluster.0);
+        for tenant in world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key)) {
+            let provider = tenant.spec.sign_in.as_ref().and_then(|sign_in| sign_in.open_id_connect.as_ref());
+            let secret = provider.and_then(|provider| provider.secret_ref.as_ref());
+            secret.iter().for_each(|secret| needs.edge(tenant.namespace(), secret));
+        }
+        of_centre(world, &serves, &mut needs);
+        needs
+    }
+}
+
+/// The cluster of a namespace's Tenant, of its Trunks, and those that stand in it.
+fn namespaces_clusters<'w>(namespace: &'w str, world: &'w World) -> impl Iterator<Item = &'w Key> {
+    let first = Key::new(namespace, "");
+    let inside = move |key: &&Key| key.namespace() == namespace;
+    let trunks = world.trunks.range(first.clone()..).take_while(move |(key, _)| inside(key));
+    let own = world.clusters.range(first..).map(|(key, _)| key).take_while(inside);
+    world.served.get(namespace).into_iter().chain(trunks.map(|(_, trunk)| &trunk.cluster)).chain(own)
+}
+
+fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
+    let (namespace, spec) = (item.namespace(), &item.spec);
+    spec.tls.certificate_ref.iter().for_each(|certificate| needs.certificate(namespace, &certificate.name));
+    let Some(stores) = &spec.stores else { return };
+    for store in stores.live_state.iter().chain(&stores.records) {
+        needs.edge(namespace, &store.secret_ref);
+    }
+    // Recordings go from the pods that make them straight to where they are kept.
+    if let Some(store) = &stores.blobs {
+        let v1::SecretKeyRef { name, key } = &store.secret_ref;
+        add(&mut needs.media, namespace, name, key);
+    }
+}
+
+/// Of what tenants have, in the form that is in force.
+fn of_centre(world: &World, serves: &dyn Fn(&Key) -> bool, needs: &mut SecretNeeds) {
+    let centre = &world.centre;
+    for (key, agent) in centre.agents.iter().filter(|(key, _)| serves(key)) {
+        let password = agent.form.sign_in.iter().filter_map(|sign_in| match sign_in {
+            SignIn::Password(secret) => Some(secret),
+            SignIn::Subject(_) => None,
+        });
+        let phones = agent.form.stations.iter().filter_map(|station| match &station.kind {
+            StationKind::Sip { secret, .. } => Some(secret),
+            StationKind::WebRtc { .. } | StationKind::Pstn { .. } => None,
+        });
+        password.chain(phones).for_each(|secret| needs.form(key, secret));
+    }
+    for (key, integration) in centre.integrations.iter().filter(|(key, _)| serves(key)) {
+        of_integration(key, &integration.form, needs);
+    }
+    for (key, point) in centre.contact_points.iter().filter(|(key, _)| serves(key)) {
+        match &point.form.kind {
+            PointKind::Email { secret, .. } | PointKind::Social { secret, .. } => needs.form(key, secret),
+            PointKind::Chat { .. } | PointKind::Sms { .. } => {}
+        }
+    }
+}
+
+fn of_integration(key: &Key, integration: &Integration, needs: &mut SecretNeeds) {
+    let headers = integration.headers.iter().filter_map(|header| match &header.value {
+        HeaderValue::Secret(secret) => Some(secret),
+        HeaderValue::Text(_) => None,
+    });
+    let proxy = integration.proxy.iter().filter_map(|proxy| proxy.secret.as_ref());
+    headers.chain(proxy).chain(&integration.ca).for_each(|secret| needs.form(key, secret));
+    integration.certificate.iter().for_each(|name| needs.certificate(key.namespace(), name));
+}
+
+impl SecretNeeds {
+    fn edge(&mut self, namespace: &str, reference: &v1::SecretKeyRef) {
+        add(&mut self.edge, namespace, &reference.name, &reference.key);
+    }
+
+    fn form(&mut self, object: &Key, secret: &SecretKey) {
+        add(&mut self.edge, object.namespace(), &secret.name, &secret.key);
+    }
+
+    fn certificate(&mut self, namespace: &str, name: &str) {
+        TLS_KEYS.iter().for_each(|key| add(&mut self.edge, namespace, name, key));
+    }
+}
+
+fn add(keys: &mut SecretKeys, namespace: &str, name: &str, key: &str) {
+    keys.entry(Key::new(namespace, name)).or_default().insert(key.to_owned());
+}
