@@ -22,6 +22,8 @@ enum Verb {
     Edge(cmd::edge::Arguments),
     /// Runs a media pod: RTP, prompts and recordings of one VoiceCluster, as its edges say.
     Media(cmd::media::Arguments),
+    /// Reconciles custom resources: plans, tells edge and media pods, reports back. Runs in a cluster.
+    Operator(cmd::operator::Arguments),
     /// Prints every problem of a folder's manifests as `file:line:column: error[Reason]: message`.
     Check(cmd::check::Arguments),
     /// Tells which calls change between two folders or Git revisions, and not which lines.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Local(arguments) => cmd::local::run(&arguments),
         Verb::Edge(arguments) => cmd::edge::run(&arguments),
         Verb::Media(arguments) => cmd::media::run(&arguments),
+        Verb::Operator(arguments) => cmd::operator::run(&arguments),
         Verb::Check(arguments) => cmd::check::run(&arguments),
         Verb::Plan(arguments) => cmd::plan::run(&arguments),
         Verb::Explain(arguments) => cmd::explain::run(&arguments),

@@ -19,7 +19,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("edge", &["call", "link", "model", "sip"]),
     ("media", &["link", "model", "rtp"]),
     ("sim", &["call", "expr", "model"]),
-    ("switchboard", &["api", "call", "edge", "link", "media", "model", "plan", "sim", "sip"]),
+    ("operator", &["api", "link", "model", "plan"]),
+    ("switchboard", &["api", "call", "edge", "link", "media", "model", "operator", "plan", "sim", "sip"]),
 ];
 
 /// Crates without socket, clock, thread or randomness.
@@ -49,7 +50,7 @@ const IMPURE: &[&str] = &[
 ];
 
 /// Who may see Kubernetes' types.
-const SEES_KUBERNETES: &[&str] = &["api", "plan"];
+const SEES_KUBERNETES: &[&str] = &["api", "operator", "plan"];
 
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

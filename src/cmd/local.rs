@@ -26,10 +26,10 @@ use tracing::{error, info, warn};
 
 use super::{
     folder,
-    roles::{self, Prompts, stop_signal},
+    roles::{self, Prompts},
     say,
     state::State,
-    trace,
+    stop_signal, trace,
 };
 
 /// How long a folder must be quiet after a change before it is read: an editor writes in several steps.

@@ -12,6 +12,7 @@ pub mod firewall;
 mod folder;
 pub mod local;
 pub mod media;
+pub mod operator;
 pub mod plan;
 mod pod;
 mod revision;
@@ -56,4 +57,21 @@ pub fn random() -> anyhow::Result<u64> {
     getrandom::fill(&mut bytes)
         .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// SIGTERM or Ctrl-C.
+pub async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "switchboard".to_owned() } else { name.to_owned() }
 }

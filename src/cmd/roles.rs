@@ -167,16 +167,6 @@ pub fn media_metrics(text: &mut String, counters: &[media::Counters]) {
     }
 }
 
-/// Comes when the process is to end.
-pub async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use model::{

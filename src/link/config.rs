@@ -6,6 +6,7 @@
 //! Contract: a pod is sent the newest [`Publication`], never one older than it has; there is no queue of them. The next
 //! is sent once the pod has said what it makes of the one before. Whose word it is follows the certificate.
 
+mod client;
 mod dial;
 mod feed;
 mod hub;

@@ -2,3 +2,5 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod apiserver;
+mod control_plane;
+mod operator;

@@ -33,6 +33,8 @@ const PODS_MAX: usize = 1_024;
 #[derive(Debug)]
 pub struct Disk {
     folder: PathBuf,
+    /// Who was alive, as it was written last.
+    topology: String,
 }
 
 /// A snapshot that was kept, and where.
@@ -49,7 +51,7 @@ impl Disk {
         let made = fs::create_dir_all(folder.join("blobs"))
             .and_then(|()| fs::create_dir_all(folder.join("snapshot")));
         made.with_context(|| format!("--state cannot use {}", folder.display()))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), topology: String::new() })
     }
 
     /// The snapshots that were kept here and in the folder of the stored copy, the newest first. Of what cannot be used
@@ -111,7 +113,7 @@ impl Disk {
     }
 
     /// Keeps who can be reached, for a start without an operator.
-    pub fn keep_topology(&self, topology: &Topology) -> anyhow::Result<()> {
+    pub fn keep_topology(&mut self, topology: &Topology) -> anyhow::Result<()> {
         let pods: Vec<Value> = topology
             .pods
             .iter()
@@ -122,7 +124,12 @@ impl Disk {
                 })
             })
             .collect();
-        write(&self.folder.join("topology"), json!({"pods": pods}).to_string().as_bytes())
+        let topology = json!({"pods": pods}).to_string();
+        if self.topology != topology {
+            write(&self.folder.join("topology"), topology.as_bytes())?;
+            self.topology = topology;
+        }
+        Ok(())
     }
 
     /// Who could be reached when that was kept. How loaded they are now is not known.
@@ -228,7 +235,7 @@ mod tests {
     #[test]
     fn who_was_alive_is_read_as_it_was_kept_but_for_the_load() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::open(folder.path()).unwrap();
+        let mut disk = Disk::open(folder.path()).unwrap();
         assert_eq!(disk.topology(), None);
         let state = State {
             ready: true,

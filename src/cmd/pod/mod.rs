@@ -6,9 +6,10 @@
 mod disk;
 mod health;
 
-use std::{future::pending, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use call::world::Refused;
 use clap::Args;
 use edge::{http::Site, observed::Observed};
 use link::{
@@ -31,12 +32,7 @@ use self::{
     disk::{Disk, Kept},
     health::Health,
 };
-use super::{
-    random,
-    roles::{Blobs, stop_signal},
-    say,
-};
-use call::world::Refused;
+use super::{random, roles::Blobs, say, stop_signal};
 
 /// How long a start waits for an operator to answer. What it says is newer than what was kept.
 const AWAY: Duration = Duration::from_secs(2);
@@ -213,17 +209,19 @@ struct Pod<W> {
 impl<W: Work> Pod<W> {
     /// Waits for the operator's word, and begins with what was kept if none comes.
     async fn begin(&mut self, feed: &Feed, kept: Vec<Kept>, operators: &[String]) -> anyhow::Result<()> {
-        let began = Instant::now();
+        let (began, mut refused) = (Instant::now(), false);
         let mut tick = interval(TICK / 10);
         self.health.wait_for(format!("no snapshot yet: no operator answers at {}", operators.join(", ")));
         let mut stopping = std::pin::pin!(stop_signal());
         loop {
             tokio::select! {
                 offer = feed.next() => {
+                    let is_publication = matches!(offer, Offer::Publication { .. });
                     self.take(feed, offer).await?;
                     if self.held.is_some() {
                         return Ok(());
                     }
+                    refused |= is_publication;
                 }
                 _ = tick.tick() => {}
                 signal = &mut stopping => {
@@ -233,10 +231,12 @@ impl<W: Work> Pod<W> {
                 }
             }
             self.look(feed);
-            if feed.is_connected() && began.elapsed() < SILENT {
-                self.health
-                    .wait_for("no snapshot yet: the operator is connected and has sent none".to_owned());
-            } else if began.elapsed() > AWAY && !kept.is_empty() {
+            if feed.is_connected() {
+                let what = if refused { "the operator's was refused" } else { "the operator has sent none" };
+                self.health.wait_for(format!("no snapshot yet: {what}"));
+            }
+            let waits = feed.is_connected() && !refused && began.elapsed() < SILENT;
+            if !waits && !kept.is_empty() && (refused || began.elapsed() > AWAY) {
                 break;
             }
         }
@@ -290,7 +290,16 @@ impl<W: Work> Pod<W> {
     async fn take(&mut self, feed: &Feed, offer: Offer) -> anyhow::Result<()> {
         match offer {
             Offer::Publication { position, digest, sections, secrets, blobs } => {
-                match self.publication(position, &sections, secrets, &blobs).await? {
+                let applied = match self.publication(position, &sections, secrets, &blobs).await {
+                    Ok(applied) => applied,
+                    // It cannot start on this machine, or not go on: the kubelet starts it again.
+                    Err(error) => {
+                        feed.refuse(position, "cluster", &format!("{error:#}"));
+                        feed.goodbye().await;
+                        return Err(error);
+                    }
+                };
+                match applied {
                     Ok(()) => feed.acknowledge(position, digest),
                     Err(Refused { field, message }) => {
                         self.health.refused();
@@ -368,7 +377,7 @@ impl<W: Work> Pod<W> {
         tokio::select! {
             () = self.work.drain() => {}
             _ = stop_signal() => {}
-            () = tell => pending().await,
+            () = tell => {}
         }
         feed.goodbye().await;
         self.work.stop().await;

@@ -152,9 +152,8 @@ impl Hub {
     /// Speaks from now on. What was published with another term is forgotten: publish it again.
     pub fn lead(&self, term: u64) {
         let leads = Leading::Term(term);
-        if *self.0.leading.borrow() != leads {
+        if self.0.leading.send_replace(leads.clone()) != leads {
             self.0.forget();
-            self.0.leading.send_replace(leads);
         }
     }
 

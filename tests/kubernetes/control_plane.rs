@@ -1,4 +1,4 @@
-//! One etcd and one kube-apiserver for all tests of this binary, and `kubectl` to speak with them.
+//! etcd and kube-apiserver for many tests of this binary, and `kubectl` to speak with them.
 
 use std::{
     io::Write,
@@ -18,9 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Takes the control plane down when its standard input ends, which is when this process does, however that comes about.
 const WATCH: &str = r#"trap "" INT TERM; cat > /dev/null; "$0" control-plane down; rm -rf -- "$1""#;
 
-static SHARED: LazyLock<ControlPlane> = LazyLock::new(ControlPlane::start);
+static SHARED: LazyLock<ControlPlane> = LazyLock::new(|| {
+    let started = ControlPlane::start(&Settings::default());
+    started.define();
+    started
+});
 
-/// The control plane, with our definitions in it; the first who asks starts it.
+/// The control plane whose objects nobody acts on, with our definitions in it; the first who asks starts it.
 pub fn control_plane() -> &'static ControlPlane {
     &SHARED
 }
@@ -29,11 +33,20 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What a control plane has beside etcd and kube-apiserver.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// kube-controller-manager: service accounts, garbage collection, aggregated roles.
+    pub controllers: bool,
+    /// Which requests are written down in `audit.log`; none: none.
+    pub audit_policy: Option<&'static str>,
+}
+
 #[derive(Debug)]
 pub struct ControlPlane {
     kubectl: PathBuf,
-    kubeconfig: PathBuf,
-    folder: PathBuf,
+    pub kubeconfig: PathBuf,
+    pub folder: PathBuf,
     /// Holds its standard input open.
     _watch: Child,
 }
@@ -79,7 +92,8 @@ impl From<Output> for Outcome {
 }
 
 impl ControlPlane {
-    fn start() -> Self {
+    /// Its definitions are yet to come.
+    pub fn start(settings: &Settings) -> Self {
         let kit = repository().join("tests/kubernetes/kit");
         let folder = tempfile::Builder::new().prefix("switchboard-kubernetes.").tempdir().unwrap().keep();
         let run = folder.join("run");
@@ -91,22 +105,28 @@ impl ControlPlane {
             .process_group(0)
             .spawn()
             .unwrap();
+        let audit = settings.audit_policy.map(|policy| {
+            let (file, log) = (folder.join("audit.yaml"), folder.join("audit.log"));
+            std::fs::write(&file, policy).unwrap();
+            format!("--audit-policy-file={} --audit-log-path={}", file.display(), log.display())
+        });
         let kit = |command: &str| {
             let script = format!("{command}; status=$?; echo; exit $status");
-            let output =
-                bounded("bash").args(["-c", &script]).arg(&kit).env("KIT_RUN", &run).output().unwrap();
+            let mut bash = bounded("bash");
+            bash.args(["-c", &script]).arg(&kit).env("KIT_RUN", &run);
+            bash.env("KIT_APISERVER_ARGS", audit.as_deref().unwrap_or_default());
+            let output = bash.output().unwrap();
             let text = Outcome::from(output).done();
             PathBuf::from(text.lines().next().unwrap_or_default())
         };
-        let kubeconfig = kit(r#""$0" control-plane up"#);
+        let controllers = if settings.controllers { " --controllers" } else { "" };
+        let kubeconfig = kit(&format!(r#""$0" control-plane up{controllers}"#));
         let kubectl = kit(r#"eval "$("$0" env)"; type -P kubectl"#);
-        let started = Self { kubectl, kubeconfig, folder, _watch: watch };
-        started.define();
-        started
+        Self { kubectl, kubeconfig, folder, _watch: watch }
     }
 
     /// Has the server serve our kinds.
-    fn define(&self) {
+    pub fn define(&self) {
         let crds = repository().join("crds");
         let crds = crds.to_str().unwrap();
         self.kubectl(&["apply", "--server-side", "--warnings-as-errors", "-f", crds]).done();

@@ -1,0 +1,273 @@
+//! Watches every kind of ours, and the Secrets that objects may refer to.
+//!
+//! An object is read as JSON, whatever it holds: one that this version cannot understand is an object like any other here,
+//! and stops nothing. `managedFields` are dropped before anything is kept. What a new list does not hold any more is gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+    runtime::watcher::{self, Event, watcher},
+};
+use model::Key;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::status::Shown;
+
+/// A watch that says nothing for so long, bookmarks included, is begun anew, so that a dead connection is found.
+const SILENCE_SECONDS: u32 = 60;
+
+/// Between attempts, at least and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Only Secrets with this label may be referred to.
+pub const RELEASED: &str = "switchboard.dev/use=true";
+
+/// A kind of ours, as the API knows it.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    /// Such as `Trunk`.
+    pub name: &'static str,
+    /// For requests.
+    pub resource: ApiResource,
+}
+
+/// Every kind of ours.
+#[must_use]
+pub fn kinds() -> Vec<Kind> {
+    let (group, version) = api::API_VERSION.split_once('/').unwrap_or_default();
+    let kinds = api::kinds().into_iter();
+    let kinds = kinds.map(|kind| {
+        let gvk = GroupVersionKind::gvk(group, version, kind.name);
+        Kind { name: kind.name, resource: ApiResource::from_gvk_with_plural(&gvk, &kind.plural) }
+    });
+    kinds.collect()
+}
+
+/// An object as the API server has it.
+#[derive(Debug)]
+pub struct Declared {
+    /// Of it.
+    pub kind: &'static str,
+    /// Namespace and name.
+    pub key: Key,
+    /// Tells it from one of the same name before or after.
+    pub uid: Box<str>,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.resourceVersion`.
+    pub version: Box<str>,
+    /// Its wish.
+    pub spec: Value,
+    /// What stands in its status.
+    pub status: Shown,
+}
+
+/// Values of a Secret. Never printed.
+pub struct SecretData {
+    /// Namespace and name.
+    pub key: Key,
+    /// By key.
+    pub values: BTreeMap<String, Vec<u8>>,
+}
+
+impl std::fmt::Debug for SecretData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secret {} [redacted]", self.key)
+    }
+}
+
+/// What watches tell.
+#[derive(Debug)]
+pub enum Change {
+    /// An object came or is other than it was.
+    Object(Box<Declared>),
+    /// An object is gone.
+    Gone {
+        /// Of it.
+        kind: &'static str,
+        /// Namespace and name.
+        key: Key,
+    },
+    /// All objects of a kind have been told.
+    Synced(&'static str),
+    /// The API server does not know the kind (any more), or knows it (again).
+    Missing(&'static str, bool),
+    /// A Secret came or is other than it was.
+    Secret(SecretData),
+    /// A Secret is gone, or has lost its label.
+    SecretGone(Key),
+    /// All Secrets of a namespace have been told.
+    SecretsSynced(String),
+    /// The operator may not read the namespace's Secrets.
+    SecretsForbidden(String),
+}
+
+/// Watches a kind for ever. Ends when nobody listens.
+pub async fn follow(client: Client, kind: Kind, out: mpsc::Sender<Change>) {
+    let objects: Api<DynamicObject> = Api::all_with(client, &kind.resource);
+    let name = kind.name;
+    let stream = watcher(objects, watcher::Config::default().timeout(SILENCE_SECONDS));
+    let mut missing = false;
+    let told = Told {
+        what: name,
+        apply: Box::new(move |object: DynamicObject| {
+            declared(name, object).map(|object| Change::Object(Box::new(object)))
+        }),
+        gone: Box::new(move |key| Change::Gone { kind: name, key }),
+        synced: Box::new(move || Change::Synced(name)),
+        failed: Box::new(move |error| {
+            let gone = code(error) == Some(404);
+            let turned = gone != missing;
+            missing = gone;
+            turned.then_some(Change::Missing(name, gone))
+        }),
+    };
+    tell(stream, told, out).await;
+}
+
+/// Watches the Secrets of a namespace that objects may refer to, for ever. Ends when nobody listens.
+pub async fn follow_secrets(client: Client, namespace: String, out: mpsc::Sender<Change>) {
+    let secrets: Api<Secret> = Api::namespaced(client, &namespace);
+    let config = watcher::Config::default().timeout(SILENCE_SECONDS).labels(RELEASED);
+    let (of, forbidden) = (namespace.clone(), namespace);
+    let told = Told {
+        what: "Secret",
+        apply: Box::new(|secret: Secret| {
+            let key = key(&secret)?;
+            let values = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0));
+            Some(Change::Secret(SecretData { key, values: values.collect() }))
+        }),
+        gone: Box::new(Change::SecretGone),
+        synced: Box::new(move || Change::SecretsSynced(of.clone())),
+        failed: Box::new(move |error| {
+            (code(error) == Some(403)).then(|| Change::SecretsForbidden(forbidden.clone()))
+        }),
+    };
+    tell(watcher(secrets, config), told, out).await;
+}
+
+type Failed = Box<dyn FnMut(&watcher::Error) -> Option<Change> + Send>;
+
+/// How a watch's events become changes.
+struct Told<K> {
+    what: &'static str,
+    apply: Box<dyn Fn(K) -> Option<Change> + Send>,
+    gone: Box<dyn Fn(Key) -> Change + Send>,
+    synced: Box<dyn Fn() -> Change + Send>,
+    failed: Failed,
+}
+
+async fn tell<K: Resource>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>>,
+    mut told: Told<K>,
+    out: mpsc::Sender<Change>,
+) {
+    let mut stream = pin!(stream);
+    let mut known: BTreeSet<Key> = BTreeSet::new();
+    let mut listed: BTreeSet<Key> = BTreeSet::new();
+    let mut backoff = BACKOFF.0;
+    while let Some(event) = stream.next().await {
+        let changes = match event {
+            Ok(event) => {
+                backoff = BACKOFF.0;
+                follow_event(event, &told, &mut known, &mut listed)
+            }
+            Err(error) => {
+                let change = (told.failed)(&error);
+                // A version that is too old is all in a day's work: the list begins anew.
+                let expected = matches!(&error, watcher::Error::WatchError(status) if status.code == 410);
+                if expected || code(&error).is_none() {
+                    debug!(kind = told.what, %error, "watch begins anew");
+                } else {
+                    warn!(kind = told.what, %error, "watch fails; trying again in {backoff:?}");
+                }
+                let changes = change.into_iter().collect();
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF.1);
+                changes
+            }
+        };
+        for change in changes {
+            if out.send(change).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn follow_event<K: Resource>(
+    event: Event<K>,
+    told: &Told<K>,
+    known: &mut BTreeSet<Key>,
+    listed: &mut BTreeSet<Key>,
+) -> Vec<Change> {
+    match event {
+        Event::Init => {
+            listed.clear();
+            Vec::new()
+        }
+        Event::InitApply(object) => {
+            listed.extend(key(&object));
+            (told.apply)(object).into_iter().collect()
+        }
+        Event::InitDone => {
+            let listed = std::mem::take(listed);
+            let gone = known.difference(&listed).cloned().map(|key| (told.gone)(key));
+            let changes = gone.chain([(told.synced)()]).collect();
+            *known = listed;
+            info!(kind = told.what, objects = known.len(), "listed");
+            changes
+        }
+        Event::Apply(object) => {
+            known.extend(key(&object));
+            (told.apply)(object).into_iter().collect()
+        }
+        Event::Delete(object) => {
+            let key = key(&object);
+            key.iter().for_each(|key| {
+                known.remove(key);
+            });
+            key.map(|key| (told.gone)(key)).into_iter().collect()
+        }
+    }
+}
+
+/// The code that the API server answered with.
+fn code(error: &watcher::Error) -> Option<u16> {
+    let source = match error {
+        watcher::Error::WatchError(status) => return Some(status.code),
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::NoResourceVersion => return None,
+    };
+    if let kube::Error::Api(status) = source { Some(status.code) } else { None }
+}
+
+fn key<K: Resource>(object: &K) -> Option<Key> {
+    let meta = object.meta();
+    Some(Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref()?))
+}
+
+fn declared(kind: &'static str, mut object: DynamicObject) -> Option<Declared> {
+    let key = key(&object)?;
+    Some(Declared {
+        kind,
+        key,
+        uid: object.metadata.uid.take().unwrap_or_default().into(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        version: object.metadata.resource_version.take().unwrap_or_default().into(),
+        status: object.data.get("status").map(Shown::read).unwrap_or_default(),
+        spec: object.data.get_mut("spec").map(Value::take).unwrap_or_default(),
+    })
+}

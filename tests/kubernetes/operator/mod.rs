@@ -1,0 +1,21 @@
+//! The operator on a real kube-apiserver, with the chart's roles and policies, and the processes that it leads.
+//!
+//! `kit build control-plane` must have run. All tests share one control plane with controllers and an audit log; those
+//! that start operators take turns, since an operator watches every namespace (`stage::Stage`).
+
+#[allow(dead_code, reason = "for tests that start operators")]
+mod audit;
+mod chart;
+mod harness;
+#[allow(dead_code, reason = "for tests that start operators")]
+mod manifests;
+mod policies;
+#[allow(dead_code, reason = "for tests that start operators")]
+mod process;
+#[allow(dead_code, reason = "for tests that start operators")]
+mod proxy;
+mod rights;
+#[allow(dead_code, reason = "for tests that start operators")]
+mod stage;
+#[allow(dead_code, reason = "for tests that start operators")]
+mod world;

@@ -1,0 +1,297 @@
+//! What a test plays on: operators, the address at which pods find whichever of them leads, pods, and what they report.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use super::{
+    process::{self, PATIENCE, Process, free_address, until},
+    proxy::Proxy,
+    world::{SYSTEM, World, alone},
+};
+
+/// No other operator runs beside those of a stage; what it held is gone from the API server when the next one begins.
+pub struct Stage {
+    pub world: &'static World,
+    pub folder: TempDir,
+    /// Where pods reach the operators.
+    pub service: Service,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let (turn, world) = alone();
+        let folder = tempfile::Builder::new().prefix("switchboard-operator.").tempdir().unwrap();
+        Self { world, folder, service: Service::start(world), _turn: turn }
+    }
+
+    /// A running operator, whose requests pass through a proxy of its own.
+    pub fn operator(&self, identity: &str) -> Operator {
+        self.operator_with(
+            identity,
+            &["--lease-seconds", "5", "--renew-deadline-seconds", "3", "--retry-seconds", "1"],
+        )
+    }
+
+    pub fn operator_with(&self, identity: &str, more: &[&str]) -> Operator {
+        let proxy = Proxy::start(self.world);
+        let kubeconfig = self.folder.path().join(format!("{identity}.kubeconfig"));
+        fs::write(&kubeconfig, self.world.operator_kubeconfig(&format!("http://{}", proxy.address))).unwrap();
+        let (http, link) = (free_address(), free_address());
+        let (http_text, link_text) = (http.to_string(), link.to_string());
+        let mut arguments =
+            vec!["operator", "--kubeconfig", kubeconfig.to_str().unwrap(), "--namespace", SYSTEM];
+        arguments.extend([
+            "--identity",
+            identity,
+            "--address",
+            &link_text,
+            "--link",
+            &link_text,
+            "--http",
+            &http_text,
+        ]);
+        arguments.extend(more);
+        let process = Process::switchboard(self.folder.path(), identity, &arguments);
+        self.service.add(link);
+        Operator { process, proxy, http, link, identity: identity.to_owned() }
+    }
+
+    /// An edge pod of a cluster, with what a pod of it would have mounted.
+    pub fn edge(&self, cluster: (&str, &str), name: &str) -> Pod {
+        self.pod(cluster, "edge", name, &[])
+    }
+
+    pub fn media(&self, cluster: (&str, &str), name: &str) -> Pod {
+        let address = free_address().to_string();
+        self.pod(cluster, "media", name, &["--link", &address, "--link-address", &address])
+    }
+
+    fn pod(&self, (namespace, cluster): (&str, &str), role: &str, name: &str, more: &[&str]) -> Pod {
+        let secret = format!("{cluster}-{role}-link");
+        until(&format!("the operator has made the Secret {secret}"), || {
+            self.world.plane.kubectl(&["get", "secret", &secret, "-n", namespace]).succeeded
+        });
+        let certificates = self.folder.path().join(format!("{namespace}-{name}-certificates"));
+        self.mount(namespace, &secret, &certificates);
+        let state = self.folder.path().join(format!("{namespace}-{name}-state"));
+        fs::create_dir_all(&state).unwrap();
+        let http = free_address();
+        let (of, operator, http_text) =
+            (format!("{namespace}/{cluster}"), self.service.address.to_string(), http.to_string());
+        let mut arguments =
+            vec![role, "--cluster", &of, "--operator", &operator, "--name", name, "--http", &http_text];
+        arguments.extend([
+            "--certificates",
+            certificates.to_str().unwrap(),
+            "--state",
+            state.to_str().unwrap(),
+        ]);
+        arguments.extend(more);
+        Pod { process: Process::switchboard(self.folder.path(), name, &arguments), http }
+    }
+
+    /// Writes a Secret's values as files, as the kubelet does.
+    pub fn mount(&self, namespace: &str, secret: &str, folder: &std::path::Path) {
+        use std::io::Write;
+        fs::create_dir_all(folder).unwrap();
+        let values = self.world.plane.object(namespace, "secret", secret);
+        for (name, value) in values["data"].as_object().unwrap() {
+            let mut file = fs::File::create(folder.join(name)).unwrap();
+            file.write_all(&decode_base64(value.as_str().unwrap())).unwrap();
+        }
+    }
+
+    /// A condition of an object: status and reason. None: it has none.
+    pub fn condition(&self, kind: &str, namespace: &str, name: &str, of: &str) -> Option<(String, String)> {
+        let found = self.world.plane.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"]);
+        condition(&serde_json::from_str(&found.stdout).ok()?, of)
+    }
+
+    /// Waits until a condition is so: `True`, `False/FlowNotFound`.
+    #[track_caller]
+    pub fn await_condition(&self, kind: &str, namespace: &str, name: &str, of: &str, wanted: &str) {
+        let mut last = None;
+        let started = std::time::Instant::now();
+        while started.elapsed() < PATIENCE {
+            last = self.condition(kind, namespace, name, of);
+            if last.as_ref().is_some_and(|(status, reason)| is_told(status, reason, wanted)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{of} of {kind} {namespace}/{name} is {last:?}, not {wanted}");
+    }
+
+    /// Every object of ours with its status, as the API server has them.
+    pub fn objects(&self) -> Vec<Value> {
+        let kinds: Vec<String> =
+            api::kinds().iter().map(|kind| format!("{}.{}", kind.plural, api::GROUP)).collect();
+        let list = self.world.plane.kubectl(&["get", &kinds.join(","), "-A", "-o", "json"]).json();
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+/// A condition of an object as JSON: status and reason.
+pub fn condition(object: &Value, of: &str) -> Option<(String, String)> {
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let found = conditions.iter().find(|condition| condition["type"] == of)?;
+    Some((found["status"].as_str()?.to_owned(), found["reason"].as_str()?.to_owned()))
+}
+
+fn is_told(status: &str, reason: &str, wanted: &str) -> bool {
+    match wanted.split_once('/') {
+        Some((truth, because)) => status == truth && reason == because,
+        None => status == wanted,
+    }
+}
+
+/// A running operator.
+pub struct Operator {
+    pub process: Process,
+    pub proxy: Proxy,
+    pub http: SocketAddr,
+    pub link: SocketAddr,
+    pub identity: String,
+}
+
+impl Operator {
+    /// Its answer to `/readyz`.
+    pub fn readiness(&self) -> Option<(u16, String)> {
+        process::get(self.http, "/readyz").ok()
+    }
+
+    #[track_caller]
+    pub fn await_ready(&self) {
+        until(&format!("{} is ready", self.identity), || {
+            assert!(self.process.ended().is_none(), "{} has ended", self.identity);
+            self.readiness().is_some_and(|(code, _)| code == 200)
+        });
+    }
+
+    /// Waits until it has not asked the API server for anything but the Lease, watches and what it reads for so long.
+    #[track_caller]
+    pub fn await_quiet(&self, period: Duration) {
+        let mut last = self.proxy.writes().len();
+        let mut since = std::time::Instant::now();
+        let started = since;
+        while since.elapsed() < period {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{} never stops writing: {:?}",
+                self.identity,
+                self.proxy.writes().last()
+            );
+            thread::sleep(Duration::from_millis(50));
+            let now = self.proxy.writes().len();
+            if now != last {
+                (last, since) = (now, std::time::Instant::now());
+            }
+        }
+    }
+
+    /// A metric's value; a name may have labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = process::get(self.http, "/metrics").ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+/// A running edge or media process.
+pub struct Pod {
+    pub process: Process,
+    pub http: SocketAddr,
+}
+
+impl Pod {
+    #[track_caller]
+    pub fn await_ready(&self) {
+        until(&format!("{} is ready", self.process.name), || {
+            assert!(self.process.ended().is_none(), "{} has ended", self.process.name);
+            process::get(self.http, "/readyz").is_ok_and(|(code, _)| code == 200)
+        });
+    }
+}
+
+/// One address for all operators, as a Service has one for its endpoints: a connection goes to the first that takes it.
+pub struct Service {
+    pub address: SocketAddr,
+    endpoints: Arc<Mutex<Vec<SocketAddr>>>,
+    serving: JoinHandle<()>,
+}
+
+impl Service {
+    fn start(world: &World) -> Self {
+        let endpoints: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
+        let all = Arc::clone(&endpoints);
+        let (address, serving) = world.run(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let serving = tokio::spawn(async move {
+                while let Ok((mut inward, _)) = listener.accept().await {
+                    let endpoints = {
+                        let mut all = all.lock().unwrap();
+                        // The next one begins elsewhere.
+                        if !all.is_empty() {
+                            all.rotate_left(1);
+                        }
+                        all.clone()
+                    };
+                    tokio::spawn(async move {
+                        for endpoint in endpoints {
+                            if let Ok(mut outward) = TcpStream::connect(endpoint).await {
+                                let _ = copy_bidirectional(&mut inward, &mut outward).await;
+                                return;
+                            }
+                        }
+                    });
+                }
+            });
+            (address, serving)
+        });
+        Self { address, endpoints, serving }
+    }
+
+    fn add(&self, endpoint: SocketAddr) {
+        self.endpoints.lock().unwrap().push(endpoint);
+    }
+
+    /// Sends nobody there any more.
+    pub fn remove(&self, endpoint: SocketAddr) {
+        self.endpoints.lock().unwrap().retain(|other| *other != endpoint);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn decode_base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for digit in text.bytes().filter_map(|byte| ALPHABET.iter().position(|known| *known == byte)) {
+        bits = bits << 6 | u32::try_from(digit).unwrap();
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
+        }
+    }
+    bytes
+}

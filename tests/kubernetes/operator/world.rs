@@ -1,0 +1,181 @@
+//! The control plane of these tests: kube-controller-manager, the chart, an audit log of what the operators ask for.
+
+use std::{
+    fs,
+    future::Future,
+    path::PathBuf,
+    sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::runtime::Runtime;
+
+use crate::control_plane::{ControlPlane, Outcome, Settings, repository};
+
+/// Where the chart puts everything.
+pub const SYSTEM: &str = "switchboard-system";
+
+/// Who the operator is to the API server.
+pub const OPERATOR: &str = "system:serviceaccount:switchboard-system:switchboard-operator";
+
+/// What operators do, and nobody else. Only requests that last, which are watches, have a stage ResponseStarted.
+const AUDIT_POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, users: [\"system:serviceaccount:switchboard-system:switchboard-operator\"]}
+- {level: None}
+";
+
+static SHARED: LazyLock<World> = LazyLock::new(World::start);
+static TOKEN: OnceLock<String> = OnceLock::new();
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The first who asks starts it.
+pub fn world() -> &'static World {
+    &SHARED
+}
+
+/// The world without any other operator and without any object of ours.
+pub fn alone() -> (MutexGuard<'static, ()>, &'static World) {
+    // A test that failed leaves nothing that the next one does not clear away.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = world();
+    world.clear();
+    (turn, world)
+}
+
+pub struct World {
+    pub plane: ControlPlane,
+    pub client: Client,
+    pub runtime: Runtime,
+}
+
+impl World {
+    fn start() -> Self {
+        let plane = ControlPlane::start(&Settings { controllers: true, audit_policy: Some(AUDIT_POLICY) });
+        plane.define();
+        plane.namespaces([SYSTEM]);
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(async { Client::try_from(configuration(&plane).await).unwrap() });
+        let world = Self { plane, client, runtime };
+        world.apply_chart().done();
+        world
+    }
+
+    /// The administrator's.
+    pub async fn config(&self) -> Config {
+        configuration(&self.plane).await
+    }
+
+    /// The chart as it stands in Git.
+    pub fn apply_chart(&self) -> Outcome {
+        let templates = templates();
+        let apply = ["apply", "--server-side", "--warnings-as-errors", "-f", templates.to_str().unwrap()];
+        self.plane.kubectl(&apply)
+    }
+
+    /// For an operator that reaches the API server at `server`.
+    pub fn operator_kubeconfig(&self, server: &str) -> String {
+        let token = TOKEN.get_or_init(|| {
+            let create = ["create", "token", "switchboard-operator", "-n", SYSTEM, "--duration=12h"];
+            self.plane.kubectl(&create).done().trim().to_owned()
+        });
+        format!(
+            "apiVersion: v1
+kind: Config
+current-context: operator
+clusters: [{{name: proxy, cluster: {{server: \"{server}\"}}}}]
+users: [{{name: operator, user: {{token: {token}}}}}]
+contexts: [{{name: operator, context: {{cluster: proxy, user: operator}}}}]
+"
+        )
+    }
+
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// What the operators asked the API server for, in lines of JSON, oldest first.
+    pub fn audit_log(&self) -> String {
+        fs::read_to_string(self.plane.folder.join("audit.log")).unwrap_or_default()
+    }
+
+    /// A namespace as a tenant's is prepared: labelled, its Secrets readable to the operator.
+    pub fn tenant_namespace(&self, name: &str) {
+        self.namespace(name, "tenant", &["switchboard-secrets"]);
+    }
+
+    /// A namespace of the platform, with VoiceClusters in it.
+    pub fn platform_namespace(&self, name: &str) {
+        self.namespace(name, "platform", &["switchboard-secrets", "switchboard-cluster-secrets"]);
+    }
+
+    fn namespace(&self, name: &str, role: &str, bound: &[&str]) {
+        let mut manifest = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{switchboard.dev/role: {role}}}}}\n"
+        );
+        for bound in bound {
+            manifest += &format!(
+                "---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: {bound}, namespace: {name}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {bound}}}
+subjects: [{{kind: ServiceAccount, name: switchboard-operator, namespace: {SYSTEM}}}]
+"
+            );
+        }
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        self.plane.kubectl_with(&apply, &manifest).done();
+    }
+
+    /// Gives a ServiceAccount `role` in one namespace, and returns its name as the API server knows it.
+    pub fn bind(&self, namespace: &str, account: &str, role: &str) -> String {
+        let manifest = format!(
+            "apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: {account}, namespace: {namespace}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: {account}, namespace: {namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}
+subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
+"
+        );
+        self.plane.kubectl_with(&["apply", "--server-side", "-f", "-"], &manifest).done();
+        format!("system:serviceaccount:{namespace}:{account}")
+    }
+
+    /// Applies a manifest as a user, an administrator where none is named.
+    pub fn apply(&self, user: Option<&str>, manifest: &str) -> Outcome {
+        let user = user.map(|user| format!("--as={user}"));
+        let mut arguments = vec!["apply", "--server-side", "--field-manager=test", "-f", "-"];
+        arguments.extend(user.as_deref());
+        self.plane.kubectl_with(&arguments, manifest)
+    }
+
+    /// Deletes all objects of ours, and what operators have kept.
+    fn clear(&self) {
+        let kinds: Vec<String> =
+            api::kinds().iter().map(|kind| format!("{}.{}", kind.plural, api::GROUP)).collect();
+        self.plane
+            .kubectl(&["delete", &kinds.join(","), "--all", "-A", "--wait=true", "--timeout=60s"])
+            .done();
+        self.plane.kubectl(&["delete", "secrets,leases", "--all", "-n", SYSTEM]).done();
+    }
+}
+
+async fn configuration(plane: &ControlPlane) -> Config {
+    let read = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
+    Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap()
+}
+
+pub fn templates() -> PathBuf {
+    repository().join("charts/switchboard/templates")
+}
