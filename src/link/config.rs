@@ -6,6 +6,7 @@
 //! Contract: a pod is sent the newest [`Publication`], never one older than it has; there is no queue of them. The next
 //! is sent once the pod has said what it makes of the one before. Whose word it is follows the certificate.
 
+mod client;
 mod dial;
 mod feed;
 mod hub;
@@ -39,6 +40,9 @@ pub const NAME_MAX: usize = 256;
 
 /// Most octets of a path or message of a refusal. What is longer is cut.
 pub const TEXT_MAX: usize = 1_024;
+
+/// Most prompts that a hello names. A pod that has more is sent those again that it left out.
+const AUDIO_MAX: usize = 8_192;
 
 /// Most pods that a [`Topology`] names.
 pub const PODS_MAX: usize = 1_024;

@@ -17,7 +17,7 @@ pub mod tls;
 pub mod wire;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
     mpsc,
 };
@@ -94,6 +94,11 @@ impl MediaEvents for EventSender {
 pub fn event_queue(bound: usize) -> (Arc<EventSender>, mpsc::Receiver<MediaEvent>) {
     let (queue, events) = mpsc::sync_channel(bound);
     (Arc::new(EventSender { queue, dropped: AtomicU64::new(0) }), events)
+}
+
+/// What a thread that has panicked left behind is still whole: nothing here panics half way through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

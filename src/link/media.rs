@@ -6,6 +6,8 @@
 //!
 //! Contract: as that of the crate; nothing blocks, and what is full says so.
 
+mod member;
+mod outbox;
 mod pool;
 mod streams;
 

@@ -21,6 +21,9 @@ use crate::identity::Party;
 /// How long before its making a certificate is valid.
 const BACKDATED: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// Longest life of a certificate: what is later has no place in its form.
+const DAYS_MAX: u32 = 36_500;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why there is no certificate.
@@ -33,6 +36,9 @@ pub enum PkiError {
     /// No certificate in PEM.
     #[error("must be a certificate in PEM")]
     NotACertificate,
+    /// A certificate and the key of another.
+    #[error("the key must be that of the certificate")]
+    OtherKey,
 }
 
 /// Who a certificate is for.
@@ -52,8 +58,12 @@ impl Subject {
     /// Of a party of `link`: its URI and the DNS name by which it is dialled.
     #[must_use]
     pub fn of(party: &Party) -> Self {
-        let (uri, dns) = (party.to_string(), party.dns_name());
-        Self { name: dns.clone(), uris: vec![uri], dns: vec![dns], addresses: Vec::new() }
+        // A common name has 64 characters at most (RFC 5280 appendix A), so the whole of it does not fit.
+        let name = match party {
+            Party::Operator => "switchboard operator".to_owned(),
+            Party::Pod(identity) => format!("switchboard {}", identity.role),
+        };
+        Self { name, uris: vec![party.to_string()], dns: vec![party.dns_name()], addresses: Vec::new() }
     }
 }
 
@@ -112,9 +122,14 @@ impl Authority {
     /// One that was kept.
     ///
     /// # Errors
-    /// The PEM of either cannot be read.
+    /// The PEM of either cannot be read, or they do not belong together.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, PkiError> {
-        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+        let key = KeyPair::from_pem(key)?;
+        let certified = read(certificate, |parsed| parsed.public_key().subject_public_key.data.to_vec())?;
+        if certified != key.public_key_raw() {
+            return Err(PkiError::OtherKey);
+        }
+        let issuer = Issuer::from_ca_cert_pem(certificate, key)?;
         Ok(Self { certificate: certificate.to_owned(), issuer })
     }
 
@@ -161,16 +176,21 @@ impl Authority {
 /// # Errors
 /// There is none.
 pub fn expiry(certificate: &str) -> Result<SystemTime, PkiError> {
+    let seconds = read(certificate, |parsed| parsed.validity().not_after.timestamp())?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+}
+
+/// Looks at the first certificate of a PEM.
+fn read<T>(certificate: &str, look: impl FnOnce(&X509Certificate<'_>) -> T) -> Result<T, PkiError> {
     let der =
         CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| PkiError::NotACertificate)?;
     let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| PkiError::NotACertificate)?;
-    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    Ok(look(&parsed))
 }
 
 fn valid(mut params: CertificateParams, now: SystemTime, days: u32) -> CertificateParams {
     params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + DAY * days).into();
+    params.not_after = (now + DAY * days.min(DAYS_MAX)).into();
     params
 }
 
@@ -205,6 +225,16 @@ mod tests {
         assert_eq!(credentials.ca, authority.certificate_pem());
         assert_eq!(expiry(&credentials.certificate).unwrap(), now() + 7 * DAY);
         assert_eq!(expiry(&credentials.ca).unwrap(), now() + 30 * DAY);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let [one, other] = [(); 2].map(|()| Authority::generate("switchboard", now(), 30).unwrap());
+        let mixed = Authority::from_pem(one.certificate_pem(), &other.key_pem());
+        assert!(matches!(mixed, Err(PkiError::OtherKey)), "{mixed:?}");
+        for (certificate, key) in [("", one.key_pem()), (one.certificate_pem(), String::new())] {
+            assert!(Authority::from_pem(certificate, &key).is_err());
+        }
     }
 
     #[test]

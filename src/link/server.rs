@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::AbortHandle,
     time::{Duration, sleep, timeout},
 };
@@ -39,7 +39,7 @@ const ACCEPTED_MAX: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Most octets of a message that a server takes: a hello with all its prompts is the longest.
-const MESSAGE_MAX: usize = 512 << 10;
+pub(crate) const MESSAGE_MAX: usize = 512 << 10;
 
 /// Who is at the other end of a connection, by its certificate.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub(crate) struct Peer {
 struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
+    /// Comes once the server has ended: the tasks that drive connections do not end with it.
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -68,6 +70,10 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A connection of HTTP/2 always reads.
+        if self.ended.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_read(context, into)
     }
 }
@@ -95,6 +101,7 @@ impl AsyncWrite for Connection {
 pub struct Serving {
     address: SocketAddr,
     tasks: [AbortHandle; 2],
+    _end: watch::Sender<()>,
 }
 
 impl Serving {
@@ -127,7 +134,8 @@ pub(crate) fn serve(
 ) -> io::Result<Serving> {
     let address = listener.local_addr()?;
     let (accepted, connections) = mpsc::channel(ACCEPTED_MAX);
-    let accepting = tokio::spawn(accept(listener, tls, accepted));
+    let (end, ends) = watch::channel(());
+    let accepting = tokio::spawn(accept(listener, tls, ends, accepted));
     let (every, wait) = KEEPALIVE;
     let server = Server::builder()
         .http2_keepalive_interval(Some(every))
@@ -141,10 +149,15 @@ pub(crate) fn serve(
             tracing::error!(%error, "the link's server has ended");
         }
     });
-    Ok(Serving { address, tasks: [accepting.abort_handle(), serving.abort_handle()] })
+    Ok(Serving { address, tasks: [accepting.abort_handle(), serving.abort_handle()], _end: end })
 }
 
-async fn accept(listener: TcpListener, tls: Tls, accepted: mpsc::Sender<io::Result<Connection>>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Tls,
+    ends: watch::Receiver<()>,
+    accepted: mpsc::Sender<io::Result<Connection>>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Never closed.
     while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
@@ -156,9 +169,9 @@ async fn accept(listener: TcpListener, tls: Tls, accepted: mpsc::Sender<io::Resu
                 continue;
             }
         };
-        let (tls, accepted) = (tls.clone(), accepted.clone());
+        let (tls, ends, accepted) = (tls.clone(), ends.clone(), accepted.clone());
         tokio::spawn(async move {
-            match timeout(HANDSHAKE_WAIT, shake(stream, &tls, permit)).await {
+            match timeout(HANDSHAKE_WAIT, shake(stream, &tls, ends, permit)).await {
                 // The server has ended otherwise.
                 Ok(Ok(connection)) => _ = accepted.send(Ok(connection)).await,
                 Ok(Err(error)) => tracing::debug!(%address, %error, "a handshake has failed"),
@@ -168,13 +181,19 @@ async fn accept(listener: TcpListener, tls: Tls, accepted: mpsc::Sender<io::Resu
     }
 }
 
-async fn shake(stream: TcpStream, tls: &Tls, permit: OwnedSemaphorePermit) -> io::Result<Connection> {
+async fn shake(
+    stream: TcpStream,
+    tls: &Tls,
+    mut ends: watch::Receiver<()>,
+    permit: OwnedSemaphorePermit,
+) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     let stream = TlsAcceptor::from(tls.server()).accept(stream).await?;
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first).ok_or(io::ErrorKind::PermissionDenied)?;
     let party = party(certificate).map_err(io::Error::other)?;
-    Ok(Connection { stream, peer: Peer { party }, _permit: permit })
+    let ended = Box::pin(async move { while ends.changed().await.is_ok() {} });
+    Ok(Connection { stream, peer: Peer { party }, ended, _permit: permit })
 }
 
 /// The pod that calls.

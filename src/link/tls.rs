@@ -232,15 +232,21 @@ pub fn party(certificate: &CertificateDer<'_>) -> Result<Party, NotAnIdentity> {
 
 /// Why a peer is not reached.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DialError {
+#[non_exhaustive]
+pub enum DialError {
+    /// The address is none.
     #[error("must be host:port")]
     Address,
+    /// No connection, or no handshake.
     #[error("{0}")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// A connection to `address` (`host:port`), whose certificate must have `name`.
-pub(crate) async fn channel(tls: &Tls, address: &str, name: &str) -> Result<Channel, DialError> {
+/// A connection to `address` (`host:port`), whose certificate must have the DNS name `name`.
+///
+/// # Errors
+/// It cannot be had within five seconds.
+pub async fn channel(tls: &Tls, address: &str, name: &str) -> Result<Channel, DialError> {
     let name = ServerName::try_from(name.to_owned()).map_err(|_| DialError::Address)?;
     // Only its form matters: the connector below goes its own way.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| DialError::Address)?;

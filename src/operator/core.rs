@@ -9,6 +9,8 @@
 
 mod judge;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -83,6 +85,8 @@ struct Entry {
     writing: bool,
     /// Since when its newest generation waits for pods.
     since: Duration,
+    /// Since when what it refers to is wrong, until that is said.
+    doubt: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +99,8 @@ struct Cluster {
     /// Since when no pod of a role has counted, and whether that was long ago enough to be said.
     absent: [Option<Duration>; 2],
     said: bool,
+    /// Whether a pod that counts was silent.
+    silent: bool,
     topology: Option<Topology>,
 }
 
@@ -254,6 +260,7 @@ impl Core {
                     queued: false,
                     writing: false,
                     since: now,
+                    doubt: None,
                 };
                 entries.insert(key, entry);
                 self.touch(now);
@@ -269,6 +276,9 @@ impl Core {
         if let Some(kind) = self.missing.first() {
             return Err(format!("the API server has no CustomResourceDefinition for {kind}: apply crds/"));
         }
+        if self.first.is_some() {
+            return Ok(());
+        }
         if let Some(kind) = self.kinds.difference(&self.synced).next() {
             return Err(format!("objects of kind {kind} are not listed yet"));
         }
@@ -277,12 +287,6 @@ impl Core {
             Some((namespace, _)) => Err(format!("Secrets of namespace {namespace} are not listed yet")),
             None => Ok(()),
         }
-    }
-
-    /// Namespaces whose Secrets may not be read.
-    pub fn forbidden(&self) -> impl Iterator<Item = &str> {
-        let forbidden = self.namespaces.iter().filter(|(_, known)| **known == Known::Forbidden);
-        forbidden.map(|(namespace, _)| namespace.as_str())
     }
 
     /// Plans what has changed. True: there was something.
@@ -459,12 +463,13 @@ impl Core {
     /// Lets time pass: publishes what is due.
     pub fn pass(&mut self, now: Duration) {
         let moved = self.fleet.pass(now);
-        let silence: Vec<ClusterId> = self
-            .clusters
-            .keys()
-            .filter(|id| moved.silence || self.fleet.silent(id, now).is_some())
-            .cloned()
-            .collect();
+        let fleet = &self.fleet;
+        let clusters = self.clusters.iter_mut().filter_map(|(id, cluster)| {
+            let silent = fleet.silent(id, now).is_some();
+            let turned = std::mem::replace(&mut cluster.silent, silent) != silent;
+            (turned || moved.silence).then(|| id.clone())
+        });
+        let silence: Vec<ClusterId> = clusters.collect();
         for id in silence {
             self.show_topology(now, &id);
             if moved.acknowledged {

@@ -4,10 +4,7 @@
 //! withdraw nothing. One that drains or has said good-bye counts no more; one that falls silent counts on, until it is
 //! forgotten.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use link::{
     config::{PodId, PodName, Position, Report, State, Topology, TopologyPod, What},
@@ -125,7 +122,7 @@ impl Fleet {
                     self.pods.remove(&id);
                 }
             }
-            _ => {}
+            What::Misbehaved(_) | _ => {}
         }
         moved.silence |= was_silent;
         moved
@@ -181,12 +178,6 @@ impl Fleet {
             state: pod.state.clone(),
         });
         Topology { pods: pods.collect() }
-    }
-
-    /// Clusters that have a pod.
-    #[must_use]
-    pub fn clusters(&self) -> BTreeSet<ClusterId> {
-        self.pods.keys().map(|id| id.cluster.clone()).collect()
     }
 
     /// Of each pod that has acknowledged something: for how long it has had it.

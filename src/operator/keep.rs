@@ -1,4 +1,4 @@
-//! Objects that the operator keeps: read, compared, and written only if they are other than they should be.
+//! Secrets that the operator keeps.
 
 use std::collections::BTreeMap;
 
@@ -82,22 +82,6 @@ impl Keeper {
             annotations: secret.metadata.annotations.unwrap_or_default(),
             data: secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect(),
         }))
-    }
-
-    /// Makes a Secret what it should be. True: it was otherwise.
-    ///
-    /// # Errors
-    /// The API server's, or that this replica leads no more.
-    pub async fn keep(&self, kept: &Kept) -> Result<bool, KeepError> {
-        let there = self.read(&kept.namespace, &kept.name).await?;
-        if there.is_some_and(|there| {
-            there.data == kept.data
-                && kept.annotations.iter().all(|(name, value)| there.annotations.get(name) == Some(value))
-        }) {
-            return Ok(false);
-        }
-        self.write(kept).await?;
-        Ok(true)
     }
 
     /// Writes a Secret without looking.

@@ -243,7 +243,8 @@ mod tests {
     fn the_table_of_races() {
         // What is known, what is read at which second, what comes of it.
         let b = |transitions, renewed| Some(record("b", transitions, renewed));
-        let rows: Vec<(&str, Candidate, Vec<(u64, Option<Record>, Step)>)> = vec![
+        type Read = (u64, Option<Record>, Step);
+        let rows: Vec<(&str, Candidate, Vec<Read>)> = vec![
             (
                 "nobody made a lease",
                 Candidate::new("a".into(), TERMS),

@@ -204,7 +204,7 @@ impl Mind {
                 self.metrics.misbehaved.add();
                 warn!(cluster, %role, pod, %what, "pod misbehaved; its stream is ended");
             }
-            _ => {}
+            What::State(_) | _ => {}
         }
         self.core.report(self.leadership.now(), report);
     }
@@ -387,10 +387,7 @@ async fn patch(objects: &Api<DynamicObject>, id: &ObjectId, body: &Value, metric
             Written::Done(version.into(), status)
         }
         Ok(Err(error)) => {
-            let code = match &error {
-                kube::Error::Api(status) => Some(status.code),
-                _ => None,
-            };
+            let code = if let kube::Error::Api(status) = &error { Some(status.code) } else { None };
             let told = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
             metrics.request_errors.add(format!("verb=\"patch\",kind=\"{}\",code=\"{told}\"", id.kind));
             match code {

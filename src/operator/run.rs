@@ -137,12 +137,9 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
     leadership.heard(last.1);
 
     let (changes, changed) = mpsc::channel(CHANGES_MAX);
-    let kinds = watch::kinds();
-    let core = Core::new(kinds.iter().map(|kind| kind.name).collect(), last.0.as_ref());
+    let core = Core::new(watch::kinds().iter().map(|kind| kind.name).collect(), last.0.as_ref());
     drop(last);
-    for kind in kinds {
-        tokio::spawn(watch::follow(client.clone(), kind, changes.clone()));
-    }
+    watch_all(&client, &changes);
     let (hub, reports) = Hub::new();
     let (state, states) = signal::channel(State::Follows { holder: None });
     let (wants, wanted) = mpsc::channel(1);
@@ -180,23 +177,8 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
         clusters: BTreeSet::new(),
     };
     let mut upkeep = tokio::spawn(upkeep.run(wanted, states));
-    let config = election::Config {
-        namespace: options.namespace.clone(),
-        lease: options.lease.clone(),
-        identity: options.identity.clone(),
-        address: options.address.clone(),
-        terms: options.terms,
-    };
-    let campaign = {
-        let (client, config, leadership) = (client.clone(), config.clone(), leadership.clone());
-        async move {
-            // Who does not know what there is leads nobody.
-            if is_synced.await.is_err() {
-                return "the core's thread has ended".to_owned();
-            }
-            election::run(client, config, leadership, state).await
-        }
-    };
+    let config = options.election();
+    let campaign = campaign(is_synced, client.clone(), config.clone(), leadership.clone(), state);
     let ended = tokio::select! {
         why = campaign => Err(RunError::LeaseLost(why)),
         () = &mut stop => Ok(()),
@@ -211,6 +193,38 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
     }
     hub.follow(None);
     ended
+}
+
+fn watch_all(client: &Client, changes: &mpsc::Sender<watch::Change>) {
+    for kind in watch::kinds() {
+        tokio::spawn(watch::follow(client.clone(), kind, changes.clone()));
+    }
+}
+
+impl Options {
+    fn election(&self) -> election::Config {
+        election::Config {
+            namespace: self.namespace.clone(),
+            lease: self.lease.clone(),
+            identity: self.identity.clone(),
+            address: self.address.clone(),
+            terms: self.terms,
+        }
+    }
+}
+
+/// Runs for the lease, once all is known: who does not know what there is leads nobody.
+async fn campaign(
+    synced: oneshot::Receiver<()>,
+    client: Client,
+    config: election::Config,
+    leadership: Leadership,
+    state: signal::Sender<State>,
+) -> String {
+    if synced.await.is_err() {
+        return "the core's thread has ended".to_owned();
+    }
+    election::run(client, config, leadership, state).await
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, RunError> {

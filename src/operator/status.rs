@@ -199,9 +199,7 @@ impl Wanted {
             && !shown.foreign
             && ConditionType::ALL.into_iter().all(|of| match (self.condition(of), shown.get(of)) {
                 (Some(wanted), Some(there)) => {
-                    wanted.truth == there.truth
-                        && there.words == words(wanted.reason.as_str(), &wanted.message)
-                        && there.observed_generation == self.generation
+                    there.says(&wanted) && there.observed_generation == self.generation
                 }
                 (None, None) => true,
                 _ => false,
@@ -265,6 +263,14 @@ pub struct Shown {
     conditions: [Option<There>; 4],
     /// Whether one of our conditions stands there in a form that we do not write.
     foreign: bool,
+}
+
+impl There {
+    /// Whether it says just this.
+    #[must_use]
+    pub fn says(&self, condition: &Condition) -> bool {
+        self.truth == condition.truth && self.words == words(condition.reason.as_str(), &condition.message)
+    }
 }
 
 fn words(reason: &str, message: &str) -> u64 {

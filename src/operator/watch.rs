@@ -156,13 +156,15 @@ pub async fn follow_secrets(client: Client, namespace: String, out: mpsc::Sender
     tell(watcher(secrets, config), told, out).await;
 }
 
+type Failed = Box<dyn FnMut(&watcher::Error) -> Option<Change> + Send>;
+
 /// How a watch's events become changes.
 struct Told<K> {
     what: &'static str,
     apply: Box<dyn Fn(K) -> Option<Change> + Send>,
     gone: Box<dyn Fn(Key) -> Change + Send>,
     synced: Box<dyn Fn() -> Change + Send>,
-    failed: Box<dyn FnMut(&watcher::Error) -> Option<Change> + Send>,
+    failed: Failed,
 }
 
 async fn tell<K: Resource>(
@@ -241,15 +243,15 @@ fn follow_event<K: Resource>(
 }
 
 /// The code that the API server answered with.
-#[must_use]
-pub fn code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
-        watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
+fn code(error: &watcher::Error) -> Option<u16> {
+    let source = match error {
+        watcher::Error::WatchError(status) => return Some(status.code),
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::NoResourceVersion => return None,
+    };
+    if let kube::Error::Api(status) = source { Some(status.code) } else { None }
 }
 
 fn key<K: Resource>(object: &K) -> Option<Key> {

@@ -43,7 +43,7 @@ const LOOKS_AT: &[(&str, &[&str])] = &[
 ];
 
 /// What has changed since the last plan.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Touched {
     /// Anything at all: nothing is known any more.
     pub all: bool,

@@ -90,6 +90,11 @@ impl Named {
         self.leads.get(flow)?.first()
     }
 
+    /// All numbers that lead to a flow.
+    pub fn leads(&self, flow: &Key) -> impl Iterator<Item = &Key> {
+        self.leads.get(flow).into_iter().flatten()
+    }
+
     pub fn contains(&self, key: &Key) -> bool {
         self.keys.contains(key)
     }

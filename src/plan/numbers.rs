@@ -86,6 +86,17 @@ impl Numbers {
         self.problems.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Those that a trunk has live.
+    pub fn of_trunk(&self, trunk: &Key) -> impl Iterator<Item = &Key> {
+        self.claims.get(trunk).into_iter().flat_map(BTreeMap::values).map(|(_, key)| key)
+    }
+
+    /// Those of a namespace that are live.
+    pub fn of_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Key> {
+        let all = self.live.range(Key::new(namespace, "")..).map(|(key, _)| key);
+        all.take_while(move |key| key.namespace() == namespace)
+    }
+
     /// Which form of a number is in force. One whose flow is gone is not what it says any more.
     pub fn force(&self, key: &Key, resources: &Resources, world: &World) -> Force {
         let Some(number) = self.live.get(key) else { return Force::None };
@@ -242,7 +253,7 @@ impl Numbers {
 
     /// What comes of an object as it stands. None: it is not accepted.
     fn attempt(
-        &mut self,
+        &self,
         key: &Key,
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
@@ -266,6 +277,7 @@ impl Numbers {
     ) {
         if let Some(number) = self.accept(key, last, bench, report) {
             self.claim(key, &number);
+            self.keep(&number.flow, bench);
             self.live.insert(key.clone(), number);
         }
         let new = bench.resources.numbers.get(key).and_then(phone_number);
@@ -302,7 +314,7 @@ impl Numbers {
             let Some(mut problems) = self.problems.remove(key) else { continue };
             let taken = problems.iter_mut().filter(|problem| problem.reason == Reason::NumberTaken);
             for problem in taken {
-                let holder = claim(key, resources).and_then(|claim| self.holder(&claim));
+                let holder = claim(key, resources).and_then(|claim| self.holder(&claim, key));
                 problem.message = holder.unwrap_or_else(|| std::mem::take(&mut problem.message));
             }
             self.problems.insert(key.clone(), problems);
@@ -316,7 +328,7 @@ impl Numbers {
 
     /// The newest form that is accepted decides.
     fn accept(
-        &mut self,
+        &self,
         key: &Key,
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
@@ -346,8 +358,9 @@ impl Numbers {
         None
     }
 
-    fn number(
-        &mut self,
+    /// The number as it would be live.
+    pub fn number(
+        &self,
         item: &Item<v1::PhoneNumberSpec>,
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
@@ -355,7 +368,7 @@ impl Numbers {
     ) -> Option<LiveNumber> {
         let number = self.eligible(item, last, bench, report)?;
         // Only who could have the number can be told that another has it: the order of judgement shows in nothing else.
-        if let Some(holder) = self.holder(&(number.trunk.clone(), number.first, number.last)) {
+        if let Some(holder) = self.holder(&(number.trunk.clone(), number.first, number.last), &item.id.key) {
             item.error(report, field(&item.spec), Reason::NumberTaken, holder);
             return None;
         }
@@ -363,8 +376,8 @@ impl Numbers {
     }
 
     /// The number as it could be live, if nobody else had it.
-    fn eligible(
-        &mut self,
+    pub fn eligible(
+        &self,
         item: &Item<v1::PhoneNumberSpec>,
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
@@ -380,12 +393,13 @@ impl Numbers {
         Some(LiveNumber { spec: Arc::clone(&item.spec), first, last: end, trunk, cluster, flow })
     }
 
-    /// Who has the first of these numbers that is somebody's, in words.
-    fn holder(&self, (trunk, first, last): &Claim) -> Option<String> {
+    /// Who else has the first of these numbers that is somebody's, in words.
+    fn holder(&self, (trunk, first, last): &Claim, own: &Key) -> Option<String> {
         let claims = self.claims.get(trunk)?;
         // Live ranges lie apart, so only the last one that begins before ours can reach into it.
         let into = claims.range(..=first).next_back().filter(|(_, (to, _))| first <= to);
-        let (from, (to, other)) = into.or_else(|| claims.range(first..=last).next())?;
+        let mut holders = into.into_iter().chain(claims.range(first..=last));
+        let (from, (to, other)) = holders.find(|(_, (_, other))| other != own)?;
         let numbers = if from == to { from.to_string() } else { format!("{from} to {to}") };
         Some(format!(
             "{NUMBER} {other} has {numbers} of Trunk {trunk} already; a number can lead to one flow only."
@@ -394,7 +408,7 @@ impl Numbers {
 
     /// The flow, or the one that the number has kept since it was there.
     fn flow(
-        &mut self,
+        &self,
         item: &Item<v1::PhoneNumberSpec>,
         last: Option<&Arc<v1::PhoneNumberSpec>>,
         bench: &Bench<'_>,
@@ -414,23 +428,22 @@ impl Numbers {
             let message = format!("There is no RoutingFlow {key}{hint}");
             item.error(report, "spec.flowRef.name", Reason::FlowNotFound, message);
         }
-        let kept = last == Some(&item.spec) && self.keep(&key, bench);
-        kept.then_some(key)
+        let known = bench.world.flows.contains_key(&key)
+            || self.orphans.contains_key(&key)
+            || bench.flows.contains_key(&key);
+        (known && last == Some(&item.spec)).then_some(key)
     }
 
-    /// Keeps a flow that was deleted, with all that it calls. False: it never was.
-    fn keep(&mut self, key: &Key, bench: &Bench<'_>) -> bool {
+    /// Keeps a flow that was deleted, with all that it calls.
+    fn keep(&mut self, key: &Key, bench: &Bench<'_>) {
         if bench.world.flows.contains_key(key) || self.orphans.contains_key(key) {
-            return true;
+            return;
         }
-        let Some(flow) = bench.flows.get(key) else {
-            return false;
-        };
+        let Some(flow) = bench.flows.get(key) else { return };
         self.orphans.insert(key.clone(), Arc::clone(flow));
         for callee in flow.program.calls() {
             self.keep(&callee.0, bench);
         }
-        true
     }
 
     fn claim(&mut self, key: &Key, number: &LiveNumber) {
@@ -457,7 +470,7 @@ impl Numbers {
     }
 }
 
-fn phone_number(object: &Object) -> Option<&Arc<v1::PhoneNumberSpec>> {
+pub(crate) fn phone_number(object: &Object) -> Option<&Arc<v1::PhoneNumberSpec>> {
     object.spec.as_ref().and_then(Spec::phone_number)
 }
 

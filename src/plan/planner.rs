@@ -37,7 +37,9 @@ pub struct Planner {
     last: Good,
     pub(crate) base: Base,
     pub(crate) numbers: Numbers,
-    touched: Touched,
+    pub(crate) touched: Touched,
+    /// When the last update was.
+    pub(crate) now: Timestamp,
     /// Numbers that came, went or say something else.
     turned: BTreeSet<Key>,
     /// Objects whose newest form cannot be read, and why.
@@ -76,6 +78,7 @@ impl Planner {
             unread: BTreeMap::new(),
             news: BTreeSet::new(),
             touched: Touched::everything(),
+            now: Timestamp::UNIX_EPOCH,
             numbers: Numbers::default(),
             clusters: BTreeMap::new(),
             hidden: Vec::new(),
@@ -178,6 +181,7 @@ impl Planner {
     ///
     /// `now` decides nothing but warnings of dates, which are told anew when something other than numbers changes.
     pub fn update(&mut self, now: Timestamp) -> BTreeSet<ClusterId> {
+        self.now = now;
         let touched = std::mem::take(&mut self.touched);
         let turned = std::mem::take(&mut self.turned);
         if !touched.all && touched.is_empty() {

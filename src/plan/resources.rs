@@ -80,6 +80,18 @@ impl Resources {
         if kind == NUMBER { &mut self.numbers } else { self.objects.entry(kind).or_default() }
     }
 
+    /// All but the PhoneNumbers.
+    pub(crate) fn without_numbers(&self) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            numbers: BTreeMap::new(),
+            foreign: self.foreign.clone(),
+            files: self.files.clone(),
+            incomplete: self.incomplete.clone(),
+            problems: Vec::new(),
+        }
+    }
+
     /// Kind, name and file of each object that stands in one.
     pub(crate) fn stand(&self) -> Vec<(String, Key, Arc<str>)> {
         let standing = self.all().filter(|object| !object.source.is_live());

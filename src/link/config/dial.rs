@@ -3,7 +3,7 @@
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::feed::Heard;
+use super::client::Heard;
 use crate::{
     identity::OPERATOR_NAME,
     tls::{Tls, channel},

@@ -1,42 +1,33 @@
-//! The pod's end.
+//! The pod's end, as the pod sees it.
 
 use std::{
     collections::VecDeque,
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use model::{
-    section::{Digest, Sections},
-    snapshot::SCHEMA,
-};
+use model::section::{Digest, Sections};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, watch},
     task::AbortHandle,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::timeout,
 };
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::Status;
 
 use super::{
-    Blobs, Hub, PodName, Position, Secrets, State, Topology, dial,
-    hub::{HOLDER, MESSAGES_MAX, lock},
-    parcel::{Assembly, Fault, Unpacked},
+    Blobs, Hub, PodName, Position, Secrets, State, Topology,
+    client::{Client, Way},
 };
 use crate::{
     backoff::Backoff,
     identity::Identity,
+    lock,
     tls::Tls,
-    wire::{self, FromPod, Goodbye, Hello, ToPod, Whole, from_pod, to_pod},
+    wire::{self, from_pod},
 };
 
-/// How long an attempt to connect may take.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
-
 /// How long a goodbye may take.
-const GOODBYE_WAIT: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(2);
 
 /// Offers that a pod may have taken and not answered.
 const TAKEN_MAX: usize = 4;
@@ -203,40 +194,40 @@ impl Feed {
 }
 
 #[derive(Default)]
-struct Shared {
-    slots: Mutex<Slots>,
+pub(super) struct Shared {
+    pub slots: Mutex<Slots>,
     /// There may be an offer.
-    offered: Notify,
+    pub offered: Notify,
     /// The pod has said something.
-    said: Notify,
+    pub said: Notify,
 }
 
 /// What the pod runs on, by its own word.
 #[derive(Clone)]
-struct Base {
-    position: Position,
-    digest: Digest,
-    sections: Arc<Sections>,
-    blobs: Blobs,
+pub(super) struct Base {
+    pub position: Position,
+    pub digest: Digest,
+    pub sections: Arc<Sections>,
+    pub blobs: Blobs,
     /// None: it has none from any stream.
-    secrets: Option<Secrets>,
+    pub secrets: Option<Secrets>,
 }
 
 /// What goes between the pod and the stream. The newest of each, so nothing is to be bounded.
 #[derive(Default)]
-struct Slots {
-    base: Option<Base>,
-    waiting: Option<Base>,
-    taken: VecDeque<Base>,
-    topology: Option<Topology>,
-    verdict: Option<from_pod::What>,
-    state: Option<State>,
-    goodbye: bool,
-    connected: bool,
+pub(super) struct Slots {
+    pub base: Option<Base>,
+    pub waiting: Option<Base>,
+    pub taken: VecDeque<Base>,
+    pub topology: Option<Topology>,
+    pub verdict: Option<from_pod::What>,
+    pub state: Option<State>,
+    pub goodbye: bool,
+    pub connected: bool,
 }
 
 impl Slots {
-    fn take(&mut self) -> Option<Offer> {
+    pub fn take(&mut self) -> Option<Offer> {
         if let Some(base) = self.waiting.take() {
             let Base { position, digest, sections, blobs, secrets } = base.clone();
             if self.taken.len() == TAKEN_MAX {
@@ -249,7 +240,7 @@ impl Slots {
         self.topology.take().map(Offer::Topology)
     }
 
-    fn acknowledge(&mut self, position: Position, digest: Digest) {
+    pub fn acknowledge(&mut self, position: Position, digest: Digest) {
         let this = |base: &Base| base.position == position && base.digest == digest;
         let Some(place) = self.taken.iter().rposition(this) else {
             tracing::error!(%position, "what was not offered is acknowledged");
@@ -270,279 +261,15 @@ impl Slots {
     }
 }
 
-fn refused(position: Position, path: String, message: String) -> from_pod::What {
+pub(super) fn refused(position: Position, path: String, message: String) -> from_pod::What {
     from_pod::What::Refused(wire::Refused { position: Some(position.into()), path, message })
 }
 
-/// How an operator is reached.
-enum Way {
-    Network(Tls),
-    Twin(Hub),
-}
-
-/// What the operator tells.
-pub(super) type Heard = Pin<Box<dyn Stream<Item = Result<ToPod, Status>> + Send>>;
-
-/// Runs behind a feed.
-struct Client {
-    shared: Arc<Shared>,
-    way: Way,
-    identity: Identity,
-    operators: Vec<String>,
-    pod: PodName,
-    version: String,
-    backoff: Backoff,
-}
-
-/// Why a stream has ended.
-enum End {
-    Goodbye,
-    Broken(Option<Status>),
-}
-
-impl Client {
-    async fn run(mut self) {
-        let (mut turn, mut holder) = (0_usize, None::<String>);
-        loop {
-            let redirected = holder.is_some();
-            let address =
-                holder.take().or_else(|| self.operators.get(turn % self.operators.len().max(1)).cloned());
-            turn = turn.wrapping_add(usize::from(!redirected));
-            let end = self.attempt(address.as_deref().unwrap_or_default()).await;
-            lock(&self.shared.slots).connected = false;
-            let status = match end {
-                End::Goodbye => return,
-                End::Broken(status) => status,
-            };
-            tracing::debug!(?status, ?address, "no configuration stream");
-            // Who follows knows who leads; a holder that sends on is not believed a second time.
-            if !redirected {
-                holder = status.as_ref().and_then(named_holder);
-            }
-            if holder.is_none() {
-                let wait = self.backoff.next();
-                tokio::select! {
-                    () = sleep(wait) => {}
-                    () = self.said_goodbye() => return,
-                }
-            }
-        }
-    }
-
-    async fn said_goodbye(&self) {
-        while !lock(&self.shared.slots).goodbye {
-            self.shared.said.notified().await;
-        }
-    }
-
-    async fn attempt(&mut self, address: &str) -> End {
-        let (told, said) = mpsc::channel(MESSAGES_MAX);
-        let said = ReceiverStream::new(said);
-        // The hello goes ahead: an operator may answer nothing before it has come.
-        if told.send(self.hello()).await.is_err() {
-            return End::Broken(None);
-        }
-        let open = async {
-            match &self.way {
-                Way::Network(tls) => dial::watch(tls, address, said).await,
-                Way::Twin(hub) => {
-                    hub.open(self.identity.clone(), said.map(Ok)).map(|heard| Box::pin(heard) as Heard)
-                }
-            }
-        };
-        let heard = tokio::select! {
-            heard = timeout(CONNECT_WAIT, open) => heard,
-            () = self.said_goodbye() => return End::Goodbye,
-        };
-        match heard {
-            Err(_) => End::Broken(Some(Status::deadline_exceeded("the operator does not answer"))),
-            Ok(Err(status)) => End::Broken(Some(status)),
-            Ok(Ok(heard)) => self.serve(&told, heard).await.unwrap_or(End::Broken(None)),
-        }
-    }
-
-    fn hello(&self) -> FromPod {
-        let base = lock(&self.shared.slots).base.clone();
-        let audio = base.iter().flat_map(|base| base.blobs.keys());
-        FromPod {
-            what: Some(from_pod::What::Hello(Hello {
-                schema: SCHEMA,
-                cluster: self.identity.cluster.to_string(),
-                role: self.identity.role.as_str().to_owned(),
-                pod: self.pod.name.clone(),
-                instance: self.pod.instance.clone(),
-                audio: audio.map(|id| bytes::Bytes::copy_from_slice(&id.0)).collect(),
-                held: base.map(|base| wire::Held::new(base.position, base.digest)),
-                version: self.version.clone(),
-            })),
-        }
-    }
-
-    /// None: the operator takes no more.
-    async fn serve(&mut self, told: &mpsc::Sender<FromPod>, mut heard: Heard) -> Option<End> {
-        let mut stream = OfStream::default();
-        // A verdict about what another stream brought is in the hello.
-        lock(&self.shared.slots).verdict = None;
-        let mut heartbeat = interval(Hub::HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_state = None;
-        loop {
-            let mut answers = Vec::new();
-            tokio::select! {
-                message = heard.next() => match message {
-                    None => return Some(End::Broken(None)),
-                    Some(Err(status)) => return Some(End::Broken(Some(status))),
-                    Some(Ok(message)) => {
-                        self.backoff.reset();
-                        answers.extend(self.hear(&mut stream, message));
-                    }
-                },
-                () = self.shared.said.notified() => {}
-                _ = heartbeat.tick() => last_state = None,
-            }
-            let goodbye = {
-                let mut slots = lock(&self.shared.slots);
-                slots.connected = true;
-                // An answer to what another stream brought says nothing to this one.
-                let of_this = |what: &mut from_pod::What| {
-                    stream.on_the_way.is_some_and(|at| verdict_on(what) == Some(at))
-                };
-                if let Some(verdict) = slots.verdict.take_if(of_this) {
-                    stream.on_the_way = None;
-                    answers.push(verdict);
-                }
-                let state = slots.state.clone().unwrap_or_default();
-                if last_state.as_ref() != Some(&state) {
-                    answers.push(from_pod::What::State(state.clone().into()));
-                    last_state = Some(state);
-                }
-                slots.goodbye
-            };
-            for what in answers {
-                told.send(FromPod { what: Some(what) }).await.ok()?;
-            }
-            if goodbye {
-                told.send(FromPod { what: Some(from_pod::What::Goodbye(Goodbye {})) }).await.ok()?;
-                // Until it has gone out: whoever takes it ends the stream.
-                let _ = timeout(GOODBYE_WAIT, async { while let Some(Ok(_)) = heard.next().await {} }).await;
-                return Some(End::Goodbye);
-            }
-        }
-    }
-
-    /// Gives what is to be said at once.
-    fn hear(&self, stream: &mut OfStream, message: ToPod) -> Option<from_pod::What> {
-        // What a later version says is not for this one.
-        match message.what? {
-            to_pod::What::Begin(begin) => {
-                stream.assembly = None;
-                let position = begin.position.unwrap_or_default().into();
-                match self.begun(&begin, position) {
-                    Ok(assembly) => stream.assembly = Some(assembly),
-                    Err((path, message)) => return Some(refused(position, path.to_owned(), message)),
-                }
-            }
-            to_pod::What::Pieces(pieces) => {
-                for piece in pieces.pieces {
-                    let assembly = stream.assembly.as_mut()?;
-                    if let Err(fault) = assembly.take(piece) {
-                        let position = assembly.position();
-                        stream.assembly = None;
-                        return Some(answer(fault, position, false));
-                    }
-                }
-            }
-            to_pod::What::Commit(_) => return self.committed(stream),
-            to_pod::What::Topology(topology) => {
-                lock(&self.shared.slots).topology = Some(topology.into());
-                self.shared.offered.notify_one();
-            }
-        }
-        None
-    }
-
-    fn begun(&self, begin: &wire::Begin, position: Position) -> Result<Assembly, (&'static str, String)> {
-        if begin.schema != SCHEMA {
-            return Err(("schema", format!("schema must be {SCHEMA}, not {}", begin.schema)));
-        }
-        if let Some(base) = &lock(&self.shared.slots).base {
-            let other = || wire::read_digest(&begin.target) != Some(base.digest);
-            if position < base.position || position == base.position && other() {
-                let message = format!("position must be above {}, not {position}", base.position);
-                return Err(("position", message));
-            }
-        }
-        Assembly::new(begin).map_err(|fault| match fault {
-            Fault::Base => ("wire", "no base".to_owned()),
-            Fault::Refused(path, message) => (path, message),
-        })
-    }
-
-    fn committed(&self, stream: &mut OfStream) -> Option<from_pod::What> {
-        let assembly = stream.assembly.take()?;
-        let (position, whole) = (assembly.position(), assembly.is_whole());
-        let mut slots = lock(&self.shared.slots);
-        let (nothing, no_blobs) = (Arc::default(), Blobs::default());
-        let (sections, blobs) = match &slots.base {
-            Some(base) => (&base.sections, &base.blobs),
-            None => (&nothing, &no_blobs),
-        };
-        let Unpacked { digest, sections, blobs, secrets } = match assembly.finish(sections, blobs) {
-            Ok(unpacked) => unpacked,
-            Err(fault) => return Some(answer(fault, position, whole)),
-        };
-        let secrets = secrets.or_else(|| slots.base.as_ref()?.secrets.clone()).unwrap_or_default();
-        let new = Base { position, digest, sections, blobs, secrets: Some(secrets) };
-        // A stream that was broken between an acknowledgement and its arrival brings the same again.
-        if slots.base.as_ref().is_some_and(|base| base.same_as(&new)) {
-            return Some(from_pod::What::Acknowledged(wire::Held::new(position, digest)));
-        }
-        stream.on_the_way = Some(position);
-        slots.verdict = None;
-        slots.waiting = Some(new);
-        drop(slots);
-        self.shared.offered.notify_one();
-        None
-    }
-}
-
 impl Base {
-    fn same_as(&self, other: &Self) -> bool {
+    pub fn same_as(&self, other: &Self) -> bool {
         self.position == other.position
             && self.digest == other.digest
             && self.secrets == other.secrets
             && self.blobs.keys().eq(other.blobs.keys())
     }
-}
-
-fn answer(fault: Fault, position: Position, whole: bool) -> from_pod::What {
-    match fault {
-        Fault::Base if !whole => from_pod::What::Whole(Whole {}),
-        Fault::Base => {
-            refused(position, "sections".to_owned(), "the hash of the sections is wrong".to_owned())
-        }
-        Fault::Refused(path, message) => refused(position, path.to_owned(), message),
-    }
-}
-
-fn verdict_on(what: &from_pod::What) -> Option<Position> {
-    let (from_pod::What::Acknowledged(wire::Held { position, .. })
-    | from_pod::What::Refused(wire::Refused { position, .. })) = what
-    else {
-        return None;
-    };
-    position.map(Into::into)
-}
-
-fn named_holder(status: &Status) -> Option<String> {
-    let holder = status.metadata().get(HOLDER)?.to_str().ok()?;
-    (holder.len() <= super::NAME_MAX).then(|| holder.to_owned())
-}
-
-/// What belongs to one stream.
-#[derive(Default)]
-struct OfStream {
-    assembly: Option<Assembly>,
-    /// Offered to the pod and not answered.
-    on_the_way: Option<Position>,
 }

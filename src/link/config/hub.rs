@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use tonic::Status;
 use super::{Feed, NotLeading, Publication, Report, Start, Topology, session};
 use crate::{
     identity::Identity,
+    lock,
     wire::{FromPod, ToPod},
 };
 
@@ -151,9 +152,8 @@ impl Hub {
     /// Speaks from now on. What was published with another term is forgotten: publish it again.
     pub fn lead(&self, term: u64) {
         let leads = Leading::Term(term);
-        if *self.0.leading.borrow() != leads {
+        if self.0.leading.send_replace(leads.clone()) != leads {
             self.0.forget();
-            self.0.leading.send_replace(leads);
         }
     }
 
@@ -281,8 +281,4 @@ pub(super) fn unavailable(holder: Option<&str>) -> Status {
         status.metadata_mut().insert(HOLDER, holder);
     }
     status
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -291,3 +291,99 @@ impl Assembly {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::section::Part;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Contents = BTreeMap<u8, Vec<u8>>;
+
+    fn publication(contents: &Contents) -> Publication {
+        let mut sections = Sections::default();
+        for (name, content) in contents {
+            sections.insert(SectionName::of_bucket(*name), Section::from_bytes(content.clone()));
+        }
+        // An id names its content.
+        let id = |blob: &[u8]| AudioId(*Digest::of(blob).as_bytes());
+        let blobs = contents.values().map(|blob| (id(blob), blob.as_slice().into())).collect();
+        let secret = |(name, value): (&u8, &Vec<u8>)| {
+            ((Key::new("acme", "crm"), format!("{name}").repeat(100)), value.clone())
+        };
+        Publication {
+            position: Position { term: 1, sequence: 1 },
+            sections: Arc::new(sections),
+            blobs: Arc::new(blobs),
+            media_secrets: contents.iter().map(secret).collect(),
+            edge_secrets: Secrets::default(),
+        }
+    }
+
+    /// Sends what makes `new` of `old`, and gives what comes of it.
+    fn sent(old: &Publication, new: &Publication, whole: bool) -> Unpacked {
+        let has = old.blobs.keys().copied().collect();
+        let base = Base {
+            sections: (!whole).then_some(&*old.sections),
+            blobs: Some(&has),
+            secrets: Some(&new.media_secrets),
+        };
+        let mut parcel = Parcel::new(new, &base);
+        let mut assembly = None;
+        while let Some(message) = parcel.next() {
+            assert!(message.encoded_len() <= MESSAGE_MAX, "{}", message.encoded_len());
+            match message.what.unwrap() {
+                to_pod::What::Begin(begin) => assembly = Some(Assembly::new(&begin).unwrap()),
+                to_pod::What::Pieces(pieces) => {
+                    for piece in pieces.pieces {
+                        assembly.as_mut().unwrap().take(piece).unwrap();
+                    }
+                }
+                to_pod::What::Commit(_) => break,
+                to_pod::What::Topology(_) => unreachable!(),
+            }
+        }
+        assert!(parcel.next().is_none());
+        assembly.unwrap().finish(&old.sections, &old.blobs).map_err(|fault| format!("{fault:?}")).unwrap()
+    }
+
+    fn contents() -> impl Strategy<Value = Contents> {
+        let size = prop_oneof![
+            8 => 0..64_usize,
+            1 => MESSAGE_MAX - 4 * OVERHEAD..MESSAGE_MAX + OVERHEAD,
+            1 => 2 * MESSAGE_MAX..3 * MESSAGE_MAX,
+        ];
+        let content = (size, any::<u8>()).prop_map(|(size, octet)| vec![octet; size]);
+        prop::collection::btree_map(0..8_u8, content, 0..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn whatever_is_sent_arrives_in_messages_within_the_bound(old in contents(), new in contents(), whole: bool) {
+            let (old, new) = (publication(&old), publication(&new));
+            let unpacked = sent(&old, &new, whole);
+            prop_assert_eq!(&unpacked.sections, &new.sections);
+            prop_assert_eq!(unpacked.blobs, new.blobs);
+            prop_assert!(unpacked.secrets == Some(new.media_secrets));
+        }
+    }
+
+    #[test]
+    fn one_changed_section_costs_one_section() {
+        let content = |part, name: &str| (SectionName::of(part, name), Section::from_bytes(vec![0; 10_000]));
+        let mut sections = Sections::default();
+        for tenant in 0..100 {
+            let (name, section) = content(Part::Flows, &tenant.to_string());
+            sections.insert(name, section);
+        }
+        let mut new = sections.clone();
+        new.insert(SectionName::of(Part::Flows, "7"), Section::from_bytes(vec![1; 10_000]));
+        let publication = Publication { sections: Arc::new(new), ..Publication::default() };
+        let base = Base { sections: Some(&sections), blobs: None, secrets: None };
+        let mut parcel = Parcel::new(&publication, &base);
+        let octets: usize = std::iter::from_fn(|| parcel.next()).map(|message| message.encoded_len()).sum();
+        assert!(octets < 10_300, "{octets}");
+    }
+}

@@ -14,8 +14,8 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 use super::{
-    Hub, Misbehaviour, NAME_MAX, PODS_MAX, PodId, PodName, Position, Publication, Report, State, TEXT_MAX,
-    Topology, TopologyPod, What,
+    AUDIO_MAX, Hub, Misbehaviour, NAME_MAX, PODS_MAX, PodId, PodName, Position, Publication, Report, State,
+    TEXT_MAX, Topology, TopologyPod, What,
     hub::{Leading, Registration, Shared, Subscription, unavailable},
     parcel::{Base, Parcel},
 };
@@ -32,9 +32,6 @@ const VERDICT_WAIT: Duration = Duration::from_secs(60);
 
 /// How long the last word waits for room.
 const LAST_WORD_WAIT: Duration = Duration::from_secs(1);
-
-/// Prompts that a hello may name.
-const AUDIO_MAX: usize = 8_192;
 
 /// What a pod says.
 pub type Said = Pin<Box<dyn Stream<Item = Result<FromPod, Status>> + Send>>;

@@ -19,7 +19,7 @@ fn roles(kind: &str) -> &'static [Role] {
 }
 
 impl Core {
-    /// None: nothing can be said yet, or what stands there is to stay for now.
+    /// None: nothing can be said yet.
     pub(super) fn judge(&mut self, id: &ObjectId, now: Duration) -> Option<Wanted> {
         let entry = self.entries.get(id.kind)?.get(&id.key)?;
         if entry.epoch == super::ALWAYS {
@@ -44,14 +44,14 @@ impl Core {
             });
         }
         let (programmed, programmed_generation) = match verdict.effect {
-            Effect::Current => match self.reached_by_all(id, entry, roles, now)? {
+            Effect::Current => match self.reached_by_all(id, entry, roles, now) {
                 Ok(()) => (programmed(), Some(generation)),
                 Err(condition) => (condition, entry.programmed),
             },
             // Its pods have this very form, as they had it before what it refers to went wrong.
             Effect::Kept if entry.programmed == Some(generation) => (programmed(), entry.programmed),
             Effect::Kept => (kept(entry), entry.programmed),
-            Effect::Out => (out(), None),
+            Effect::Out => (out(verdict.accepted.is_some() || verdict.resolved_refs.is_some()), None),
         };
         let entry = self.entries.get_mut(id.kind)?.get_mut(&id.key)?;
         entry.programmed = programmed_generation;
@@ -72,79 +72,78 @@ impl Core {
         })
     }
 
-    /// Whether every pod that must know of it has it. None: that is not known yet, so what stands there stays.
+    /// Whether every pod that must know of it has it; if not, what is to be said of that.
     fn reached_by_all(
         &self,
         id: &ObjectId,
         entry: &Entry,
         roles: &[Role],
         now: Duration,
-    ) -> Option<Result<(), Condition>> {
+    ) -> Result<(), Condition> {
         let homes = self.planner.homes(id);
         if homes.is_empty() {
             let message = format!("No VoiceCluster serves namespace {}.", id.key.namespace());
-            return Some(Err(Condition::new(Truth::False, Reason::NoCluster, message)));
+            return Err(Condition::new(Truth::False, Reason::NoCluster, message));
         }
-        // Pods had it when this process began.
-        let stood = entry
-            .status
-            .get(ConditionType::Programmed)
-            .is_some_and(|there| there.truth == Truth::True && there.observed_generation == entry.generation);
-        let stood = stood && self.first.is_some_and(|first| entry.epoch <= first);
+        let there = entry.status.get(ConditionType::Programmed);
+        let there = there.filter(|there| there.observed_generation == entry.generation);
+        let stands = there.is_some_and(|there| there.truth == Truth::True);
         for home in &homes {
-            if let Some(missing) = self.absent(home, roles, now) {
-                let Err(condition) = missing else {
-                    if entry
-                        .status
-                        .get(ConditionType::Programmed)
-                        .is_some_and(|there| there.truth == Truth::True)
-                    {
-                        return None;
-                    }
-                    return Some(Err(pending(home)));
-                };
-                return Some(Err(condition));
-            }
+            let Some((role, since)) = self.absent(home, roles) else { continue };
+            let none = no_pods(home, role);
+            // Pods that are away for a moment, or that have not found this replica yet, withdraw nothing.
+            return match () {
+                () if now >= since + SETTLE => Err(none),
+                () if stands => Ok(()),
+                () if there.is_some_and(|there| there.says(&none)) => Err(none),
+                () => Err(pending(home)),
+            };
         }
         if id.kind == "VoiceCluster"
             && let Some(pod) = homes.iter().find_map(|home| self.fleet.silent(home, now))
         {
             let message = format!("The {} pod {} has been silent for 10 seconds.", pod.role, pod.name);
-            return Some(Err(Condition::new(Truth::Unknown, Reason::PodUnreachable, message)));
+            return Err(Condition::new(Truth::Unknown, Reason::PodUnreachable, message));
         }
-        if stood {
-            return Some(Ok(()));
+        // Of the cluster itself it is told whatever is refused.
+        if id.kind == "VoiceCluster"
+            && let Some(refused) = homes.iter().find_map(|home| self.refused(home))
+        {
+            return Err(refused);
         }
-        for home in &homes {
-            let behind =
-                roles.iter().any(|role| self.reached(home, *role).is_none_or(|epoch| epoch < entry.epoch));
-            if !behind {
-                continue;
-            }
-            return Some(Err(match self.fleet.refusal(home) {
-                Some((pod, refusal)) => {
-                    let (role, name) = (pod.role, &pod.name);
-                    let (path, message) = (&refusal.path, &refusal.message);
-                    let message =
-                        format!("The {role} pod {name} of {home} refuses the snapshot at {path}: {message}");
-                    Condition::new(Truth::False, Reason::SnapshotRefused, message)
-                }
-                None => pending(home),
-            }));
+        // Pods had it before this process began.
+        if stands && self.first.is_some_and(|first| entry.epoch <= first) {
+            return Ok(());
         }
-        Some(Ok(()))
+        let behind = homes.iter().find(|home| {
+            roles.iter().any(|role| self.reached(home, *role).is_none_or(|epoch| epoch < entry.epoch))
+        });
+        let Some(home) = behind else { return Ok(()) };
+        Err(self.refused(home).unwrap_or_else(|| pending(home)))
     }
 
-    /// A role of which a cluster has no pod: what is to be said of it, or `Ok` if that is too soon.
-    fn absent(&self, home: &ClusterId, roles: &[Role], now: Duration) -> Option<Result<(), Condition>> {
-        let cluster = self.clusters.get(home)?;
-        let (role, since) = roles.iter().find_map(|role| Some((role, cluster.absent[*role as usize]?)))?;
-        if now < since + SETTLE {
-            return Some(Ok(()));
-        }
-        let message = format!("VoiceCluster {home} has no {role} pod that is ready.");
-        Some(Err(Condition::new(Truth::False, Reason::NoPods, message)))
+    /// What is to be said if a pod refuses what was published last.
+    fn refused(&self, home: &ClusterId) -> Option<Condition> {
+        let position = self.clusters.get(home)?.published.as_ref()?.position;
+        let (pod, refusal) = self.fleet.refusal(home).filter(|(_, refusal)| refusal.position == position)?;
+        let (role, name, path, message) = (pod.role, &pod.name, &refusal.path, &refusal.message);
+        let message = format!("The {role} pod {name} of {home} refuses the snapshot at {path}: {message}");
+        Some(Condition::new(Truth::False, Reason::SnapshotRefused, message))
     }
+
+    /// A role of which a cluster has no pod, and since when.
+    fn absent(&self, home: &ClusterId, roles: &[Role]) -> Option<(Role, Duration)> {
+        let cluster = self.clusters.get(home)?;
+        roles.iter().find_map(|role| Some((*role, cluster.absent[*role as usize]?)))
+    }
+}
+
+fn no_pods(home: &ClusterId, role: Role) -> Condition {
+    Condition::new(
+        Truth::False,
+        Reason::NoPods,
+        format!("VoiceCluster {home} has no {role} pod that is ready."),
+    )
 }
 
 fn condition(problem: Option<&Problem>, good: Reason, message: &str) -> Condition {
@@ -173,7 +172,11 @@ fn kept(entry: &Entry) -> Condition {
     Condition::new(Truth::False, Reason::LastGoodKept, message)
 }
 
-fn out() -> Condition {
-    let message = "What is wrong keeps it from pods, and no earlier form of it is live.";
+fn out(told: bool) -> Condition {
+    let message = if told {
+        "What is wrong keeps it from pods, and no earlier form of it is live."
+    } else {
+        "An object that it refers to is there and cannot be used; that one's own status says why."
+    };
     Condition::new(Truth::False, Reason::NotLive, message)
 }

@@ -11,14 +11,17 @@ use model::{ClusterId, Key};
 use plan::ObjectId;
 use serde_json::Value;
 
-use super::Core;
-use crate::status::{self, Shown, Transition};
+use super::{Core, Entry};
+use crate::status::{self, ConditionType, Shown, Transition, Truth, Wanted};
 
 /// Between two statuses that nobody's change has led to.
 const BACKFILL: Duration = Duration::from_millis(10);
 
 /// For so long it is not said that pods are being told: mostly they have been, by then.
 const PENDING: Duration = Duration::from_millis(400);
+
+/// For so long it is not said that what an object refers to is not there: mostly it is on its way, by then.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -89,6 +92,23 @@ impl Queue {
     }
 }
 
+impl Entry {
+    /// Until when it is too soon to say so. None: it is not.
+    fn waits(&mut self, wanted: &Wanted, now: Duration) -> Option<Duration> {
+        let there = self.status.get(ConditionType::ResolvedRefs);
+        let wrong = wanted.resolved_refs.truth != Truth::True;
+        let doubts = wrong && there.is_none_or(|there| there.truth == Truth::True);
+        let doubt = doubts.then(|| self.doubt.unwrap_or(now));
+        self.doubt = doubt;
+        let told = match doubt {
+            Some(since) => since + DOUBT,
+            None if wanted.is_pending() => self.since + PENDING,
+            None => return None,
+        };
+        (now < told).then_some(told)
+    }
+}
+
 impl Core {
     /// An object's status may have to be written.
     pub(super) fn mark(&mut self, id: &ObjectId) {
@@ -151,8 +171,7 @@ impl Core {
                 self.queue.dropped += 1;
                 continue;
             }
-            let told = entry.since + PENDING;
-            if wanted.is_pending() && now < told {
+            if let Some(told) = entry.waits(&wanted, now) {
                 entry.queued = true;
                 self.queue.later.insert((told, id));
                 continue;

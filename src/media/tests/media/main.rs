@@ -7,6 +7,7 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+mod network;
 mod peer;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};

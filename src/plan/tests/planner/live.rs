@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Objects, anew, apply, edits, first, id, key};
 use crate::{cases, now};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn an_object_of_an_unknown_kind_is_refused_with_a_sentence() {
@@ -100,5 +100,49 @@ proptest! {
                 prop_assert_eq!(verdict.resolved_refs, first(ConditionType::ResolvedRefs));
             }
         }
+    }
+
+    /// Whatever the world is: what is foreseen of an object is what is said of it once it is written, and asking changes
+    /// nothing.
+    #[test]
+    fn what_is_foreseen_comes_to_pass(rounds in edits()) {
+        let mut objects = first();
+        let mut planner = anew(&objects, &Planner::new(None).plan());
+        planner.take_turned();
+        for edit in rounds.into_iter().flatten().filter(|edit| edit.id.0 != "Secret") {
+            let of = id(edit.id);
+            let old = objects.get(&edit.id).map(without_nulls);
+            let new = edit.spec.as_ref().map(without_nulls);
+            let before = planner.stored().unwrap();
+            let foresight = planner.foresee(of.kind, &of.key, new.as_ref(), old.as_ref());
+            prop_assert!(planner.update(now()).is_empty() && planner.take_turned().is_empty());
+            prop_assert_eq!(before, planner.stored().unwrap());
+            let gone = edit.spec.is_none();
+            let unread = edit.spec.as_ref().is_some_and(Value::is_number);
+            apply(edit, &mut objects, &mut planner);
+            planner.update(now());
+            let (own, others): (Vec<_>, Vec<_>) =
+                foresight.own.iter().chain(&foresight.across).partition(|problem| problem.object.as_ref() == Some(&of));
+            let foreseen: BTreeSet<_> = own.into_iter().collect();
+            let told: BTreeSet<_> = planner.problems_of(&of).into_iter().filter(|_| !gone).collect();
+            // Of what cannot be read, that is all there is to say.
+            prop_assert!(if unread { foreseen.len() == 1 && foreseen.is_subset(&told) } else { foreseen == told }, "{foreseen:?} {told:?}");
+            for problem in others {
+                let now = planner.problems_of(problem.object.as_ref().unwrap());
+                prop_assert!(now.contains(&problem), "{problem:?} of {now:?}");
+            }
+            planner.take_turned();
+        }
+    }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name.clone(), without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }

@@ -1,6 +1,8 @@
 //! A plan that is kept up to date is the plan that one would make anew; and what is sent of it leads to the same.
 
+mod foresee;
 mod live;
+mod reach;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,15 @@
+//! The same cases over the in-process twin and over mutual TLS on loopback, and peers that do not keep to the rules.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test may fail, and looks for one thing of many"
+)]
+
+mod bad_peers;
+mod config;
+mod media;
+mod property;
+mod wire;
+mod world;
