@@ -17,5 +17,6 @@ mod proxy;
 mod rights;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod stage;
+mod tenancy;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod world;

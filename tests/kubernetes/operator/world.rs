@@ -134,7 +134,7 @@ subjects: [{{kind: ServiceAccount, name: switchboard-operator, namespace: {SYSTE
         self.plane.kubectl_with(&apply, &manifest).done();
     }
 
-    /// Gives a ServiceAccount `role` in one namespace, and returns its name as the API server knows it.
+    /// Gives a ServiceAccount `role` in its namespace, and returns its name as the API server knows it.
     pub fn bind(&self, namespace: &str, account: &str, role: &str) -> String {
         let manifest = format!(
             "apiVersion: v1
@@ -143,7 +143,7 @@ metadata: {{name: {account}, namespace: {namespace}}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {{name: {account}, namespace: {namespace}}}
+metadata: {{name: {account}-{role}, namespace: {namespace}}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}
 subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
 "
