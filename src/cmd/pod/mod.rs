@@ -47,7 +47,7 @@ const TICK: Duration = Duration::from_secs(1);
 const RESOLVE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub struct PodArguments {
     /// The VoiceCluster whose pod this is.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SWITCHBOARD_CLUSTER")]
     cluster: Key,
@@ -159,7 +159,7 @@ impl Metrics {
 
 /// Runs a role until the process is told to end.
 pub async fn run<W: Work>(
-    arguments: &Arguments,
+    arguments: &PodArguments,
     make: impl AsyncFnOnce(&Made) -> anyhow::Result<W>,
 ) -> anyhow::Result<()> {
     let disk = Disk::open(&arguments.state)?;
