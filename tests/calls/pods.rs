@@ -29,6 +29,7 @@ use crate::{
 };
 
 const GREET: &str = "+18005550100";
+const LONG: &str = "+18005550103";
 
 /// What pods have said, in order.
 type Reports = Arc<Mutex<Vec<Report>>>;
@@ -316,4 +317,48 @@ fn calls_go_through_pods_with_an_operator_and_without() {
             .wait_for("it drains", role, 1, |what| matches!(what, What::State(State { draining: true, .. })));
         operator.wait_for("it says good-bye", role, 1, |what| matches!(what, What::Left { goodbye: true }));
     }
+}
+
+/// Names of the media pods that have a session now.
+fn busy<'a>(pods: &[&'a Pod]) -> Vec<&'a SocketAddr> {
+    let has_one = |pod: &&&Pod| metric(pod.http, "switchboard_media_sessions").is_some_and(|count| count > 0);
+    pods.iter().filter(has_one).map(|pod| &pod.http).collect()
+}
+
+#[test]
+fn two_media_pods_share_the_calls_and_one_goes_on_alone() {
+    let system = System::without_process(&Setup::default());
+    let mut operator = Operator::start(([127, 0, 0, 1], system.block + 3).into(), system.dir.path());
+    let edge = Pod::start(&system, operator.address, Role::Edge, 0);
+    let one = Pod::start(&system, operator.address, Role::Media, 0);
+    let other = Pod::start(&system, operator.address, Role::Media, 1);
+    let first = operator.publish(&system, |_| {});
+    operator.wait_for_acknowledgement(Role::Media, first, 2);
+    edge.process.wait_for_output("ready:");
+    edge.wait_for_metric("switchboard_media_pods", 2);
+
+    // Where a call goes is drawn; both are drawn sooner or later.
+    let mut phones = Vec::new();
+    wait_until("both have sessions", || {
+        let mut phone = Phone::new(&system, CARRIER, LONG);
+        phone.call("0 101");
+        phones.push(phone);
+        busy(&[&one, &other]).len() == 2
+    });
+    for mut phone in phones {
+        phone.hang_up();
+    }
+    assert_nothing_is_left(&edge, &[&one, &other]);
+
+    // One drains: new calls go to the other.
+    one.process.end();
+    operator
+        .wait_for("it says good-bye", Role::Media, 1, |what| matches!(what, What::Left { goodbye: true }));
+    edge.wait_for_metric("switchboard_media_pods", 1);
+    for _ in 0..4 {
+        assert_eq!(heard(&system, &["welcome", "bye"]), ["welcome", "bye"]);
+    }
+    assert_nothing_is_left(&edge, &[&other]);
+    edge.process.end();
+    other.process.end();
 }

@@ -366,14 +366,16 @@ impl<W: Work> Pod<W> {
 
     /// Drains; a second signal ends the drain.
     async fn end(self, feed: &Feed) {
+        let state = || State { ready: self.health.is_ready(), draining: true, ..self.work.state() };
+        // The operator hears of it before anything ends.
+        feed.state(state());
         let tell = async {
             let mut tick = interval(TICK);
             loop {
                 tick.tick().await;
-                feed.state(State { ready: self.health.is_ready(), draining: true, ..self.work.state() });
+                feed.state(state());
             }
         };
-        // The operator hears of it before anything ends.
         tokio::select! {
             () = self.work.drain() => {}
             _ = stop_signal() => {}
