@@ -73,10 +73,10 @@ impl Operator {
         runtime.spawn(async move {
             let mut alive: BTreeMap<PodId, State> = BTreeMap::new();
             while let Some(report) = told.recv().await {
-                match &report.what {
-                    What::State(state) => drop(alive.insert(report.pod.clone(), state.clone())),
-                    What::Left { .. } => drop(alive.remove(&report.pod)),
-                    _ => {}
+                if let What::State(state) = &report.what {
+                    alive.insert(report.pod.clone(), state.clone());
+                } else if let What::Left { .. } = &report.what {
+                    alive.remove(&report.pod);
                 }
                 let pods = alive.iter().map(|(pod, state)| TopologyPod {
                     role: pod.role,
