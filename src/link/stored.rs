@@ -311,7 +311,7 @@ mod tests {
         let mixed: Vec<_> = parts[..2].iter().chain(&other[2..]).cloned().collect();
         let mut short = parts.clone();
         short[2].pop();
-        let mut newer = parts.clone();
+        let mut newer = parts;
         newer[0] = String::from_utf8_lossy(&newer[0][..22]).replace(" 1", " 2").into_bytes();
         newer[0].extend_from_slice(b" 0/1 x\n");
         for (parts, wanted) in [
