@@ -47,6 +47,7 @@ const TICK: Duration = Duration::from_secs(1);
 const RESOLVE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Arguments {
     /// The VoiceCluster whose pod this is.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SWITCHBOARD_CLUSTER")]
