@@ -18,6 +18,10 @@ struct Arguments {
 enum Verb {
     /// Runs a folder's clusters on this machine; reloads when a file changes; Ctrl-C drains.
     Local(cmd::local::Arguments),
+    /// Runs an edge pod: SIP, calls and flows of one VoiceCluster, as its operator says.
+    Edge(cmd::edge::Arguments),
+    /// Runs a media pod: RTP, prompts and recordings of one VoiceCluster, as its edges say.
+    Media(cmd::media::Arguments),
     /// Reconciles custom resources: plans, tells edge and media pods, reports back. Runs in a cluster.
     Operator(cmd::operator::Arguments),
     /// Prints every problem of a folder's manifests as `file:line:column: error[Reason]: message`.
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.verb {
         Verb::Local(arguments) => cmd::local::run(&arguments),
+        Verb::Edge(arguments) => cmd::edge::run(&arguments),
+        Verb::Media(arguments) => cmd::media::run(&arguments),
         Verb::Operator(arguments) => cmd::operator::run(&arguments),
         Verb::Check(arguments) => cmd::check::run(&arguments),
         Verb::Plan(arguments) => cmd::plan::run(&arguments),

@@ -12,39 +12,31 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use call::world::Names;
 use clap::Args;
-use edge::{
-    Edge,
-    http::Site,
-    observed::{Observed, write_metric},
-};
+use edge::{Edge, http::Site, observed::Observed};
 use jiff::Timestamp;
-use media::{AudioSource, Library, Server};
-use model::{
-    AudioId, ClusterId,
-    snapshot::{self, Snapshot},
-};
+use media::Server;
+use model::{ClusterId, snapshot::Snapshot};
 use notify::{RecursiveMode, Watcher};
 use plan::{Plan, PlannedCluster, Severity};
 use tokio::{net::TcpListener, sync::mpsc};
 use tracing::{error, info, warn};
 
-use super::{folder, random, say, state::State, stop_signal, trace};
+use super::{
+    folder,
+    roles::{self, Prompts},
+    say,
+    state::State,
+    stop_signal, trace,
+};
 
 /// How long a folder must be quiet after a change before it is read: an editor writes in several steps.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often host names of peers are resolved again.
 const RESOLVE: Duration = Duration::from_secs(30);
-
-/// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
-const LEGS_PER_CALL: usize = 4;
-
-/// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
-/// moment later.
-const SESSIONS_ENDING: usize = 1_024;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -64,15 +56,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime.block_on(live(arguments))
 }
 
-/// What a library is made of.
-type Wanted = BTreeMap<AudioId, AudioSource>;
-
 /// One VoiceCluster that runs here.
 struct Running {
     edge: Edge,
     server: Arc<Server>,
-    library: Arc<Library>,
-    wanted: Wanted,
+    prompts: Prompts,
     applied: Arc<Snapshot>,
     names: Names,
 }
@@ -89,7 +77,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut running = BTreeMap::new();
     for (id, planned) in &plan.clusters {
         let mut one = start(planned).with_context(|| format!("VoiceCluster {id} cannot start"))?;
-        resolve(&mut one).await?;
+        one.resolve().await?;
         running.insert(id.clone(), one);
     }
     keep(state.as_ref(), &plan);
@@ -111,7 +99,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             }
             _ = resolving.tick() => {
                 for one in running.values_mut() {
-                    resolve(one).await?;
+                    one.resolve().await?;
                 }
             }
             signal = &mut stopping => break signal?,
@@ -141,71 +129,21 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<Plan> {
 
 fn start(planned: &PlannedCluster) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
-    let cluster = &snapshot.cluster;
-    let wanted = wanted(planned)?;
-    let library = Arc::new(library(planned, &wanted, None)?);
-    let calls = cluster.limits.calls_max as usize;
+    let mut prompts = Prompts::default();
+    prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
     let (sink, source) = edge::events();
-    let networks = cluster.networks.iter().map(|network| media::Network {
-        name: network.name.clone(),
-        bind: network.rtp_bind,
-        advertised: network.rtp_advertised,
-    });
-    let config = media::Config {
-        networks: networks.collect(),
-        ports: cluster.rtp_ports.0..=cluster.rtp_ports.1,
-        workers: None,
-        recordings: None,
-        sessions_max: calls.saturating_add(SESSIONS_ENDING),
-    };
-    let server = Server::start(config, Arc::new(sink))?;
-    server.set_library(Arc::clone(&library));
+    let server = Server::start(roles::media_config(&snapshot.cluster), Arc::new(sink))?;
+    server.set_library(prompts.library());
     let server = Arc::new(server);
-    let config = edge::Config {
-        snapshot: Arc::clone(&snapshot),
-        token: format!("{:06x}", random()? & 0xff_ffff),
-        seed: random()?,
-        legs_max: calls.saturating_mul(LEGS_PER_CALL),
-        transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(1_024),
-    };
+    let config = roles::edge_config(Arc::clone(&snapshot))?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, library, wanted, applied: snapshot, names: Names::new() })
+    Ok(Running { edge, server, prompts, applied: snapshot, names: Names::new() })
 }
 
-fn wanted(planned: &PlannedCluster) -> anyhow::Result<Wanted> {
-    let audio = planned.snapshot.audio.iter();
-    audio.map(|(id, audio)| Ok((*id, source(*id, audio, planned)?))).collect()
-}
-
-/// Decodes and speaks the prompts; what `last` has is not done again.
-fn library(planned: &PlannedCluster, wanted: &Wanted, last: Option<&Library>) -> anyhow::Result<Library> {
-    Library::load(wanted, last).map_err(|errors| {
-        let told = errors.iter().map(|error| match planned.snapshot.audio.get(&error.audio) {
-            Some(audio) => format!("Prompt {}: {error}", audio.prompt),
-            None => error.to_string(),
-        });
-        anyhow!(told.collect::<Vec<_>>().join("\n"))
-    })
-}
-
-fn source(id: AudioId, audio: &snapshot::Audio, planned: &PlannedCluster) -> anyhow::Result<AudioSource> {
-    match &audio.source {
-        snapshot::AudioSource::Speech { text, language } => {
-            Ok(AudioSource::Speech { text: text.clone(), language: language.clone() })
-        }
-        snapshot::AudioSource::Wav { origin } => {
-            let bytes = planned.blobs.get(&id);
-            let bytes = bytes.with_context(|| format!("Prompt {}: {origin} was not read", audio.prompt))?;
-            Ok(AudioSource::Wav(Arc::clone(bytes)))
-        }
+impl Running {
+    async fn resolve(&mut self) -> anyhow::Result<()> {
+        roles::resolve(&self.edge, &self.applied, &mut self.names).await
     }
-}
-
-async fn resolve(one: &mut Running) -> anyhow::Result<()> {
-    for name in one.edge.resolve(&one.applied, &mut one.names).await? {
-        warn!("the peer name {name} cannot be resolved: check the Trunk's peers, or the DNS");
-    }
-    Ok(())
 }
 
 async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Running>) -> Option<Plan> {
@@ -242,25 +180,17 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
 }
 
 async fn apply(one: &mut Running, planned: &PlannedCluster) -> anyhow::Result<()> {
-    let (before, after) = (&one.applied.cluster, &planned.snapshot.cluster);
-    if before.networks != after.networks || before.rtp_ports != after.rtp_ports {
-        bail!("networks and media.ports may not change while the process runs: restart it");
-    }
-    // Media first, and with what was there before: the new snapshot's calls must find their prompts, and a call that began
-    // a moment ago must still find its own.
-    let next = wanted(planned)?;
-    let mut both = one.wanted.clone();
-    both.extend(next.clone());
-    let library = Arc::new(library(planned, &both, Some(&one.library))?);
-    one.server.set_library(Arc::clone(&library));
+    roles::unchanged(&one.applied.cluster, &planned.snapshot.cluster)?;
+    // Media first: the new snapshot's calls must find their prompts.
+    let next = one.prompts.prepare(&planned.snapshot, &planned.blobs)?;
+    one.server.set_library(Arc::clone(&next.both));
     if let Err(refused) = one.edge.apply(Arc::clone(&planned.snapshot)).await? {
-        one.server.set_library(Arc::clone(&one.library));
+        one.server.set_library(one.prompts.library());
         return Err(refused.into());
     }
-    one.library = library;
-    one.wanted = next;
+    one.prompts.commit(next);
     one.applied = Arc::clone(&planned.snapshot);
-    resolve(one).await
+    one.resolve().await
 }
 
 fn keep(state: Option<&State>, plan: &Plan) {
@@ -296,35 +226,21 @@ fn serve(running: &BTreeMap<ClusterId, Running>, ready: Arc<AtomicBool>, http: T
     let observed: Vec<Arc<Observed>> = running.values().map(|one| one.edge.observed()).collect();
     let servers: Vec<_> = running.values().map(|one| Arc::clone(&one.server)).collect();
     let site = Site {
-        observed,
-        more_metrics: Box::new(move |text| media_metrics(text, &servers)),
-        ready: Box::new(move || ready.load(Ordering::Relaxed)),
+        observed: Box::new(move || observed.clone()),
+        more_metrics: Box::new(move |text| {
+            let counters: Vec<_> = servers.iter().map(|server| server.counters()).collect();
+            roles::media_metrics(text, &counters);
+        }),
+        ready: Box::new(move || match ready.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err("the process is stopping".to_owned()),
+        }),
     };
     tokio::spawn(async move {
         if let Err(error) = edge::http::serve(http, Arc::new(site)).await {
             error!("HTTP has ended: {error}");
         }
     });
-}
-
-fn media_metrics(text: &mut String, servers: &[Arc<Server>]) {
-    let counters: Vec<_> = servers.iter().map(|server| server.counters()).collect();
-    let sum = |of: fn(&media::Counters) -> u64| counters.iter().map(of).sum::<u64>();
-    for (name, kind, help, value) in [
-        ("sessions", "gauge", "Media sessions.", sum(|counters| counters.sessions as u64)),
-        ("legs", "gauge", "Media legs.", sum(|counters| counters.legs as u64)),
-        ("ports", "gauge", "RTP and RTCP ports in use.", sum(|counters| counters.ports_in_use as u64)),
-        ("rtp_received_total", "counter", "RTP packets received.", sum(|counters| counters.packets_received)),
-        ("rtp_sent_total", "counter", "RTP packets sent.", sum(|counters| counters.packets_sent)),
-        (
-            "rtp_discarded_total",
-            "counter",
-            "RTP packets thrown away.",
-            sum(|counters| counters.packets_discarded),
-        ),
-    ] {
-        write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
-    }
 }
 
 fn announce(running: &BTreeMap<ClusterId, Running>, http: SocketAddr) {

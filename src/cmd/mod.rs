@@ -6,13 +6,17 @@ pub mod call;
 pub mod check;
 pub mod crds;
 pub mod diagram;
+pub mod edge;
 pub mod explain;
 pub mod firewall;
 mod folder;
 pub mod local;
+pub mod media;
 pub mod operator;
 pub mod plan;
+mod pod;
 mod revision;
+mod roles;
 mod state;
 mod time;
 

@@ -17,12 +17,12 @@ use crate::observed::Observed;
 
 /// What handlers look at.
 pub struct Site {
-    /// Of each edge of the process.
-    pub observed: Vec<Arc<Observed>>,
+    /// Of each edge that the process has by now.
+    pub observed: Box<dyn Fn() -> Vec<Arc<Observed>> + Send + Sync>,
     /// Further metrics, in the text format of Prometheus.
     pub more_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
-    /// Whether calls can come.
-    pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether calls can come, or why not.
+    pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
 impl std::fmt::Debug for Site {
@@ -47,21 +47,21 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
 }
 
 async fn ready(State(site): State<Arc<Site>>) -> Response {
-    if (site.ready)() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: no snapshot is applied, or draining\n").into_response()
+    match (site.ready)() {
+        Ok(()) => "ok\n".into_response(),
+        Err(because) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {because}\n")).into_response(),
     }
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
-    let mut text = Observed::metrics(&site.observed);
+    let observed = (site.observed)();
+    let mut text = if observed.is_empty() { String::new() } else { Observed::metrics(&observed) };
     (site.more_metrics)(&mut text);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn explanation(State(site): State<Arc<Site>>, Path(call_id): Path<String>) -> Response {
-    match site.observed.iter().find_map(|observed| observed.explanation(&call_id)) {
+    match (site.observed)().iter().find_map(|observed| observed.explanation(&call_id)) {
         Some(explanation) => Json(explanation).into_response(),
         None => {
             let problem = json!({"error": "no INVITE with this Call-ID is among the latest"});
@@ -77,7 +77,7 @@ struct Page {
 
 async fn interactions(State(site): State<Arc<Site>>, Query(page): Query<Page>) -> Response {
     let most = page.limit.unwrap_or(100).min(1_000);
-    let mut records: Vec<_> = site.observed.iter().flat_map(|observed| observed.records(most)).collect();
+    let mut records: Vec<_> = (site.observed)().iter().flat_map(|observed| observed.records(most)).collect();
     records.sort_by_key(|record| std::cmp::Reverse(record.ended_at));
     records.truncate(most);
     Json(records).into_response()

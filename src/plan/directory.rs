@@ -38,8 +38,8 @@ pub(crate) struct Directory {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Named {
     keys: BTreeSet<Key>,
-    /// By namespace and number: how many objects have it.
-    single: BTreeMap<(Arc<str>, E164), u32>,
+    /// By namespace: how many objects have a number.
+    single: BTreeMap<String, BTreeMap<E164, u32>>,
     ranges: BTreeMap<Key, (E164, E164)>,
     /// The numbers that lead to a flow.
     leads: BTreeMap<Key, BTreeSet<Key>>,
@@ -53,7 +53,7 @@ impl Named {
         }
         match spec.and_then(range) {
             Some((first, last)) if first == last => {
-                *self.single.entry((key.namespace().into(), first)).or_default() += 1;
+                *self.single.entry(key.namespace().to_owned()).or_default().entry(first).or_default() += 1;
             }
             Some(range) => drop(self.ranges.insert(key.clone(), range)),
             None => {}
@@ -73,14 +73,17 @@ impl Named {
         }
         if let Some((first, last)) = spec.and_then(range)
             && first == last
+            && let Some(numbers) = self.single.get_mut(key.namespace())
         {
-            let entry = (key.namespace().into(), first);
-            let left = self.single.get_mut(&entry).map_or(0, |count| {
+            let left = numbers.get_mut(&first).map_or(0, |count| {
                 *count -= 1;
                 *count
             });
             if left == 0 {
-                self.single.remove(&entry);
+                numbers.remove(&first);
+            }
+            if numbers.is_empty() {
+                self.single.remove(key.namespace());
             }
         }
     }
@@ -108,7 +111,8 @@ impl Named {
         let within = |(key, (first, last)): (&Key, &(E164, E164))| {
             key.namespace() == namespace && (*first..=*last).contains(&number)
         };
-        self.single.contains_key(&(namespace.into(), number)) || self.ranges.iter().any(within)
+        let single = self.single.get(namespace).is_some_and(|numbers| numbers.contains_key(&number));
+        single || self.ranges.iter().any(within)
     }
 }
 

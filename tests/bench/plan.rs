@@ -116,6 +116,20 @@ fn one(size: usize) {
     told("change_flow", middle, "ms");
     told("change_flow_p99", worst, "ms");
     told("delta_flow", octets, "KiB");
+    for (name, kind, key, spec) in [
+        ("foresee_number", "PhoneNumber", key("tenant-000", "number-0"), number(0, size)),
+        ("foresee_flow", "RoutingFlow", key("tenant-000", "flow-0"), flow(8)),
+    ] {
+        let mut times: Vec<Duration> = Vec::new();
+        for _ in 0..CHANGES {
+            let start = Instant::now();
+            let foresight = planner.foresee(kind, &key, Some(&spec), Some(&spec));
+            times.push(start.elapsed());
+            assert!(foresight.own.is_empty());
+        }
+        times.sort();
+        told(name, milliseconds(times[CHANGES / 2]), "ms");
+    }
     told("memory", resident_mib(), "MiB");
 }
 

@@ -56,7 +56,7 @@ pub struct PhoneNumberSpec {
 
     /// Numbers that follow one another. Exactly one of `number` and `range` stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<NumberRange>,
+    pub range: Option<Box<NumberRange>>,
 
     /// What kind of number it is.
     pub kind: NumberKind,
@@ -72,15 +72,15 @@ pub struct PhoneNumberSpec {
 
     /// Who is its responsible organisation, and by which order it came. Only where `origin` is `RespOrg`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resp_org: Option<RespOrg>,
+    pub resp_org: Option<Box<RespOrg>>,
 
     /// How far its porting is. Only where `origin` is `Ported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub porting: Option<Porting>,
+    pub porting: Option<Box<Porting>>,
 
     /// Who forwards it. Only where `origin` is `RemoteCallForwarding`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forwarding: Option<Forwarding>,
+    pub forwarding: Option<Box<Forwarding>>,
 
     /// Flows of other channels than voice. At most 4.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["channel".into()]))]
@@ -90,7 +90,7 @@ pub struct PhoneNumberSpec {
 
     /// The place of callbacks of emergency services. Absent: the stations' alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub emergency_location: Option<Location>,
+    pub emergency_location: Option<Box<Location>>,
 
     /// Bounds. Absent: the trunk's and the cluster's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -420,6 +420,8 @@ impl Shared {
         let (received, given_up) =
             pods.members.get(id).map_or((0, 0), |member| (member.received, member.given_up));
         let PodName { name: pod, mut instance } = self.pod.clone();
+        // A media pod that was restarted in its place is another member at the same address: neither stream may end the other.
+        instance = format!("{instance}@{}", id.1);
         if given_up > 0 {
             instance = format!("{instance}+{given_up}");
         }

@@ -1,6 +1,9 @@
 //! Peers that do not keep to the rules, over the network.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use link::{
     config::{Misbehaviour, PodName, Report, What},
@@ -230,22 +233,22 @@ async fn a_pod_that_does_not_read_hurts_nobody() {
 }
 
 /// Passes bytes on, until told to pass none, or one a second towards the pod.
-struct Proxy {
-    address: String,
-    mode: tokio::sync::watch::Sender<Mode>,
+pub struct Proxy {
+    pub address: SocketAddr,
+    pub mode: tokio::sync::watch::Sender<Mode>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Mode {
+pub enum Mode {
     Open,
     Trickle,
     Silent,
 }
 
 impl Proxy {
-    async fn to(serving: &Serving) -> Self {
+    pub async fn to(serving: &Serving) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, target) = (listener.local_addr().unwrap().to_string(), serving.address());
+        let (address, target) = (listener.local_addr().unwrap(), serving.address());
         let (mode, modes) = tokio::sync::watch::channel(Mode::Open);
         tokio::spawn(async move {
             while let Ok((pod, _)) = listener.accept().await {
@@ -296,7 +299,7 @@ async fn half_open_connections_and_those_of_a_byte_a_second_are_let_go_and_come_
     let mut world = World::new(Over::Network).await;
     world.publish(publication(at(1, 1), &[("acme", "a")]));
     let proxy = Proxy::to(world.serving.as_ref().unwrap()).await;
-    let feed = feed_at(&world, &proxy.address, "edge-0");
+    let feed = feed_at(&world, &proxy.address.to_string(), "edge-0");
     applied(&feed).await;
     assert_eq!(world.acknowledged().await, at(1, 1));
     for (round, mode) in [Mode::Silent, Mode::Trickle].into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -24,7 +24,10 @@ use model::{
 use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::world::{Over, bounded, cluster, identity};
+use crate::{
+    bad_peers::{Mode, Proxy},
+    world::{Over, bounded, cluster, identity},
+};
 
 /// A media server that has ports for everybody.
 struct Server {
@@ -166,7 +169,7 @@ impl World {
             }
             Over::Network => {
                 let serving = self.serve(server, "127.0.0.1:0").await;
-                edge.pool.set_topology(&topology(&serving));
+                edge.pool.set_topology(&topology(serving.address()));
                 Some(serving)
             }
         };
@@ -175,8 +178,8 @@ impl World {
     }
 }
 
-fn topology(serving: &Serving) -> Topology {
-    let state = State { link: Some(serving.address()), ..ready() };
+fn topology(link: SocketAddr) -> Topology {
+    let state = State { link: Some(link), ..ready() };
     Topology { pods: vec![TopologyPod { role: Role::Media, pod: PodName::new("media-0", "1"), state }] }
 }
 
@@ -223,7 +226,7 @@ async fn sessions_of_two_edges_do_not_meet(world: World) {
     let (server, mut one, mut other) = (Server::new(), world.edge("edge-0"), world.edge("edge-1"));
     let serving = world.join(&one, &server).await;
     match &serving {
-        Some(serving) => other.pool.set_topology(&topology(serving)),
+        Some(serving) => other.pool.set_topology(&topology(serving.address())),
         None => drop(world.join(&other, &server).await),
     }
     other.up(1).await;
@@ -286,6 +289,29 @@ async fn after_a_break_nothing_is_lost_and_nothing_is_done_twice() {
     let plays: Vec<_> = server.seen().into_iter().skip(1).map(|order| order.order).collect();
     let expected: Vec<_> = (0..3_000).map(|number| play(1, 1, number).order).collect();
     assert!(plays == expected, "each once, in order");
+}
+
+#[tokio::test]
+async fn a_media_pod_that_falls_silent_is_let_go_and_found_again() {
+    let world = World::new(Over::Network);
+    let (server, mut edge) = (Server::new(), world.edge("edge-0"));
+    let serving = world.serve(&server, "127.0.0.1:0").await;
+    let proxy = Proxy::to(&serving).await;
+    edge.pool.set_topology(&topology(proxy.address));
+    edge.up(1).await;
+    edge.pool.send(allocate(1, 1)).unwrap();
+    assert_eq!(edge.event().await, event(1, allocated(1)));
+    proxy.mode.send_replace(Mode::Silent);
+    edge.pool.send(play(1, 1, 1)).unwrap();
+    edge.up(0).await;
+    assert_eq!(edge.pool.send(allocate(2, 2)), Err(Full), "nothing is up");
+    edge.pool.send(play(1, 1, 2)).unwrap();
+    proxy.mode.send_replace(Mode::Open);
+    for number in 1..=2 {
+        let ended = Event::PlayEnded { leg: LegId(1), play: PlayId(number), how: PlayEnd::Finished };
+        assert_eq!(edge.event().await, event(1, ended));
+    }
+    assert_eq!(server.seen().len(), 3, "each once");
 }
 
 #[tokio::test]

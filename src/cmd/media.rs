@@ -1,0 +1,186 @@
+//! `switchboard media`: the pod that a cluster's audio goes through, by the orders of its edges.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use call::world::Refused;
+use clap::Args;
+use edge::observed::write_metric;
+use link::{
+    config::{Secrets, State, Topology},
+    identity::Role,
+    media::Streams,
+    server::Serving,
+};
+use media::Server;
+use model::snapshot::Snapshot;
+use tokio::{net::TcpListener, time::Instant};
+use tracing::info;
+
+use super::{
+    pod::{self, Made, Next, Work},
+    roles::{self, Prompts},
+    trace,
+};
+
+/// How often it is looked at whether the last session has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pod: pod::Arguments,
+    /// Where edges connect.
+    #[arg(long, value_name = "ADDRESS", env = "SWITCHBOARD_LINK", default_value = "0.0.0.0:7443")]
+    link: SocketAddr,
+    /// Where edges find it, as the operator tells them.
+    #[arg(long, value_name = "HOST:PORT", env = "SWITCHBOARD_LINK_ADDRESS")]
+    link_address: String,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    trace("info");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(pod::run(&arguments.pod, async |made: &Made| MediaPod::new(arguments, made).await))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct MediaPod {
+    made: Made,
+    streams: Arc<Streams>,
+    /// Bound from the beginning, served from the first snapshot on.
+    listener: Option<TcpListener>,
+    link: SocketAddr,
+    running: Option<Running>,
+    /// Of what nothing but memory may know.
+    secrets: Secrets,
+}
+
+struct Running {
+    server: Server,
+    prompts: Prompts,
+    applied: Arc<Snapshot>,
+    _serving: Option<Serving>,
+}
+
+impl MediaPod {
+    async fn new(arguments: &Arguments, made: &Made) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(arguments.link).await;
+        let listener = listener.with_context(|| format!("--link cannot use {}", arguments.link))?;
+        let address = &arguments.link_address;
+        let about = || format!("--link-address {address} cannot be resolved");
+        let link = tokio::net::lookup_host(address.as_str()).await.with_context(about)?.next();
+        let made = Made {
+            tls: made.tls.clone(),
+            identity: made.identity.clone(),
+            pod: made.pod.clone(),
+            metrics: made.metrics.clone(),
+        };
+        Ok(Self {
+            streams: Streams::new(made.identity.cluster.clone()),
+            made,
+            listener: Some(listener),
+            link: link.with_context(about)?,
+            running: None,
+            secrets: Secrets::default(),
+        })
+    }
+
+    fn start(&mut self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
+        let mut prompts = Prompts::default();
+        match prompts.prepare(&next.snapshot, &next.blobs) {
+            Ok(prepared) => prompts.commit(prepared),
+            Err(refused) => return Ok(Err(refused)),
+        }
+        let server =
+            Server::start(roles::media_config(&next.snapshot.cluster), Arc::clone(&self.streams) as _)?;
+        server.set_library(prompts.library());
+        let (told, streams) = (server.handle(), Arc::clone(&self.streams));
+        self.made.metrics.more(move |text| {
+            let counters = told.counters();
+            roles::media_metrics(text, &[counters]);
+            for (name, kind, help, value) in [
+                ("orders_dropped_total", "counter", "Media orders dropped.", counters.orders_dropped),
+                ("events_dropped_total", "counter", "Media events dropped.", streams.dropped()),
+                ("edges", "gauge", "Edges that are connected.", streams.connected() as u64),
+            ] {
+                write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
+            }
+        });
+        let orders = Arc::new(server.handle());
+        let listener = self.listener.take();
+        let serving = listener.map(|listener| self.streams.serve(listener, self.made.tls.clone(), orders));
+        let applied = Arc::clone(&next.snapshot);
+        Ok(Ok(Running { server, prompts, applied, _serving: serving.transpose()? }))
+    }
+}
+
+impl Work for MediaPod {
+    const ROLE: Role = Role::Media;
+
+    async fn apply(&mut self, next: &Next) -> anyhow::Result<Result<(), Refused>> {
+        // Decoding takes the cores for a while; who waits for the network goes on meanwhile.
+        let applied = tokio::task::block_in_place(|| match &mut self.running {
+            None => {
+                let started = self.start(next)?;
+                Ok(started.map(|running| self.running = Some(running)))
+            }
+            Some(running) => anyhow::Ok(running.apply(next)),
+        })?;
+        if applied.is_ok() && self.secrets != next.secrets {
+            self.secrets = next.secrets.clone();
+            info!(secrets = self.secrets.len(), "secrets taken");
+        }
+        Ok(applied)
+    }
+
+    fn topology(&mut self, _: &Topology) {}
+
+    async fn resolve(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        let Some(running) = &self.running else { return State::default() };
+        let sessions = running.server.counters().sessions;
+        State {
+            calls: u32::try_from(sessions).unwrap_or(u32::MAX),
+            capacity: running.applied.cluster.limits.calls_max,
+            link: Some(self.link),
+            ..State::default()
+        }
+    }
+
+    fn announce(&self) -> Option<String> {
+        let cluster = &self.running.as_ref()?.applied.cluster;
+        let (first, last) = cluster.rtp_ports;
+        Some(format!("ready: media of {}, RTP {first}-{last}, edges at {}", cluster.code, self.link))
+    }
+
+    async fn drain(&self) {
+        let Some(running) = &self.running else { return };
+        let most = Duration::from_secs(u64::from(running.applied.cluster.drain_seconds));
+        info!(sessions = running.server.counters().sessions, seconds = most.as_secs(), "draining");
+        let until = Instant::now() + most;
+        while running.server.counters().sessions > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn stop(self) {
+        if let Some(running) = self.running {
+            tokio::task::block_in_place(|| running.server.stop());
+        }
+    }
+}
+
+impl Running {
+    fn apply(&mut self, next: &Next) -> Result<(), Refused> {
+        roles::unchanged(&self.applied.cluster, &next.snapshot.cluster)?;
+        let prepared = self.prompts.prepare(&next.snapshot, &next.blobs)?;
+        self.server.set_library(Arc::clone(&prepared.both));
+        self.prompts.commit(prepared);
+        self.applied = Arc::clone(&next.snapshot);
+        Ok(())
+    }
+}

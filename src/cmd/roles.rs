@@ -1,0 +1,215 @@
+//! What a cluster's roles are made of, whether they run in one process or in pods of their own.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use call::world::{Names, Refused};
+use edge::{Edge, observed::write_metric};
+use media::{AudioSource, Library};
+use model::{
+    AudioId,
+    snapshot::{self, Cluster, Snapshot},
+};
+use tracing::warn;
+
+use super::random;
+
+/// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
+const LEGS_PER_CALL: usize = 4;
+
+/// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
+/// moment later.
+const SESSIONS_ENDING: usize = 1_024;
+
+/// Files of prompts, by the SHA-256 of their bytes.
+pub type Blobs = BTreeMap<AudioId, Arc<[u8]>>;
+
+/// Why a snapshot is not applied.
+pub fn refused(path: impl Into<String>, message: impl Into<String>) -> Refused {
+    Refused { field: path.into(), message: message.into() }
+}
+
+/// What is bound once and for all must stay as it was.
+pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
+    let refuse = |path: &str, what: &str| {
+        Err(refused(path, format!("{what} may not change while the process runs: restart it.")))
+    };
+    if before.listeners != after.listeners {
+        return refuse("cluster.listeners", "Listeners");
+    }
+    if before.networks != after.networks {
+        return refuse("cluster.networks", "Networks");
+    }
+    if before.rtp_ports != after.rtp_ports {
+        return refuse("cluster.rtpPorts", "RTP ports (`media.ports`)");
+    }
+    Ok(())
+}
+
+/// The media server of a cluster.
+pub fn media_config(cluster: &Cluster) -> media::Config {
+    let networks = cluster.networks.iter().map(|network| media::Network {
+        name: network.name.clone(),
+        bind: network.rtp_bind,
+        advertised: network.rtp_advertised,
+    });
+    media::Config {
+        networks: networks.collect(),
+        ports: cluster.rtp_ports.0..=cluster.rtp_ports.1,
+        workers: None,
+        recordings: None,
+        sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
+    }
+}
+
+/// The edge of a cluster.
+pub fn edge_config(snapshot: Arc<Snapshot>) -> anyhow::Result<edge::Config> {
+    let calls = snapshot.cluster.limits.calls_max as usize;
+    Ok(edge::Config {
+        snapshot,
+        token: format!("{:06x}", random()? & 0xff_ffff),
+        seed: random()?,
+        legs_max: calls.saturating_mul(LEGS_PER_CALL),
+        transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(1_024),
+    })
+}
+
+/// Resolves the host names of peers, and says which cannot be.
+pub async fn resolve(edge: &Edge, snapshot: &Snapshot, names: &mut Names) -> anyhow::Result<()> {
+    for name in edge.resolve(snapshot, names).await? {
+        warn!("the peer name {name} cannot be resolved: check the Trunk's peers, or the DNS");
+    }
+    Ok(())
+}
+
+/// What a library is made of.
+type Wanted = BTreeMap<AudioId, AudioSource>;
+
+/// Prompts that are ready to be heard.
+#[derive(Debug, Default)]
+pub struct Prompts {
+    library: Arc<Library>,
+    wanted: Wanted,
+}
+
+/// Prompts of a snapshot beside those of the one before: the new snapshot's calls must find theirs, and a call that began a
+/// moment ago must still find its own.
+#[derive(Debug)]
+pub struct NextPrompts {
+    pub both: Arc<Library>,
+    wanted: Wanted,
+}
+
+impl Prompts {
+    /// Those that are heard.
+    pub fn library(&self) -> Arc<Library> {
+        Arc::clone(&self.library)
+    }
+
+    /// Decodes and speaks what is new.
+    pub fn prepare(&self, snapshot: &Snapshot, blobs: &Blobs) -> Result<NextPrompts, Refused> {
+        let wanted = wanted(snapshot, blobs)?;
+        let mut both = self.wanted.clone();
+        both.extend(wanted.clone());
+        let both = Library::load(&both, Some(&self.library)).map_err(|errors| {
+            let told = errors.iter().map(|error| match snapshot.audio.get(&error.audio) {
+                Some(audio) => format!("Prompt {}: {error}", audio.prompt),
+                None => error.to_string(),
+            });
+            let path = errors.first().map(|error| path_of(error.audio)).unwrap_or_default();
+            refused(path, told.collect::<Vec<_>>().join("\n"))
+        })?;
+        Ok(NextPrompts { both: Arc::new(both), wanted })
+    }
+
+    /// From now on.
+    pub fn commit(&mut self, next: NextPrompts) {
+        *self = Self { library: next.both, wanted: next.wanted };
+    }
+}
+
+fn wanted(snapshot: &Snapshot, blobs: &Blobs) -> Result<Wanted, Refused> {
+    let source = |(id, audio): (&AudioId, &snapshot::Audio)| match &audio.source {
+        snapshot::AudioSource::Speech { text, language } => {
+            Ok((*id, AudioSource::Speech { text: text.clone(), language: language.clone() }))
+        }
+        snapshot::AudioSource::Wav { origin } => match blobs.get(id) {
+            Some(bytes) => Ok((*id, AudioSource::Wav(Arc::clone(bytes)))),
+            None => {
+                let message = format!("Prompt {}: {origin} is not at hand.", audio.prompt);
+                Err(refused(path_of(*id), message))
+            }
+        },
+    };
+    snapshot.audio.iter().map(source).collect()
+}
+
+fn path_of(audio: AudioId) -> String {
+    format!("audio.{audio}")
+}
+
+/// The sums over media servers, in the text format of Prometheus.
+pub fn media_metrics(text: &mut String, counters: &[media::Counters]) {
+    let sum = |of: fn(&media::Counters) -> u64| counters.iter().map(of).sum::<u64>();
+    for (name, kind, help, value) in [
+        ("sessions", "gauge", "Media sessions.", sum(|counters| counters.sessions as u64)),
+        ("legs", "gauge", "Media legs.", sum(|counters| counters.legs as u64)),
+        ("ports", "gauge", "RTP and RTCP ports in use.", sum(|counters| counters.ports_in_use as u64)),
+        ("rtp_received_total", "counter", "RTP packets received.", sum(|counters| counters.packets_received)),
+        ("rtp_sent_total", "counter", "RTP packets sent.", sum(|counters| counters.packets_sent)),
+        (
+            "rtp_discarded_total",
+            "counter",
+            "RTP packets thrown away.",
+            sum(|counters| counters.packets_discarded),
+        ),
+    ] {
+        write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        ClusterId,
+        snapshot::{Limits, Network},
+    };
+
+    use super::*;
+
+    fn cluster() -> Cluster {
+        Cluster {
+            id: ClusterId::new("platform", "c14"),
+            code: "C14".into(),
+            listeners: Vec::new(),
+            networks: vec![Network {
+                name: "lan".into(),
+                rtp_bind: [127, 0, 0, 1].into(),
+                rtp_advertised: [127, 0, 0, 1].into(),
+            }],
+            rtp_ports: (20_000, 20_999),
+            limits: Limits { calls_max: 10, call_seconds_max: 60 },
+            drain_seconds: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_bound_may_not_change_and_all_else_may() {
+        let before = cluster();
+        let mut after = cluster();
+        after.limits.calls_max = 20;
+        assert!(unchanged(&before, &after).is_ok());
+        after.rtp_ports.1 = 21_999;
+        let told = unchanged(&before, &after).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "cluster.rtpPorts: RTP ports (`media.ports`) may not change while the process runs: restart it."
+        );
+        after.networks.clear();
+        assert!(
+            unchanged(&before, &after)
+                .unwrap_err()
+                .to_string()
+                .starts_with("cluster.networks: Networks may not")
+        );
+    }
+}
