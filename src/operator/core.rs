@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// For so long after pods are gone, or after this replica has begun to lead, it is not said that there are none.
 pub const SETTLE: Duration = Duration::from_secs(15);
 
+/// Between two words on how busy pods are.
+const TOPOLOGY: Duration = Duration::from_secs(1);
+
 /// Publications whose epochs are remembered, per cluster.
 const HISTORY_MAX: usize = 1_024;
 
@@ -102,6 +105,9 @@ struct Cluster {
     /// Whether a pod that counts was silent.
     silent: bool,
     topology: Option<Topology>,
+    /// When topology was told, and whether it is other now.
+    topology_told: Duration,
+    topology_stale: bool,
 }
 
 #[derive(Debug)]
@@ -396,8 +402,12 @@ impl Core {
         let cluster = report.pod.cluster.clone();
         let leaves = matches!(report.what, What::Left { .. });
         let moved = self.fleet.report(now, report);
-        if moved.topology || leaves {
+        if leaves || moved.acknowledged {
             self.show_topology(now, &cluster);
+        } else if moved.topology
+            && let Some(cluster) = self.clusters.get_mut(&cluster)
+        {
+            cluster.topology_stale = true;
         }
         if moved.silence {
             self.mark_cluster(&cluster);
@@ -409,10 +419,11 @@ impl Core {
 
     fn show_topology(&mut self, now: Duration, id: &ClusterId) {
         let topology = self.fleet.topology(id, now);
-        if let Some(cluster) = self.clusters.get_mut(id)
-            && cluster.topology.as_ref() != Some(&topology)
-        {
+        let Some(cluster) = self.clusters.get_mut(id) else { return };
+        cluster.topology_stale = false;
+        if cluster.topology.as_ref() != Some(&topology) {
             cluster.topology = Some(topology.clone());
+            cluster.topology_told = now;
             self.outputs.push_back(Output::Topology(id.clone(), topology));
         }
     }
@@ -477,6 +488,10 @@ impl Core {
             }
             self.mark_cluster(&id);
         }
+        let stale =
+            self.clusters.iter().filter(|(_, cluster)| cluster.topology_due().is_some_and(|due| now >= due));
+        let stale: Vec<ClusterId> = stale.map(|(id, _)| id.clone()).collect();
+        stale.iter().for_each(|id| self.show_topology(now, id));
         let Some((term, _)) = self.leads else { return };
         if self.first.is_none() {
             return;
@@ -549,7 +564,8 @@ impl Core {
         let due = due.filter(|_| self.leads.is_some() && self.first.is_some());
         let settle = clusters.flat_map(|cluster| cluster.absent).flatten().map(|since| since + SETTLE);
         let settle = settle.filter(|at| self.leads.is_some() && *at > now);
-        due.chain(settle).chain(self.fleet.next(now)).chain(self.queue.next()).min()
+        let topology = self.clusters.values().filter_map(Cluster::topology_due);
+        due.chain(settle).chain(topology).chain(self.fleet.next(now)).chain(self.queue.next()).min()
     }
 
     /// When the oldest change came that is not published. Reading it forgets it once all is.
@@ -615,6 +631,11 @@ impl Core {
 }
 
 impl Cluster {
+    /// When topology is to be told: its load changes with every call.
+    fn topology_due(&self) -> Option<Duration> {
+        self.topology_stale.then(|| self.topology_told + TOPOLOGY)
+    }
+
     /// Whether it is time to say that there are no pods; once.
     fn settles(&mut self, now: Duration) -> bool {
         let settles = self.absent.iter().flatten().any(|since| now >= *since + SETTLE);
