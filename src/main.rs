@@ -60,3 +60,13 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_two_arguments_of_a_verb_clash() {
+        super::Arguments::command().debug_assert();
+    }
+}

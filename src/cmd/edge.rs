@@ -25,7 +25,7 @@ use super::{
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pod: pod::Arguments,
+    pod: pod::PodArguments,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pod: pod::Arguments,
+    pod: pod::PodArguments,
     /// Where edges connect.
     #[arg(long, value_name = "ADDRESS", env = "SWITCHBOARD_LINK", default_value = "0.0.0.0:7443")]
     link: SocketAddr,

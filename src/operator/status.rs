@@ -178,7 +178,11 @@ impl Wanted {
         let all = [Some(&self.accepted), Some(&self.resolved_refs), self.programmed.as_ref()];
         let bad = all.into_iter().flatten().find(|condition| condition.truth != Truth::True);
         bad.cloned().unwrap_or_else(|| {
-            let message = if self.programmed.is_some() { "Calls follow it." } else { "It is right." };
+            let message = if self.programmed.is_some() {
+                "Nothing is wrong with it, and its pods have it."
+            } else {
+                "Nothing is wrong with it."
+            };
             Condition::new(Truth::True, Reason::Ready, message)
         })
     }

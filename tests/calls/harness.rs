@@ -59,9 +59,11 @@ pub struct System {
     pub dir: TempDir,
     /// First port of its block.
     pub block: u16,
-    http: SocketAddr,
+    /// Where it, or its edge, serves HTTP.
+    pub http: SocketAddr,
     next_port: AtomicU16,
-    process: Process,
+    /// None: it is several processes, which are the test's business.
+    process: Option<Process>,
     _slot: Slot,
 }
 
@@ -96,15 +98,22 @@ pub fn with_system(setup: &Setup, test: impl FnOnce(&System)) {
 
 impl System {
     fn start(setup: &Setup) -> Self {
+        let mut system = Self::without_process(setup);
+        let mut command = Command::new(SWITCHBOARD);
+        command.arg("local").arg(system.manifest("")).arg("--http").arg(system.http.to_string());
+        let process = Process::start("switchboard", command);
+        process.wait_for_output("ready:");
+        system.process = Some(process);
+        system
+    }
+
+    /// Manifests and ports, of which those from the sixth to the tenth are the test's.
+    pub fn without_process(setup: &Setup) -> Self {
         let slot = Slot::take();
         let block = free_block();
         let dir = tempfile::tempdir().unwrap();
         write_manifests(dir.path(), block, setup);
         let local = |offset: u16| SocketAddr::from(([127, 0, 0, 1], block + offset));
-        let mut command = Command::new(SWITCHBOARD);
-        command.arg("local").arg(dir.path().join("manifests")).arg("--http").arg(local(1).to_string());
-        let process = Process::start("switchboard", command);
-        process.wait_for_output("ready:");
         Self {
             sip: local(0),
             http: local(1),
@@ -112,7 +121,7 @@ impl System {
             dir,
             block,
             next_port: AtomicU16::new(block + PEERS),
-            process,
+            process: None,
             _slot: slot,
         }
     }
@@ -136,7 +145,7 @@ impl System {
 
     /// What it has logged.
     pub fn log(&self) -> String {
-        self.process.errors()
+        self.process.as_ref().map(Process::errors).unwrap_or_default()
     }
 
     /// Waits for a line of its log.
@@ -151,9 +160,7 @@ impl System {
 
     /// The value of a metric.
     pub fn metric(&self, name: &str) -> u64 {
-        let text = self.get("/metrics");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no metric {name} in\n{text}")).parse().unwrap()
+        metric(self.http, name).unwrap_or_else(|| panic!("no metric {name} in\n{}", self.get("/metrics")))
     }
 
     /// Waits until a metric has a value.
@@ -183,10 +190,7 @@ impl System {
     }
 
     fn stop(self) {
-        let status = self.process.terminate();
-        let log = self.process.errors();
-        assert!(!log.contains("panicked"), "{log}");
-        assert!(status.success(), "{status}\n{log}");
+        self.process.iter().for_each(Process::end);
     }
 }
 
@@ -251,7 +255,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn get(server: SocketAddr, path: &str) -> std::io::Result<String> {
+pub fn get(server: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n")?;
@@ -259,6 +263,13 @@ fn get(server: SocketAddr, path: &str) -> std::io::Result<String> {
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     Ok(body.to_owned())
+}
+
+/// The value of a metric of whatever listens there. None: it has no such metric, or nothing listens.
+pub fn metric(server: SocketAddr, name: &str) -> Option<u64> {
+    let text = get(server, "/metrics").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line?.parse().ok()
 }
 
 /// A program that runs beside the test and ends with it; what it prints is kept.
@@ -321,6 +332,14 @@ impl Process {
             );
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Asks it to end, which it must do without a fault.
+    pub fn end(&self) {
+        let status = self.terminate();
+        let log = self.errors();
+        assert!(!log.contains("panicked"), "{log}");
+        assert!(status.success(), "{status}\n{log}");
     }
 
     /// Asks it to end, and waits.

@@ -12,6 +12,7 @@ mod dtmf;
 mod harness;
 mod phone;
 mod plan;
+mod pods;
 mod refusals;
 mod reload;
 mod rtp;

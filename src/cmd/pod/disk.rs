@@ -175,7 +175,6 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use model::section::{Section, SectionName};
 
@@ -225,7 +224,7 @@ mod tests {
         let disk = Disk::open(folder.path()).unwrap();
         let (one, two) = (blob("one"), blob("two"));
         disk.keep(at(1, 1), &sections("a"), &Blobs::from([one.clone(), two.clone()])).unwrap();
-        assert_eq!(disk.blobs(), Blobs::from([one.clone(), two.clone()]));
+        assert_eq!(disk.blobs(), Blobs::from([one, two.clone()]));
         disk.keep(at(1, 2), &sections("a"), &Blobs::from([two.clone()])).unwrap();
         assert_eq!(disk.blobs(), Blobs::from([two.clone()]));
         fs::write(folder.path().join("blobs").join(two.0.to_string()), "three").unwrap();

@@ -47,8 +47,7 @@ const TICK: Duration = Duration::from_secs(1);
 const RESOLVE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
-#[group(skip)]
-pub struct Arguments {
+pub struct PodArguments {
     /// The VoiceCluster whose pod this is.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SWITCHBOARD_CLUSTER")]
     cluster: Key,
@@ -160,7 +159,7 @@ impl Metrics {
 
 /// Runs a role until the process is told to end.
 pub async fn run<W: Work>(
-    arguments: &Arguments,
+    arguments: &PodArguments,
     make: impl AsyncFnOnce(&Made) -> anyhow::Result<W>,
 ) -> anyhow::Result<()> {
     let disk = Disk::open(&arguments.state)?;
@@ -367,14 +366,16 @@ impl<W: Work> Pod<W> {
 
     /// Drains; a second signal ends the drain.
     async fn end(self, feed: &Feed) {
+        let state = || State { ready: self.health.is_ready(), draining: true, ..self.work.state() };
+        // The operator hears of it before anything ends.
+        feed.state(state());
         let tell = async {
             let mut tick = interval(TICK);
             loop {
                 tick.tick().await;
-                feed.state(State { ready: self.health.is_ready(), draining: true, ..self.work.state() });
+                feed.state(state());
             }
         };
-        // The operator hears of it before anything ends.
         tokio::select! {
             () = self.work.drain() => {}
             _ = stop_signal() => {}

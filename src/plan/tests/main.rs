@@ -207,3 +207,35 @@ fn many_numbers_are_planned_without_comparing_each_with_each() {
     let snapshot = &plan.clusters.values().next().unwrap().snapshot;
     assert_eq!(snapshot.numbers.values().map(Vec::len).sum::<usize>(), 10_002);
 }
+
+/// Written by an earlier version; the next leader begins with such bytes after an upgrade, and a rolled back one after that.
+#[test]
+fn last_good_forms_of_an_earlier_version_stay_live() {
+    let files = support::folder(&repository().join("examples/pbx-trunk"));
+    let good = planned(&files);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stored/plan-1");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, good.to_stored().unwrap()).unwrap();
+    }
+    let last = Plan::from_stored(&fs::read(&golden).unwrap()).unwrap();
+    let spoil = |file: SourceFile| {
+        let text = String::from_utf8(file.bytes.to_vec()).unwrap();
+        SourceFile {
+            bytes: text.replace("next: end, busy", "next: nowhere, busy").into_bytes().into(),
+            ..file
+        }
+    };
+    let spoilt: Vec<SourceFile> = files.into_iter().map(spoil).collect();
+    let (resources, _) = plan::load(&spoilt);
+    let kept = plan::plan(&resources, Some(&last), now());
+    assert!(kept.problems.iter().any(|problem| problem.reason == Reason::UnknownStep));
+    let digests = |plan: &Plan| -> Vec<_> {
+        plan.clusters.values().map(|cluster| cluster.sections().unwrap().digest()).collect()
+    };
+    assert_eq!(digests(&kept), digests(&good));
+    // What a newer version adds is passed over, if it calls the form the same.
+    let bytes = fs::read(&golden).unwrap();
+    let json = std::str::from_utf8(&bytes[65..]).unwrap().replacen('{', "{\"added\":1,", 1);
+    let stored = format!("{}\n{json}", model::section::Digest::of(json.as_bytes()));
+    assert!(Plan::from_stored(stored.as_bytes()).is_ok());
+}

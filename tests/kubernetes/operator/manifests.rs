@@ -74,6 +74,12 @@ impl Manifests {
 
     /// Makes the namespaces, labelled by what is in them, and applies everything.
     pub fn apply(&self, world: &World) {
+        self.make_namespaces(world);
+        world.apply(None, &self.text()).done();
+    }
+
+    /// Labelled by what is in them.
+    pub fn make_namespaces(&self, world: &World) {
         for (namespace, platform) in self.namespaces() {
             if platform {
                 world.platform_namespace(&namespace);
@@ -81,7 +87,6 @@ impl Manifests {
                 world.tenant_namespace(&namespace);
             }
         }
-        world.apply(None, &self.text()).done();
     }
 
     /// Each namespace, and whether it is the platform's.

@@ -7,13 +7,16 @@
 mod audit;
 mod chart;
 mod harness;
+mod leaders;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod manifests;
+mod orders;
 mod policies;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod process;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod proxy;
+mod quiet;
 mod rights;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod stage;

@@ -147,7 +147,7 @@ fn the_operator_writes_no_secret_but_its_own() {
             "{name}: {refusal}"
         );
     }
-    for name in ["switchboard-link-ca", "switchboard-webhook", "switchboard-plan-00", "switchboard-plan-31"] {
+    for name in ["switchboard-link-ca", "switchboard-plan-00", "switchboard-plan-31"] {
         dry(SYSTEM, Some(OPERATOR), &named(name)).done();
     }
     for name in ["switchboard-plan-32", "other"] {

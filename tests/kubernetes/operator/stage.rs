@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     thread,
     time::Duration,
 };
@@ -30,6 +30,13 @@ use super::{
     world::{SYSTEM, World, alone},
 };
 
+/// So that no test waits long for another leader.
+const QUICK_LEASE: [&str; 6] =
+    ["--lease-seconds", "5", "--renew-deadline-seconds", "3", "--retry-seconds", "1"];
+
+/// What each object is said to be, by id (`Trunk acme/pbx`) and condition.
+pub type Verdicts = BTreeMap<String, BTreeMap<String, String>>;
+
 /// No other operator runs beside those of a stage; what it held is gone from the API server when the next one begins.
 pub struct Stage {
     pub world: &'static World,
@@ -48,10 +55,7 @@ impl Stage {
 
     /// A running operator, whose requests pass through a proxy of its own.
     pub fn operator(&self, identity: &str) -> Operator {
-        self.operator_with(
-            identity,
-            &["--lease-seconds", "5", "--renew-deadline-seconds", "3", "--retry-seconds", "1"],
-        )
+        self.operator_with(identity, &QUICK_LEASE)
     }
 
     pub fn operator_with(&self, identity: &str, more: &[&str]) -> Operator {
@@ -76,6 +80,31 @@ impl Stage {
         let process = Process::switchboard(self.folder.path(), identity, &arguments);
         self.service.add(link);
         Operator { process, proxy, http, link, identity: identity.to_owned() }
+    }
+
+    /// With its webhook, which the API server asks.
+    pub fn operator_with_webhook(&self, identity: &str) -> Operator {
+        let address = free_address();
+        let client = format!(
+            r#"[{{"op":"replace","path":"/webhooks/0/clientConfig","value":{{"url":"https://{address}/validate"}}}}]"#
+        );
+        let patch = ["patch", "validatingwebhookconfiguration", "switchboard", "--type=json", "-p", &client];
+        self.world.plane.kubectl(&patch).done();
+        let address = address.to_string();
+        let mut more = vec!["--webhook", &address, "--webhook-names", "127.0.0.1"];
+        more.extend(QUICK_LEASE);
+        let operator = self.operator_with(identity, &more);
+        let get = [
+            "get",
+            "validatingwebhookconfiguration",
+            "switchboard",
+            "-o",
+            "jsonpath={.webhooks[0].clientConfig.caBundle}",
+        ];
+        until("the operator has put its authority into the configuration", || {
+            !self.world.plane.kubectl(&get).stdout.is_empty()
+        });
+        operator
     }
 
     /// An edge pod of a cluster, with what a pod of it would have mounted.
@@ -146,14 +175,14 @@ impl Stage {
 
     /// Every object of ours with its status, as the API server has them.
     pub fn objects(&self) -> Vec<Value> {
-        let lists = api::kinds().into_iter().map(|kind| {
-            let objects: Api<DynamicObject> = Api::all_with(self.world.client.clone(), &resource(kind.name));
+        let lists = RESOURCES.iter().map(|(kind, resource)| {
+            let objects: Api<DynamicObject> = Api::all_with(self.world.client.clone(), resource);
             async move {
                 let list = objects.list(&ListParams::default()).await.unwrap();
                 // A list's items do not say what they are.
                 list.items.into_iter().map(move |mut item| {
                     item.types =
-                        Some(TypeMeta { api_version: api::API_VERSION.into(), kind: kind.name.into() });
+                        Some(TypeMeta { api_version: api::API_VERSION.into(), kind: (*kind).into() });
                     serde_json::to_value(item).unwrap()
                 })
             }
@@ -162,7 +191,7 @@ impl Stage {
     }
 
     /// What every object is said to be: per condition `True/Accepted`, by kind, namespace and name.
-    pub fn verdicts(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+    pub fn verdicts(&self) -> Verdicts {
         let verdict = |object: &Value| {
             let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
             let told = conditions.into_iter().flatten().map(|condition| {
@@ -178,16 +207,35 @@ impl Stage {
         self.objects().iter().map(verdict).collect()
     }
 
-    /// Waits until every object's status speaks of it as it is and nothing more is on its way.
+    /// Waits until every object's status speaks of it as it is, and nothing more is on its way.
     #[track_caller]
     pub fn settle(&self, operator: &Operator) {
-        until("all statuses have settled", || {
-            let waits = |told: &BTreeMap<String, String>| {
-                told["observed"] != "true" || told.values().any(|told| told.starts_with("False/Pending"))
-            };
-            !self.verdicts().values().any(waits)
+        self.await_verdicts("are settled", |told| {
+            told["observed"] == "true" && !told.values().any(|told| told.starts_with("False/Pending"))
         });
         operator.await_quiet(Duration::from_millis(500));
+    }
+
+    /// Waits until every object's status speaks of it as it is, whatever pods have.
+    #[track_caller]
+    pub fn await_seen(&self, operator: &Operator) {
+        self.await_verdicts("are there", |told| told["observed"] == "true");
+        operator.await_quiet(Duration::from_millis(500));
+    }
+
+    #[track_caller]
+    fn await_verdicts(&self, what: &str, good: impl Fn(&BTreeMap<String, String>) -> bool) {
+        let mut late = Vec::new();
+        let started = std::time::Instant::now();
+        while started.elapsed() < PATIENCE {
+            let verdicts = self.verdicts();
+            late = verdicts.into_iter().filter(|(_, told)| !good(told)).collect();
+            if late.is_empty() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("not all statuses {what}: {late:#?}");
     }
 
     /// Applies an object of ours as an administrator, much faster than kubectl.
@@ -205,19 +253,19 @@ impl Stage {
     fn place(&self, object: &Value) -> (Api<DynamicObject>, String) {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let namespace = text(&object["metadata"]["namespace"]);
-        let kind = resource(&text(&object["kind"]));
-        (
-            Api::namespaced_with(self.world.client.clone(), &namespace, &kind),
-            text(&object["metadata"]["name"]),
-        )
+        let kind = &RESOURCES[text(&object["kind"]).as_str()];
+        (Api::namespaced_with(self.world.client.clone(), &namespace, kind), text(&object["metadata"]["name"]))
     }
 }
 
-fn resource(kind: &str) -> ApiResource {
-    let found = api::kinds().into_iter().find(|known| known.name == kind).unwrap();
-    let kind = GroupVersionKind::gvk(api::GROUP, api::VERSION, kind);
-    ApiResource::from_gvk_with_plural(&kind, &found.plural)
-}
+/// By kind. Schemas are derived anew at each question, which takes a while.
+static RESOURCES: LazyLock<BTreeMap<&'static str, ApiResource>> = LazyLock::new(|| {
+    let resource = |kind: api::Kind| {
+        let of = GroupVersionKind::gvk(api::GROUP, api::VERSION, kind.name);
+        (kind.name, ApiResource::from_gvk_with_plural(&of, &kind.plural))
+    };
+    api::kinds().into_iter().map(resource).collect()
+});
 
 /// `Trunk acme/pbx`.
 pub fn id_of(object: &Value) -> String {
@@ -261,6 +309,16 @@ impl Operator {
             assert!(self.process.ended().is_none(), "{} has ended", self.identity);
             self.readiness().is_some_and(|(code, _)| code == 200)
         });
+    }
+
+    /// By its own account.
+    pub fn leads(&self) -> bool {
+        self.metric("switchboard_operator_leads") == Some(1.0)
+    }
+
+    #[track_caller]
+    pub fn await_leading(&self) {
+        until(&format!("{} leads", self.identity), || self.leads());
     }
 
     /// Waits until it has not asked the API server for anything but the Lease, watches and what it reads for so long.

@@ -1,12 +1,10 @@
 //! What one tenant can do to another by applying manifests: nothing.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::{
     manifests::Manifests,
-    stage::{Stage, condition, id_of},
+    stage::{Stage, Verdicts, condition, id_of},
 };
 
 const PREFIX: &str = "tenancy";
@@ -53,9 +51,6 @@ fn attacker(object: &Value) -> String {
     let name = if namespace.ends_with("aardvark") { "aardvark" } else { "globex" };
     format!("system:serviceaccount:{PREFIX}-{name}:admin")
 }
-
-/// What each object is said to be, by condition.
-type Verdicts = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What is said of everything that is not an attacker's.
 fn of_others(stage: &Stage) -> Verdicts {

@@ -168,6 +168,11 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
             .kubectl(&["delete", &kinds.join(","), "--all", "-A", "--wait=true", "--timeout=60s"])
             .done();
         self.plane.kubectl(&["delete", "secrets,leases", "--all", "-n", SYSTEM]).done();
+        // A webhook that no longer answers, and the bundle of an authority that is gone.
+        let configuration = templates().join("webhook.yaml");
+        let configuration = configuration.to_str().unwrap();
+        self.plane.kubectl(&["delete", "--ignore-not-found", "-f", configuration]).done();
+        self.plane.kubectl(&["apply", "--server-side", "-f", configuration]).done();
     }
 }
 
