@@ -86,6 +86,8 @@ struct Entry {
     /// Whether it waits in the queue, or is being written.
     queued: bool,
     writing: bool,
+    /// Writes of its status that failed, one after the other.
+    failures: u8,
     /// Since when its newest generation waits for pods.
     since: Duration,
     /// Since when what it refers to is wrong, until that is said.
@@ -210,17 +212,24 @@ impl Core {
                 }
             }
             Change::SecretsSynced(namespace) => self.know(namespace, Known::Listed),
-            Change::SecretsForbidden(namespace) => {
-                // What was read before may still be right; a right that is taken away takes nothing with it.
-                if self.namespaces.get(&namespace) != Some(&Known::Listed) {
-                    self.know(namespace, Known::Forbidden);
-                }
-            }
+            // What was read before stays: a right that is taken away takes nothing with it.
+            Change::SecretsForbidden(namespace) => self.know(namespace, Known::Forbidden),
         }
     }
 
     fn know(&mut self, namespace: String, known: Known) {
-        self.changed |= self.namespaces.insert(namespace, known) != Some(known);
+        let before = self.namespaces.insert(namespace.clone(), known);
+        self.changed |= before != Some(known);
+        // Statuses say which right is missing.
+        if before != Some(known) && (known == Known::Forbidden || before == Some(Known::Forbidden)) {
+            self.mark_namespace(&namespace);
+        }
+    }
+
+    /// Namespaces whose Secrets the operator may not read.
+    pub fn forbidden(&self) -> impl Iterator<Item = &str> {
+        let forbidden = self.namespaces.iter().filter(|(_, known)| **known == Known::Forbidden);
+        forbidden.map(|(namespace, _)| namespace.as_str())
     }
 
     fn touch(&mut self, now: Duration) {
@@ -250,6 +259,8 @@ impl Core {
                 }
                 if moved {
                     entry.since = now;
+                    // Whoever has changed it does not wait for what failed before.
+                    (entry.queued, entry.failures) = (false, 0);
                     self.touch(now);
                 }
                 self.mark(&ObjectId { kind, key });
@@ -265,6 +276,7 @@ impl Core {
                     programmed: status.programmed_generation,
                     queued: false,
                     writing: false,
+                    failures: 0,
                     since: now,
                     doubt: None,
                 };

@@ -16,27 +16,45 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
-/// Why the operator is not ready. None: it is.
+/// Why the operator is not ready, if it is not. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<Mutex<Option<String>>>);
+pub struct Readiness(Arc<Mutex<Reasons>>);
+
+/// None: there is nothing in the way.
+#[derive(Debug)]
+struct Reasons {
+    /// Of the core, and of what it begins with.
+    core: Option<String>,
+    /// Of the link: without an authority no pod can connect.
+    link: Option<String>,
+}
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some("it has only just begun".into()))))
+        Self(Arc::new(Mutex::new(Reasons {
+            core: Some("it has only just begun".into()),
+            link: Some("pods cannot connect yet".into()),
+        })))
     }
 }
 
 impl Readiness {
-    /// Says so. True: it was otherwise before.
+    /// What is in the way of planning. True: it was otherwise before.
     pub fn set(&self, reason: Option<String>) -> bool {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moved = *now != reason;
-        *now = reason;
+        let moved = now.core != reason;
+        now.core = reason;
         moved
     }
 
+    /// What is in the way of pods that want to connect.
+    pub fn set_link(&self, reason: Option<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).link = reason;
+    }
+
     fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.core.clone().or_else(|| now.link.clone())
     }
 }
 

@@ -94,10 +94,12 @@ pub struct Metrics {
     pub plan: Histogram,
     /// Requests to the API server by verb and resource.
     pub requests: Labelled,
-    /// Requests that failed, by verb, resource and code.
+    /// Requests that failed, by verb, resource and code; 0: there was no answer.
     pub request_errors: Labelled,
     /// Objects that are wrong, by condition and reason.
     pub wrong: Labelled,
+    /// Namespaces whose Secrets the operator may not read.
+    pub secrets_forbidden: Labelled,
     /// Snapshots that pods refused, by cluster and role.
     pub refusals: Labelled,
     /// Seconds since each pod's snapshot was acknowledged, by pod.
@@ -138,6 +140,12 @@ impl Metrics {
             ("api_requests_total", "counter", "Requests to the API server.", &self.requests),
             ("api_errors_total", "counter", "Requests to the API server that failed.", &self.request_errors),
             ("objects_wrong", "gauge", "Objects that are wrong.", &self.wrong),
+            (
+                "secrets_forbidden",
+                "gauge",
+                "Namespaces whose Secrets the operator may not read.",
+                &self.secrets_forbidden,
+            ),
             ("snapshot_refusals_total", "counter", "Snapshots that pods refused.", &self.refusals),
             ("snapshot_age_seconds", "gauge", "Since a pod acknowledged its snapshot.", &self.snapshot_age),
             ("admission_reviews_total", "counter", "Admission reviews.", &self.admission),

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch as signal},
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, error, info, warn};
 
@@ -43,6 +43,10 @@ const BATCH_MAX: usize = 4_096;
 
 /// Statuses that are written at once.
 const WRITES_MAX: usize = 16;
+
+/// How often an event is told to a server that is in trouble, and how far apart.
+const TELLS_MAX: usize = 3;
+const TELL_PAUSE: Duration = Duration::from_secs(2);
 
 /// No write takes longer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
@@ -316,7 +320,7 @@ impl Mind {
             let Write { id, uid, body, transitions } = write;
             let written = if leadership.term().is_some() {
                 metrics.patches.add();
-                patch(&objects, &id, &body, &metrics).await
+                patch(&objects, &id, &body).await
             } else {
                 Written::Failed(None)
             };
@@ -324,7 +328,7 @@ impl Mind {
             let _ = done.send((id, uid, written)).await;
             if is_written && leadership.term().is_some() {
                 for transition in transitions {
-                    tell(&recorder, &reference, transition, &metrics).await;
+                    tell(&recorder, &reference, transition).await;
                 }
             }
         });
@@ -372,10 +376,12 @@ impl Mind {
         let wrong =
             self.core.wrong().into_iter().map(|(reason, count)| (format!("reason=\"{reason}\""), count));
         self.metrics.wrong.replace(wrong.collect());
+        let forbidden = self.core.forbidden().map(|namespace| (format!("namespace=\"{namespace}\""), 1));
+        self.metrics.secrets_forbidden.replace(forbidden.collect());
     }
 }
 
-async fn patch(objects: &Api<DynamicObject>, id: &ObjectId, body: &Value, metrics: &Metrics) -> Written {
+async fn patch(objects: &Api<DynamicObject>, id: &ObjectId, body: &Value) -> Written {
     // Whoever else has written our conditions, they are ours.
     let parameters = PatchParams::apply(STATUS_MANAGER).force();
     let patch = Patch::Apply(body);
@@ -388,8 +394,6 @@ async fn patch(objects: &Api<DynamicObject>, id: &ObjectId, body: &Value, metric
         }
         Ok(Err(error)) => {
             let code = if let kube::Error::Api(status) = &error { Some(status.code) } else { None };
-            let told = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-            metrics.request_errors.add(format!("verb=\"patch\",kind=\"{}\",code=\"{told}\"", id.kind));
             match code {
                 Some(404 | 409) => debug!(%id, %error, "status not written"),
                 _ => warn!(%id, %error, "status not written"),
@@ -414,7 +418,7 @@ fn reference(write: &Write, resource: &ApiResource) -> ObjectReference {
     }
 }
 
-async fn tell(recorder: &Recorder, reference: &ObjectReference, transition: Transition, metrics: &Metrics) {
+async fn tell(recorder: &Recorder, reference: &ObjectReference, transition: Transition) {
     let event = Event {
         type_: if transition.warning { EventType::Warning } else { EventType::Normal },
         reason: transition.reason.as_str().to_owned(),
@@ -422,8 +426,12 @@ async fn tell(recorder: &Recorder, reference: &ObjectReference, transition: Tran
         action: transition.condition.as_str().to_owned(),
         secondary: None,
     };
-    if let Err(error) = recorder.publish(&event, reference).await {
-        metrics.request_errors.add("verb=\"create\",kind=\"Event\",code=\"none\"".into());
-        warn!(%error, "event not told");
+    for attempt in 1..=TELLS_MAX {
+        let Err(error) = recorder.publish(&event, reference).await else { return };
+        if attempt == TELLS_MAX || matches!(&error, kube::Error::Api(status) if status.code < 429) {
+            warn!(%error, "event not told");
+            return;
+        }
+        sleep(TELL_PAUSE).await;
     }
 }

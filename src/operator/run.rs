@@ -151,7 +151,7 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
         client: client.clone(),
         leadership: leadership.clone(),
         metrics: Arc::clone(&metrics),
-        readiness,
+        readiness: readiness.clone(),
         identity: options.identity.clone(),
         changes: changed,
         more: changes,
@@ -172,6 +172,7 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
         link: Some(link),
         tls: None,
         serving: None,
+        readiness,
         webhook_tls,
         own: None,
         clusters: BTreeSet::new(),
@@ -257,6 +258,7 @@ struct Upkeep {
     link: Option<TcpListener>,
     tls: Option<Tls>,
     serving: Option<server::Serving>,
+    readiness: Readiness,
     webhook_tls: Arc<ArcSwapOption<rustls::ServerConfig>>,
     /// What our own certificates were made of, and when.
     own: Option<(String, Timestamp)>,
@@ -265,7 +267,7 @@ struct Upkeep {
 
 impl Upkeep {
     async fn run(mut self, mut wanted: mpsc::Receiver<Want>, mut states: signal::Receiver<State>) {
-        let mut next = Duration::ZERO;
+        let (mut next, mut said) = (Duration::ZERO, String::new());
         loop {
             tokio::select! {
                 want = wanted.recv() => {
@@ -280,10 +282,20 @@ impl Upkeep {
                 moved = states.changed() => if moved.is_err() { return },
                 () = sleep(next) => {}
             }
-            next = match self.look().await {
-                Ok(()) => UPKEEP,
+            let looked = self.look().await;
+            // Whoever could show a certificate once goes on with it.
+            let waits = looked.as_ref().err().filter(|_| self.tls.is_none());
+            self.readiness.set_link(waits.map(|error| format!("pods cannot connect: {error}")));
+            next = match looked {
+                Ok(()) => {
+                    said.clear();
+                    UPKEEP
+                }
                 Err(error) => {
-                    warn!(error, "upkeep; trying again");
+                    if error != said {
+                        warn!(error, "upkeep; trying again");
+                    }
+                    said = error;
                     UPKEEP_RETRY
                 }
             };

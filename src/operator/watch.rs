@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    pin::pin,
     time::Duration,
 };
 
@@ -18,7 +17,10 @@ use kube::{
 };
 use model::Key;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tracing::{debug, info, warn};
 
 use crate::status::Shown;
@@ -26,7 +28,7 @@ use crate::status::Shown;
 /// A watch that says nothing for so long, bookmarks included, is begun anew, so that a dead connection is found.
 const SILENCE_SECONDS: u32 = 60;
 
-/// Between attempts, at least and at most.
+/// Between attempts, at least and at most. Twice as long after each failure that follows soon.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// Only Secrets with this label may be referred to.
@@ -116,8 +118,7 @@ pub enum Change {
 pub async fn follow(client: Client, kind: Kind, out: mpsc::Sender<Change>) {
     let objects: Api<DynamicObject> = Api::all_with(client, &kind.resource);
     let name = kind.name;
-    let stream = watcher(objects, watcher::Config::default().timeout(SILENCE_SECONDS));
-    let mut missing = false;
+    let begin = || watcher(objects.clone(), watcher::Config::default().timeout(SILENCE_SECONDS));
     let told = Told {
         what: name,
         apply: Box::new(move |object: DynamicObject| {
@@ -125,14 +126,9 @@ pub async fn follow(client: Client, kind: Kind, out: mpsc::Sender<Change>) {
         }),
         gone: Box::new(move |key| Change::Gone { kind: name, key }),
         synced: Box::new(move || Change::Synced(name)),
-        failed: Box::new(move |error| {
-            let gone = code(error) == Some(404);
-            let turned = gone != missing;
-            missing = gone;
-            turned.then_some(Change::Missing(name, gone))
-        }),
+        failed: Box::new(move |error| Some(Change::Missing(name, code(error) == Some(404)))),
     };
-    tell(stream, told, out).await;
+    tell(begin, told, out).await;
 }
 
 /// Watches the Secrets of a namespace that objects may refer to, for ever. Ends when nobody listens.
@@ -153,10 +149,10 @@ pub async fn follow_secrets(client: Client, namespace: String, out: mpsc::Sender
             (code(error) == Some(403)).then(|| Change::SecretsForbidden(forbidden.clone()))
         }),
     };
-    tell(watcher(secrets, config), told, out).await;
+    tell(|| watcher(secrets.clone(), config.clone()), told, out).await;
 }
 
-type Failed = Box<dyn FnMut(&watcher::Error) -> Option<Change> + Send>;
+type Failed = Box<dyn Fn(&watcher::Error) -> Option<Change> + Send>;
 
 /// How a watch's events become changes.
 struct Told<K> {
@@ -167,34 +163,31 @@ struct Told<K> {
     failed: Failed,
 }
 
-async fn tell<K: Resource>(
-    stream: impl Stream<Item = watcher::Result<Event<K>>>,
-    mut told: Told<K>,
+async fn tell<K: Resource, S: Stream<Item = watcher::Result<Event<K>>>>(
+    begin: impl Fn() -> S,
+    told: Told<K>,
     out: mpsc::Sender<Change>,
 ) {
-    let mut stream = pin!(stream);
+    let mut stream = Box::pin(begin());
     let mut known: BTreeSet<Key> = BTreeSet::new();
     let mut listed: BTreeSet<Key> = BTreeSet::new();
-    let mut backoff = BACKOFF.0;
+    let mut pause = Pause::default();
     while let Some(event) = stream.next().await {
-        let changes = match event {
-            Ok(event) => {
-                backoff = BACKOFF.0;
-                follow_event(event, &told, &mut known, &mut listed)
-            }
+        let (changes, wait) = match event {
+            Ok(event) => (follow_event(event, &told, &mut known, &mut listed), None),
             Err(error) => {
-                let change = (told.failed)(&error);
+                let wait = pause.after_failure(Instant::now());
                 // A version that is too old is all in a day's work: the list begins anew.
-                let expected = matches!(&error, watcher::Error::WatchError(status) if status.code == 410);
-                if expected || code(&error).is_none() {
+                if code(&error).is_none_or(|code| code == 410) {
                     debug!(kind = told.what, %error, "watch begins anew");
                 } else {
-                    warn!(kind = told.what, %error, "watch fails; trying again in {backoff:?}");
+                    warn!(kind = told.what, %error, "watch fails; trying again in {wait:?}");
                 }
-                let changes = change.into_iter().collect();
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF.1);
-                changes
+                // The watcher would ask for the same version for ever.
+                if matches!(&error, watcher::Error::WatchStartFailed(_)) && code(&error) == Some(410) {
+                    stream.set(begin());
+                }
+                ((told.failed)(&error).into_iter().collect(), Some(wait))
             }
         };
         for change in changes {
@@ -202,6 +195,26 @@ async fn tell<K: Resource>(
                 return;
             }
         }
+        if let Some(wait) = wait {
+            sleep(wait).await;
+        }
+    }
+}
+
+/// How long to wait after a failure. A list that begins anew is no success yet: only time without a failure is.
+#[derive(Debug, Default)]
+struct Pause {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Pause {
+    fn after_failure(&mut self, now: Instant) -> Duration {
+        let wait = match self.last {
+            Some((at, wait)) if now < at + 3 * wait => (2 * wait).min(BACKOFF.1),
+            _ => BACKOFF.0,
+        };
+        self.last = Some((now, wait));
+        wait
     }
 }
 
@@ -270,4 +283,27 @@ fn declared(kind: &'static str, mut object: DynamicObject) -> Option<Declared> {
         status: object.data.get("status").map(Shown::read).unwrap_or_default(),
         spec: object.data.get_mut("spec").map(Value::take).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_that_follow_each_other_are_ever_further_apart() {
+        let mut pause = Pause::default();
+        let begin = Instant::now();
+        let mut now = begin;
+        let waits: Vec<u128> = (0..9)
+            .map(|_| {
+                let wait = pause.after_failure(now);
+                // The next attempt takes a moment too.
+                now += wait + wait / 4;
+                wait.as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+        now += 4 * BACKOFF.1;
+        assert_eq!(pause.after_failure(now), BACKOFF.0);
+    }
 }

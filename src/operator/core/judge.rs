@@ -27,11 +27,14 @@ impl Core {
         }
         let verdict = self.planner.verdict(id);
         let accepted = condition(verdict.accepted, Reason::Accepted, "Nothing is wrong with it by itself.");
-        let resolved_refs = condition(
+        let mut resolved_refs = condition(
             verdict.resolved_refs,
             Reason::ResolvedRefs,
             "All it refers to is there and admits it.",
         );
+        if resolved_refs.reason == Reason::Plan(plan::Reason::SecretNotFound) {
+            self.blame_rights(id.key.namespace(), &mut resolved_refs.message);
+        }
         let roles = roles(id.kind);
         let generation = entry.generation;
         if roles.is_empty() {
@@ -70,6 +73,16 @@ impl Core {
             resolved_refs,
             programmed: Some(programmed),
         })
+    }
+
+    /// Nobody finds a Secret that may not be read, and it may well be there.
+    fn blame_rights(&self, namespace: &str, message: &mut String) {
+        if self.forbidden().any(|forbidden| forbidden == namespace) {
+            let field = message.split_once(": ").map(|(field, _)| field.to_owned()).unwrap_or_default();
+            *message = format!(
+                "{field}: The operator may not read Secrets of namespace {namespace}: it needs a RoleBinding there of its ServiceAccount to the ClusterRole `switchboard-secrets`."
+            );
+        }
     }
 
     /// Whether every pod that must know of it has it; if not, what is to be said of that.

@@ -23,11 +23,11 @@ const PENDING: Duration = Duration::from_millis(400);
 /// For so long it is not said that what an object refers to is not there: mostly it is on its way, by then.
 const DOUBT: Duration = Duration::from_secs(1);
 
-/// After a write that failed.
-const RETRY: Duration = Duration::from_secs(1);
+/// After a write that failed; each that follows waits twice as long, up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// After a write that was forbidden.
-const FORBIDDEN: Duration = Duration::from_secs(30);
+/// So many failures in a row are no matter of single objects: all writes wait.
+const TROUBLE: u32 = 16;
 
 /// Objects that are looked at before something else has its turn.
 const LOOKS_MAX: usize = 1_000;
@@ -60,6 +60,9 @@ pub(super) struct Queue {
     rest: VecDeque<ObjectId>,
     later: BTreeSet<(Duration, ObjectId)>,
     rest_at: Duration,
+    /// Writes that the API server could not take, one after the other, and until when none is tried.
+    failed: u32,
+    held: Duration,
     /// Writes that proved needless.
     pub dropped: u64,
 }
@@ -74,11 +77,23 @@ impl Queue {
 
     /// When there is something to write.
     pub fn next(&self) -> Option<Duration> {
-        if !self.urgent.is_empty() {
-            return Some(Duration::ZERO);
-        }
+        let urgent = (!self.urgent.is_empty()).then_some(Duration::ZERO);
         let rest = (!self.rest.is_empty()).then_some(self.rest_at);
-        rest.into_iter().chain(self.later.first().map(|(at, _)| *at)).min()
+        let next = urgent.into_iter().chain(rest).chain(self.later.first().map(|(at, _)| *at)).min();
+        next.map(|next| next.max(self.held))
+    }
+
+    /// The API server could not take a write, whatever object it was of.
+    fn troubled(&mut self, now: Duration) {
+        self.failed = self.failed.saturating_add(1);
+        if self.failed >= TROUBLE {
+            self.held = now + pause(self.failed / TROUBLE - 1);
+        }
+    }
+
+    const fn well(&mut self) {
+        self.failed = 0;
+        self.held = Duration::ZERO;
     }
 
     fn take(&mut self, now: Duration) -> Option<(ObjectId, bool)> {
@@ -90,6 +105,11 @@ impl Queue {
         }
         self.rest.pop_front().map(|id| (id, true))
     }
+}
+
+/// After a failure that so many others came before.
+fn pause(before: u32) -> Duration {
+    (RETRY.0 * 2_u32.saturating_pow(before.min(8))).min(RETRY.1)
 }
 
 impl Entry {
@@ -138,6 +158,15 @@ impl Core {
         self.mark_cluster(cluster);
     }
 
+    /// All objects of a namespace that may refer to its Secrets.
+    pub(super) fn mark_namespace(&mut self, namespace: &str) {
+        let ids: Vec<ObjectId> = self
+            .ids()
+            .filter(|id| id.key.namespace() == namespace && super::refers_to_secrets(id.kind))
+            .collect();
+        ids.iter().for_each(|id| self.queue_up(id, false));
+    }
+
     /// All objects.
     pub(super) fn mark_all(&mut self) {
         let ids: Vec<ObjectId> = self.ids().collect();
@@ -158,6 +187,9 @@ impl Core {
             return None;
         }
         self.queue.pass(now);
+        if now < self.queue.held {
+            return None;
+        }
         for _ in 0..LOOKS_MAX {
             let (id, backfill) = self.queue.take(now)?;
             let wanted = self.judge(&id, now);
@@ -204,15 +236,27 @@ impl Core {
                     entry.version = version;
                     entry.status = status;
                 }
+                entry.failures = 0;
+                self.queue.well();
                 self.mark(id);
             }
-            // Gone, or not to be mended by trying again: a change of the object brings it back.
-            Written::Failed(Some(404 | 422)) => {}
+            // Gone: a change of the object brings it back.
+            Written::Failed(Some(404)) => {}
             Written::Failed(code) => {
-                let pause = if code == Some(403) { FORBIDDEN } else { RETRY };
+                let wait = match code {
+                    // The watch is about to tell of a newer one.
+                    Some(409) => RETRY.0,
+                    // Somebody must do something about it first.
+                    Some(403 | 422) => RETRY.1,
+                    _ => pause(entry.failures.into()),
+                };
+                entry.failures = entry.failures.saturating_add(1);
                 if !entry.queued {
                     entry.queued = true;
-                    self.queue.later.insert((now + pause, id.clone()));
+                    self.queue.later.insert((now + wait, id.clone()));
+                }
+                if code.is_none_or(|code| code == 429 || code >= 500) {
+                    self.queue.troubled(now);
                 }
             }
         }

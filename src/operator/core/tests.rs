@@ -32,6 +32,8 @@ struct World {
     writes: Vec<String>,
     events: Vec<String>,
     published: Vec<(ClusterId, Publication)>,
+    /// What every write of a status is answered with. None: it is stored.
+    refusal: Option<u16>,
 }
 
 fn wall() -> Timestamp {
@@ -80,6 +82,7 @@ impl World {
             writes: Vec::new(),
             events: Vec::new(),
             published: Vec::new(),
+            refusal: None,
         }
     }
 
@@ -254,6 +257,10 @@ impl World {
 
     fn store(&mut self, write: Write) {
         let Write { id, uid, body, transitions } = write;
+        if let Some(code) = self.refusal {
+            self.writes.push(id.to_string());
+            return self.core.written(self.now, &id, &uid, Written::Failed(Some(code)));
+        }
         self.version += 1;
         let version = self.version;
         self.writes.push(id.to_string());
@@ -509,6 +516,70 @@ fn a_refused_snapshot_is_told_of_at_what_it_holds_back() {
             .iter()
             .any(|event| event.contains("SnapshotRefused") && event.starts_with("VoiceCluster"))
     );
+}
+
+#[test]
+fn a_server_that_refuses_every_status_is_asked_ever_less_and_then_told_everything() {
+    for (code, most) in [(500, 300), (429, 300), (409, 10_000), (422, 300), (403, 300)] {
+        let mut world = World::new();
+        world.core.lead(world.now, 1);
+        for (kind, key, spec) in example("tenant") {
+            world.apply(kind, &key, spec);
+        }
+        world.secrets("tenant");
+        let objects = world.objects.len();
+        assert!(objects > 50, "{objects}");
+        world.refusal = Some(code);
+        world.run(10);
+        world.forget();
+        world.run(60);
+        let asked = world.writes.len();
+        assert!(asked > 0 && asked < most, "{code}: {asked} times in a minute for {objects} objects");
+        world.refusal = None;
+        world.run(60);
+        for ((kind, key), stored) in &world.objects {
+            assert!(stored.status["observedGeneration"] == 1, "{code}: {kind} {key} has no status");
+        }
+    }
+}
+
+#[test]
+fn whoever_changes_an_object_does_not_wait_for_what_failed_before() {
+    let mut world = World::settled("tenant");
+    world.refusal = Some(422);
+    world.change("PhoneNumber", "acme/new-york-1", |spec| spec["flowRef"]["name"] = "support".into());
+    world.run(2);
+    world.refusal = None;
+    world.change("PhoneNumber", "acme/new-york-1", |spec| spec["flowRef"]["name"] = "main".into());
+    world.run(2);
+    assert_eq!(world.status("PhoneNumber", "acme/new-york-1"), format!("{GOOD} programmedGeneration=3"));
+}
+
+#[test]
+fn secrets_that_may_not_be_read_are_blamed_on_the_missing_right() {
+    let mut world = World::new();
+    world.core.lead(world.now, 1);
+    for (kind, key, spec) in example("tenant") {
+        world.apply(kind, &key, spec);
+    }
+    world.run(1);
+    world.core.change(world.now, Change::SecretsForbidden("acme".into()));
+    world.run(5);
+    let message = |world: &World| {
+        let stored = &world.objects[&("Integration", "acme/crm".parse().unwrap())];
+        let conditions = stored.status["conditions"].as_array().unwrap();
+        let found = conditions.iter().find(|condition| condition["type"] == "ResolvedRefs").unwrap();
+        format!("{} {}", found["reason"], found["message"])
+    };
+    let told = message(&world);
+    assert!(told.contains("SecretNotFound") && told.contains("`switchboard-secrets`"), "{told}");
+    assert_eq!(world.core.forbidden().collect::<Vec<_>>(), ["acme"]);
+    assert!(world.status("Trunk", "platform/carrier").starts_with("Accepted=True"));
+    // It may read them now, and there is none.
+    world.core.change(world.now, Change::SecretsSynced("acme".into()));
+    world.run(5);
+    let told = message(&world);
+    assert!(told.contains("SecretNotFound") && !told.contains("may not read"), "{told}");
 }
 
 proptest! {

@@ -81,3 +81,22 @@ fn every_order_of_applying_and_deleting_ends_in_the_same_state() {
         }
     }
 }
+
+/// The same names, with other objects behind them each time.
+#[test]
+fn what_is_deleted_and_made_again_is_told_of_again() {
+    let stage = Stage::new();
+    let text = std::fs::read_to_string(repository().join("tests/gitops/production.yaml")).unwrap();
+    let operator = stage.operator("again");
+    operator.await_ready();
+    let manifests = Manifests::read(&text).in_namespaces("again");
+    manifests.make_namespaces(stage.world);
+    for seed in 0..ORDERS {
+        apply_in_some_order(&stage, &manifests.0, seed);
+        stage.await_seen(&operator);
+        if seed + 1 < ORDERS {
+            manifests.0.iter().for_each(|object| stage.delete(object).unwrap());
+        }
+    }
+    stage.settle(&operator);
+}
