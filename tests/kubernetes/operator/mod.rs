@@ -5,9 +5,11 @@
 
 #[allow(dead_code, reason = "for tests that start operators")]
 mod audit;
+mod bad;
 mod chart;
 mod harness;
 mod leaders;
+mod live;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod manifests;
 mod orders;
@@ -18,6 +20,7 @@ mod process;
 mod proxy;
 mod quiet;
 mod rights;
+mod sipp;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod stage;
 mod tenancy;
