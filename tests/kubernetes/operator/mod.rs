@@ -3,26 +3,20 @@
 //! `kit build control-plane` must have run. All tests share one control plane with controllers and an audit log; those
 //! that start operators take turns, since an operator watches every namespace (`stage::Stage`).
 
-#[allow(dead_code, reason = "for tests that start operators")]
 mod audit;
 mod bad;
 mod chart;
 mod harness;
 mod leaders;
 mod live;
-#[allow(dead_code, reason = "for tests that start operators")]
 mod manifests;
 mod orders;
 mod policies;
-#[allow(dead_code, reason = "for tests that start operators")]
 mod process;
-#[allow(dead_code, reason = "for tests that start operators")]
 mod proxy;
 mod quiet;
 mod rights;
 mod sipp;
-#[allow(dead_code, reason = "for tests that start operators")]
 mod stage;
 mod tenancy;
-#[allow(dead_code, reason = "for tests that start operators")]
 mod world;
