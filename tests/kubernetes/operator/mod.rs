@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "for tests that start operators")]
 mod audit;
 mod chart;
+mod faults;
 mod harness;
 mod leaders;
 #[allow(dead_code, reason = "for tests that start operators")]
@@ -21,5 +22,6 @@ mod rights;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod stage;
 mod tenancy;
+mod webhook;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod world;
