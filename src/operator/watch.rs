@@ -183,8 +183,10 @@ async fn tell<K: Resource, S: Stream<Item = watcher::Result<Event<K>>>>(
                 } else {
                     warn!(kind = told.what, %error, "watch fails; trying again in {wait:?}");
                 }
-                // The watcher would ask for the same version for ever.
-                if matches!(&error, watcher::Error::WatchStartFailed(_)) && code(&error) == Some(410) {
+                // The watcher would ask for the same version for ever. Of a kind that was gone and is back, what was told
+                // before says nothing.
+                let lost = matches!(&error, watcher::Error::WatchStartFailed(_));
+                if lost && matches!(code(&error), Some(404 | 410)) {
                     stream.set(begin());
                 }
                 ((told.failed)(&error).into_iter().collect(), Some(wait))

@@ -96,17 +96,18 @@ fn credentials(stage: &Stage, (namespace, cluster): (&str, &str), role: Role) ->
 }
 
 /// One pod of each role.
-fn pods(stage: &Stage, platform: &str) -> Vec<Pod> {
-    Role::ALL.map(|role| Pod::new(stage, (platform, "c14"), role)).into()
+fn pods(stage: &Stage, cluster: (&str, &str)) -> Vec<Pod> {
+    Role::ALL.map(|role| Pod::new(stage, cluster, role)).into()
 }
 
 /// A world whose number `main` is told to pods, and can be changed again and again.
 struct Scene {
-    stage: Stage,
-    least: Least,
-    operator: Operator,
     pods: Vec<Pod>,
+    operator: Operator,
+    least: Least,
     changes: u64,
+    /// Goes last: logs lie in its folder.
+    stage: Stage,
 }
 
 impl Scene {
@@ -121,7 +122,7 @@ impl Scene {
             if more.is_empty() { stage.operator(prefix) } else { stage.operator_with(prefix, more) };
         operator.await_ready();
         operator.await_leading();
-        let pods = pods(&stage, &least.platform);
+        let pods = pods(&stage, (&least.platform, "c14"));
         stage.await_condition("phonenumber", &least.tenant, "main", "Programmed", "True");
         Self { stage, least, operator, pods, changes: 0 }
     }
@@ -410,7 +411,7 @@ fn an_authority_of_another_shape_is_named_and_touches_nothing_else() {
     let secret = ["delete", "secret", "switchboard-link-ca", "-n", SYSTEM];
     stage.world.plane.kubectl(&secret).done();
     operator.await_ready();
-    let _pods = pods(&stage, &least.platform);
+    let _pods = pods(&stage, (&least.platform, "c14"));
     stage.await_condition("phonenumber", &least.tenant, "main", "Programmed", "True");
 
     // Where one was read, it goes on with that.

@@ -16,9 +16,10 @@ const CONFIGURATION: &str = "validatingwebhookconfiguration";
 
 /// A world in which the API server asks an operator.
 struct Scene {
-    stage: Stage,
-    least: Least,
     operator: Operator,
+    least: Least,
+    /// Goes last: logs lie in its folder.
+    stage: Stage,
 }
 
 impl Scene {

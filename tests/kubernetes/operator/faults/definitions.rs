@@ -79,7 +79,7 @@ fn a_kind_that_is_not_defined_is_named_and_waited_for() {
     assert!(stage.condition("phonenumber", &least.tenant, "main", "Accepted").is_none());
     define(&definition("voicemailboxes"));
     operator.await_ready();
-    let _pods = pods(&stage, &least.platform);
+    let _pods = pods(&stage, (&least.platform, "c14"));
     stage.await_condition("phonenumber", &least.tenant, "main", "Programmed", "True");
 
     // And once more, while it runs.

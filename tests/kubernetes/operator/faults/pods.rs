@@ -89,7 +89,8 @@ async fn publication(heard: &mut Streaming<ToPod>) -> Begin {
 fn another(prefix: &str) -> Least {
     let mut least = Least::new(prefix);
     let text = serde_json::to_string(&least.manifests.0).unwrap();
-    let text = text.replace("+121255501", "+121255502").replace("\"C14\"", "\"C15\"");
+    let text =
+        text.replace("+121255501", "+121255502").replace("\"C14\"", "\"C15\"").replace("\"c14\"", "\"c15\"");
     least.manifests.0 = serde_json::from_str::<Vec<Value>>(&text).unwrap();
     least
 }
@@ -145,7 +146,7 @@ fn a_certificate_says_whose_word_it_is() {
     other.manifests.apply(stage.world);
     let operator = stage.operator("owner");
     operator.await_ready();
-    let (ours, theirs) = ((&*least.platform, "c14"), (&*other.platform, "c14"));
+    let (ours, theirs) = ((&*least.platform, "c14"), (&*other.platform, "c15"));
     let stolen = credentials(&stage, theirs, Role::Edge);
     let edge = credentials(&stage, ours, Role::Edge);
     let told = |tls: &Tls, first: FromPod| {
@@ -177,7 +178,7 @@ fn a_certificate_says_whose_word_it_is() {
     assert!(![Code::Ok, Code::PermissionDenied].contains(&status.code()), "{status}");
     assert!(!operator.process.log().contains("pod joined"), "{}", operator.process.log());
 
-    let _pods = super::pods(&stage, ours.0);
+    let _pods = super::pods(&stage, ours);
     stage.await_condition("phonenumber", &least.tenant, "main", "Programmed", "True");
 }
 
@@ -192,7 +193,7 @@ fn a_pod_that_refuses_everything_is_named_and_other_clusters_go_on() {
     let cluster = (&*least.platform, "c14");
     let _media = Pod::new(&stage, cluster, Role::Media);
     let _edge = Pod::new(&stage, cluster, Role::Edge);
-    let _others = super::pods(&stage, &other.platform);
+    let _others = super::pods(&stage, (&other.platform, "c15"));
     stage.await_condition("phonenumber", &least.tenant, "main", "Programmed", "True");
     let tls = credentials(&stage, cluster, Role::Edge);
     let address = operator.link.to_string();
