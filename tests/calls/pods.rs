@@ -15,6 +15,7 @@ use link::{
     identity::{Identity, Party, Role},
     pki::{Authority, Subject},
     server::{Serving, serve_config},
+    stored,
     tls::Tls,
 };
 use model::{ClusterId, snapshot::Snapshot};
@@ -73,10 +74,10 @@ impl Operator {
         runtime.spawn(async move {
             let mut alive: BTreeMap<PodId, State> = BTreeMap::new();
             while let Some(report) = told.recv().await {
-                match &report.what {
-                    What::State(state) => drop(alive.insert(report.pod.clone(), state.clone())),
-                    What::Left { .. } => drop(alive.remove(&report.pod)),
-                    _ => {}
+                if let What::State(state) = &report.what {
+                    alive.insert(report.pod.clone(), state.clone());
+                } else if let What::Left { .. } = &report.what {
+                    alive.remove(&report.pod);
                 }
                 let pods = alive.iter().map(|(pod, state)| TopologyPod {
                     role: pod.role,
@@ -174,6 +175,10 @@ struct Pod {
 impl Pod {
     /// The edge serves HTTP where the system does; media pods use two ports each.
     fn start(system: &System, operator: SocketAddr, role: Role, number: u16) -> Self {
+        Self::start_with(system, operator, role, number, &[])
+    }
+
+    fn start_with(system: &System, operator: SocketAddr, role: Role, number: u16, more: &[&str]) -> Self {
         let local = |offset: u16| SocketAddr::from(([127, 0, 0, 1], system.block + offset));
         let name = format!("c14-{role}-{number}");
         let folder = system.dir.path();
@@ -183,7 +188,7 @@ impl Pod {
         command.arg(role.as_str()).args(["--cluster", "platform/c14", "--name", &name]);
         command.arg("--operator").arg(operator.to_string());
         command.arg("--certificates").arg(folder.join("certificates").join(role.as_str()));
-        command.arg("--state").arg(&state).arg("--http").arg(http.to_string());
+        command.arg("--state").arg(&state).arg("--http").arg(http.to_string()).args(more);
         if role == Role::Media {
             let link = local(6 + 2 * number).to_string();
             // One by flags, the other by its environment.
@@ -361,4 +366,47 @@ fn two_media_pods_share_the_calls_and_one_goes_on_alone() {
     assert_nothing_is_left(&edge, &[&other]);
     edge.process.end();
     other.process.end();
+}
+
+/// As the operator's Secrets are mounted.
+fn store(system: &System, folder: &Path, position: Position) {
+    let (resources, _) = plan::load(&files(&system.manifest("")));
+    let plan = plan::plan(&resources, None, jiff::Timestamp::now());
+    let sections = plan.clusters[&cluster()].sections().unwrap();
+    for (place, part) in stored::pack(position, &sections, 2_000).unwrap().iter().enumerate() {
+        let folder = folder.join(stored::part_name(&cluster(), place));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(stored::PART_KEY), part).unwrap();
+    }
+}
+
+#[test]
+fn a_pod_without_a_disk_starts_from_the_stored_copy_if_that_is_whole() {
+    let system = System::without_process(&Setup::default());
+    let mut operator = Operator::start(([127, 0, 0, 1], system.block + 3).into(), system.dir.path());
+    operator.go();
+    let copy = system.dir.path().join("stored");
+    store(&system, &copy, Position { term: 3, sequence: 14 });
+    let part = copy.join("c14-snapshot-01").join(stored::PART_KEY);
+    let (path, whole) = (copy.display().to_string(), fs::read(&part).unwrap());
+    fs::write(&part, &whole[..whole.len() - 1]).unwrap();
+    let start = || Pod::start_with(&system, operator.address, Role::Edge, 0, &["--stored", &path]);
+
+    let edge = start();
+    edge.wait_for_log("cannot be used: its content is not what was written");
+    edge.wait_until_not_ready("no snapshot yet: no operator answers at 127.0.0.1:");
+    edge.process.terminate();
+
+    fs::write(&part, &whole).unwrap();
+    let edge = start();
+    edge.process.wait_for_output("ready: edge of C14 on UDP 127.0.0.1:");
+    edge.wait_for_log("snapshot applied term=3 sequence=14");
+    edge.wait_for_metric("switchboard_snapshot_term", 3);
+    edge.process.end();
+
+    // What it has itself is newer by now than what the copy has.
+    store(&system, &copy, Position { term: 3, sequence: 13 });
+    let edge = start();
+    edge.wait_for_log("snapshot applied term=3 sequence=13");
+    edge.process.end();
 }

@@ -8,7 +8,7 @@ mod health;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use call::world::Refused;
 use clap::Args;
 use edge::{http::Site, observed::Observed};
@@ -19,7 +19,7 @@ use link::{
 };
 use model::{
     ClusterId, Key,
-    section::{Digest, Sections},
+    section::{Digest, SectionError, Sections},
     snapshot::Snapshot,
 };
 use tokio::{
@@ -32,7 +32,11 @@ use self::{
     disk::{Disk, Kept},
     health::Health,
 };
-use super::{random, roles::Blobs, say, stop_signal};
+use super::{
+    random,
+    roles::{Blobs, refused},
+    say, stop_signal,
+};
 
 /// How long a start waits for an operator to answer. What it says is newer than what was kept.
 const AWAY: Duration = Duration::from_secs(2);
@@ -189,8 +193,9 @@ pub async fn run<W: Work>(
         seed: random()?,
     };
     let feed = Feed::connect(made.tls, made.identity, arguments.operator.clone(), start);
-    pod.begin(&feed, kept, &arguments.operator).await?;
-    pod.follow(&feed).await?;
+    if pod.begin(&feed, kept, &arguments.operator).await? {
+        pod.follow(&feed).await?;
+    }
     pod.end(&feed).await;
     drop(credentials);
     Ok(())
@@ -207,8 +212,8 @@ struct Pod<W> {
 }
 
 impl<W: Work> Pod<W> {
-    /// Waits for the operator's word, and begins with what was kept if none comes.
-    async fn begin(&mut self, feed: &Feed, kept: Vec<Kept>, operators: &[String]) -> anyhow::Result<()> {
+    /// Waits for the operator's word, and begins with what was kept if none comes. False: the process is to end.
+    async fn begin(&mut self, feed: &Feed, kept: Vec<Kept>, operators: &[String]) -> anyhow::Result<bool> {
         let (began, mut refused) = (Instant::now(), false);
         let mut tick = interval(TICK / 10);
         self.health.wait_for(format!("no snapshot yet: no operator answers at {}", operators.join(", ")));
@@ -219,15 +224,14 @@ impl<W: Work> Pod<W> {
                     let is_publication = matches!(offer, Offer::Publication { .. });
                     self.take(feed, offer).await?;
                     if self.held.is_some() {
-                        return Ok(());
+                        return Ok(true);
                     }
                     refused |= is_publication;
                 }
                 _ = tick.tick() => {}
                 signal = &mut stopping => {
                     signal?;
-                    feed.goodbye().await;
-                    bail!("told to end before there was a snapshot");
+                    return Ok(false);
                 }
             }
             self.look(feed);
@@ -256,12 +260,12 @@ impl<W: Work> Pod<W> {
                 Ok(()) => {
                     info!("begun with the snapshot in {}", origin.display());
                     self.applied(position, sections.digest(), &next.snapshot);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(refused) => warn!("the snapshot in {} is refused: {refused}", origin.display()),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Follows the operator until the process is to end.
@@ -334,7 +338,10 @@ impl<W: Work> Pod<W> {
     ) -> anyhow::Result<Result<(), Refused>> {
         let snapshot = match sections.snapshot() {
             Ok(snapshot) => Arc::new(snapshot),
-            Err(error) => return Ok(Err(super::roles::refused("sections", format!("{error}.")))),
+            Err(SectionError::Content { section, message }) => {
+                return Ok(Err(refused(section.to_string(), message)));
+            }
+            Err(error) => return Ok(Err(refused("sections", error.to_string()))),
         };
         let next = Next { snapshot, blobs: blobs.clone(), secrets };
         if let Err(refused) = self.work.apply(&next).await? {

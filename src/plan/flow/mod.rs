@@ -120,7 +120,7 @@ impl<'a> Compiler<'a> {
         }
         let verb =
             self.talk(step, &at).or_else(|| self.decide(step, &at)).or_else(|| self.connect(step, &at));
-        let verb = verb.unwrap_or_else(|| self.hangup(step.hangup.as_ref(), &at));
+        let verb = verb.unwrap_or_else(|| self.hangup(step.hangup.as_deref(), &at));
         Step { name: step.name.clone(), verb }
     }
 

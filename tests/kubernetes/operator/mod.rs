@@ -5,10 +5,12 @@
 
 #[allow(dead_code, reason = "for tests that start operators")]
 mod audit;
+mod bad;
 mod chart;
 mod faults;
 mod harness;
 mod leaders;
+mod live;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod manifests;
 mod orders;
@@ -19,6 +21,7 @@ mod process;
 mod proxy;
 mod quiet;
 mod rights;
+mod sipp;
 #[allow(dead_code, reason = "for tests that start operators")]
 mod stage;
 mod tenancy;

@@ -126,6 +126,8 @@ struct Streams {
     cuts: u64,
     /// They stand, and nothing comes any more.
     hold: bool,
+    /// That holds only for those that began before so many requests had passed.
+    hold_before: Option<usize>,
 }
 
 struct Inner {
@@ -187,7 +189,7 @@ impl Proxy {
 
     /// Ends all faults, and how many requests they would still have met.
     pub fn heal(&self) -> usize {
-        self.inner.streams.send_modify(|streams| streams.hold = false);
+        self.inner.streams.send_modify(|streams| (streams.hold, streams.hold_before) = (false, None));
         self.inner.rules.lock().unwrap().drain(..).map(|rule| rule.left).sum()
     }
 
@@ -199,6 +201,12 @@ impl Proxy {
     /// Has every watch stand and say nothing, until `heal`; one that begins meanwhile too.
     pub fn hold_watches(&self) {
         self.inner.streams.send_modify(|streams| streams.hold = true);
+    }
+
+    /// Lets watches that begin from now on speak, while those that are held stay so.
+    pub fn release_new_watches(&self) {
+        let passed = self.inner.seen.lock().unwrap().len();
+        self.inner.streams.send_modify(|streams| streams.hold_before = Some(passed));
     }
 }
 
@@ -243,8 +251,12 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     };
     seen.code = answer.status().as_u16();
     let watches = seen.verb == "watch";
-    inner.seen.lock().unwrap().push(seen);
-    if watches { breakable(&inner, answer) } else { answer }
+    let number = {
+        let mut all = inner.seen.lock().unwrap();
+        all.push(seen);
+        all.len() - 1
+    };
+    if watches { breakable(&inner, number, answer) } else { answer }
 }
 
 async fn forward(inner: &Inner, request: Request) -> Response {
@@ -258,7 +270,7 @@ async fn forward(inner: &Inner, request: Request) -> Response {
 }
 
 /// A watch that this proxy can end or hold.
-fn breakable(inner: &Inner, answer: Response) -> Response {
+fn breakable(inner: &Inner, number: usize, answer: Response) -> Response {
     let streams = inner.streams.subscribe();
     let begun = streams.borrow().cuts;
     answer.map(|body| {
@@ -270,9 +282,10 @@ fn breakable(inner: &Inner, answer: Response) -> Response {
                     let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
                     return Some((Err(broken), (chunks, streams)));
                 }
+                let held = now.hold && now.hold_before.is_none_or(|before| number < before);
                 tokio::select! {
                     changed = streams.changed() => changed.ok()?,
-                    chunk = chunks.next(), if !now.hold => {
+                    chunk = chunks.next(), if !held => {
                         return Some((chunk?.map_err(std::io::Error::other), (chunks, streams)));
                     }
                 }

@@ -122,13 +122,29 @@ impl Stage {
         self.pod(cluster, "media", name, &["--link", &address, "--link-address", &address])
     }
 
-    fn pod(&self, (namespace, cluster): (&str, &str), role: &str, name: &str, more: &[&str]) -> Pod {
-        let secret = format!("{cluster}-{role}-link");
+    fn pod(&self, cluster: (&str, &str), role: &str, name: &str, more: &[&str]) -> Pod {
+        let secret = format!("{}-{role}-link", cluster.1);
+        self.pod_with(cluster, role, name, (cluster.0, &secret), more)
+    }
+
+    /// An edge pod of a cluster with the certificate out of another Secret.
+    pub fn edge_with(&self, cluster: (&str, &str), name: &str, secret: (&str, &str)) -> Pod {
+        self.pod_with(cluster, "edge", name, secret, &[])
+    }
+
+    fn pod_with(
+        &self,
+        (namespace, cluster): (&str, &str),
+        role: &str,
+        name: &str,
+        (of, secret): (&str, &str),
+        more: &[&str],
+    ) -> Pod {
         until(&format!("the operator has made the Secret {secret}"), || {
-            self.world.plane.kubectl(&["get", "secret", &secret, "-n", namespace]).succeeded
+            self.world.plane.kubectl(&["get", "secret", secret, "-n", of]).succeeded
         });
         let certificates = self.folder.path().join(format!("{namespace}-{name}-certificates"));
-        self.mount(namespace, &secret, &certificates);
+        self.mount(of, secret, &certificates);
         let state = self.folder.path().join(format!("{namespace}-{name}-state"));
         fs::create_dir_all(&state).unwrap();
         let http = free_address();
@@ -361,12 +377,29 @@ pub struct Pod {
 }
 
 impl Pod {
+    pub fn is_ready(&self) -> bool {
+        process::get(self.http, "/readyz").is_ok_and(|(code, _)| code == 200)
+    }
+
     #[track_caller]
     pub fn await_ready(&self) {
         until(&format!("{} is ready", self.process.name), || {
             assert!(self.process.ended().is_none(), "{} has ended", self.process.name);
-            process::get(self.http, "/readyz").is_ok_and(|(code, _)| code == 200)
+            self.is_ready()
         });
+    }
+}
+
+impl Pod {
+    /// Term and sequence of each snapshot that it says to have applied, in that order.
+    pub fn positions(&self) -> Vec<(u64, u64)> {
+        let log = self.process.log();
+        let applied = log.lines().filter(|line| line.contains("snapshot applied"));
+        let figure = |line: &str, name: &str| -> u64 {
+            let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
+            rest.split(' ').next().unwrap().parse().unwrap()
+        };
+        applied.map(|line| (figure(line, "term"), figure(line, "sequence"))).collect()
     }
 }
 

@@ -113,71 +113,71 @@ pub struct Step {
 
     /// Plays prompts to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub play: Option<Play>,
+    pub play: Option<Box<Play>>,
 
     /// Plays a prompt and takes keys or words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ask: Option<Ask>,
+    pub ask: Option<Box<Ask>>,
 
     /// Goes by business hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hours: Option<Hours>,
+    pub hours: Option<Box<Hours>>,
 
     /// Goes by the first condition that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub branch: Option<Branch>,
+    pub branch: Option<Box<Branch>>,
 
     /// Gives variables their values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub set: Option<Set>,
+    pub set: Option<Box<Set>>,
 
     /// Asks an Integration and keeps what it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Request>,
+    pub request: Option<Box<Request>>,
 
     /// Lets the contact wait for an agent, and joins both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<QueueStep>,
+    pub queue: Option<Box<QueueStep>>,
 
     /// Promises to call the contact back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub callback: Option<Callback>,
+    pub callback: Option<Box<Callback>>,
 
     /// Rings others and joins the first who answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dial: Option<Dial>,
+    pub dial: Option<Box<Dial>>,
 
     /// Hands the contact on; the flow is at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transfer: Option<Transfer>,
+    pub transfer: Option<Box<Transfer>>,
 
     /// Takes a message for a VoicemailBox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub voicemail: Option<Voicemail>,
+    pub voicemail: Option<Box<Voicemail>>,
 
     /// Turns the recording of the call on and off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<Record>,
+    pub record: Option<Box<Record>>,
 
     /// Runs another flow and comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call: Option<Call>,
+    pub call: Option<Box<Call>>,
 
     /// Goes by lot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<Split>,
+    pub split: Option<Box<Split>>,
 
     /// Writes to the contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<MessageStep>,
+    pub message: Option<Box<MessageStep>>,
 
     /// Lets time pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait: Option<Wait>,
+    pub wait: Option<Box<Wait>>,
 
     /// Ends the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hangup: Option<Hangup>,
+    pub hangup: Option<Box<Hangup>>,
 }
 
 impl Step {

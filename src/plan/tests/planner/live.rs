@@ -4,7 +4,7 @@ use plan::{ConditionType, Effect, ObjectId, Planner, Reason, Severity};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Objects, anew, apply, edits, first, id, key};
+use super::{Edit, Objects, anew, apply, edits, first, flow, id, key, number};
 use crate::{cases, now};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,4 +145,72 @@ fn without_nulls(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(without_nulls).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
+}
+
+/// Whoever writes statuses looks at what has turned, and at nothing else: it must be little.
+#[test]
+fn one_change_turns_a_handful_of_objects() {
+    let mut objects = first();
+    let names: Vec<&'static str> = (0..50).map(|place| &*format!("acme/n{place}").leak()).collect();
+    let carrier = objects.get_mut(&("Trunk", "platform/carrier")).unwrap();
+    carrier["grants"][0]["ranges"] = json!([{"first": "+13125550100", "last": "+13125550199"}]);
+    for (place, name) in names.iter().enumerate() {
+        let mut spec = number(1);
+        spec["number"] = json!(format!("+131255501{}", place + 50));
+        objects.insert(("PhoneNumber", name), spec);
+    }
+    let mut planner = anew(&objects, &Planner::new(None).plan());
+    assert_eq!(planner.take_turned().len(), objects.len() - 1, "all but the Secret");
+    let mut turned = |edit: Edit| {
+        apply(edit, &mut objects, &mut planner);
+        planner.update(now());
+        planner.take_turned().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let mut capped = number(1);
+    capped["number"] = json!("+13125550150");
+    capped["limits"] = json!({"calls": 3});
+    assert_eq!(
+        turned(Edit { id: ("PhoneNumber", "acme/n0"), spec: Some(capped.clone()) }),
+        ["PhoneNumber acme/n0"]
+    );
+    assert!(turned(Edit { id: ("PhoneNumber", "acme/n0"), spec: Some(capped) }).is_empty());
+    assert_eq!(
+        turned(Edit { id: ("RoutingFlow", "acme/main"), spec: Some(flow(1)) }),
+        ["RoutingFlow acme/main"]
+    );
+    // What can be said of numbers without their flow is said of each.
+    assert_eq!(turned(Edit { id: ("RoutingFlow", "acme/main"), spec: None }).len(), 53);
+}
+
+/// Rows: what becomes of an object, and what of it is in force then.
+#[test]
+fn what_is_in_force_is_told() {
+    let mut objects = first();
+    let mut planner = anew(&objects, &Planner::new(None).plan());
+    let mut effect =
+        |kind: &'static str, name: &'static str, spec: Option<Value>, of: (&'static str, &'static str)| {
+            apply(Edit { id: (kind, name), spec }, &mut objects, &mut planner);
+            planner.update(now());
+            planner.verdict(&id(of)).effect
+        };
+    let main = ("RoutingFlow", "acme/main");
+    let a = ("PhoneNumber", "acme/a");
+    let broken = || Some(flow(3));
+    assert_eq!(effect("CallTest", "acme/test", None, main), Effect::Current);
+    assert_eq!(effect("RoutingFlow", "acme/main", broken(), main), Effect::Kept);
+    assert_eq!(effect("RoutingFlow", "acme/main", Some(json!(7)), main), Effect::Kept);
+    assert_eq!(effect("RoutingFlow", "acme/main", broken(), a), Effect::Current);
+    assert_eq!(effect("RoutingFlow", "acme/main", None, main), Effect::Out);
+    // The number has what it led to, until somebody edits it.
+    assert_eq!(effect("RoutingFlow", "acme/main", None, a), Effect::Kept);
+    assert_eq!(effect("RoutingFlow", "acme/new", broken(), ("RoutingFlow", "acme/new")), Effect::Out);
+    assert_eq!(effect("RoutingFlow", "acme/main", Some(flow(0)), a), Effect::Current);
+    assert_eq!(effect("PhoneNumber", "acme/a", Some(json!({})), a), Effect::Kept);
+    assert_eq!(effect("PhoneNumber", "acme/a", Some(number(9)), a), Effect::Current);
+    let mut ungranted = first()[&("Trunk", "platform/carrier")].clone();
+    ungranted["grants"] = json!([]);
+    assert_eq!(effect("Trunk", "platform/carrier", Some(ungranted), a), Effect::Out);
+    let carrier = ("Trunk", "platform/carrier");
+    assert_eq!(effect("VoiceCluster", "platform/c14", None, carrier), Effect::Out);
+    assert_eq!(effect("VoiceCluster", "platform/c14", None, ("Tenant", "acme/acme")), Effect::Out);
 }
