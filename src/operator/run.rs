@@ -179,7 +179,8 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
     };
     let mut upkeep = tokio::spawn(upkeep.run(wanted, states));
     let config = options.election();
-    let campaign = campaign(is_synced, client.clone(), config.clone(), leadership.clone(), state);
+    // A clone: whoever hears that nobody tells of the lease any more ends at once, and must not before all is stored.
+    let campaign = campaign(is_synced, client.clone(), config.clone(), leadership.clone(), state.clone());
     let ended = tokio::select! {
         why = campaign => Err(RunError::LeaseLost(why)),
         () = &mut stop => Ok(()),
@@ -329,9 +330,12 @@ impl Upkeep {
         if self.leadership.term().is_none() {
             return Ok(());
         }
+        // A namespace whose Secrets are not ours to write holds up no other.
+        let mut failed = Ok(());
         for cluster in self.clusters.clone() {
-            let given = self.pki.give(&cluster, &authorities, now).await;
-            given.map_err(|error| format!("certificates of {cluster}: {error}"))?;
+            if let Err(error) = self.pki.give(&cluster, &authorities, now).await {
+                failed = Err(format!("certificates of {cluster}: {error}"));
+            }
         }
         if let Some(webhook) = self.options.webhook.clone() {
             let bundle = authorities.bundle();
@@ -341,7 +345,7 @@ impl Upkeep {
                 format!("ValidatingWebhookConfiguration {}: {error}", webhook.configuration)
             })?;
         }
-        Ok(())
+        failed
     }
 
     /// Shows our own certificates to pods and to the API server: new ones every day, or when authorities have changed.

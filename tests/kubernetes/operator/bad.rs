@@ -10,6 +10,7 @@ use super::{
     process::{never, until},
     proxy::Fault,
     stage::{Operator, Stage, id_of},
+    world::SYSTEM,
 };
 use crate::control_plane::repository;
 
@@ -147,23 +148,51 @@ fn a_watch_that_falls_silent_is_found_out() {
     until("the change is seen", || stage.verdicts()[&id_of(&flow)]["observed"] == "true");
 }
 
+/// The Secrets that hold the last good forms.
+fn plans(stage: &Stage) -> Vec<String> {
+    let secrets = stage.world.plane.kubectl(&["get", "secrets", "-n", SYSTEM, "-o", "name"]).done();
+    secrets.lines().filter(|name| name.contains("switchboard-plan-")).map(str::to_owned).collect()
+}
+
+/// The next leader begins with what this one knew.
+#[test]
+fn what_is_good_is_kept_when_an_operator_ends() {
+    let (stage, _least, operator) = begin("kept");
+    assert!(operator.process.terminate().success());
+    assert!(!plans(&stage).is_empty());
+}
+
 /// Half a word in the Secrets that an operator begins with.
 #[test]
 fn kept_secrets_of_a_wrong_shape_stop_nobody() {
     let (stage, mut least, operator) = begin("shapes");
+    until("the last good forms are kept", || !plans(&stage).is_empty());
     assert!(operator.process.terminate().success());
     let plane = &stage.world.plane;
-    let secrets = plane.kubectl(&["get", "secrets", "-n", super::world::SYSTEM, "-o", "name"]).done();
-    let plans: Vec<&str> = secrets.lines().filter(|name| name.contains("switchboard-plan-")).collect();
-    assert!(!plans.is_empty(), "nothing was kept: {secrets}");
-    for name in plans {
+    for name in plans(&stage) {
         let patch = r#"{"data":{"part":"Z2FyYmFnZQ=="}}"#;
-        plane.kubectl(&["patch", name, "-n", super::world::SYSTEM, "--type=merge", "-p", patch]).done();
+        plane.kubectl(&["patch", &name, "-n", SYSTEM, "--type=merge", "-p", patch]).done();
     }
     let second = stage.operator("second");
     second.await_ready();
     second.await_leading();
     change_is_seen(&stage, &mut least, 3);
+}
+
+/// A namespace whose VoiceCluster's Secrets the operator may not write.
+#[test]
+fn a_namespace_without_rights_holds_up_no_other() {
+    let stage = Stage::new();
+    let (first, other) = (Least::new("aaa-without"), Least::new("with"));
+    for least in [&first, &other] {
+        least.manifests.apply(stage.world);
+    }
+    let unbind = ["delete", "rolebinding", "--all", "-n", &first.platform];
+    stage.world.plane.kubectl(&unbind).done();
+    let operator = stage.operator("without");
+    operator.await_ready();
+    let edge = stage.edge((&other.platform, "c14"), "c14-edge-0");
+    edge.await_ready();
 }
 
 /// A certificate is of one cluster and one role.
@@ -197,7 +226,7 @@ fn the_operator_is_granted_what_it_uses_and_nothing_else() {
     // One of each kind, so that each has a status.
     let one_of_each = repository().join("tests/kubernetes/minimal.yaml");
     stage.world.tenant_namespace("rights-used-acme");
-    stage.world.plane.namespaces(["rights-used-kinds"]);
+    stage.world.platform_namespace("rights-used-kinds");
     let apply = ["apply", "--server-side", "-n", "rights-used-kinds", "-f", one_of_each.to_str().unwrap()];
     stage.world.plane.kubectl(&apply).done();
     let operator = stage.operator_with_webhook("used");

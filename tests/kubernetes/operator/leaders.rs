@@ -20,7 +20,7 @@ fn leader(operators: &[Operator]) -> usize {
 
 /// Changes a number's flow and waits until its status has seen that.
 fn change_is_seen(stage: &Stage, least: &mut Least, count: u32) {
-    let flow = if count % 2 == 0 { "ring" } else { "bye" };
+    let flow = if count.is_multiple_of(2) { "ring" } else { "bye" };
     let number = least.manifests.object("PhoneNumber", "main");
     number["spec"]["flowRef"]["name"] = flow.into();
     number["spec"]["limits"] = serde_json::json!({"calls": count + 1});

@@ -173,10 +173,12 @@ impl Stage {
         }
     }
 
-    /// A condition of an object: status and reason. None: it has none.
+    /// A condition of an object as it is: status and reason. None: it has none, or it speaks of what was before.
     pub fn condition(&self, kind: &str, namespace: &str, name: &str, of: &str) -> Option<(String, String)> {
         let found = self.world.plane.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"]);
-        condition(&serde_json::from_str(&found.stdout).ok()?, of)
+        let found: Value = serde_json::from_str(&found.stdout).ok()?;
+        let now = found["status"]["observedGeneration"] == found["metadata"]["generation"];
+        now.then(|| condition(&found, of)).flatten()
     }
 
     /// Waits until a condition is so: `True`, `False/FlowNotFound`.
