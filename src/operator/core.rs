@@ -86,6 +86,8 @@ struct Entry {
     /// Whether it waits in the queue, or is being written.
     queued: bool,
     writing: bool,
+    /// Until when it waits because it was too soon to say it.
+    until: Option<Duration>,
     /// Writes of its status that failed, one after the other.
     failures: u8,
     /// Since when its newest generation waits for pods.
@@ -276,6 +278,7 @@ impl Core {
                     programmed: status.programmed_generation,
                     queued: false,
                     writing: false,
+                    until: None,
                     failures: 0,
                     since: now,
                     doubt: None,

@@ -119,7 +119,11 @@ pub async fn follow(client: Client, kind: Kind, out: mpsc::Sender<Change>) {
     let objects: Api<DynamicObject> = Api::all_with(client, &kind.resource);
     let name = kind.name;
     let begin = || watcher(objects.clone(), watcher::Config::default().timeout(SILENCE_SECONDS));
-    let told = Told {
+    tell(begin, of_kind(name), out).await;
+}
+
+fn of_kind(name: &'static str) -> Told<DynamicObject> {
+    Told {
         what: name,
         apply: Box::new(move |object: DynamicObject| {
             declared(name, object).map(|object| Change::Object(Box::new(object)))
@@ -127,8 +131,7 @@ pub async fn follow(client: Client, kind: Kind, out: mpsc::Sender<Change>) {
         gone: Box::new(move |key| Change::Gone { kind: name, key }),
         synced: Box::new(move || Change::Synced(name)),
         failed: Box::new(move |error| Some(Change::Missing(name, code(error) == Some(404)))),
-    };
-    tell(begin, told, out).await;
+    }
 }
 
 /// Watches the Secrets of a namespace that objects may refer to, for ever. Ends when nobody listens.
@@ -183,8 +186,10 @@ async fn tell<K: Resource, S: Stream<Item = watcher::Result<Event<K>>>>(
                 } else {
                     warn!(kind = told.what, %error, "watch fails; trying again in {wait:?}");
                 }
-                // The watcher would ask for the same version for ever.
-                if matches!(&error, watcher::Error::WatchStartFailed(_)) && code(&error) == Some(410) {
+                // The watcher would ask for the same version for ever. Of a kind that was gone and is back, what was told
+                // before says nothing.
+                let lost = matches!(&error, watcher::Error::WatchStartFailed(_));
+                if lost && matches!(code(&error), Some(404 | 410)) {
                     stream.set(begin());
                 }
                 ((told.failed)(&error).into_iter().collect(), Some(wait))
@@ -305,5 +310,32 @@ mod tests {
         assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
         now += 4 * BACKOFF.1;
         assert_eq!(pause.after_failure(now), BACKOFF.0);
+    }
+
+    /// A watch that would be asked for from the same version for ever, and a kind that was gone.
+    #[tokio::test]
+    async fn what_cannot_be_watched_from_where_it_was_is_listed_anew() {
+        for (code, begun) in [(410, 2), (404, 2), (500, 1)] {
+            let (out, mut changes) = mpsc::channel(8);
+            let begins = std::cell::Cell::new(0);
+            let begin = || {
+                begins.set(begins.get() + 1);
+                let status = kube::core::Status::failure("no", "no").with_code(code);
+                let failed = watcher::Error::WatchStartFailed(kube::Error::Api(status.boxed()));
+                let first: Vec<watcher::Result<Event<DynamicObject>>> = if begins.get() == 1 {
+                    vec![Err(failed)]
+                } else {
+                    vec![Ok(Event::Init), Ok(Event::InitDone)]
+                };
+                futures::stream::iter(first)
+            };
+            tell(begin, of_kind("Trunk"), out).await;
+            assert_eq!(begins.get(), begun, "{code}");
+            let Some(Change::Missing("Trunk", missing)) = changes.recv().await else {
+                panic!("{code}: not told")
+            };
+            assert_eq!(missing, code == 404);
+            assert_eq!(matches!(changes.recv().await, Some(Change::Synced("Trunk"))), begun == 2, "{code}");
+        }
     }
 }

@@ -148,7 +148,7 @@ async fn foresee(site: &Site, request: &AdmissionRequest<DynamicObject>) -> Opti
 
 fn told(problem: &Problem) -> String {
     match (&problem.object, problem.field.as_str()) {
-        (Some(id), "") => format!("{}[{}]: {}", id, problem.reason, problem.message),
+        (Some(id), "") => format!("{id} [{}]: {}", problem.reason, problem.message),
         (Some(id), field) => format!("{id} {field} [{}]: {}", problem.reason, problem.message),
         (None, _) => format!("[{}]: {}", problem.reason, problem.message),
     }

@@ -25,7 +25,7 @@ use crate::{
     numbers::{Bench, Numbers, Turns},
     problem::{ObjectId, Problem, Reason, Severity},
     resources::{Foreign, NUMBER, Object, Resources, Source, Spec},
-    schema, snapshot,
+    schema, snapshot, words,
     world::{Force, Good},
 };
 
@@ -434,14 +434,17 @@ impl Live {
 /// The object, and why its newest form cannot be read. The schema's own words, where it has any, name the field.
 pub(crate) fn read(id: ObjectId, spec: &Value) -> (Object, Option<Problem>) {
     let source = Source::live();
-    let message = match Spec::read(id.kind, spec) {
-        Ok(spec) => return (Object { id, spec: Some(spec), sound: true, source }, None),
-        Err(message) => message,
+    let (field, message) = match Spec::read(id.kind, spec) {
+        Ok(spec) => match lacks(&spec) {
+            None => return (Object { id, spec: Some(spec), sound: true, source }, None),
+            Some(lack) => lack,
+        },
+        Err(message) => {
+            let faults = schema::validate(id.kind, &json!({"spec": spec}));
+            let fault = faults.into_iter().find(|fault| fault.reason != Reason::UnknownField);
+            fault.map_or_else(|| ("spec".to_owned(), message), |fault| (fault.field, fault.message))
+        }
     };
-    let faults = schema::validate(id.kind, &json!({"spec": spec}));
-    let fault = faults.into_iter().find(|fault| fault.reason != Reason::UnknownField);
-    let (field, message) =
-        fault.map_or_else(|| ("spec".to_owned(), message), |fault| (fault.field, fault.message));
     let problem = Problem {
         at: source.at(&field),
         severity: Severity::Error,
@@ -451,6 +454,15 @@ pub(crate) fn read(id: ObjectId, spec: &Value) -> (Object, Option<Problem>) {
         field,
     };
     (Object { id, spec: None, sound: false, source }, Some(problem))
+}
+
+/// The field and what it lacks that a definition of another version has let pass: what is not known is left out, and which
+/// way a step without its verb would lead nobody knows.
+fn lacks(spec: &Spec) -> Option<(String, String)> {
+    let steps = &spec.routing_flow()?.steps;
+    let place = steps.iter().position(|step| step.verbs().len() != 1)?;
+    let name = words::clip(&steps[place].name);
+    Some((format!("spec.steps[{place}]"), format!("Step `{name}` must have exactly one verb that it knows.")))
 }
 
 fn spec(object: &Object) -> Option<&v1::PhoneNumberSpec> {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub controllers: bool,
     /// Which requests are written down in `audit.log`; none: none.
     pub audit_policy: Option<&'static str>,
+    /// More of kube-apiserver's flags.
+    pub flags: &'static str,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,10 @@ impl ControlPlane {
             let script = format!("{command}; status=$?; echo; exit $status");
             let mut bash = bounded("bash");
             bash.args(["-c", &script]).arg(&kit).env("KIT_RUN", &run);
-            bash.env("KIT_APISERVER_ARGS", audit.as_deref().unwrap_or_default());
+            bash.env(
+                "KIT_APISERVER_ARGS",
+                format!("{} {}", audit.as_deref().unwrap_or_default(), settings.flags),
+            );
             let output = bash.output().unwrap();
             let text = Outcome::from(output).done();
             PathBuf::from(text.lines().next().unwrap_or_default())

@@ -140,7 +140,17 @@ impl Core {
             return;
         }
         let entry = self.entries.get_mut(id.kind).and_then(|entries| entries.get_mut(&id.key));
-        let Some(entry) = entry.filter(|entry| !entry.queued) else { return };
+        let Some(entry) = entry else { return };
+        if entry.queued {
+            // It was too soon to say what there was to say; that may be something else by now.
+            if urgent
+                && let Some(at) = entry.until.take()
+                && self.queue.later.remove(&(at, id.clone()))
+            {
+                self.queue.urgent.push_back(id.clone());
+            }
+            return;
+        }
         entry.queued = true;
         let queue = if urgent { &mut self.queue.urgent } else { &mut self.queue.rest };
         queue.push_back(id.clone());
@@ -198,6 +208,7 @@ impl Core {
                 continue;
             };
             entry.queued = false;
+            entry.until = None;
             let Some(wanted) = wanted.filter(|_| !entry.writing) else { continue };
             if wanted.is_shown(&entry.status) {
                 self.queue.dropped += 1;
@@ -205,6 +216,7 @@ impl Core {
             }
             if let Some(told) = entry.waits(&wanted, now) {
                 entry.queued = true;
+                entry.until = Some(told);
                 self.queue.later.insert((told, id));
                 continue;
             }

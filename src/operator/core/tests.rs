@@ -30,6 +30,9 @@ struct World {
     objects: BTreeMap<(&'static str, Key), Stored>,
     version: u64,
     writes: Vec<String>,
+    /// From when all was forgotten to the first write.
+    wrote_after: Duration,
+    forgot: Duration,
     events: Vec<String>,
     published: Vec<(ClusterId, Publication)>,
     /// What every write of a status is answered with. None: it is stored.
@@ -80,6 +83,8 @@ impl World {
             objects: BTreeMap::new(),
             version: 0,
             writes: Vec::new(),
+            wrote_after: Duration::ZERO,
+            forgot: Duration::ZERO,
             events: Vec::new(),
             published: Vec::new(),
             refusal: None,
@@ -258,11 +263,17 @@ impl World {
     fn store(&mut self, write: Write) {
         let Write { id, uid, body, transitions } = write;
         if let Some(code) = self.refusal {
+            if self.writes.is_empty() {
+                self.wrote_after = self.now - self.forgot;
+            }
             self.writes.push(id.to_string());
             return self.core.written(self.now, &id, &uid, Written::Failed(Some(code)));
         }
         self.version += 1;
         let version = self.version;
+        if self.writes.is_empty() {
+            self.wrote_after = self.now - self.forgot;
+        }
         self.writes.push(id.to_string());
         self.events.extend(transitions.iter().map(|one| format!("{id} {}", one.reason.as_str())));
         let stored = self.objects.get_mut(&(id.kind, id.key.clone())).unwrap();
@@ -297,6 +308,7 @@ impl World {
     }
 
     fn forget(&mut self) {
+        self.forgot = self.now;
         self.writes.clear();
         self.events.clear();
         self.published.clear();
@@ -337,6 +349,7 @@ fn one_change_is_one_publication_and_at_most_three_writes() {
     world.run(5);
     assert_eq!(world.published.len(), 1);
     assert_eq!(world.writes, ["PhoneNumber acme/new-york-1"], "what took its time is not told");
+    assert!(world.wrote_after < Duration::from_millis(300), "and it is told as soon as it is so");
     assert!(world.events.is_empty(), "{:?}", world.events);
     assert_eq!(world.status("PhoneNumber", "acme/new-york-1"), format!("{GOOD} programmedGeneration=2"));
 }

@@ -6,6 +6,7 @@
 mod audit;
 mod bad;
 mod chart;
+mod faults;
 mod harness;
 mod leaders;
 mod live;
@@ -19,4 +20,5 @@ mod rights;
 mod sipp;
 mod stage;
 mod tenancy;
+mod webhook;
 mod world;

@@ -87,6 +87,14 @@ impl Process {
         let _ = child.kill();
         let _ = child.wait();
     }
+
+    /// Kibibytes that it has in memory, of Linux.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.child.lock().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+    }
 }
 
 impl Drop for Process {

@@ -49,6 +49,11 @@ pub struct Stage {
 impl Stage {
     pub fn new() -> Self {
         let (turn, world) = alone();
+        Self::on(turn, world)
+    }
+
+    /// In another world than that of most tests.
+    pub fn on(turn: MutexGuard<'static, ()>, world: &'static World) -> Self {
         let folder = tempfile::Builder::new().prefix("switchboard-operator.").tempdir().unwrap();
         Self { world, folder, service: Service::start(world), _turn: turn }
     }

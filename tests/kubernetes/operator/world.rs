@@ -31,8 +31,9 @@ rules:
 - {level: None}
 ";
 
-static SHARED: LazyLock<World> = LazyLock::new(World::start);
-static TOKEN: OnceLock<String> = OnceLock::new();
+static SHARED: LazyLock<World> = LazyLock::new(|| {
+    World::start(&Settings { controllers: true, audit_policy: Some(AUDIT_POLICY), ..Settings::default() })
+});
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The first who asks starts it.
@@ -53,16 +54,18 @@ pub struct World {
     pub plane: ControlPlane,
     pub client: Client,
     pub runtime: Runtime,
+    token: OnceLock<String>,
 }
 
 impl World {
-    fn start() -> Self {
-        let plane = ControlPlane::start(&Settings { controllers: true, audit_policy: Some(AUDIT_POLICY) });
+    /// One of its own, with the chart.
+    pub fn start(settings: &Settings) -> Self {
+        let plane = ControlPlane::start(settings);
         plane.define();
         plane.namespaces([SYSTEM]);
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(async { Client::try_from(configuration(&plane).await).unwrap() });
-        let world = Self { plane, client, runtime };
+        let world = Self { plane, client, runtime, token: OnceLock::new() };
         world.apply_chart().done();
         world
     }
@@ -81,7 +84,7 @@ impl World {
 
     /// For an operator that reaches the API server at `server`.
     pub fn operator_kubeconfig(&self, server: &str) -> String {
-        let token = TOKEN.get_or_init(|| {
+        let token = self.token.get_or_init(|| {
             let create = ["create", "token", "switchboard-operator", "-n", SYSTEM, "--duration=12h"];
             self.plane.kubectl(&create).done().trim().to_owned()
         });
@@ -161,7 +164,7 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
     }
 
     /// Deletes all objects of ours, and what operators have kept.
-    fn clear(&self) {
+    pub fn clear(&self) {
         let kinds: Vec<String> =
             api::kinds().iter().map(|kind| format!("{}.{}", kind.plural, api::GROUP)).collect();
         self.plane
