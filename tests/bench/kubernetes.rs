@@ -9,11 +9,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark may fail, and prints")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -140,10 +141,17 @@ fn memory(of: &Running) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1_024.0
 }
 
-fn resource(kind: &str) -> ApiResource {
-    let known = api::kinds().into_iter().find(|known| known.name == kind).unwrap();
+/// Making the definitions anew costs more than a request.
+static RESOURCES: LazyLock<BTreeMap<&'static str, ApiResource>> = LazyLock::new(|| {
     let (group, version) = api::API_VERSION.split_once('/').unwrap();
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &known.plural)
+    let resource = |kind: &api::Kind| {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.name), &kind.plural)
+    };
+    api::kinds().iter().map(|kind| (kind.name, resource(kind))).collect()
+});
+
+fn resource(kind: &str) -> ApiResource {
+    RESOURCES[kind].clone()
 }
 
 impl Bench {
@@ -366,11 +374,10 @@ impl Bench {
         let mut flows: BTreeSet<usize> = BTreeSet::new();
         for change in 0..changes {
             let index = change.wrapping_mul(7_919) % size;
-            let flow = if flows.remove(&index) {
-                "one"
-            } else {
-                flows.insert(index).then_some("two").unwrap_or_default()
-            };
+            let flow = if flows.remove(&index) { "one" } else { "two" };
+            if flow == "two" {
+                flows.insert(index);
+            }
             let name = name(index);
             let version = numbers.get(&name).await.unwrap().metadata.resource_version.unwrap();
             let one = WatchParams::default().fields(&format!("metadata.name={name}"));
