@@ -1,14 +1,11 @@
 //! What an operator and its pods make of bad input, from the API server, from people and from each other.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{
     audit,
     manifests::Least,
-    process::{never, until},
-    proxy::Fault,
+    process::until,
     stage::{Operator, Stage, id_of},
     world::SYSTEM,
 };
@@ -34,118 +31,6 @@ fn begin(prefix: &str) -> (Stage, Least, Operator) {
     operator.await_ready();
     stage.await_seen(&operator);
     (stage, least, operator)
-}
-
-#[test]
-fn readiness_says_which_definition_is_missing() {
-    let stage = Stage::new();
-    let name = format!("donotcalllists.{}", api::GROUP);
-    let plane = &stage.world.plane;
-    plane.kubectl(&["delete", "crd", &name]).done();
-    let operator = stage.operator("missing");
-    until("readiness tells", || {
-        operator.readiness().is_some_and(|(code, text)| code == 503 && text.contains("DoNotCallList"))
-    });
-    never("it ends", Duration::from_secs(2), || operator.process.ended().is_some());
-    plane.define();
-    operator.await_ready();
-}
-
-/// A definition newer than the operator, and objects with a field that it does not know.
-#[test]
-fn a_field_of_the_future_is_no_obstacle() {
-    let (stage, mut least, operator) = begin("future");
-    let plane = &stage.world.plane;
-    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/novelty";
-    let patch =
-        json!([{"op": "add", "path": path, "value": {"type": "string", "description": "Of the future."}}]);
-    let crd = format!("phonenumbers.{}", api::GROUP);
-    plane.kubectl(&["patch", "crd", &crd, "--type=json", "-p", &patch.to_string()]).done();
-    let number = least.manifests.object("PhoneNumber", "main");
-    number["spec"]["novelty"] = json!("yes");
-    let number = number.clone();
-    until("the new field is served", || stage.apply(&number).is_ok());
-    stage.await_seen(&operator);
-    let told = &stage.verdicts()[&id_of(&number)];
-    let file = repository().join("crds").join(format!("{crd}.yaml"));
-    plane.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", file.to_str().unwrap()]).done();
-    plane.define();
-    assert!(told["Accepted"].starts_with("True"), "{told:?}");
-    assert!(told["ResolvedRefs"].starts_with("True"), "{told:?}");
-}
-
-#[test]
-fn whatever_a_write_is_answered_with_the_status_comes_right() {
-    let (stage, mut least, operator) = begin("answers");
-    for (count, fault) in [
-        Fault::Refused(409),
-        Fault::Refused(403),
-        Fault::Refused(422),
-        Fault::Refused(429),
-        Fault::Refused(500),
-        Fault::Lost,
-        Fault::Late(Duration::from_secs(2)),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        operator.proxy.spoil(fault, 2, |seen| seen.resource.ends_with("/status"));
-        let flow = least.manifests.object("RoutingFlow", "ring");
-        flow["spec"]["steps"][0]["dial"]["ringSeconds"] = json!(30 + count);
-        let flow = flow.clone();
-        stage.apply(&flow).unwrap();
-        let other = least.manifests.object("PhoneNumber", "main");
-        other["spec"]["limits"] = json!({"calls": count + 1});
-        let other = other.clone();
-        stage.apply(&other).unwrap();
-        // What the server says is invalid must change before it is worth another word.
-        let waits = fault != Fault::Refused(422);
-        if waits {
-            for object in [&flow, &other] {
-                until(&format!("{} is told of in spite of {fault:?}", id_of(object)), || {
-                    stage.verdicts()[&id_of(object)]["observed"] == "true"
-                });
-            }
-        } else {
-            until("both were refused", || {
-                operator.proxy.seen().iter().filter(|seen| seen.code == 422).count() >= 2
-            });
-        }
-        operator.proxy.heal();
-        assert!(operator.process.ended().is_none(), "{fault:?} ends the operator");
-    }
-    change_is_seen(&stage, &mut least, 99);
-}
-
-#[test]
-fn a_watch_that_breaks_or_is_too_old_is_begun_anew() {
-    let (stage, mut least, operator) = begin("watches");
-    operator.proxy.cut_watches();
-    change_is_seen(&stage, &mut least, 1);
-    operator.proxy.spoil(Fault::Expired, 25, |seen| seen.verb == "watch");
-    operator.proxy.cut_watches();
-    change_is_seen(&stage, &mut least, 2);
-    operator.proxy.heal();
-    for code in [403, 429, 500] {
-        operator.proxy.spoil(Fault::Refused(code), 20, |seen| ["watch", "list"].contains(&seen.verb));
-        operator.proxy.cut_watches();
-        change_is_seen(&stage, &mut least, u32::from(code) / 10);
-        operator.proxy.heal();
-    }
-}
-
-/// A connection that is dead and does not say so.
-#[test]
-fn a_watch_that_falls_silent_is_found_out() {
-    let (stage, mut least, operator) = begin("silent");
-    operator.proxy.hold_watches();
-    let flow = least.manifests.object("RoutingFlow", "ring");
-    flow["spec"]["steps"][0]["dial"]["ringSeconds"] = json!(33);
-    let flow = flow.clone();
-    stage.apply(&flow).unwrap();
-    // Watches that begin later may speak.
-    operator.proxy.release_new_watches();
-    until("the change is seen", || stage.verdicts()[&id_of(&flow)]["observed"] == "true");
 }
 
 /// The Secrets that hold the last good forms.
@@ -193,26 +78,6 @@ fn a_namespace_without_rights_holds_up_no_other() {
     operator.await_ready();
     let edge = stage.edge((&other.platform, "c14"), "c14-edge-0");
     edge.await_ready();
-}
-
-/// A certificate is of one cluster and one role.
-#[test]
-fn a_certificate_of_another_role_or_cluster_opens_nothing() {
-    let (stage, least, operator) = begin("certificates");
-    let other = Least::new("certificates-other");
-    other.manifests.apply(stage.world);
-    let cluster = (least.platform.as_str(), "c14");
-    // Both Secrets are there once pods of both could begin.
-    let (edge, foreign) =
-        (stage.edge(cluster, "real-edge"), stage.edge((&other.platform, "c14"), "other-edge"));
-    edge.await_ready();
-    foreign.await_ready();
-    let wrong_role = stage.edge_with(cluster, "wrong-role", (&least.platform, "c14-media-link"));
-    let wrong_cluster = stage.edge_with(cluster, "wrong-cluster", (&other.platform, "c14-edge-link"));
-    never("a pod with another one's certificate is ready", Duration::from_secs(6), || {
-        [&wrong_role, &wrong_cluster].iter().any(|pod| pod.is_ready())
-    });
-    assert!(operator.process.ended().is_none());
 }
 
 /// Each right that the chart grants the operator is used, and each that it uses is granted.

@@ -5,7 +5,6 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use axum::{
@@ -108,8 +107,6 @@ pub enum Fault {
     Expired,
     /// A watch begins, and nothing ever comes.
     Silent,
-    /// It is passed on so much later.
-    Late(Duration),
 }
 
 struct Rule {
@@ -126,8 +123,6 @@ struct Streams {
     cuts: u64,
     /// They stand, and nothing comes any more.
     hold: bool,
-    /// That holds only for those that began before so many requests had passed.
-    hold_before: Option<usize>,
 }
 
 struct Inner {
@@ -189,7 +184,7 @@ impl Proxy {
 
     /// Ends all faults, and how many requests they would still have met.
     pub fn heal(&self) -> usize {
-        self.inner.streams.send_modify(|streams| (streams.hold, streams.hold_before) = (false, None));
+        self.inner.streams.send_modify(|streams| streams.hold = false);
         self.inner.rules.lock().unwrap().drain(..).map(|rule| rule.left).sum()
     }
 
@@ -201,12 +196,6 @@ impl Proxy {
     /// Has every watch stand and say nothing, until `heal`; one that begins meanwhile too.
     pub fn hold_watches(&self) {
         self.inner.streams.send_modify(|streams| streams.hold = true);
-    }
-
-    /// Lets watches that begin from now on speak, while those that are held stay so.
-    pub fn release_new_watches(&self) {
-        let passed = self.inner.seen.lock().unwrap().len();
-        self.inner.streams.send_modify(|streams| streams.hold_before = Some(passed));
     }
 }
 
@@ -243,20 +232,12 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             forward(&inner, request).await;
             refusal(504)
         }
-        Some(Fault::Late(wait)) => {
-            tokio::time::sleep(wait).await;
-            forward(&inner, request).await
-        }
         None => forward(&inner, request).await,
     };
     seen.code = answer.status().as_u16();
     let watches = seen.verb == "watch";
-    let number = {
-        let mut all = inner.seen.lock().unwrap();
-        all.push(seen);
-        all.len() - 1
-    };
-    if watches { breakable(&inner, number, answer) } else { answer }
+    inner.seen.lock().unwrap().push(seen);
+    if watches { breakable(&inner, answer) } else { answer }
 }
 
 async fn forward(inner: &Inner, request: Request) -> Response {
@@ -270,7 +251,7 @@ async fn forward(inner: &Inner, request: Request) -> Response {
 }
 
 /// A watch that this proxy can end or hold.
-fn breakable(inner: &Inner, number: usize, answer: Response) -> Response {
+fn breakable(inner: &Inner, answer: Response) -> Response {
     let streams = inner.streams.subscribe();
     let begun = streams.borrow().cuts;
     answer.map(|body| {
@@ -282,7 +263,7 @@ fn breakable(inner: &Inner, number: usize, answer: Response) -> Response {
                     let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
                     return Some((Err(broken), (chunks, streams)));
                 }
-                let held = now.hold && now.hold_before.is_none_or(|before| number < before);
+                let held = now.hold;
                 tokio::select! {
                     changed = streams.changed() => changed.ok()?,
                     chunk = chunks.next(), if !held => {

@@ -127,11 +127,6 @@ impl Stage {
         self.pod_with(cluster, role, name, (cluster.0, &secret), more)
     }
 
-    /// An edge pod of a cluster with the certificate out of another Secret.
-    pub fn edge_with(&self, cluster: (&str, &str), name: &str, secret: (&str, &str)) -> Pod {
-        self.pod_with(cluster, "edge", name, secret, &[])
-    }
-
     fn pod_with(
         &self,
         (namespace, cluster): (&str, &str),
