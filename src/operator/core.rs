@@ -27,7 +27,7 @@ use model::{ClusterId, Key, section::Digest};
 use plan::{Effect, Foreign, Foresight, ObjectId, Plan, Planner, SecretKeys};
 use serde_json::{Value, json};
 
-use self::queue::Queue;
+use self::queue::{Place, Queue};
 pub use self::queue::{Write, Written};
 use crate::{
     fleet::Fleet,
@@ -83,11 +83,9 @@ struct Entry {
     effect: Effect,
     /// The generation that all pods had at one time.
     programmed: Option<i64>,
-    /// Whether it waits in the queue, or is being written.
-    queued: bool,
+    /// Where it waits in the queue, and whether it is being written.
+    place: Option<Place>,
     writing: bool,
-    /// Until when it waits because it was too soon to say it.
-    until: Option<Duration>,
     /// Writes of its status that failed, one after the other.
     failures: u8,
     /// Since when its newest generation waits for pods.
@@ -262,7 +260,7 @@ impl Core {
                 if moved {
                     entry.since = now;
                     // Whoever has changed it does not wait for what failed before.
-                    (entry.queued, entry.failures) = (false, 0);
+                    (entry.place, entry.failures) = (None, 0);
                     self.touch(now);
                 }
                 self.mark(&ObjectId { kind, key });
@@ -276,9 +274,8 @@ impl Core {
                     epoch: ALWAYS,
                     effect: Effect::Out,
                     programmed: status.programmed_generation,
-                    queued: false,
+                    place: None,
                     writing: false,
-                    until: None,
                     failures: 0,
                     since: now,
                     doubt: None,
@@ -403,7 +400,7 @@ impl Core {
     pub fn resign(&mut self) {
         self.leads = None;
         self.queue = Queue::default();
-        self.entries.values_mut().flat_map(BTreeMap::values_mut).for_each(|entry| entry.queued = false);
+        self.entries.values_mut().flat_map(BTreeMap::values_mut).for_each(|entry| entry.place = None);
     }
 
     /// The term that is led.

@@ -54,6 +54,19 @@ pub enum Written {
     Failed(Option<u16>),
 }
 
+/// Where an object waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Among what people changed, or pods did.
+    Urgent,
+    /// Among what need not be hurried.
+    Rest,
+    /// Until it is not too soon any more to say it.
+    Soon(Duration),
+    /// After a failure.
+    Later,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     urgent: VecDeque<ObjectId>,
@@ -141,17 +154,15 @@ impl Core {
         }
         let entry = self.entries.get_mut(id.kind).and_then(|entries| entries.get_mut(&id.key));
         let Some(entry) = entry else { return };
-        if entry.queued {
-            // It was too soon to say what there was to say; that may be something else by now.
-            if urgent
-                && let Some(at) = entry.until.take()
-                && self.queue.later.remove(&(at, id.clone()))
-            {
-                self.queue.urgent.push_back(id.clone());
-            }
-            return;
+        let place = if urgent { Place::Urgent } else { Place::Rest };
+        match entry.place {
+            None => {}
+            // What there is to say may be something else by now. Where it waited it is passed over.
+            Some(Place::Rest) if urgent => {}
+            Some(Place::Soon(at)) if urgent => drop(self.queue.later.remove(&(at, id.clone()))),
+            Some(_) => return,
         }
-        entry.queued = true;
+        entry.place = Some(place);
         let queue = if urgent { &mut self.queue.urgent } else { &mut self.queue.rest };
         queue.push_back(id.clone());
     }
@@ -202,21 +213,23 @@ impl Core {
         }
         for _ in 0..LOOKS_MAX {
             let (id, backfill) = self.queue.take(now)?;
+            let place = self.entries.get(id.kind).and_then(|entries| entries.get(&id.key)?.place);
+            if place.is_none() || (backfill && place != Some(Place::Rest)) {
+                continue;
+            }
             let wanted = self.judge(&id, now);
             let Some(entry) = self.entries.get_mut(id.kind).and_then(|entries| entries.get_mut(&id.key))
             else {
                 continue;
             };
-            entry.queued = false;
-            entry.until = None;
+            entry.place = None;
             let Some(wanted) = wanted.filter(|_| !entry.writing) else { continue };
             if wanted.is_shown(&entry.status) {
                 self.queue.dropped += 1;
                 continue;
             }
             if let Some(told) = entry.waits(&wanted, now) {
-                entry.queued = true;
-                entry.until = Some(told);
+                entry.place = Some(Place::Soon(told));
                 self.queue.later.insert((told, id));
                 continue;
             }
@@ -263,8 +276,8 @@ impl Core {
                     _ => pause(entry.failures.into()),
                 };
                 entry.failures = entry.failures.saturating_add(1);
-                if !entry.queued {
-                    entry.queued = true;
+                if entry.place.is_none() {
+                    entry.place = Some(Place::Later);
                     self.queue.later.insert((now + wait, id.clone()));
                 }
                 if code.is_none_or(|code| code == 429 || code >= 500) {

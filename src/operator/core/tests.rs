@@ -507,6 +507,33 @@ fn a_kind_that_the_server_does_not_know_holds_everything_back_and_is_named() {
     assert!(world.writes.is_empty() && world.published.is_empty());
 }
 
+/// What need not be hurried waits; what turns out to be urgent meanwhile does not wait with it.
+#[test]
+fn what_people_change_overtakes_what_need_not_be_hurried() {
+    let mut world = World::settled("tenant");
+    for stored in world.objects.values_mut() {
+        stored.status = Value::Null;
+    }
+    let all: Vec<Stored> = world.objects.values().cloned().collect();
+    for (version, stored) in all.iter().enumerate() {
+        let version = world.version + version as u64 + 1;
+        world.objects.get_mut(&(stored.kind, stored.key.clone())).unwrap().version = version;
+    }
+    world.version += all.len() as u64;
+    world.core.resign();
+    let all: Vec<Stored> = world.objects.values().cloned().collect();
+    all.iter().for_each(|stored| world.declare(stored));
+    world.core.lead(world.now, 2);
+    world.forget();
+    world.change("PhoneNumber", "acme/new-york-1", |spec| spec["flowRef"]["name"] = "support".into());
+    world.run_with(1, true);
+    let place = world.writes.iter().position(|id| id == "PhoneNumber acme/new-york-1").unwrap();
+    assert!(place < 40 && world.writes.len() < all.len(), "{place} of {}", world.writes.len());
+    world.run(30);
+    let number = world.writes.iter().filter(|id| id.starts_with("PhoneNumber")).count();
+    assert!(number >= 40, "{number}");
+}
+
 #[test]
 fn a_refused_snapshot_is_told_of_at_what_it_holds_back() {
     let mut world = World::settled("tenant");
