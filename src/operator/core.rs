@@ -104,6 +104,8 @@ struct Cluster {
     /// Since when no pod of a role has counted, and whether that was long ago enough to be said.
     absent: [Option<Duration>; 2],
     said: bool,
+    /// The epoch up to which objects have been looked at because all pods of a role had reached it.
+    looked: [u64; 2],
     /// Whether a pod that counts was silent.
     silent: bool,
     topology: Option<Topology>,
@@ -391,6 +393,7 @@ impl Core {
             cluster.history.clear();
             cluster.absent = [Some(now); 2];
             cluster.said = false;
+            cluster.looked = [0; 2];
             cluster.pending = Some((now, now));
         }
         self.mark_all();
@@ -424,6 +427,9 @@ impl Core {
         if moved.silence {
             self.mark_cluster(&cluster);
         }
+        if moved.refused {
+            self.mark_waiting(0..=ALWAYS);
+        }
         if moved.acknowledged {
             self.acknowledged(now, &cluster);
         }
@@ -450,22 +456,31 @@ impl Core {
             *absent = if there { None } else { Some(absent.unwrap_or(now)) };
             cluster.said &= !came_or_went;
         }
-        let has_refusal = self.fleet.refusal(id).is_some();
         if came_or_went {
+            cluster.looked = [0; 2];
             self.mark_home(id);
         } else {
-            let reached = self.reached(id, Role::Edge).max(self.reached(id, Role::Media)).unwrap_or_default();
-            let waiting: Vec<ObjectId> = self
-                .waiting
-                .range(..=if has_refusal { ALWAYS } else { reached })
-                .flat_map(|(_, ids)| ids)
-                .cloned()
-                .collect();
-            for id in waiting {
-                self.queue_up(&id, true);
-            }
+            self.look(id);
         }
         self.mark_cluster(id);
+    }
+
+    /// Looks at the objects that pods have reached since this was done last: each once, however many of them wait.
+    fn look(&mut self, id: &ClusterId) {
+        for role in Role::ALL {
+            let Some(reached) = self.reached(id, role) else { continue };
+            let reached = reached.min(self.epoch);
+            let Some(cluster) = self.clusters.get_mut(id) else { return };
+            let looked = std::mem::replace(&mut cluster.looked[role as usize], reached);
+            if looked < reached {
+                self.mark_waiting(looked + 1..=reached);
+            }
+        }
+    }
+
+    fn mark_waiting(&mut self, epochs: std::ops::RangeInclusive<u64>) {
+        let waiting: Vec<ObjectId> = self.waiting.range(epochs).flat_map(|(_, ids)| ids).cloned().collect();
+        waiting.iter().for_each(|id| self.queue_up(id, true));
     }
 
     /// The epoch that all pods of a role have reached. None: there is no such pod.

@@ -57,6 +57,8 @@ pub struct Moved {
     pub topology: bool,
     /// Who is silent.
     pub silence: bool,
+    /// Whether a pod has refused something.
+    pub refused: bool,
 }
 
 impl Fleet {
@@ -104,6 +106,7 @@ impl Fleet {
                 pod.heard = now;
                 pod.refusal = Some(Refusal { position, path, message });
                 moved.acknowledged = true;
+                moved.refused = true;
             }
             What::State(state) => {
                 pod.heard = now;
@@ -133,7 +136,7 @@ impl Fleet {
         let before = self.pods.len();
         self.pods.retain(|_, pod| now < pod.heard + FORGOTTEN);
         let gone = self.pods.len() != before;
-        Moved { acknowledged: gone, topology: gone, silence: gone }
+        Moved { acknowledged: gone, topology: gone, silence: gone, refused: false }
     }
 
     /// When something will be otherwise if nobody says anything.
