@@ -265,6 +265,8 @@ fn breakable(inner: &Inner, answer: Response) -> Response {
                 }
                 let held = now.hold;
                 tokio::select! {
+                    // Where both are ready, what was told first comes first.
+                    biased;
                     changed = streams.changed() => changed.ok()?,
                     chunk = chunks.next(), if !held => {
                         return Some((chunk?.map_err(std::io::Error::other), (chunks, streams)));
