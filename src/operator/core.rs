@@ -153,6 +153,8 @@ pub struct Core {
     queue: Queue,
     /// Objects whose epoch no cluster's pods have reached.
     waiting: BTreeMap<u64, BTreeSet<ObjectId>>,
+    /// Objects that were not there before.
+    fresh: BTreeSet<ObjectId>,
     outputs: VecDeque<Output>,
     /// When the oldest change came that is in no publication yet.
     oldest: Option<Duration>,
@@ -180,6 +182,7 @@ impl Core {
             sequence: 0,
             queue: Queue::default(),
             waiting: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             outputs: VecDeque::new(),
             oldest: None,
         }
@@ -282,7 +285,9 @@ impl Core {
                     since: now,
                     doubt: None,
                 };
-                entries.insert(key, entry);
+                entries.insert(key.clone(), entry);
+                // One that was made again just as it was is nothing new to the planner.
+                self.fresh.insert(ObjectId { kind, key });
                 self.touch(now);
             }
         }
@@ -324,7 +329,8 @@ impl Core {
             clusters.extend(self.planner.clusters().map(|(id, _)| id.clone()));
         }
         self.first.get_or_insert(self.epoch);
-        let turned = self.planner.take_turned();
+        let mut turned = self.planner.take_turned();
+        turned.append(&mut self.fresh);
         for cluster in clusters {
             self.due(now, cluster);
         }

@@ -507,6 +507,17 @@ fn a_kind_that_the_server_does_not_know_holds_everything_back_and_is_named() {
     assert!(world.writes.is_empty() && world.published.is_empty());
 }
 
+/// A list shows that it is another one; nobody has told that the one before was deleted.
+#[test]
+fn an_object_that_was_made_again_unseen_gets_its_status() {
+    let mut world = World::settled("tenant");
+    let key: Key = "acme/new-york-1".parse().unwrap();
+    let spec = world.objects.remove(&("PhoneNumber", key.clone())).unwrap().spec;
+    world.apply("PhoneNumber", &key, spec);
+    world.run(5);
+    assert_eq!(world.status("PhoneNumber", "acme/new-york-1"), format!("{GOOD} programmedGeneration=1"));
+}
+
 /// What need not be hurried waits; what turns out to be urgent meanwhile does not wait with it.
 #[test]
 fn what_people_change_overtakes_what_need_not_be_hurried() {
