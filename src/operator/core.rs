@@ -86,6 +86,8 @@ struct Entry {
     /// Where it waits in the queue, and whether it is being written.
     place: Option<Place>,
     writing: bool,
+    /// Whether there may be something else to say since the write began.
+    again: bool,
     /// Writes of its status that failed, one after the other.
     failures: u8,
     /// Since when its newest generation waits for pods.
@@ -138,7 +140,7 @@ pub struct Core {
     synced: BTreeSet<&'static str>,
     missing: BTreeSet<&'static str>,
     entries: BTreeMap<&'static str, BTreeMap<Key, Entry>>,
-    secrets: BTreeMap<Key, BTreeMap<String, Vec<u8>>>,
+    secrets: BTreeMap<Key, SecretData>,
     secrets_moved: bool,
     namespaces: BTreeMap<String, Known>,
     clusters: BTreeMap<ClusterId, Cluster>,
@@ -203,9 +205,9 @@ impl Core {
             }
             Change::Missing(kind, true) => drop(self.missing.insert(kind)),
             Change::Missing(kind, false) => drop(self.missing.remove(kind)),
-            Change::Secret(SecretData { key, values }) => {
-                if self.secrets.get(&key) != Some(&values) {
-                    self.secrets.insert(key, values);
+            Change::Secret(secret) => {
+                if self.secrets.get(&secret.key).map(|known| &known.values) != Some(&secret.values) {
+                    self.secrets.insert(secret.key.clone(), secret);
                     self.secrets_moved = true;
                     self.touch(now);
                 }
@@ -249,16 +251,21 @@ impl Core {
             self.namespaces.insert(namespace.to_owned(), Known::Asked);
             self.outputs.push_back(Output::WatchSecrets(namespace.to_owned()));
         }
-        // The kind is one of those that are watched, all of which the planner knows.
-        let _ = self.planner.declare(kind, key.clone(), &spec);
         let entries = self.entries.entry(kind).or_default();
         let entry = entries.get_mut(&key).filter(|entry| entry.uid == uid);
+        // Most of what a watch tells are statuses that were written here.
+        if entry.as_ref().is_none_or(|entry| entry.generation != generation) {
+            // The kind is one of those that are watched, all of which the planner knows.
+            let _ = self.planner.declare(kind, key.clone(), &spec);
+        }
         match entry {
             Some(entry) => {
                 let moved = entry.generation != generation;
                 entry.generation = generation;
-                // A watch may tell of what was before our own last write.
+                let mut other = moved;
+                // A watch may tell of what was before our own last write, and tells of that write too.
                 if !is_older(&version, &entry.version) {
+                    other |= entry.status != status;
                     entry.version = version;
                     entry.status = status;
                 }
@@ -268,7 +275,9 @@ impl Core {
                     (entry.place, entry.failures) = (None, 0);
                     self.touch(now);
                 }
-                self.mark(&ObjectId { kind, key });
+                if other {
+                    self.mark(&ObjectId { kind, key });
+                }
             }
             None => {
                 let entry = Entry {
@@ -281,6 +290,7 @@ impl Core {
                     programmed: status.programmed_generation,
                     place: None,
                     writing: false,
+                    again: false,
                     failures: 0,
                     since: now,
                     doubt: None,
@@ -345,8 +355,8 @@ impl Core {
     }
 
     fn foreign(&self) -> Vec<Foreign> {
-        let foreign = self.secrets.iter().map(|(key, values)| {
-            let data: BTreeMap<&String, &str> = values.keys().map(|name| (name, "")).collect();
+        let foreign = self.secrets.iter().map(|(key, secret)| {
+            let data: BTreeMap<&String, &str> = secret.values.keys().map(|name| (name, "")).collect();
             let object = json!({"metadata": {"labels": {"switchboard.dev/use": "true"}}, "data": data});
             Foreign { api_version: "v1".into(), kind: "Secret".into(), key: key.clone(), object }
         });
@@ -575,9 +585,9 @@ impl Core {
 
     fn values(&self, keys: &SecretKeys) -> Secrets {
         let values = keys.iter().flat_map(|(object, names)| {
-            let values = self.secrets.get(object);
+            let secret = self.secrets.get(object);
             names.iter().filter_map(move |name| {
-                let value = values?.get(name)?;
+                let value = secret?.values.get(name)?;
                 Some(((object.clone(), name.clone()), value.clone()))
             })
         });

@@ -223,6 +223,7 @@ impl Core {
                 continue;
             };
             entry.place = None;
+            entry.again = entry.writing;
             let Some(wanted) = wanted.filter(|_| !entry.writing) else { continue };
             if wanted.is_shown(&entry.status) {
                 self.queue.dropped += 1;
@@ -255,6 +256,7 @@ impl Core {
             return;
         }
         entry.writing = false;
+        let again = std::mem::take(&mut entry.again);
         match written {
             Written::Done(version, status) => {
                 if !super::is_older(&version, &entry.version) {
@@ -263,7 +265,9 @@ impl Core {
                 }
                 entry.failures = 0;
                 self.queue.well();
-                self.mark(id);
+                if again {
+                    self.mark(id);
+                }
             }
             // Gone: a change of the object brings it back.
             Written::Failed(Some(404)) => {}
