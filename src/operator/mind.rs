@@ -58,7 +58,7 @@ const STORE: Duration = Duration::from_secs(30);
 const GAUGES: Duration = Duration::from_secs(5);
 
 /// What shall outlive the process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Want {
     /// All that there are.
     pub clusters: BTreeSet<ClusterId>,

@@ -9,7 +9,7 @@ use link::{config::Hub, server, tls::Tls};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch as signal},
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{error, info, warn};
 
@@ -145,7 +145,7 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
     let (wants, wanted) = mpsc::channel(1);
     let (synced, is_synced) = oneshot::channel();
     let (stopping, stopped) = signal::channel(false);
-    let mind = Mind {
+    let thread = Mind {
         core,
         hub: hub.clone(),
         client: client.clone(),
@@ -160,8 +160,8 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
         states: states.clone(),
         wants,
         stopped,
-    };
-    let thread = mind.begin(synced);
+    }
+    .begin(synced);
     let upkeep = Upkeep {
         pki: Pki::new(keeper, leadership.clone(), options.namespace.clone(), Lives::default()),
         store,
@@ -176,6 +176,7 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
         webhook_tls,
         own: None,
         clusters: BTreeSet::new(),
+        unstored: None,
     };
     let mut upkeep = tokio::spawn(upkeep.run(wanted, states));
     let config = options.election();
@@ -264,11 +265,14 @@ struct Upkeep {
     /// What our own certificates were made of, and when.
     own: Option<(String, Timestamp)>,
     clusters: BTreeSet<model::ClusterId>,
+    /// What could not be stored.
+    unstored: Option<Want>,
 }
 
 impl Upkeep {
     async fn run(mut self, mut wanted: mpsc::Receiver<Want>, mut states: signal::Receiver<State>) {
-        let (mut next, mut said) = (Duration::ZERO, String::new());
+        // A point in time: what is to be stored comes more often than this, and must not put it off for ever.
+        let (mut next, mut said) = (Instant::now(), String::new());
         loop {
             tokio::select! {
                 want = wanted.recv() => {
@@ -281,41 +285,50 @@ impl Upkeep {
                     self.clusters = new;
                 }
                 moved = states.changed() => if moved.is_err() { return },
-                () = sleep(next) => {}
+                () = sleep_until(next) => {}
+            }
+            if let Some(want) = self.unstored.take() {
+                self.keep(want).await;
             }
             let looked = self.look().await;
             // Whoever could show a certificate once goes on with it.
             let waits = looked.as_ref().err().filter(|_| self.tls.is_none());
             self.readiness.set_link(waits.map(|error| format!("pods cannot connect: {error}")));
-            next = match looked {
-                Ok(()) => {
-                    said.clear();
-                    UPKEEP
-                }
-                Err(error) => {
-                    if error != said {
-                        warn!(error, "upkeep; trying again");
+            next = Instant::now()
+                + match looked {
+                    Ok(()) => {
+                        said.clear();
+                        UPKEEP
                     }
-                    said = error;
-                    UPKEEP_RETRY
-                }
-            };
+                    Err(error) => {
+                        if error != said {
+                            warn!(error, "upkeep; trying again");
+                        }
+                        said = error;
+                        UPKEEP_RETRY
+                    }
+                };
         }
     }
 
-    /// Stores what shall outlive the process.
+    /// Stores what shall outlive the process. What cannot be stored is tried again, unless something newer has come.
     async fn keep(&mut self, want: Want) {
         let Some(term) = self.leadership.term() else { return };
+        let mut failed = Want { clusters: want.clusters, ..Want::default() };
         if let Some(bytes) = want.plan
             && let Err(error) = self.store.keep_plan(&bytes, term).await
         {
             error!(%error, "the last good forms are not stored");
+            failed.plan = Some(bytes);
         }
         for (cluster, position, sections) in want.snapshots {
             if let Err(error) = self.store.keep_snapshot(&cluster, position, &sections).await {
                 error!(%error, %cluster, "the snapshot is not stored");
+                failed.snapshots.push((cluster, position, sections));
             }
         }
+        let again = failed.plan.is_some() || !failed.snapshots.is_empty();
+        self.unstored = again.then_some(failed);
     }
 
     async fn look(&mut self) -> Result<(), String> {

@@ -3,7 +3,7 @@
 //! Everything works without it (`failurePolicy: Ignore`): what it would have denied then shows in the object's status. It
 //! never has a word about a deletion, nor about a change that leaves the spec as it is.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use axum::{
@@ -22,15 +22,18 @@ use serde_json::Value;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
 
 /// The API server waits ten seconds at most; who waits longer is better off without an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// After a connection that could not be taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 128;
@@ -66,20 +69,28 @@ struct Site {
     metrics: Arc<Metrics>,
 }
 
-/// Serves until the listener fails. Without a certificate, connections are closed.
+/// Serves for ever. Without a certificate, connections are closed.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ArcSwapOption<rustls::ServerConfig>>,
     asks: mpsc::Sender<Ask>,
     metrics: Arc<Metrics>,
-) -> io::Result<()> {
+) {
     let router = Router::new()
         .route("/validate", post(validate))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Site { asks, metrics });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let (stream, _) = listener.accept().await?;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // The system has no file left, or the other side is gone already.
+            Err(error) => {
+                warn!(%error, "webhook: no connection");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
         let (Some(config), Ok(place)) = (tls.load_full(), Arc::clone(&places).try_acquire_owned()) else {
             continue;
         };

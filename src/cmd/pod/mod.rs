@@ -33,7 +33,7 @@ use self::{
     health::Health,
 };
 use super::{
-    random,
+    host_name, random,
     roles::{Blobs, refused},
     say, stop_signal,
 };
@@ -172,7 +172,7 @@ pub async fn run<W: Work>(
     let http = TcpListener::bind(arguments.http).await;
     let http = http.with_context(|| format!("--http cannot use {}", arguments.http))?;
     let identity = Identity::new(ClusterId(arguments.cluster.clone()), W::ROLE);
-    let pod = PodName::new(name(arguments.name.as_deref())?, format!("{:016x}", random()?));
+    let pod = PodName::new(arguments.name.clone().unwrap_or_else(host_name), format!("{:016x}", random()?));
     let made = Made { tls: credentials.tls(), identity, pod, metrics: Metrics::default() };
     let health = Arc::new(Health::new("the pod starts"));
     serve(http, Arc::clone(&health), made.metrics.clone());
@@ -391,16 +391,6 @@ impl<W: Work> Pod<W> {
         feed.goodbye().await;
         self.work.stop().await;
     }
-}
-
-/// The pod's name, or the host's.
-fn name(given: Option<&str>) -> anyhow::Result<String> {
-    if let Some(name) = given {
-        return Ok(name.to_owned());
-    }
-    let name =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").context("the host has no name: say --name")?;
-    Ok(name.trim().to_owned())
 }
 
 fn serve(http: TcpListener, health: Arc<Health>, metrics: Metrics) {
