@@ -123,12 +123,8 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
     let leadership = Leadership::default();
     let keeper = Keeper::new(client.clone(), leadership.clone());
     let mut store = Store::new(keeper.clone(), options.namespace.clone());
-    let (asks, asked) = mpsc::channel(ASKS_MAX);
     let webhook_tls = Arc::new(ArcSwapOption::empty());
-    if let Some(webhook) = &options.webhook {
-        let listener = bind("--webhook", webhook.listen).await?;
-        tokio::spawn(webhook::serve(listener, Arc::clone(&webhook_tls), asks, Arc::clone(&metrics)));
-    }
+    let asked = serve_webhook(&options, &webhook_tls, &metrics).await?;
     let mut stop = std::pin::pin!(stop);
     let last = tokio::select! {
         last = last_good(&mut store, &readiness) => last,
@@ -196,6 +192,20 @@ pub async fn run(options: Options, kube: KubeConfig, stop: impl Future<Output = 
     }
     hub.follow(None);
     ended
+}
+
+/// What it is asked goes to the core.
+async fn serve_webhook(
+    options: &Options,
+    tls: &Arc<ArcSwapOption<rustls::ServerConfig>>,
+    metrics: &Arc<Metrics>,
+) -> Result<mpsc::Receiver<webhook::Ask>, RunError> {
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    if let Some(webhook) = &options.webhook {
+        let listener = bind("--webhook", webhook.listen).await?;
+        tokio::spawn(webhook::serve(listener, Arc::clone(tls), asks, Arc::clone(metrics)));
+    }
+    Ok(asked)
 }
 
 fn watch_all(client: &Client, changes: &mpsc::Sender<watch::Change>) {
