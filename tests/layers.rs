@@ -113,3 +113,26 @@ fn only_the_control_plane_sees_kubernetes() {
         assert!(!sees || SEES_KUBERNETES.contains(&name.as_str()), "`{name}` may not see Kubernetes");
     }
 }
+
+/// What the operator decides is in a crate with sockets and clocks, and has none of them.
+#[test]
+fn the_operators_core_cannot_reach_the_world() {
+    let folder = format!("{}/src/operator", env!("CARGO_MANIFEST_DIR"));
+    for file in ["core.rs", "core/judge.rs", "core/queue.rs", "fleet.rs", "lease.rs", "status.rs"] {
+        let path = format!("{folder}/{file}");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        for impure in [
+            "tokio",
+            "kube::",
+            "::now()",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "Mutex",
+            "Atomic",
+            "getrandom",
+        ] {
+            assert!(!text.contains(impure), "src/operator/{file} is pure and may not have `{impure}`");
+        }
+    }
+}
