@@ -21,6 +21,7 @@ use model::{
     CallId, LegId, SessionId, TrunkId,
     media::{Codec, Direction, MediaEvent, MediaOrder, Order},
     net::{Flow as NetFlow, ListenerIx},
+    secrets::Secrets,
     snapshot::{NumberRange, Serves, Snapshot},
 };
 use sip::{
@@ -90,6 +91,8 @@ pub enum Input {
     Media(MediaEvent),
     /// Host names of peers were resolved again.
     Names(Names),
+    /// Values of Secrets, all of them, in place of those before.
+    Secrets(Secrets),
     /// Take no new calls; those that are there go on.
     Drain,
     /// End all calls.
@@ -312,7 +315,8 @@ impl Engine {
                 self.endpoint.handle(now.instant, endpoint::Input::Unreachable { flow })
             }
             Input::Media(event) => self.media(now, event),
-            Input::Names(names) => self.renamed(names),
+            Input::Names(names) => self.renewed(names, self.world.secrets().clone()),
+            Input::Secrets(secrets) => self.renewed(self.world.names().clone(), secrets),
             Input::Drain => self.draining = true,
             Input::Stop { because } => {
                 self.draining = true;
@@ -368,11 +372,11 @@ impl Engine {
         self.with_call(now, call, |call, context| call.on_media(event.event, context));
     }
 
-    fn renamed(&mut self, names: Names) {
+    fn renewed(&mut self, names: Names, secrets: Secrets) {
         let snapshot = Arc::clone(&self.world.snapshot);
         // It was compiled before: it compiles again.
         if let Ok(world) = World::new(snapshot, names, Some(&self.world)) {
-            self.world = Arc::new(world);
+            self.world = Arc::new(world.with_secrets(secrets));
         }
     }
 

@@ -13,6 +13,7 @@ use model::{
     FlowId, HoursId, TrunkId,
     net::{Flow as NetFlow, ListenerIx},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
+    secrets::Secrets,
     snapshot::{Peer, SCHEMA, Serves, Snapshot, Source},
 };
 
@@ -140,6 +141,7 @@ pub struct World {
     flows: BTreeMap<FlowId, Arc<Flow>>,
     hours: BTreeMap<HoursId, Hours>,
     names: Names,
+    secrets: Secrets,
     /// Sources of inbound trunks by network: what every packet is held against.
     sources: BTreeMap<String, Vec<Source>>,
     /// Addresses of peers by network: those that we call speak too.
@@ -166,7 +168,20 @@ impl World {
             hours.insert(id.clone(), ready);
         }
         let (sources, peers) = (sources(&snapshot), peers(&snapshot, &names));
-        Ok(Self { snapshot, flows, hours, names, sources, peers })
+        let secrets = last.map(|last| last.secrets.clone()).unwrap_or_default();
+        Ok(Self { snapshot, flows, hours, names, secrets, sources, peers })
+    }
+
+    /// The same with other values of Secrets.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// Values of Secrets.
+    #[must_use]
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Whether a packet from `address` may be looked at: an inbound trunk of the network admits it, or a call of ours

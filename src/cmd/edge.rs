@@ -63,13 +63,18 @@ impl EdgePod {
         Self { made, running: None, topology: Topology::default(), secrets: Secrets::default() }
     }
 
-    fn start(&self, snapshot: &Arc<Snapshot>) -> anyhow::Result<Result<Running, Refused>> {
+    fn start(&self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
+        let snapshot = &next.snapshot;
         let (sink, source) = edge::events();
         let Made { tls, identity, pod, metrics } = &self.made;
         let zone = String::new();
         let pool = Pool::new(tls.clone(), identity.clone(), pod.clone(), zone, random()?, Arc::new(sink));
         let orders: Arc<dyn MediaOrders> = Arc::new(pool.clone());
-        let edge = match Edge::start(roles::edge_config(Arc::clone(snapshot))?, orders, source) {
+        let edge = match Edge::start(
+            roles::edge_config(Arc::clone(snapshot), next.secrets.clone())?,
+            orders,
+            source,
+        ) {
             Ok(edge) => edge,
             Err(edge::StartError::Refused(refused)) => return Ok(Err(refused)),
             Err(error) => return Err(error.into()),
@@ -97,13 +102,16 @@ impl Work for EdgePod {
 
     async fn apply(&mut self, next: &Next) -> anyhow::Result<Result<(), Refused>> {
         match &mut self.running {
-            None => match self.start(&next.snapshot)? {
+            None => match self.start(next)? {
                 Ok(running) => self.running = Some(running),
                 Err(refused) => return Ok(Err(refused)),
             },
             Some(running) => {
                 if let Err(refused) = roles::unchanged(&running.applied.cluster, &next.snapshot.cluster) {
                     return Ok(Err(refused));
+                }
+                if self.secrets != next.secrets {
+                    running.edge.take_secrets(next.secrets.clone()).await?;
                 }
                 if let Err(refused) = running.edge.apply(Arc::clone(&next.snapshot)).await? {
                     return Ok(Err(refused));

@@ -18,7 +18,7 @@ use clap::Args;
 use edge::{Edge, http::Site, observed::Observed};
 use jiff::Timestamp;
 use media::Server;
-use model::{ClusterId, snapshot::Snapshot};
+use model::{ClusterId, secrets::Secrets, snapshot::Snapshot};
 use notify::{RecursiveMode, Watcher};
 use plan::{Plan, PlannedCluster, Severity};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 use super::{
     folder,
     roles::{self, Prompts},
-    say,
+    say, secrets,
     state::State,
     stop_signal, trace,
 };
@@ -62,13 +62,14 @@ struct Running {
     server: Arc<Server>,
     prompts: Prompts,
     applied: Arc<Snapshot>,
+    secrets: Secrets,
     names: Names,
 }
 
 async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let state = arguments.state.as_deref().map(State::open).transpose()?;
     let last = state.as_ref().and_then(State::load);
-    let mut plan = read(&arguments.dir, last.as_ref())?;
+    let (mut plan, secrets) = read(&arguments.dir, last.as_ref())?;
     if plan.clusters.is_empty() {
         bail!("{} declares no VoiceCluster that can run", arguments.dir.display());
     }
@@ -76,7 +77,8 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http.with_context(|| format!("--http cannot use {}", arguments.http))?;
     let mut running = BTreeMap::new();
     for (id, planned) in &plan.clusters {
-        let mut one = start(planned).with_context(|| format!("VoiceCluster {id} cannot start"))?;
+        let mut one = start(planned, secrets.take(&planned.secrets.edge))
+            .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
         running.insert(id.clone(), one);
     }
@@ -112,7 +114,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads, plans and tells every problem.
-fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<Plan> {
+fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<(Plan, secrets::Folder)> {
     if dir.is_file() || dir == Path::new("-") {
         anyhow::bail!("{} is no folder: name the one that holds the manifests", dir.display());
     }
@@ -124,10 +126,10 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<Plan> {
     if errors > 0 {
         warn!("{errors} errors: each bad object is left out, or goes on in its last good form");
     }
-    Ok(plan)
+    Ok((plan, secrets::Folder::of(&resources.foreign)))
 }
 
-fn start(planned: &PlannedCluster) -> anyhow::Result<Running> {
+fn start(planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let mut prompts = Prompts::default();
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
@@ -135,9 +137,9 @@ fn start(planned: &PlannedCluster) -> anyhow::Result<Running> {
     let server = Server::start(roles::media_config(&snapshot.cluster), Arc::new(sink))?;
     server.set_library(prompts.library());
     let server = Arc::new(server);
-    let config = roles::edge_config(Arc::clone(&snapshot))?;
+    let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone())?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, prompts, applied: snapshot, names: Names::new() })
+    Ok(Running { edge, server, prompts, applied: snapshot, secrets, names: Names::new() })
 }
 
 impl Running {
@@ -147,8 +149,8 @@ impl Running {
 }
 
 async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Running>) -> Option<Plan> {
-    let plan = match read(dir, Some(last)) {
-        Ok(plan) => plan,
+    let (plan, folder) = match read(dir, Some(last)) {
+        Ok(read) => read,
         Err(error) => {
             error!("the change was not read, what ran goes on: {error:#}");
             return None;
@@ -158,11 +160,9 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
     for (id, one) in running.iter_mut() {
         match plan.clusters.get(id) {
             None => warn!("VoiceCluster {id} is gone from the folder; it runs until this process stops"),
-            Some(planned) if planned.snapshot == one.applied => {
-                info!("VoiceCluster {id}: nothing changed for its calls")
-            }
-            Some(planned) => match apply(one, planned).await {
-                Ok(()) => info!(
+            Some(planned) => match apply(one, planned, folder.take(&planned.secrets.edge)).await {
+                Ok(false) => info!("VoiceCluster {id}: nothing changed for its calls"),
+                Ok(true) => info!(
                     "VoiceCluster {id}: applied; new calls take it, running calls keep what they began with"
                 ),
                 Err(error) => {
@@ -179,7 +179,16 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
     (!refused).then_some(plan)
 }
 
-async fn apply(one: &mut Running, planned: &PlannedCluster) -> anyhow::Result<()> {
+/// False: nothing is other than it was.
+async fn apply(one: &mut Running, planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<bool> {
+    let renewed = one.secrets != secrets;
+    if renewed {
+        one.edge.take_secrets(secrets.clone()).await?;
+        one.secrets = secrets;
+    }
+    if planned.snapshot == one.applied {
+        return Ok(renewed);
+    }
     roles::unchanged(&one.applied.cluster, &planned.snapshot.cluster)?;
     // Media first: the new snapshot's calls must find their prompts.
     let next = one.prompts.prepare(&planned.snapshot, &planned.blobs)?;
@@ -190,7 +199,8 @@ async fn apply(one: &mut Running, planned: &PlannedCluster) -> anyhow::Result<()
     }
     one.prompts.commit(next);
     one.applied = Arc::clone(&planned.snapshot);
-    one.resolve().await
+    one.resolve().await?;
+    Ok(true)
 }
 
 fn keep(state: Option<&State>, plan: &Plan) {

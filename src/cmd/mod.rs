@@ -17,6 +17,7 @@ pub mod plan;
 mod pod;
 mod revision;
 mod roles;
+mod secrets;
 mod state;
 mod time;
 

@@ -7,6 +7,7 @@ use edge::{Edge, observed::write_metric};
 use media::{AudioSource, Library};
 use model::{
     AudioId,
+    secrets::Secrets,
     snapshot::{self, Cluster, Snapshot},
 };
 use tracing::warn;
@@ -62,10 +63,11 @@ pub fn media_config(cluster: &Cluster) -> media::Config {
 }
 
 /// The edge of a cluster.
-pub fn edge_config(snapshot: Arc<Snapshot>) -> anyhow::Result<edge::Config> {
+pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<edge::Config> {
     let calls = snapshot.cluster.limits.calls_max as usize;
     Ok(edge::Config {
         snapshot,
+        secrets,
         token: format!("{:06x}", random()? & 0xff_ffff),
         seed: random()?,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),
@@ -169,6 +171,8 @@ pub fn media_metrics(text: &mut String, counters: &[media::Counters]) {
 
 #[cfg(test)]
 mod tests {
+    use model::trunk::TlsPolicy;
+
     use model::{
         ClusterId,
         snapshot::{Limits, Network},
@@ -189,6 +193,8 @@ mod tests {
             rtp_ports: (20_000, 20_999),
             limits: Limits { calls_max: 10, call_seconds_max: 60 },
             drain_seconds: 1,
+            tls: TlsPolicy::default(),
+            domains: Vec::new(),
         }
     }
 

@@ -22,6 +22,7 @@ use link::{MediaEvents, MediaOrders};
 use model::{
     media::MediaEvent,
     net::Transport,
+    secrets::Secrets,
     snapshot::{Listener, Snapshot},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -36,6 +37,8 @@ const EVENTS_MAX: usize = 65_536;
 pub struct Config {
     /// What it serves. Its listeners are bound once and for all.
     pub snapshot: Arc<Snapshot>,
+    /// Values of the Secrets that it names.
+    pub secrets: Secrets,
     /// Begins tags, branches and Contact users: letters and digits.
     pub token: String,
     /// Seed of what must not be guessed.
@@ -81,6 +84,7 @@ pub struct Gone;
 pub(crate) enum Control {
     Apply(Arc<Snapshot>, oneshot::Sender<Result<(), Refused>>),
     Names(Names),
+    Secrets(Secrets),
     Drain,
     Stop(&'static str, oneshot::Sender<()>),
 }
@@ -134,7 +138,7 @@ impl Edge {
         events: EventSource,
     ) -> Result<Self, StartError> {
         let sockets = Sockets::bind(&config.snapshot.cluster.listeners)?;
-        let engine = call::engine::Engine::new(
+        let mut engine = call::engine::Engine::new(
             call::engine::Config {
                 token: config.token,
                 first_call: 1,
@@ -145,6 +149,7 @@ impl Edge {
             config.snapshot,
             Names::new(),
         )?;
+        engine.handle(shell::now(), call::engine::Input::Secrets(config.secrets));
         let (control, receiver) = mpsc::channel(64);
         let EventSource { queue, observed } = events;
         let seen = Arc::clone(&observed);
@@ -159,6 +164,14 @@ impl Edge {
     #[must_use]
     pub fn observed(&self) -> Arc<Observed> {
         Arc::clone(&self.observed)
+    }
+
+    /// Takes all values of Secrets, in place of those before. To be called before the snapshot that names them is applied.
+    ///
+    /// # Errors
+    /// The edge is gone.
+    pub async fn take_secrets(&self, secrets: Secrets) -> Result<(), Gone> {
+        self.control.send(Control::Secrets(secrets)).await.map_err(|_| Gone)
     }
 
     /// Applies a snapshot whole, or refuses it; running calls keep what they began with.

@@ -270,6 +270,7 @@ impl Core {
                 let _ = answer.send(self.engine.apply(snapshot));
             }
             Control::Names(names) => self.step(Input::Names(names)),
+            Control::Secrets(secrets) => self.step(Input::Secrets(secrets)),
             Control::Drain => self.step(Input::Drain),
             Control::Stop(because, answer) => {
                 self.stopping = Some(answer);
@@ -279,7 +280,7 @@ impl Core {
     }
 }
 
-fn now() -> Now {
+pub fn now() -> Now {
     Now { instant: Instant::now(), wall: Timestamp::now() }
 }
 

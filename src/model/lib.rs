@@ -8,7 +8,9 @@ mod ids;
 pub mod media;
 pub mod net;
 pub mod program;
+pub mod secrets;
 pub mod section;
 pub mod snapshot;
+pub mod trunk;
 
 pub use ids::*;

@@ -11,8 +11,15 @@ use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId, centre::Centre,
-    media::Codec, net::Transport, program::Program,
+    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId,
+    centre::Centre,
+    media::Codec,
+    net::Transport,
+    program::Program,
+    trunk::{
+        CallerIdPolicy, Health, NumberFormats, Register, TlsPolicy, TrunkDigest, TrunkTls,
+        default_failover_codes,
+    },
 };
 
 /// Version of this form. A reader refuses what is newer than it knows.
@@ -69,6 +76,12 @@ pub struct Cluster {
     pub limits: Limits,
     /// How long a drain waits for calls to end, in seconds.
     pub drain_seconds: u32,
+    /// What TLS may be, each way.
+    #[serde(default)]
+    pub tls: TlsPolicy,
+    /// Domains that agents reach the cluster by.
+    #[serde(default)]
+    pub domains: Vec<String>,
 }
 
 /// Bounds of a cluster. Each pod has these for itself.
@@ -87,7 +100,7 @@ pub struct Limits {
 pub struct Listener {
     /// Unique in the cluster.
     pub name: String,
-    /// UDP or TCP.
+    /// What it speaks.
     pub transport: Transport,
     /// Address and port to bind.
     pub bind: SocketAddr,
@@ -142,6 +155,33 @@ pub struct Trunk {
     pub calls_max: Option<u32>,
     /// Numbers granted to namespaces: what a number may be live on and which caller ids may go out.
     pub grants: Vec<Grant>,
+    /// New calls a second, both directions together. None: no bound of its own.
+    #[serde(default)]
+    pub calls_per_second_max: Option<u32>,
+    /// SIP statuses upon which the next peer is tried, sorted; 486 and those from 600 on never are.
+    #[serde(default = "default_failover_codes")]
+    pub failover_codes: Vec<u16>,
+    /// Who we are to it, and whether it is challenged.
+    #[serde(default)]
+    pub digest: Option<TrunkDigest>,
+    /// Where we register. None: nowhere.
+    #[serde(default)]
+    pub register: Option<Register>,
+    /// Bounds of TLS.
+    #[serde(default)]
+    pub tls: TrunkTls,
+    /// How numbers are written.
+    #[serde(default)]
+    pub number_formats: NumberFormats,
+    /// Which caller ids may go out.
+    #[serde(default)]
+    pub caller_id_policy: CallerIdPolicy,
+    /// Whether emergency calls may leave by it.
+    #[serde(default)]
+    pub emergency: bool,
+    /// How peers are probed by OPTIONS. None: not at all.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 /// Numbers granted to a namespace.
@@ -223,10 +263,19 @@ pub struct Peer {
     pub name: String,
     /// A host name or an address, without brackets.
     pub host: String,
-    /// Port; 5060 where the YAML names none.
+    /// Port. None: the YAML names none, so that the host's SRV records say it (RFC 3263 §4.2), else that of the transport.
+    #[serde(default)]
+    pub declared_port: Option<u16>,
+    /// Port; 5060, or 5061 with TLS, where the YAML names none.
     pub port: u16,
-    /// UDP or TCP.
+    /// What it speaks.
     pub transport: Transport,
+    /// Lower is tried first.
+    #[serde(default)]
+    pub priority: u16,
+    /// Among peers of one priority, how many of the calls it takes first, against the others' weights; 0: as few as can be.
+    #[serde(default)]
+    pub weight: u16,
 }
 
 /// A live number, or a range of them.
@@ -355,6 +404,8 @@ mod tests {
                 rtp_ports: (20_000, 20_999),
                 limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
                 drain_seconds: 30,
+                tls: TlsPolicy::default(),
+                domains: Vec::new(),
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -26,6 +26,7 @@ mod problem;
 mod reach;
 mod resources;
 mod schema;
+mod signalling;
 mod snapshot;
 mod stored;
 mod verdict;

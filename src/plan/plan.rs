@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use model::{AudioId, ClusterId, section::Sections, snapshot::Snapshot};
 
-use crate::{SourceFile, load, planner::Planner, problem::Problem, resources::Resources, world::Good};
+use crate::{
+    SecretNeeds, SourceFile, load, planner::Planner, problem::Problem, resources::Resources, world::Good,
+};
 
 /// What every cluster's pods should be told, and everything that is wrong.
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub struct PlannedCluster {
     pub snapshot: Arc<Snapshot>,
     /// The WAV files that its prompts are made of, by the SHA-256 of their bytes.
     pub blobs: BTreeMap<AudioId, Arc<[u8]>>,
+    /// The keys of Secrets that its pods need.
+    pub secrets: SecretNeeds,
 }
 
 impl PlannedCluster {

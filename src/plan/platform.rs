@@ -313,18 +313,24 @@ pub(crate) fn host_and_port(address: &str) -> Option<(String, u16)> {
 
 /// Host and port; `usual` where none is named.
 pub(crate) fn host_and_port_or(address: &str, usual: u16) -> Option<(String, u16)> {
+    let (host, port) = host_and_perhaps_port(address)?;
+    Some((host, port.unwrap_or(usual)))
+}
+
+/// Host, and port where one is named.
+pub(crate) fn host_and_perhaps_port(address: &str) -> Option<(String, Option<u16>)> {
     if let Ok(ip) = address.parse::<IpAddr>() {
-        return Some((ip.to_string(), usual));
+        return Some((ip.to_string(), None));
     }
     if let Some(bracketed) = address.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;
         let ip: IpAddr = host.parse().ok().filter(IpAddr::is_ipv6)?;
-        let port = if rest.is_empty() { usual } else { rest.strip_prefix(':')?.parse().ok()? };
+        let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?.parse().ok()?) };
         return Some((ip.to_string(), port));
     }
     match address.split_once(':') {
-        None => Some((address.to_owned(), usual)),
-        Some((host, port)) => Some((host.to_owned(), port.parse().ok()?)),
+        None => Some((address.to_owned(), None)),
+        Some((host, port)) => Some((host.to_owned(), Some(port.parse().ok()?))),
     }
 }
 

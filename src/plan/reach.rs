@@ -49,28 +49,32 @@ impl Planner {
     /// The keys of Secrets that a cluster's pods need for the objects in force there. A Secret that is named need not exist.
     #[must_use]
     pub fn secrets(&self, cluster: &ClusterId) -> SecretNeeds {
-        let mut needs = SecretNeeds::default();
         let world = &self.base.world;
-        let Some(item) = world.clusters.get(&cluster.0).filter(|_| self.is_planned(cluster)) else {
-            return needs;
-        };
-        of_cluster(item, &mut needs);
-        for trunk in world.trunks.values().filter(|trunk| trunk.live && trunk.cluster == cluster.0) {
-            let namespace = trunk.item.namespace();
-            let spec = &trunk.item.spec;
-            spec.digest.iter().for_each(|digest| needs.edge(namespace, &digest.secret_ref));
-            let authorities = spec.tls.iter().filter_map(|tls| tls.ca_secret_ref.as_ref());
-            authorities.for_each(|authority| needs.edge(namespace, authority));
-        }
-        let serves = |key: &Key| world.served.get(key.namespace()) == Some(&cluster.0);
-        for tenant in world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key)) {
-            let provider = tenant.spec.sign_in.as_ref().and_then(|sign_in| sign_in.open_id_connect.as_ref());
-            let secret = provider.and_then(|provider| provider.secret_ref.as_ref());
-            secret.iter().for_each(|secret| needs.edge(tenant.namespace(), secret));
-        }
-        of_centre(world, &serves, &mut needs);
-        needs
+        let item = world.clusters.get(&cluster.0).filter(|_| self.is_planned(cluster));
+        item.map(|item| needs(item, world)).unwrap_or_default()
     }
+}
+
+/// Of the objects in force in a cluster.
+pub(crate) fn needs(item: &Item<v1::VoiceClusterSpec>, world: &World) -> SecretNeeds {
+    let cluster = &item.id.key;
+    let mut needs = SecretNeeds::default();
+    of_cluster(item, &mut needs);
+    for trunk in world.trunks.values().filter(|trunk| trunk.live && trunk.cluster == *cluster) {
+        let namespace = trunk.item.namespace();
+        let spec = &trunk.item.spec;
+        spec.digest.iter().for_each(|digest| needs.edge(namespace, &digest.secret_ref));
+        let authorities = spec.tls.iter().filter_map(|tls| tls.ca_secret_ref.as_ref());
+        authorities.for_each(|authority| needs.edge(namespace, authority));
+    }
+    let serves = |key: &Key| world.served.get(key.namespace()) == Some(cluster);
+    for tenant in world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key)) {
+        let provider = tenant.spec.sign_in.as_ref().and_then(|sign_in| sign_in.open_id_connect.as_ref());
+        let secret = provider.and_then(|provider| provider.secret_ref.as_ref());
+        secret.iter().for_each(|secret| needs.edge(tenant.namespace(), secret));
+    }
+    of_centre(world, &serves, &mut needs);
+    needs
 }
 
 /// The cluster of a namespace's Tenant, of its Trunks, and those that stand in it.

@@ -22,7 +22,8 @@ use model::{
 use crate::{
     PlannedCluster,
     numbers::{LiveNumber, Numbers},
-    platform::host_and_port,
+    platform::host_and_perhaps_port,
+    reach, signalling,
     world::{CompiledFlow, Item, PlannedTrunk, ResolvedPrompt, World},
 };
 
@@ -56,14 +57,16 @@ fn cluster(
     let snapshot = Snapshot {
         schema: SCHEMA,
         cluster: settings(item),
-        trunks: members(item, world).map(|(key, member)| (TrunkId(key.clone()), trunk(member))).collect(),
+        trunks: members(item, world)
+            .map(|(key, member)| (TrunkId(key.clone()), trunk(member, world)))
+            .collect(),
         numbers: ranges,
         flows: planned.flows,
         hours: planned.hours,
         audio: planned.audio,
         centre: planned.centre,
     };
-    PlannedCluster { snapshot: Arc::new(snapshot), blobs: planned.blobs }
+    PlannedCluster { snapshot: Arc::new(snapshot), blobs: planned.blobs, secrets: reach::needs(item, world) }
 }
 
 /// A cluster without its numbers.
@@ -178,6 +181,8 @@ fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
             call_seconds_max: figure(spec.limits.call_seconds),
         },
         drain_seconds: figure(spec.drain_seconds),
+        tls: signalling::policy(item),
+        domains: spec.domains.clone(),
     }
 }
 
@@ -220,7 +225,7 @@ fn network(network: &v1::Network) -> Option<Network> {
     Some(Network { name: network.name.clone(), rtp_bind: bind, rtp_advertised: advertised.unwrap_or(bind) })
 }
 
-fn trunk(planned: &PlannedTrunk) -> Trunk {
+fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
     let spec = &planned.item.spec;
     Trunk {
         network: spec.network.clone(),
@@ -239,6 +244,15 @@ fn trunk(planned: &PlannedTrunk) -> Trunk {
         codecs: spec.codecs.iter().filter_map(|codec| self::codec(*codec)).collect(),
         calls_max: spec.limits.as_ref().map(|limits| figure(limits.calls)),
         grants: grants(&spec.grants),
+        calls_per_second_max: spec.limits.as_ref().and_then(|limits| limits.calls_per_second).map(figure),
+        failover_codes: signalling::failover_codes(&spec.failover_codes),
+        digest: spec.digest.as_ref().map(signalling::digest),
+        register: spec.register.as_ref().and_then(signalling::register),
+        tls: signalling::tls(planned, world),
+        number_formats: signalling::number_formats(spec.number_formats.as_ref()),
+        caller_id_policy: signalling::caller_id_policy(spec.caller_id_policy),
+        emergency: spec.emergency == v1::Emergency::Accepted,
+        health: spec.health.as_ref().map(signalling::health),
     }
 }
 
@@ -247,8 +261,17 @@ fn peers(peers: &[v1::Peer]) -> Vec<Peer> {
     let mut sorted: Vec<&v1::Peer> = peers.iter().collect();
     sorted.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
     let peer = |peer: &v1::Peer| {
-        let (host, port) = host_and_port(&peer.address)?;
-        Some(Peer { name: peer.name.clone(), host, port, transport: transport(peer.transport)? })
+        let transport = transport(peer.transport)?;
+        let (host, declared_port) = host_and_perhaps_port(&peer.address)?;
+        Some(Peer {
+            name: peer.name.clone(),
+            host,
+            declared_port,
+            port: declared_port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 }),
+            transport,
+            priority: port(peer.priority),
+            weight: port(peer.weight),
+        })
     };
     sorted.into_iter().filter_map(peer).collect()
 }

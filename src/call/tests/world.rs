@@ -14,6 +14,7 @@ use model::{
         BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
         Serves, Snapshot, Source, Trunk, TrunkDirection,
     },
+    trunk::{CallerIdPolicy, NumberFormats, TlsPolicy, TrunkTls, default_failover_codes},
 };
 
 pub fn step(place: u16) -> StepIx {
@@ -108,7 +109,15 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         valid_until: None,
         allowlist: AllowlistId::new("platform", "sources"),
     };
-    let peer = Peer { name: "one".into(), host: peer.0.into(), port: peer.1, transport: Transport::Udp };
+    let peer = Peer {
+        name: "one".into(),
+        host: peer.0.into(),
+        declared_port: Some(peer.1),
+        port: peer.1,
+        transport: Transport::Udp,
+        priority: 0,
+        weight: 0,
+    };
     Trunk {
         network: "public".into(),
         delivers,
@@ -119,6 +128,15 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         codecs: vec![Codec::Pcmu, Codec::Pcma],
         calls_max: None,
         grants: Vec::new(),
+        calls_per_second_max: None,
+        failover_codes: default_failover_codes(),
+        digest: None,
+        register: None,
+        tls: TrunkTls::default(),
+        number_formats: NumberFormats::default(),
+        caller_id_policy: CallerIdPolicy::default(),
+        emergency: false,
+        health: None,
     }
 }
 
@@ -164,6 +182,8 @@ pub fn snapshot() -> Snapshot {
             rtp_ports: (20_000, 20_999),
             limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
             drain_seconds: 30,
+            tls: TlsPolicy::default(),
+            domains: Vec::new(),
         },
         trunks: [
             (carrier.clone(), pstn),

@@ -1,0 +1,146 @@
+//! How a trunk is spoken to: names and passwords, registration, TLS, how numbers are written, probes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Key, centre::SecretKey};
+
+/// Names and passwords of a trunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrunkDigest {
+    /// User that we are to the peer, and the peer to us.
+    pub username: String,
+    /// The password, in the trunk's namespace.
+    pub secret: SecretKey,
+    /// Realm that we answer in. None: any that the peer names.
+    pub realm: Option<String>,
+    /// Whether each INVITE of the peer must answer a challenge.
+    pub challenge: bool,
+}
+
+/// Where we register (RFC 3261 §10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// A host name or an address, without brackets.
+    pub host: String,
+    /// Port. None: as of a [`Peer`](crate::snapshot::Peer).
+    pub port: Option<u16>,
+    /// User part of the address of record.
+    pub user: String,
+    /// How long a registration lasts, in seconds.
+    pub expires_seconds: u32,
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// A suite of TLS 1.2 by its number; those of TLS 1.3 are always on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CipherSuite {
+    /// 0x009E (RFC 5288).
+    DheRsaAes128Gcm,
+    /// 0xC013 (RFC 8422).
+    EcdheRsaAes128Cbc,
+    /// 0xC02B (RFC 5289).
+    EcdheEcdsaAes128Gcm,
+    /// 0xC02C (RFC 5289).
+    EcdheEcdsaAes256Gcm,
+    /// 0xC02F (RFC 5289).
+    EcdheRsaAes128Gcm,
+    /// 0xC030 (RFC 5289).
+    EcdheRsaAes256Gcm,
+}
+
+/// What TLS may be, each way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsPolicy {
+    /// The oldest version that is spoken.
+    pub minimum_version: TlsVersion,
+    /// Suites of TLS 1.2 that peers may choose from when they connect to us.
+    pub inbound_suites: Vec<CipherSuite>,
+    /// Suites of TLS 1.2 that we offer to servers.
+    pub outbound_suites: Vec<CipherSuite>,
+    /// The Secret with `tls.crt` and `tls.key` that listeners show.
+    pub certificate: Option<Key>,
+}
+
+/// Bounds of TLS on a trunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrunkTls {
+    /// The oldest version that is spoken, the cluster's minimum in mind.
+    pub minimum_version: TlsVersion,
+    /// Suites of TLS 1.2 that we offer to it.
+    pub suites: Vec<CipherSuite>,
+    /// Names of which one must stand in the peer's certificate (RFC 5922). Empty: the host name that was connected to.
+    pub peer_names: Vec<String>,
+    /// Certificates (PEM) of the authorities to trust. None: the public ones.
+    pub ca: Option<SecretKey>,
+    /// Whether the peer must show a certificate when it connects.
+    pub client_certificate: bool,
+    /// Whether a client's certificate may be one for servers only.
+    pub accept_server_auth_eku: bool,
+}
+
+/// How numbers are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NumberFormats {
+    /// In calls that come in.
+    pub inbound: NumberFormat,
+    /// In calls that leave.
+    pub outbound: NumberFormat,
+    /// ISO 3166-1 code of the country that national numbers are of.
+    pub country: Option<String>,
+}
+
+/// How a number is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NumberFormat {
+    /// `+12125550100`
+    #[default]
+    E164,
+    /// `12125550100`
+    E164WithoutPlus,
+    /// `2125550100`, or with the trunk prefix of the country.
+    National,
+    /// `01112125550100`: with the international prefix of the country.
+    International,
+}
+
+/// Which caller ids may go out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CallerIdPolicy {
+    /// Those that the trunk grants to the tenant.
+    #[default]
+    Granted,
+    /// Those too that a contact came with, on calls that are forwarded, with Diversion (RFC 5806).
+    Forwarded,
+}
+
+/// How peers are probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Seconds between two probes.
+    pub period_seconds: u32,
+    /// Seconds that an answer may take.
+    pub timeout_seconds: u32,
+    /// So many in a row, and the peer is down.
+    pub failures: u32,
+}
+
+/// Upon which another peer is tried where the YAML names none.
+#[must_use]
+pub fn default_failover_codes() -> Vec<u16> {
+    vec![408, 500, 502, 503, 504]
+}
