@@ -286,6 +286,12 @@ impl Call {
         self.incoming.leg
     }
 
+    /// Call-ID of the A leg.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.incoming.call_id
+    }
+
     /// Where it came from and leads to.
     #[must_use]
     pub const fn admitted(&self) -> &Admitted {

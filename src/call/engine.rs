@@ -114,6 +114,13 @@ pub enum Output {
         /// One whole message.
         bytes: Bytes,
     },
+    /// A message of a source that is known was heard; what it leads to follows.
+    Heard {
+        /// By which path.
+        flow: NetFlow,
+        /// Its bytes.
+        bytes: Bytes,
+    },
     /// Give this order to the media server.
     Media(MediaOrder),
     /// Log one line: a peer did something it should not.
@@ -125,6 +132,13 @@ pub enum Output {
     },
     /// Why an INVITE was treated as it was.
     Explanation(Box<Explanation>),
+    /// A leg was dialled for a call.
+    Dialled {
+        /// Call-ID of the A leg.
+        call_id: String,
+        /// Call-ID of the leg.
+        leg: String,
+    },
     /// A step was reached that this edge has no means for.
     Unperformed(Box<Unperformed>),
     /// A call is over.
@@ -301,11 +315,13 @@ impl Engine {
         match input {
             Input::Packet { flow, bytes } => {
                 if self.is_known(now, flow) {
+                    self.push(Output::Heard { flow, bytes: bytes.clone() });
                     self.endpoint.handle(now.instant, endpoint::Input::datagram(flow, bytes));
                 }
             }
             // Streams of strangers were never accepted.
             Input::Message { flow, message } => {
+                self.push(Output::Heard { flow, bytes: message.bytes().clone() });
                 self.endpoint.handle(now.instant, endpoint::Input::Message { flow, message: *message });
             }
             Input::Malformed { flow, malformed } => {
@@ -523,6 +539,7 @@ impl Engine {
             to: sip::uri::unescape(request.called_number().unwrap_or_default()).into_owned(),
             candidates: Vec::new(),
             outcome: Outcome::Ignored { because: String::new() },
+            legs: Vec::new(),
             unperformed: Vec::new(),
         }
     }
@@ -609,6 +626,9 @@ impl Engine {
                 let id = CallId(call.session().0);
                 let leg = self.endpoint.invite(at, *invite).ok();
                 if let Some(leg) = leg {
+                    let call_id = call.call_id().to_owned();
+                    let dialled = self.endpoint.call_id(leg).unwrap_or_default();
+                    self.push(Output::Dialled { call_id, leg: dialled });
                     self.legs.insert(leg, id);
                     self.load.burden(leg, &trunk);
                 }

@@ -26,10 +26,16 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// What came of it.
     pub outcome: Outcome,
+    /// Call-IDs of the legs that were dialled for it, in order; at most [`LEGS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<String>,
     /// Steps that the call came to and that this edge has no means for yet, in order; at most [`UNPERFORMED_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unperformed: Vec<String>,
 }
+
+/// Most entries of [`Explanation::legs`].
+pub const LEGS_MAX: usize = 64;
 
 /// Most entries of [`Explanation::unperformed`].
 pub const UNPERFORMED_MAX: usize = 64;

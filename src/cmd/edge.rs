@@ -134,7 +134,9 @@ impl Work for EdgePod {
 
     async fn resolve(&mut self) -> anyhow::Result<()> {
         match &mut self.running {
-            Some(running) => roles::resolve(&running.edge, &running.applied, &mut running.names).await,
+            Some(running) => {
+                roles::resolve(&running.edge, &running.applied, &self.secrets, &mut running.names).await
+            }
             None => Ok(()),
         }
     }

@@ -144,7 +144,7 @@ fn start(planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<Running> 
 
 impl Running {
     async fn resolve(&mut self) -> anyhow::Result<()> {
-        roles::resolve(&self.edge, &self.applied, &mut self.names).await
+        roles::resolve(&self.edge, &self.applied, &self.secrets, &mut self.names).await
     }
 }
 

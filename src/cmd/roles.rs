@@ -76,9 +76,16 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
 }
 
 /// Resolves the host names of peers, and says which cannot be.
-pub async fn resolve(edge: &Edge, snapshot: &Snapshot, names: &mut Names) -> anyhow::Result<()> {
-    for name in edge.resolve(snapshot, names).await? {
-        warn!("the peer name {name} cannot be resolved: check the Trunk's peers, or the DNS");
+pub async fn resolve(
+    edge: &Edge,
+    snapshot: &Snapshot,
+    secrets: &Secrets,
+    names: &mut Names,
+) -> anyhow::Result<()> {
+    for name in edge.resolve(snapshot, secrets, names).await? {
+        warn!(
+            "the name {name} cannot be resolved: check the Trunk's peers, the VoiceCluster's capture, or the DNS"
+        );
     }
     Ok(())
 }
@@ -195,6 +202,7 @@ mod tests {
             drain_seconds: 1,
             tls: TlsPolicy::default(),
             domains: Vec::new(),
+            capture: None,
         }
     }
 

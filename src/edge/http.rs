@@ -41,6 +41,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/explanations/{call_id}", get(explanation))
+        .route("/api/v1/ladders/{call_id}", get(ladder))
         .route("/api/v1/interactions", get(interactions))
         .with_state(site);
     axum::serve(listener, router).await
@@ -65,6 +66,21 @@ async fn explanation(State(site): State<Arc<Site>>, Path(call_id): Path<String>)
         Some(explanation) => Json(explanation).into_response(),
         None => {
             let problem = json!({"error": "no INVITE with this Call-ID is among the latest"});
+            (StatusCode::NOT_FOUND, Json(problem)).into_response()
+        }
+    }
+}
+
+/// The messages of a call: of its A leg, and of the legs that were dialled for it.
+async fn ladder(State(site): State<Arc<Site>>, Path(call_id): Path<String>) -> Response {
+    let found = (site.observed)().iter().find_map(|observed| {
+        let rungs = observed.ladder_of(&call_id);
+        (!rungs.is_empty()).then_some(rungs)
+    });
+    match found {
+        Some(rungs) => Json(rungs).into_response(),
+        None => {
+            let problem = json!({"error": "no message with this Call-ID is among the latest"});
             (StatusCode::NOT_FOUND, Json(problem)).into_response()
         }
     }

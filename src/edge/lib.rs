@@ -3,7 +3,9 @@
 //! Nothing is decided here. Packets, media events, time and control go into [`call::engine::Engine`]; what it gives is
 //! carried out. Each engine has a thread of its own with all its sockets, so there is no lock on a call's path.
 
+mod hep;
 pub mod http;
+pub mod ladder;
 pub mod observed;
 mod shell;
 mod stream;
@@ -85,6 +87,7 @@ pub(crate) enum Control {
     Apply(Arc<Snapshot>, oneshot::Sender<Result<(), Refused>>),
     Names(Names),
     Secrets(Secrets),
+    Capture(Option<hep::Capture>),
     Drain,
     Stop(&'static str, oneshot::Sender<()>),
 }
@@ -184,13 +187,18 @@ impl Edge {
         answered.await.map_err(|_| Gone)
     }
 
-    /// Resolves the host names of a snapshot's peers and tells the engine. To be called again from time to time.
+    /// Resolves the host names of a snapshot's peers and of its capture server, and tells the engine. To be called again from time to time.
     ///
     /// Gives the names that could not be resolved; what was known of them is kept.
     ///
     /// # Errors
     /// The edge is gone.
-    pub async fn resolve(&self, snapshot: &Snapshot, known: &mut Names) -> Result<Vec<String>, Gone> {
+    pub async fn resolve(
+        &self,
+        snapshot: &Snapshot,
+        secrets: &Secrets,
+        known: &mut Names,
+    ) -> Result<Vec<String>, Gone> {
         let peers = snapshot.trunks.values().flat_map(|trunk| &trunk.peers);
         let names =
             peers.map(|peer| peer.host.clone()).filter(|host| host.parse::<std::net::IpAddr>().is_err());
@@ -207,7 +215,27 @@ impl Edge {
             }
         }
         self.control.send(Control::Names(known.clone())).await.map_err(|_| Gone)?;
+        unresolved.extend(self.capture(snapshot, secrets).await?);
         Ok(unresolved)
+    }
+
+    /// Opens a way to the capture server, if there is one. Gives its name if that could not be resolved.
+    async fn capture(&self, snapshot: &Snapshot, secrets: &Secrets) -> Result<Option<String>, Gone> {
+        let Some(wanted) = &snapshot.cluster.capture else {
+            self.control.send(Control::Capture(None)).await.map_err(|_| Gone)?;
+            return Ok(None);
+        };
+        let found = tokio::net::lookup_host((wanted.host.as_str(), wanted.port)).await;
+        let key = wanted.secret.as_ref().and_then(|(object, key)| secrets.get(object, key));
+        let collector = found.ok().and_then(|mut found| found.next());
+        let open = |collector| hep::Capture::open(collector, wanted.id, key).ok();
+        match collector.and_then(open) {
+            Some(capture) => {
+                self.control.send(Control::Capture(Some(capture))).await.map_err(|_| Gone)?;
+                Ok(None)
+            }
+            None => Ok(Some(wanted.host.clone())),
+        }
     }
 
     /// Takes no new calls, waits until the last one ends or `at_most` has passed, then ends what is left.

@@ -11,9 +11,11 @@ use std::{
 
 use call::{
     call::Unperformed,
-    explanation::{Explanation, Outcome, UNPERFORMED_MAX},
+    explanation::{Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     record::Record,
 };
+
+use crate::ladder::{Ladder, Rung};
 
 /// Explanations and records that are kept.
 const KEPT_MAX: usize = 1_024;
@@ -65,6 +67,12 @@ pub struct Observed {
     pub events_dropped: Number,
     /// Media orders that the media server did not take.
     pub orders_dropped: Number,
+    /// Copies of SIP messages that a capture server was sent.
+    pub copies_sent: Number,
+    /// Copies that were lost.
+    pub copies_lost: Number,
+    /// The latest SIP messages.
+    pub ladder: Ladder,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
 }
@@ -79,6 +87,17 @@ impl Observed {
         keep(&self.explanations, explanation);
     }
 
+    /// Adds the Call-ID of a leg that was dialled to the latest explanation of its call.
+    pub fn dialled(&self, call_id: &str, leg: String) {
+        let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+        let explanation = kept.iter_mut().rev().find(|explanation| explanation.call_id == call_id);
+        if let Some(explanation) = explanation
+            && explanation.legs.len() < LEGS_MAX
+        {
+            explanation.legs.push(leg);
+        }
+    }
+
     /// Adds to the latest explanation of a call that a step of it cannot be performed yet.
     pub fn unperformed(&self, step: &Unperformed) {
         let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,6 +107,15 @@ impl Observed {
         {
             explanation.unperformed.push(format!("step `{}`: not performed yet: {}", step.step, step.what));
         }
+    }
+
+    /// The latest messages of the call whose A leg has that Call-ID.
+    #[must_use]
+    pub fn ladder_of(&self, call_id: &str) -> Vec<Rung> {
+        let legs = self.explanation(call_id).map(|explanation| explanation.legs).unwrap_or_default();
+        let mut call_ids = vec![call_id];
+        call_ids.extend(legs.iter().map(String::as_str));
+        self.ladder.of(&call_ids)
     }
 
     /// Keeps a record.
@@ -114,7 +142,7 @@ impl Observed {
     #[must_use]
     pub fn metrics(edges: &[Arc<Self>]) -> String {
         type Of = fn(&Observed) -> &Number;
-        let all: [(&str, &str, &str, Of); 11] = [
+        let all: [(&str, &str, &str, Of); 13] = [
             ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
             ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
             ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
@@ -128,6 +156,12 @@ impl Observed {
                 &seen.strangers
             }),
             ("sip_malformed_total", "counter", "Bad SIP messages.", |seen| &seen.malformed),
+            ("capture_sent_total", "counter", "Copies of SIP messages sent to a capture server.", |seen| {
+                &seen.copies_sent
+            }),
+            ("capture_lost_total", "counter", "Copies of SIP messages that were lost.", |seen| {
+                &seen.copies_lost
+            }),
             ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
             ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
         ];

@@ -37,7 +37,9 @@ use tokio::{
 use tracing::{debug, error, info, trace, warn};
 
 use crate::{
-    Control, StartError, hint,
+    Control, StartError,
+    hep::{Capture, Copied},
+    hint, ladder,
     observed::Observed,
     stream::{self, Streams},
     sys,
@@ -120,6 +122,7 @@ pub struct Core {
     timer: Rc<Notify>,
     woken_at: Option<Instant>,
     quiet: BTreeMap<IpAddr, Instant>,
+    capture: Option<Capture>,
     /// Told once the engine is idle.
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -135,6 +138,7 @@ impl Core {
             timer: Rc::default(),
             woken_at: None,
             quiet: BTreeMap::new(),
+            capture: None,
             stopping: None,
         }
     }
@@ -162,7 +166,12 @@ impl Core {
     fn carry_out(&mut self, now: Now) -> Option<MediaEvent> {
         while let Some(output) = self.engine.poll() {
             match output {
-                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                Output::Transmit { flow, bytes } => {
+                    self.witness(now, ladder::Direction::Out, &flow, &bytes);
+                    self.transmit(flow, bytes);
+                }
+                Output::Heard { flow, bytes } => self.witness(now, ladder::Direction::In, &flow, &bytes),
+                Output::Dialled { call_id, leg } => self.observed.dialled(&call_id, leg),
                 Output::Media(order) => {
                     if let Some(refused) = self.order(order) {
                         return Some(refused);
@@ -226,6 +235,24 @@ impl Core {
         Some(MediaEvent { session, event: Event::Refused { leg, reason: Refusal::Draining } })
     }
 
+    /// Keeps a message, and sends a copy where one is wanted.
+    fn witness(&mut self, now: Now, direction: ladder::Direction, flow: &Flow, message: &[u8]) {
+        self.observed.ladder.keep(now.wall, direction, flow, message);
+        let Some(capture) = &mut self.capture else { return };
+        let listeners = &self.engine.world().snapshot.cluster.listeners;
+        let Some(ours) = listeners.get(usize::from(flow.listener.0)).map(|listener| listener.bind) else {
+            return;
+        };
+        let (source, destination) = match direction {
+            ladder::Direction::In => (flow.remote, ours),
+            ladder::Direction::Out => (ours, flow.remote),
+        };
+        let copied = Copied { at: now.wall, transport: flow.transport, source, destination, message };
+        let count =
+            if capture.send(&copied) { &self.observed.copies_sent } else { &self.observed.copies_lost };
+        count.add(1);
+    }
+
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         trace!(%flow, "→ {}", String::from_utf8_lossy(&bytes));
         let sent = match self.datagrams.get(&flow.listener) {
@@ -271,6 +298,7 @@ impl Core {
             }
             Control::Names(names) => self.step(Input::Names(names)),
             Control::Secrets(secrets) => self.step(Input::Secrets(secrets)),
+            Control::Capture(capture) => self.capture = capture,
             Control::Drain => self.step(Input::Drain),
             Control::Stop(because, answer) => {
                 self.stopping = Some(answer);

@@ -11,7 +11,7 @@ use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, NumberId, PromptId, TrunkId,
+    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, Key, NumberId, PromptId, TrunkId,
     centre::Centre,
     media::Codec,
     net::Transport,
@@ -82,6 +82,23 @@ pub struct Cluster {
     /// Domains that agents reach the cluster by.
     #[serde(default)]
     pub domains: Vec<String>,
+    /// Where copies of SIP messages go. None: nowhere.
+    #[serde(default)]
+    pub capture: Option<Capture>,
+}
+
+/// A server of HEP version 3 that gets copies of SIP messages over UDP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capture {
+    /// A host name or an address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who we are to it.
+    pub id: u32,
+    /// The Secret that holds what it knows us by, and which of its keys.
+    pub secret: Option<(Key, String)>,
 }
 
 /// Bounds of a cluster. Each pod has these for itself.
@@ -406,6 +423,7 @@ mod tests {
                 drain_seconds: 30,
                 tls: TlsPolicy::default(),
                 domains: Vec::new(),
+                capture: None,
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -89,6 +89,8 @@ fn namespaces_clusters<'w>(namespace: &'w str, world: &'w World) -> impl Iterato
 fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
     let (namespace, spec) = (item.namespace(), &item.spec);
     spec.tls.certificate_ref.iter().for_each(|certificate| needs.certificate(namespace, &certificate.name));
+    let capture = spec.capture.iter().filter_map(|capture| capture.secret_ref.as_ref());
+    capture.for_each(|secret| needs.edge(namespace, secret));
     let Some(stores) = &spec.stores else { return };
     for store in stores.live_state.iter().chain(&stores.records) {
         needs.edge(namespace, &store.secret_ref);

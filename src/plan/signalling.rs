@@ -4,6 +4,7 @@ use api::v1alpha1 as v1;
 use model::{
     Key,
     centre::SecretKey,
+    snapshot::Capture,
     trunk::{
         CallerIdPolicy, CipherSuite, Health, NumberFormat, NumberFormats, Register, TlsPolicy, TlsVersion,
         TrunkDigest, TrunkTls, default_failover_codes,
@@ -19,6 +20,9 @@ use crate::{
 /// Suites that a trunk is offered besides the cluster's: most carriers have an RSA certificate.
 const USUAL: [CipherSuite; 2] = [CipherSuite::EcdheRsaAes128Gcm, CipherSuite::EcdheRsaAes256Gcm];
 
+/// Where a collector of HEP listens as a rule.
+const HEP_PORT: u16 = 9_060;
+
 pub(crate) fn policy(item: &Item<v1::VoiceClusterSpec>) -> TlsPolicy {
     let tls = &item.spec.tls;
     TlsPolicy {
@@ -27,6 +31,18 @@ pub(crate) fn policy(item: &Item<v1::VoiceClusterSpec>) -> TlsPolicy {
         outbound_suites: suites(&tls.outbound_suites),
         certificate: tls.certificate_ref.as_ref().map(|secret| Key::new(item.namespace(), &secret.name)),
     }
+}
+
+pub(crate) fn capture(item: &Item<v1::VoiceClusterSpec>) -> Option<Capture> {
+    let capture = item.spec.capture.as_ref()?;
+    let (host, port) = host_and_perhaps_port(&capture.collector)?;
+    let secret = capture.secret_ref.as_ref();
+    Some(Capture {
+        host,
+        port: port.unwrap_or(HEP_PORT),
+        id: figure(capture.id),
+        secret: secret.map(|secret| (Key::new(item.namespace(), &secret.name), secret.key.clone())),
+    })
 }
 
 /// What a trunk narrows, else the cluster's and the usual ones.

@@ -130,6 +130,7 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
         to: question.to.clone(),
         candidates: Vec::new(),
         outcome: Outcome::Ignored { because: String::new() },
+        legs: Vec::new(),
         unperformed: Vec::new(),
     };
     let mut walk = None;

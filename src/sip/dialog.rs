@@ -75,6 +75,12 @@ impl Dialog {
             && request.from_tag().unwrap_or("") == &*self.remote_tag
     }
 
+    /// Its Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
     /// Our tag.
     #[must_use]
     pub fn local_tag(&self) -> &str {

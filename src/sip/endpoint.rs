@@ -40,7 +40,7 @@ mod table;
 mod within;
 
 pub use api::*;
-use leg::Leg;
+use leg::{Leg, Phase};
 use table::{COOKIE, Entry, Purpose, Table, TxId};
 
 /// All transactions and legs of one shard.
@@ -123,6 +123,17 @@ impl Endpoint {
     #[must_use]
     pub fn legs(&self) -> usize {
         self.legs.len()
+    }
+
+    /// Call-ID of a leg that we call, or whose dialog stands.
+    #[must_use]
+    pub fn call_id(&self, leg: LegId) -> Option<String> {
+        let leg = self.legs.get(&leg)?;
+        if let Some(dialog) = &leg.dialog {
+            return Some(dialog.call_id().to_owned());
+        }
+        let Phase::Calling { tx, .. } = leg.phase else { return None };
+        Some(self.sent_invite(tx)?.call_id().to_owned())
     }
 
     /// Transactions, those that only absorb copies among them.

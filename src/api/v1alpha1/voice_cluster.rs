@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CipherSuite, DOMAIN, LABEL, LocalRef, SecretKeyRef, Status, TlsVersion};
+use super::{CipherSuite, DOMAIN, LABEL, LocalRef, PEER_ADDRESS, SecretKeyRef, Status, TlsVersion};
 
 /// An edge and media tier of its own: where SIP is heard, which ports carry audio, which tenants it serves.
 ///
@@ -119,6 +119,10 @@ pub struct VoiceClusterSpec {
     #[serde(default)]
     pub limits: ClusterLimits,
 
+    /// Where copies of SIP messages go, without credentials, keys of SRTP and pressed keys. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
+
     /// How long a pod that ends waits for its calls to end. 0 to 3,600; absent: 30.
     #[schemars(range(min = 0, max = 3_600))]
     #[serde(default = "default_drain")]
@@ -222,6 +226,29 @@ pub struct PortRange {
     /// The last port, 1,025 to 65,535. Example: `20999`.
     #[schemars(range(min = 1_025, max = 65_535))]
     pub last: i32,
+}
+
+/// Where copies of SIP messages go: a server of HEP version 3, such as Homer, over UDP.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capture {
+    /// `host` or `host:port`; an IPv6 address stands in brackets where a port follows. Absent port: 9060. At most 260
+    /// characters. Example: `homer.example.net:9060`.
+    #[schemars(length(min = 1, max = 260), regex(pattern = PEER_ADDRESS))]
+    pub collector: String,
+
+    /// Who the pods are to the collector. 1 to 2,147,483,647; absent: 2001.
+    #[schemars(range(min = 1))]
+    #[serde(default = "default_capture_id")]
+    pub id: i32,
+
+    /// A key that the collector knows its senders by. Absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+const fn default_capture_id() -> i32 {
+    2_001
 }
 
 /// Bounds of a cluster. Each pod has these for itself.

@@ -184,6 +184,7 @@ pub fn snapshot() -> Snapshot {
             drain_seconds: 30,
             tls: TlsPolicy::default(),
             domains: Vec::new(),
+            capture: None,
         },
         trunks: [
             (carrier.clone(), pstn),
