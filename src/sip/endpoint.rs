@@ -14,7 +14,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     time::Instant,
 };
 
@@ -29,18 +29,24 @@ use crate::{
     wire::{Method, Writer},
 };
 
+mod again;
 mod api;
 mod ask;
+mod event;
 mod heard;
 mod leg;
+mod outside;
 mod respond;
 mod serve;
 mod stateless;
 mod table;
 mod within;
 
+use again::Challenged;
 pub use api::*;
+pub use event::*;
 use leg::Leg;
+use outside::{Own, Theirs};
 use table::{COOKIE, Entry, Purpose, Table, TxId};
 
 /// All transactions and legs of one shard.
@@ -54,6 +60,12 @@ pub struct Endpoint {
     last_leg: u64,
     table: Table,
     wakes: BinaryHeap<Reverse<(Instant, Sleeper, Wake)>>,
+    /// Requests of ours that wait for credentials.
+    challenged: BTreeMap<ChallengeId, Challenged>,
+    /// Requests of ours outside of dialogs, and those of peers that the layer above is to answer.
+    own: HashMap<RequestId, Own>,
+    theirs: HashMap<RequestId, Theirs>,
+    is_draining: bool,
 }
 
 /// What a wake-up is for.
@@ -61,6 +73,8 @@ pub struct Endpoint {
 enum Sleeper {
     Transaction(TxId),
     Leg(LegId),
+    Challenge(ChallengeId),
+    Request(RequestId),
 }
 
 /// What came out of a transaction.
@@ -86,6 +100,10 @@ impl Endpoint {
             last_leg: 0,
             table: Table::default(),
             wakes: BinaryHeap::new(),
+            challenged: BTreeMap::new(),
+            own: HashMap::new(),
+            theirs: HashMap::new(),
+            is_draining: false,
         }
     }
 
@@ -131,6 +149,11 @@ impl Endpoint {
         self.table.len()
     }
 
+    /// From now on OPTIONS outside of dialogs is answered 503 (or 200 again), so that peers go elsewhere.
+    pub const fn set_draining(&mut self, is_draining: bool) {
+        self.is_draining = is_draining;
+    }
+
     fn on_timeout(&mut self, now: Instant) {
         while let Some(Reverse((due, sleeper, _))) =
             self.wakes.peek().filter(|Reverse((at, ..))| *at <= now).copied()
@@ -139,6 +162,8 @@ impl Endpoint {
             match sleeper {
                 Sleeper::Transaction(id) => self.wake_transaction(now, due, id),
                 Sleeper::Leg(id) => self.wake_leg(now, due, id),
+                Sleeper::Challenge(id) => self.forget_challenge(now, id),
+                Sleeper::Request(id) => self.forget_request(now, id),
             }
         }
     }
@@ -157,6 +182,9 @@ impl Endpoint {
     /// Connections and ports that fail: each transaction on that flow goes by its other flow, or ends.
     fn on_unreachable(&mut self, now: Instant, flow: Flow) {
         for id in self.table.on_flow(flow) {
+            if self.falls_back_to_udp(now, id) {
+                continue;
+            }
             let moved = self.table.move_to_fallback(id);
             let Some(entry) = self.table.get(id) else { continue };
             let (purpose, flow) = (entry.purpose, entry.flow);
@@ -237,6 +265,8 @@ impl Endpoint {
             let alive = match sleeper {
                 Sleeper::Transaction(id) => self.table.get(*id).is_some(),
                 Sleeper::Leg(id) => self.legs.get(id).is_some_and(|leg| leg.poll_timeout().is_some()),
+                Sleeper::Challenge(id) => self.challenged.contains_key(id),
+                Sleeper::Request(id) => self.theirs.contains_key(id),
             };
             if alive {
                 break;
@@ -341,4 +371,5 @@ impl SplitMix64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test names the events that it is about")]
 mod tests;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use model::net::{Flow, ListenerIx, Transport};
 
 use crate::{
-    endpoint::{Config, Endpoint, Event, Input, Invite, ListenerConfig, Note, Output},
+    endpoint::{Config, Endpoint, Event, Extensions, Input, Invite, ListenerConfig, MTU, Note, Output},
     transaction::Timers,
 };
 
@@ -103,6 +103,8 @@ impl Pair {
             sdp: sdp.map(|sdp| Bytes::from_static(sdp.as_bytes())),
             max_forwards: 70,
             headers: Vec::new(),
+            challenges: false,
+            tcp: None,
         }
     }
 
@@ -228,12 +230,18 @@ impl Pair {
 #[must_use]
 pub fn config(side: usize, transport: Transport) -> Config {
     Config {
-        listeners: vec![ListenerConfig { transport, sent_by: address(side).to_string() }],
+        listeners: vec![ListenerConfig {
+            transport,
+            sent_by: address(side).to_string(),
+            serves_register: side == 1,
+        }],
         token: format!("end{side}"),
         user_agent: "Switchboard".to_owned(),
         legs_max: 1_000,
         transactions_max: 4_000,
         timers: Timers::default(),
+        mtu: MTU,
+        extensions: Extensions { reliable: false, session: None, transfers: false },
     }
 }
 

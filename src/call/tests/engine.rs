@@ -46,12 +46,18 @@ struct Phone {
 impl Phone {
     fn new(address: &str, seed: u64) -> Self {
         let config = endpoint::Config {
-            listeners: vec![ListenerConfig { transport: Transport::Udp, sent_by: address.into() }],
+            listeners: vec![ListenerConfig {
+                transport: Transport::Udp,
+                sent_by: address.into(),
+                serves_register: false,
+            }],
             token: "phone".into(),
             user_agent: String::new(),
             legs_max: 1_000,
             transactions_max: 1_000,
             timers: Timers::default(),
+            mtu: endpoint::MTU,
+            extensions: endpoint::Extensions::default(),
         };
         Self {
             address: address.parse().unwrap(),
@@ -101,6 +107,7 @@ impl Phone {
             Event::ReinviteAnswered { .. } => self.heard.push("re-200".into()),
             Event::ReinviteFailed { code, .. } => self.heard.push(format!("re-{code}")),
             Event::Info { .. } => self.heard.push("INFO".into()),
+            Event::Challenged { .. } | Event::Requested { .. } | Event::RequestDone { .. } => {}
             Event::Ended { how, .. } => {
                 self.heard.push(match &how {
                     Ended::Failed { code, .. } => code.to_string(),
@@ -236,6 +243,8 @@ impl Virtual {
             sdp,
             max_forwards,
             headers: Vec::<Header>::new(),
+            challenges: false,
+            tcp: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
         self.settle();

@@ -38,8 +38,10 @@ impl Endpoint {
         let entry =
             Entry::client(Machine::InviteClient(machine), invite.flow, Some(leg), Purpose::Invite, &branch);
         let phase = Phase::Calling { tx, provisional: false, cancel: Cancel::No };
-        self.legs.insert(leg, Box::new(Leg::new(invite.flow, tag, phase, None)));
-        self.start(tx, entry);
+        let mut new = Leg::new(invite.flow, tag, phase, None);
+        new.challenges = invite.challenges;
+        self.legs.insert(leg, Box::new(new));
+        self.start_by_size(now, tx, entry, invite.tcp);
         Ok(leg)
     }
 
@@ -56,7 +58,12 @@ impl Endpoint {
             return Ok(());
         }
         *cancel = Cancel::Wanted(headers.to_vec());
-        if *provisional {
+        let provisional = *provisional;
+        if let Some(id) = self.challenge_of(leg) {
+            // Nothing is under way that could be cancelled.
+            return self.give_up(now, id);
+        }
+        if provisional {
             self.send_cancel(now, leg);
         }
         Ok(())
@@ -102,6 +109,16 @@ impl Endpoint {
         if !waits {
             self.send_bye(now, leg, headers);
         }
+        Ok(())
+    }
+
+    /// Lets 401 and 407 to what we send in a leg's dialog be told as [`Event::Challenged`], or no longer. An INVITE of
+    /// ours brings it along.
+    ///
+    /// # Errors
+    /// When there is no such leg.
+    pub fn set_challenges(&mut self, leg: LegId, are_told: bool) -> Result<(), Misuse> {
+        self.live(leg)?.challenges = are_told;
         Ok(())
     }
 
@@ -264,7 +281,7 @@ impl Endpoint {
     fn write_invite(&mut self, invite: &Invite, leg: LegId, tag: &str, branch: &str) -> Bytes {
         let contact = self.contact(invite.flow, leg);
         let via = self.via(invite.flow, branch);
-        let call_id = format!("{}-{:016x}{:016x}", self.config.token, self.random.next(), self.random.next());
+        let call_id = self.new_call_id();
         let cseq = 1 + self.random.below(1 << 16);
         let writer = &mut self.writer;
         writer

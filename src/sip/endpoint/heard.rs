@@ -7,6 +7,7 @@ use model::{LegId, net::Flow};
 
 use super::{
     Ended, Endpoint, Event, Failure, Outcome,
+    again::Again,
     leg::{Cancel, Phase},
     table::{Purpose, TxId},
 };
@@ -38,20 +39,41 @@ impl Endpoint {
         };
         let invite =
             if is_invite && (200..300).contains(&response.code()) { self.sent_invite(id) } else { None };
+        let challenged = matches!(response.code(), 401 | 407);
+        let again = self.table.get(id).filter(|_| challenged).and_then(Again::of);
         let outcome = self.drive(now, id, Input::Response(response.code(), ack));
-        if !outcome.passed {
-            return;
+        if outcome.passed && !self.is_challenge_taken(now, again, response) {
+            self.on_passed(now, id, purpose, &outcome, invite.as_ref(), response);
         }
+    }
+
+    /// What a response that a transaction passed on means.
+    pub(super) fn on_passed(
+        &mut self,
+        now: Instant,
+        tx: TxId,
+        purpose: Purpose,
+        outcome: &Outcome,
+        invite: Option<&Message>,
+        response: &Message,
+    ) {
         match (purpose, response.code()) {
-            (Purpose::Invite, ..200) => self.on_progress(now, &outcome, response),
-            (Purpose::Invite, 200..300) => self.on_success(now, id, &outcome, invite.as_ref(), response),
-            (Purpose::Invite, _) => self.on_failure(&outcome, response),
-            (Purpose::Reinvite, 200..) => {
-                self.on_reinvite_final(now, id, &outcome, invite.as_ref(), response)
-            }
-            (Purpose::Bye, 200..) => self.on_bye_final(&outcome),
-            (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, &outcome, code),
-            (Purpose::Reinvite | Purpose::Bye | Purpose::Info | Purpose::Cancel | Purpose::Serve, _) => {}
+            (Purpose::Invite, ..200) => self.on_progress(now, outcome, response),
+            (Purpose::Invite, 200..300) => self.on_success(now, tx, outcome, invite, response),
+            (Purpose::Invite, _) => self.on_failure(outcome, response),
+            (Purpose::Reinvite, 200..) => self.on_reinvite_final(now, tx, outcome, invite, response),
+            (Purpose::Bye, 200..) => self.on_bye_final(outcome),
+            (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
+            (Purpose::Request(id), 200..) => self.finish_request(id, Some(response), Failure::Response),
+            (
+                Purpose::Reinvite
+                | Purpose::Bye
+                | Purpose::Info
+                | Purpose::Cancel
+                | Purpose::Request(_)
+                | Purpose::Serve,
+                _,
+            ) => {}
         }
     }
 
@@ -60,6 +82,9 @@ impl Endpoint {
         let Some(failed) = &outcome.failed else { return };
         let timed_out = *failed == transaction::Output::TimedOut;
         let (code, cause) = if timed_out { (408, Failure::TimedOut) } else { (503, Failure::Transport) };
+        if let Purpose::Request(id) = purpose {
+            return self.finish_request(id, None, cause);
+        }
         let Some(id) = outcome.leg else { return };
         match purpose {
             Purpose::Invite => self.fail_calling(id, code, typed::reason_phrase(code).to_owned(), cause),
@@ -67,7 +92,7 @@ impl Endpoint {
             Purpose::Reinvite => self.fail_reinvite(id, code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
-            Purpose::Info | Purpose::Cancel => {}
+            Purpose::Info | Purpose::Cancel | Purpose::Request(_) => {}
         }
     }
 

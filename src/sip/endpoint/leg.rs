@@ -27,6 +27,8 @@ pub struct Leg {
     pub reinvite: Option<Box<Reinvite>>,
     /// BYE to send as soon as the ACK of our first 2xx came (RFC 3261 §15).
     pub bye_after_ack: Option<Vec<Header>>,
+    /// Whether challenges to our requests are told.
+    pub challenges: bool,
     /// Whether `Ended` was told: what goes on is for the peer's sake alone.
     pub is_over: bool,
     /// The earliest wake-up that is under way for it.
@@ -101,6 +103,7 @@ impl Leg {
             asked: None,
             reinvite: None,
             bye_after_ack: None,
+            challenges: false,
             is_over: false,
             scheduled: None,
         }

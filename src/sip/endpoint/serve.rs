@@ -16,7 +16,6 @@ use crate::{
     header::tokens,
     lex::{text, trim},
     transaction::{Input, InviteServer, OtherServer},
-    typed,
     uri::Scheme,
     wire::{Message, Method, Name, copy_for_response},
 };
@@ -34,7 +33,7 @@ impl Endpoint {
             self.drive(now, id, Input::Retransmit);
             return;
         }
-        if !is_served(method) {
+        if !is_served(method) && !self.is_for_the_layer_above(flow, method) {
             return self.refuse_method(flow, request);
         }
         if method == Method::Cancel {
@@ -44,7 +43,8 @@ impl Endpoint {
             return;
         }
         match (method, request.to_tag()) {
-            (Method::Options, _) => self.answer_options(flow, request),
+            (Method::Register, _) => self.on_requested(now, flow, request),
+            (Method::Options, None) => self.answer_options(flow, request),
             (_, Some(_)) => self.on_request_within(now, flow, request),
             (Method::Invite, None) => self.on_invite(now, flow, request),
             (_, None) => self.refuse(flow, request, 481, &[], "the request is outside of any dialog"),
@@ -54,7 +54,7 @@ impl Endpoint {
     fn refuse_method(&mut self, flow: Flow, request: &Message) {
         let code = if request.method() == Method::Other { 501 } else { 405 };
         let what = format!("the method {} is not served", request.method_text());
-        self.refuse(flow, request, code, &[Header::new("Allow", typed::allow())], what);
+        self.refuse(flow, request, code, &[Header::new("Allow", self.allow_on(flow))], what);
     }
 
     /// RFC 3261 §8.2.2 and §8.2.3, in their order.

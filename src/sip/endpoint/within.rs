@@ -46,6 +46,10 @@ impl Endpoint {
             self.on_bye(now, flow, id, request);
         } else if method == Method::Info {
             self.on_info(now, flow, id, request);
+        } else if method == Method::Options {
+            // Its 200 says that the dialog is alive (RFC 3261 §11).
+            let tx = self.start_server(flow, request, Some(id));
+            self.respond_within(now, id, tx, request, 200, None);
         } else if method == Method::Invite {
             self.on_reinvite(now, flow, id, request);
         } else {
