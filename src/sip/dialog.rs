@@ -102,6 +102,12 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// Takes over the numbers that an early dialog with the same peer has used: ours from `early`, theirs from `known`.
+    pub fn go_on_from(&mut self, early: &Self, known: Option<&Self>) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = known.and_then(|known| known.remote_cseq);
+    }
+
     /// Takes the Contact of a target refresh request or its response (§12.2).
     pub fn refresh_target(&mut self, message: &Message) {
         if let Some(contact) = contact_of(message) {

@@ -36,6 +36,7 @@ mod event;
 mod heard;
 mod leg;
 mod outside;
+mod reliable;
 mod respond;
 mod serve;
 mod stateless;
@@ -53,6 +54,8 @@ use table::{COOKIE, Entry, Purpose, Table, TxId};
 #[derive(Debug)]
 pub struct Endpoint {
     config: Config,
+    /// Value of Supported.
+    supported: String,
     random: SplitMix64,
     writer: Writer,
     out: VecDeque<Output>,
@@ -92,6 +95,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
+            supported: supported(config.extensions),
             config,
             random: SplitMix64(seed),
             writer: Writer::default(),
@@ -290,8 +294,10 @@ impl Endpoint {
     /// Tells the end of a leg, unless that was told, and forgets the leg.
     fn end_leg(&mut self, id: LegId, how: Ended) {
         let Some(leg) = self.legs.remove(&id) else { return };
-        if let Some(reinvite) = &leg.reinvite {
-            self.table.remove(reinvite.tx);
+        let pending =
+            [leg.reinvite.as_ref().map(|reinvite| reinvite.tx), leg.asked.as_ref().map(|asked| asked.tx)];
+        for tx in pending.into_iter().flatten() {
+            self.table.remove(tx);
         }
         if !leg.is_over {
             self.tell(Event::Ended { leg: id, how });
@@ -348,7 +354,15 @@ const fn is_served(method: Method) -> bool {
             | Method::Options
             | Method::Info
             | Method::Update
+            | Method::Prack
     )
+}
+
+/// Value of Supported: the option tags of what is on.
+fn supported(extensions: Extensions) -> String {
+    let tags = [(extensions.reliable, reliable::TAG)];
+    let on = tags.into_iter().filter_map(|(is_on, tag)| is_on.then_some(tag));
+    on.collect::<Vec<_>>().join(", ")
 }
 
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).

@@ -9,6 +9,10 @@ use crate::{
     uri::{Uri, host_ip},
 };
 
+mod dialog;
+
+pub use dialog::{DialogName, RAck, Refresher, SessionExpires};
+
 /// `;name=value` list of a header field.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Params<'a>(&'a [u8]);

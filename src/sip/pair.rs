@@ -92,6 +92,14 @@ impl Pair {
         }
     }
 
+    /// Begins anew with other extensions, on both sides.
+    pub fn extend(&mut self, extensions: Extensions) {
+        for (side, end) in self.ends.iter_mut().enumerate() {
+            let config = Config { extensions, ..config(side, self.transport) };
+            *end = Endpoint::new(config, self.random.wrapping_add(side as u64));
+        }
+    }
+
     /// An INVITE from `side` to the other one.
     #[must_use]
     pub fn invite_from(&self, side: usize, sdp: Option<&'static str>) -> Invite {

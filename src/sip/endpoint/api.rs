@@ -169,6 +169,8 @@ pub enum Wake {
     Transaction(Timer),
     /// A 2xx was not acknowledged yet and is sent again, or given up (RFC 3261 §13.3.1.4).
     Resend2xx,
+    /// A reliable provisional response has no PRACK yet and is sent again, or the INVITE refused (RFC 3262 §3).
+    Resend1xx,
     /// A re-INVITE that was answered 491 is sent again (RFC 3261 §14.1), or one without a final response given up.
     RetryReinvite,
     /// A cancelled INVITE got no final response for 64·T1 (RFC 3261 §9.1).
@@ -278,6 +280,9 @@ pub enum Misuse {
     /// Not 101 to 199, or not 300 to 699.
     #[error("the status code does not belong there")]
     BadCode,
+    /// So many provisional responses wait for the PRACK of the one before.
+    #[error("too many provisional responses wait to be sent")]
+    TooMany,
     /// `transactions_max` is reached.
     #[error("the transaction table is full")]
     TableFull,

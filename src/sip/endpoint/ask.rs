@@ -6,8 +6,9 @@ use bytes::Bytes;
 use model::{LegId, net::Flow};
 
 use super::{
-    Ended, Endpoint, Event, Full, Header, Invite, Misuse,
+    Ended, Endpoint, Event, Extensions, Full, Header, Invite, Misuse,
     leg::{Cancel, Leg, Phase, Reinvite},
+    supported,
     table::{Entry, Machine, Purpose, TxId},
 };
 use crate::{
@@ -98,10 +99,15 @@ impl Endpoint {
     /// # Errors
     /// When the leg is not established.
     pub fn bye(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
+        if self.live(leg)?.reliable.as_ref().is_some_and(|reliable| reliable.is_accepted()) {
+            // Accepted, and yet nothing that a BYE could end: the 200 still waits for a PRACK.
+            let how = Ended::Bye { by_us: true, reason: reason_among(headers) };
+            self.finish_ringing(now, leg, 480, None, headers, how);
+            return Ok(());
+        }
         let known = self.established(leg)?;
         let waits = known.unacked.as_ref().is_some_and(|unacked| unacked.first);
-        let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
-        let reason = reason.map(|header| header.value.clone());
+        let reason = reason_among(headers);
         if waits {
             known.bye_after_ack = Some(headers.to_vec());
         }
@@ -238,10 +244,28 @@ impl Endpoint {
         matches!(leg.phase, Phase::Established).then_some(leg).ok_or(Misuse::WrongState)
     }
 
-    fn send_within(
+    pub(super) fn send_within(
         &mut self,
         now: Instant,
         id: LegId,
+        purpose: Purpose,
+        method: &str,
+        headers: &[Header],
+        body: (&str, &[u8]),
+    ) -> Option<TxId> {
+        let mut dialog = self.legs.get_mut(&id)?.dialog.take()?;
+        let tx = self.send_in(now, id, &mut dialog, purpose, method, headers, body);
+        self.legs.get_mut(&id)?.dialog = Some(dialog);
+        tx
+    }
+
+    /// Sends a request in a dialog of a leg, which may be an early one.
+    #[expect(clippy::too_many_arguments, reason = "it is what makes up a request")]
+    pub(super) fn send_in(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        dialog: &mut Dialog,
         purpose: Purpose,
         method: &str,
         headers: &[Header],
@@ -252,11 +276,13 @@ impl Endpoint {
         let base = self.legs.get(&id)?.flow;
         let contact = self.contact(base, id);
         let via = self.via(base, &branch);
-        let dialog = self.legs.get_mut(&id)?.dialog.as_mut()?;
         let cseq = dialog.next_cseq();
         let writer = dialog.write_request(&mut self.writer, method, cseq, &via);
-        if purpose == Purpose::Reinvite {
-            writer.header("Contact", contact).header("Allow", typed::allow());
+        if purpose.refreshes_target() {
+            writer.header("Contact", contact).header("Allow", typed::allow(self.config.extensions.transfers));
+            if !self.supported.is_empty() {
+                writer.header("Supported", &self.supported);
+            }
         }
         for header in headers {
             writer.header(&header.name, &header.value);
@@ -283,6 +309,10 @@ impl Endpoint {
         let via = self.via(invite.flow, branch);
         let call_id = self.new_call_id();
         let cseq = 1 + self.random.below(1 << 16);
+        // A reliable provisional response would have to make the offer, and its PRACK to answer it at once.
+        let extensions = self.config.extensions;
+        let reliable = extensions.reliable && invite.sdp.is_some();
+        let supported = supported(Extensions { reliable, ..extensions });
         let writer = &mut self.writer;
         writer
             .request("INVITE", &invite.request_uri)
@@ -290,7 +320,10 @@ impl Endpoint {
             .number("Max-Forwards", invite.max_forwards);
         writer.header("From", format!("{};tag={tag}", invite.from)).header("To", &invite.to);
         writer.header("Call-ID", call_id).header("CSeq", format!("{cseq} INVITE"));
-        writer.header("Contact", contact).header("Allow", typed::allow());
+        writer.header("Contact", contact).header("Allow", typed::allow(self.config.extensions.transfers));
+        if !supported.is_empty() {
+            writer.header("Supported", supported);
+        }
         for header in &invite.headers {
             writer.header(&header.name, &header.value);
         }
@@ -306,4 +339,9 @@ impl Endpoint {
         let bytes = self.table.get(tx)?.machine.request()?.clone();
         Message::parse(bytes).ok()
     }
+}
+
+fn reason_among(headers: &[Header]) -> Option<String> {
+    let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
+    reason.map(|header| header.value.clone())
 }

@@ -29,11 +29,19 @@ pub enum Event {
         /// Early answer.
         sdp: Option<Bytes>,
     },
+    /// The PRACK of a reliable provisional response of ours came (RFC 3262), and was answered unless it carries an
+    /// offer, which is told next as [`Event::Reinvited`].
+    ProgressConfirmed {
+        /// The leg.
+        leg: LegId,
+        /// The answer, if the response carried the offer.
+        sdp: Option<Bytes>,
+    },
     /// The first 2xx to our INVITE. The ACK has been sent.
     Answered {
         /// The leg.
         leg: LegId,
-        /// The answer.
+        /// The answer; the one of a reliable provisional response, if the 2xx has none.
         sdp: Option<Bytes>,
     },
     /// The ACK of our 2xx to the first INVITE came; and of each later INVITE whose 2xx carried an offer.
@@ -123,6 +131,7 @@ impl Event {
         match self {
             Self::Invited { leg, .. }
             | Self::Progress { leg, .. }
+            | Self::ProgressConfirmed { leg, .. }
             | Self::Answered { leg, .. }
             | Self::Confirmed { leg, .. }
             | Self::Reinvited { leg, .. }

@@ -69,6 +69,7 @@ impl Endpoint {
                 Purpose::Reinvite
                 | Purpose::Bye
                 | Purpose::Info
+                | Purpose::Prack
                 | Purpose::Cancel
                 | Purpose::Request(_)
                 | Purpose::Serve,
@@ -92,7 +93,7 @@ impl Endpoint {
             Purpose::Reinvite => self.fail_reinvite(id, code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
-            Purpose::Info | Purpose::Cancel | Purpose::Request(_) => {}
+            Purpose::Info | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}
         }
     }
 
@@ -110,6 +111,7 @@ impl Endpoint {
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
         };
         self.wake_unacked(now, id);
+        self.wake_reliable(now, id);
         if retry {
             self.retry_reinvite(now, id);
         }
@@ -131,6 +133,7 @@ impl Endpoint {
 
     fn on_progress(&mut self, now: Instant, outcome: &Outcome, response: &Message) {
         let Some(id) = outcome.leg else { return };
+        let in_order = self.is_progress_in_order(now, id, response);
         let Some(Phase::Calling { provisional, cancel, .. }) =
             self.legs.get_mut(&id).map(|leg| &mut leg.phase)
         else {
@@ -139,7 +142,7 @@ impl Endpoint {
         *provisional = true;
         match cancel {
             Cancel::Wanted(_) => self.send_cancel(now, id),
-            Cancel::No if response.code() > 100 => {
+            Cancel::No if response.code() > 100 && in_order => {
                 let sdp = body::description(response).ok().flatten();
                 self.tell(Event::Progress { leg: id, code: response.code(), sdp });
             }
@@ -165,6 +168,8 @@ impl Endpoint {
             return;
         }
         let mut dialog = Dialog::of_client(invite, response);
+        let leg = outcome.leg.and_then(|id| self.legs.get_mut(&id));
+        let early = leg.and_then(|leg| leg.go_on_from_early(&mut dialog));
         self.acknowledge(tx, base, &dialog, invite.cseq());
         let phase = outcome.leg.and_then(|id| Some((id, &mut self.legs.get_mut(&id)?.phase)));
         match phase {
@@ -173,7 +178,7 @@ impl Endpoint {
                 if let Some(leg) = self.legs.get_mut(&id) {
                     leg.dialog = Some(dialog);
                 }
-                let sdp = body::description(response).ok().flatten();
+                let sdp = body::description(response).ok().flatten().or(early);
                 self.tell(Event::Answered { leg: id, sdp });
             }
             Some((id, Phase::Calling { .. })) => {

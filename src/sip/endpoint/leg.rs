@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::net::Flow;
 
-use super::{Header, Wake, table::TxId};
+use super::{
+    Header, Wake,
+    reliable::{Early, Reliable},
+    table::TxId,
+};
 use crate::{dialog::Dialog, wire::Message};
 
 /// A leg of an endpoint.
@@ -23,6 +27,12 @@ pub struct Leg {
     pub unacked: Option<Box<Unacked>>,
     /// The peer's INVITE or UPDATE that awaits its answer.
     pub asked: Option<Box<Asked>>,
+    /// Our reliable provisional responses to the peer's INVITE.
+    pub reliable: Option<Box<Reliable>>,
+    /// Number of the peer's first INVITE, as long as a PRACK may name it.
+    pub invite_cseq: Option<u32>,
+    /// Early dialogs of our INVITE.
+    pub early: Vec<Early>,
     /// Our INVITE in the dialog.
     pub reinvite: Option<Box<Reinvite>>,
     /// BYE to send as soon as the ACK of our first 2xx came (RFC 3261 §15).
@@ -76,7 +86,15 @@ pub struct Unacked {
 pub struct Asked {
     pub tx: TxId,
     pub request: Message,
-    pub is_update: bool,
+    pub by: AskedBy,
+}
+
+/// The requests that an offer can come with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedBy {
+    Invite,
+    Update,
+    Prack,
 }
 
 #[derive(Debug)]
@@ -101,6 +119,9 @@ impl Leg {
             dialog,
             unacked: None,
             asked: None,
+            reliable: None,
+            invite_cseq: None,
+            early: Vec::new(),
             reinvite: None,
             bye_after_ack: None,
             challenges: false,
@@ -122,6 +143,8 @@ impl Leg {
             }
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
         };
-        [unacked, retry, abandon].into_iter().flatten().min()
+        let reliable = self.reliable.as_ref().and_then(|reliable| reliable.poll_timeout());
+        let reliable = reliable.map(|at| (at, Wake::Resend1xx));
+        [unacked, retry, abandon, reliable].into_iter().flatten().min()
     }
 }

@@ -133,7 +133,7 @@ impl Endpoint {
 
     /// Value of Allow on a listener.
     pub(super) fn allow_on(&self, flow: Flow) -> String {
-        let own = typed::allow();
+        let own = typed::allow(self.config.extensions.transfers);
         if self.is_for_the_layer_above(flow, Method::Register) {
             return format!("{own}, {}", Method::Register.as_str());
         }

@@ -69,7 +69,8 @@ impl Endpoint {
             return true;
         }
         let required = [Name::Require, Name::ProxyRequire].into_iter().flat_map(|name| request.headers(name));
-        let unsupported = required.flat_map(tokens).collect::<Vec<_>>().join(", ");
+        let known = |tag: &&str| tokens(self.supported.as_bytes()).any(|ours| ours.eq_ignore_ascii_case(tag));
+        let unsupported = required.flat_map(tokens).filter(|tag| !known(tag)).collect::<Vec<_>>().join(", ");
         if !unsupported.is_empty() {
             self.refuse(
                 flow,
@@ -80,7 +81,7 @@ impl Endpoint {
             );
             return true;
         }
-        let carries_offer = matches!(request.method(), Method::Invite | Method::Update);
+        let carries_offer = matches!(request.method(), Method::Invite | Method::Update | Method::Prack);
         if carries_offer && body::description(request).is_err() {
             self.refuse_body(flow, request);
             return true;
@@ -116,7 +117,10 @@ impl Endpoint {
         // Numbers of ours may begin anywhere below 2³¹ (§8.1.1.5).
         let dialog = Dialog::of_server(request, &tag, u32::try_from(self.random.below(1 << 16)).unwrap_or(0));
         let phase = Phase::Ringing { tx, request: Box::new(request.clone()) };
-        self.legs.insert(leg, Box::new(Leg::new(flow, tag, phase, Some(dialog))));
+        let mut new = Leg::new(flow, tag, phase, Some(dialog));
+        new.reliable = self.reliable_for(request);
+        new.invite_cseq = new.reliable.is_some().then_some(request.cseq());
+        self.legs.insert(leg, Box::new(new));
         self.send_trying(now, flow, request, tx);
         let sdp = body::description(request).ok().flatten();
         self.tell(Event::Invited { leg, flow, request: request.clone(), sdp });

@@ -58,7 +58,7 @@ impl Endpoint {
             Header::new("Accept", "application/sdp"),
             Header::new("Accept-Encoding", "identity"),
             Header::new("Accept-Language", "en"),
-            Header::new("Supported", ""),
+            Header::new("Supported", self.supported.clone()),
         ];
         self.answer(flow, request, 200, &headers);
     }

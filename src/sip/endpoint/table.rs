@@ -32,10 +32,18 @@ pub enum Purpose {
     Cancel,
     Bye,
     Info,
+    Prack,
     /// Ours, outside of dialogs.
     Request(RequestId),
     /// The peer's request.
     Serve,
+}
+
+impl Purpose {
+    /// Whether its request carries our Contact (RFC 3261 §12.2, RFC 3311 §5.1).
+    pub const fn refreshes_target(self) -> bool {
+        matches!(self, Self::Invite | Self::Reinvite)
+    }
 }
 
 /// The one of the four machines that a transaction is.

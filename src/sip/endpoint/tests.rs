@@ -16,10 +16,13 @@ mod challenges;
 mod doors;
 mod outside;
 mod peer;
+mod reliable;
 mod torture;
 
 const OFFER: &str = "v=0\r\noffer";
 const ANSWER: &str = "v=0\r\nanswer";
+
+const NO_EXTENSIONS: Extensions = Extensions { reliable: false, session: None, transfers: false };
 
 fn pair(transport: Transport) -> Pair {
     Pair::new(epoch(), transport, Net::GOOD, 1)
@@ -61,6 +64,7 @@ fn words(event: &Event) -> String {
     match event {
         Event::Invited { sdp, .. } => with("Invited", sdp),
         Event::Progress { code, sdp, .. } => with(&format!("Progress {code}"), sdp),
+        Event::ProgressConfirmed { sdp, .. } => with("ProgressConfirmed", sdp),
         Event::Answered { sdp, .. } => with("Answered", sdp),
         Event::Confirmed { sdp, .. } => with("Confirmed", sdp),
         Event::Reinvited { sdp, .. } => with("Reinvited", sdp),
@@ -435,6 +439,9 @@ fn every_call_leaves_both_sides_empty() {
     for seed in 0..1_400 {
         let transport = if seed < 1_000 { Transport::Udp } else { Transport::Tcp };
         let mut pair = Pair::new(epoch(), transport, Net::BAD, seed);
+        if seed % 3 == 0 {
+            pair.extend(Extensions { reliable: true, ..NO_EXTENSIONS });
+        }
         let mut ended = [0, 0];
         let invite = pair.invite_from(0, Some(OFFER));
         let caller = pair.ends[0].invite(pair.now, invite).unwrap();
@@ -458,6 +465,7 @@ fn every_call_leaves_both_sides_empty() {
                 }
                 Event::Ended { .. } => ended[side] += 1,
                 Event::Progress { .. } | Event::Info { .. } | Event::Answered { .. } => {}
+                Event::ProgressConfirmed { .. } => {}
                 Event::Challenged { .. } | Event::Requested { .. } | Event::RequestDone { .. } => {
                     panic!("{event:?}")
                 }

@@ -6,7 +6,7 @@ use model::{LegId, net::Flow};
 
 use super::{
     Ended, Endpoint, Event, Header,
-    leg::{Asked, Phase},
+    leg::{Asked, AskedBy, Phase},
     serve::reason_of,
     table::{TxId, number_in},
 };
@@ -46,6 +46,8 @@ impl Endpoint {
             self.on_bye(now, flow, id, request);
         } else if method == Method::Info {
             self.on_info(now, flow, id, request);
+        } else if method == Method::Prack {
+            self.on_prack(now, flow, id, request);
         } else if method == Method::Options {
             // Its 200 says that the dialog is alive (RFC 3261 §11).
             let tx = self.start_server(flow, request, Some(id));
@@ -99,7 +101,8 @@ impl Endpoint {
     fn on_reinvite(&mut self, now: Instant, flow: Flow, id: LegId, request: &Message) {
         let Some(leg) = self.legs.get(&id) else { return };
         let unanswered = leg.asked.is_some() || matches!(leg.phase, Phase::Ringing { .. });
-        let under_way = leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none());
+        let calling = matches!(leg.phase, Phase::Calling { .. });
+        let under_way = calling || leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none());
         if unanswered {
             return self.refuse_overlap(flow, request);
         }
@@ -109,7 +112,7 @@ impl Endpoint {
         }
         let tx = self.start_server(flow, request, Some(id));
         self.send_trying_within(now, id, tx, request);
-        self.ask(id, tx, request, false);
+        self.ask(id, tx, request, AskedBy::Invite);
     }
 
     /// UPDATE with a description asks like a re-INVITE; without one it only refreshes the target (RFC 3311 §5.2).
@@ -122,20 +125,22 @@ impl Endpoint {
             let tx = self.start_server(flow, request, Some(id));
             return self.respond_within(now, id, tx, request, 200, None);
         }
-        if leg.asked.is_some() || matches!(leg.phase, Phase::Ringing { .. }) {
+        let settled = leg.reliable.as_ref().is_some_and(|reliable| reliable.is_settled());
+        if leg.asked.is_some() || (matches!(leg.phase, Phase::Ringing { .. }) && !settled) {
             return self.refuse_overlap(flow, request);
         }
-        if leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none()) || leg.unacked.is_some()
-        {
+        let our_offer = matches!(leg.phase, Phase::Calling { .. }) && !leg.is_answered_early();
+        let under_way = leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none());
+        if our_offer || under_way || leg.unacked.as_ref().is_some_and(|unacked| unacked.offered) {
             return self.refuse(flow, request, 491, &[], "another INVITE is under way in the dialog");
         }
         let tx = self.start_server(flow, request, Some(id));
-        self.ask(id, tx, request, true);
+        self.ask(id, tx, request, AskedBy::Update);
     }
 
-    fn ask(&mut self, id: LegId, tx: TxId, request: &Message, is_update: bool) {
+    fn ask(&mut self, id: LegId, tx: TxId, request: &Message, by: AskedBy) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.asked = Some(Box::new(Asked { tx, request: request.clone(), is_update }));
+        leg.asked = Some(Box::new(Asked { tx, request: request.clone(), by }));
         let sdp = body::description(request).ok().flatten();
         self.tell(Event::Reinvited { leg: id, sdp });
     }
@@ -152,6 +157,7 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else { return false };
         let Some(unacked) = leg.unacked.take_if(|unacked| unacked.cseq == ack.cseq()) else { return false };
         let is_over = leg.is_over;
+        leg.reliable = None;
         let bye = leg.bye_after_ack.take();
         if !is_over && (unacked.first || unacked.offered) {
             let sdp = body::description(ack).ok().flatten().filter(|_| unacked.offered);

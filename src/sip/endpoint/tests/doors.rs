@@ -12,7 +12,7 @@ fn options_are_answered_with_what_we_can() {
     assert_eq!(response.code(), 200);
     assert_eq!(
         response.header_text(Name::Allow),
-        Some("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER")
+        Some("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER")
     );
     assert_eq!(response.header_text(Name::Accept), Some("application/sdp"));
     assert!(response.header(Name::Supported).is_some());
