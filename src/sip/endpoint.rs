@@ -39,6 +39,7 @@ mod outside;
 mod reliable;
 mod respond;
 mod serve;
+mod session;
 mod stateless;
 mod table;
 mod within;
@@ -360,7 +361,7 @@ const fn is_served(method: Method) -> bool {
 
 /// Value of Supported: the option tags of what is on.
 fn supported(extensions: Extensions) -> String {
-    let tags = [(extensions.reliable, reliable::TAG)];
+    let tags = [(extensions.reliable, reliable::TAG), (extensions.session.is_some(), session::TAG)];
     let on = tags.into_iter().filter_map(|(is_on, tag)| is_on.then_some(tag));
     on.collect::<Vec<_>>().join(", ")
 }

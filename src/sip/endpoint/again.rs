@@ -205,7 +205,7 @@ impl Endpoint {
             (Purpose::Invite, Phase::Calling { tx, provisional, .. }, _) => {
                 (*tx, *provisional) = (new, false)
             }
-            (Purpose::Reinvite, _, Some(reinvite)) => reinvite.tx = new,
+            (Purpose::Reinvite | Purpose::Update, _, Some(reinvite)) => reinvite.tx = new,
             _ => {}
         }
     }

@@ -173,6 +173,8 @@ pub enum Wake {
     Resend1xx,
     /// A re-INVITE that was answered 491 is sent again (RFC 3261 §14.1), or one without a final response given up.
     RetryReinvite,
+    /// A session is refreshed, or ended because it was not (RFC 4028 §10).
+    Session,
     /// A cancelled INVITE got no final response for 64·T1 (RFC 3261 §9.1).
     AbandonCancelled,
     /// The layer above has not answered a challenge or a request for 64·T1.
@@ -280,6 +282,9 @@ pub enum Misuse {
     /// Not 101 to 199, or not 300 to 699.
     #[error("the status code does not belong there")]
     BadCode,
+    /// Its Allow field does not name the method.
+    #[error("the peer does not allow the method")]
+    NotAllowed,
     /// So many provisional responses wait for the PRACK of the one before.
     #[error("too many provisional responses wait to be sent")]
     TooMany,

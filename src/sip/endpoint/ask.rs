@@ -1,6 +1,6 @@
 //! Orders that send requests (RFC 3261 §9.1, §12.2.1, §13.2, §14.1, §15.1.1; RFC 6086).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use model::{LegId, net::Flow};
@@ -17,9 +17,6 @@ use crate::{
     typed,
     wire::{Message, Name},
 };
-
-/// How long a re-INVITE may go without a final response: a proxy's timer C (RFC 3261 §16.6).
-const REINVITE_MAX: Duration = Duration::from_secs(180);
 
 impl Endpoint {
     /// Sends an INVITE and makes its leg.
@@ -75,6 +72,21 @@ impl Endpoint {
     /// # Errors
     /// When the leg is not established, or an INVITE of either side is under way.
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
+        self.change(now, leg, sdp, false)
+    }
+
+    /// Sends an UPDATE in the dialog (RFC 3311), with a new offer or without; its end is told like that of a re-INVITE.
+    ///
+    /// # Errors
+    /// When the leg is not established, the peer does not allow it, or an INVITE or UPDATE of either side is under way.
+    pub fn update(&mut self, now: Instant, leg: LegId, sdp: Option<Bytes>) -> Result<(), Misuse> {
+        if !self.established(leg)?.peer_updates {
+            return Err(Misuse::NotAllowed);
+        }
+        self.change(now, leg, sdp.unwrap_or_default(), true)
+    }
+
+    fn change(&mut self, now: Instant, leg: LegId, sdp: Bytes, by_update: bool) -> Result<(), Misuse> {
         let full = self.table_is_full();
         let known = self.established(leg)?;
         if known.asked.is_some() || known.unacked.is_some() || known.reinvite.is_some() {
@@ -83,13 +95,7 @@ impl Endpoint {
         if full {
             return Err(Misuse::TableFull);
         }
-        known.reinvite = Some(Box::new(Reinvite {
-            sdp,
-            attempts: 0,
-            tx: 0,
-            give_up_at: now + REINVITE_MAX,
-            retry_at: None,
-        }));
+        known.reinvite = Some(Box::new(Reinvite::new(now, sdp, by_update, false)));
         self.send_reinvite(now, leg);
         Ok(())
     }
@@ -190,10 +196,13 @@ impl Endpoint {
     pub(super) fn send_reinvite(&mut self, now: Instant, id: LegId) {
         let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) else { return };
         reinvite.attempts += 1;
-        reinvite.retry_at = None;
-        reinvite.give_up_at = now + REINVITE_MAX;
+        reinvite.begin(now);
         let sdp = reinvite.sdp.clone();
-        let tx = self.send_within(now, id, Purpose::Reinvite, "INVITE", &[], ("application/sdp", &sdp));
+        let (purpose, method) =
+            if reinvite.is_update { (Purpose::Update, "UPDATE") } else { (Purpose::Reinvite, "INVITE") };
+        let headers: Vec<_> =
+            self.legs.get(&id).and_then(|leg| Self::session_kept(leg)).into_iter().collect();
+        let tx = self.send_within(now, id, purpose, method, &headers, ("application/sdp", &sdp));
         if let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) {
             reinvite.tx = tx.unwrap_or(0);
         }
@@ -313,6 +322,7 @@ impl Endpoint {
         let extensions = self.config.extensions;
         let reliable = extensions.reliable && invite.sdp.is_some();
         let supported = supported(Extensions { reliable, ..extensions });
+        let session = self.session_asked();
         let writer = &mut self.writer;
         writer
             .request("INVITE", &invite.request_uri)
@@ -324,7 +334,7 @@ impl Endpoint {
         if !supported.is_empty() {
             writer.header("Supported", supported);
         }
-        for header in &invite.headers {
+        for header in session.iter().chain(&invite.headers) {
             writer.header(&header.name, &header.value);
         }
         if !self.config.user_agent.is_empty() {

@@ -39,11 +39,18 @@ impl Endpoint {
         };
         let invite =
             if is_invite && (200..300).contains(&response.code()) { self.sent_invite(id) } else { None };
-        let challenged = matches!(response.code(), 401 | 407);
-        let again = self.table.get(id).filter(|_| challenged).and_then(Again::of);
+        let repeatable = matches!(response.code(), 401 | 407 | 422);
+        let again = self.table.get(id).filter(|_| repeatable).and_then(Again::of);
         let outcome = self.drive(now, id, Input::Response(response.code(), ack));
-        if outcome.passed && !self.is_challenge_taken(now, again, response) {
+        if outcome.passed && !self.is_sent_again(now, again, response) {
             self.on_passed(now, id, purpose, &outcome, invite.as_ref(), response);
+        }
+    }
+
+    fn is_sent_again(&mut self, now: Instant, again: Option<Again>, response: &Message) -> bool {
+        match response.code() {
+            422 => self.is_422_taken(now, again, response),
+            _ => self.is_challenge_taken(now, again, response),
         }
     }
 
@@ -62,6 +69,7 @@ impl Endpoint {
             (Purpose::Invite, 200..300) => self.on_success(now, tx, outcome, invite, response),
             (Purpose::Invite, _) => self.on_failure(outcome, response),
             (Purpose::Reinvite, 200..) => self.on_reinvite_final(now, tx, outcome, invite, response),
+            (Purpose::Update, 200..) => self.on_update_final(now, outcome, response),
             (Purpose::Bye, 200..) => self.on_bye_final(outcome),
             (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
             (Purpose::Request(id), 200..) => self.finish_request(id, Some(response), Failure::Response),
@@ -70,6 +78,7 @@ impl Endpoint {
                 | Purpose::Bye
                 | Purpose::Info
                 | Purpose::Prack
+                | Purpose::Update
                 | Purpose::Cancel
                 | Purpose::Request(_)
                 | Purpose::Serve,
@@ -89,8 +98,10 @@ impl Endpoint {
         let Some(id) = outcome.leg else { return };
         match purpose {
             Purpose::Invite => self.fail_calling(id, code, typed::reason_phrase(code).to_owned(), cause),
-            Purpose::Reinvite | Purpose::Info if timed_out => self.lose_dialog(now, outcome, code),
-            Purpose::Reinvite => self.fail_reinvite(id, code),
+            Purpose::Reinvite | Purpose::Update | Purpose::Info if timed_out => {
+                self.lose_dialog(now, outcome, code);
+            }
+            Purpose::Reinvite | Purpose::Update => self.fail_reinvite(now, id, code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
             Purpose::Info | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}
@@ -105,13 +116,14 @@ impl Endpoint {
         leg.scheduled = None;
         let retry = leg.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).is_some_and(|at| at <= now);
         let stuck =
-            leg.reinvite.as_ref().filter(|reinvite| reinvite.give_up_at <= now).map(|reinvite| reinvite.tx);
+            leg.reinvite.as_ref().filter(|reinvite| reinvite.is_overdue(now)).map(|reinvite| reinvite.tx);
         let abandoned = match leg.phase {
             Phase::Calling { tx, cancel: Cancel::Sent { abandon_at }, .. } if abandon_at <= now => Some(tx),
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
         };
         self.wake_unacked(now, id);
         self.wake_reliable(now, id);
+        self.wake_session(now, id);
         if retry {
             self.retry_reinvite(now, id);
         }
@@ -178,6 +190,7 @@ impl Endpoint {
                 if let Some(leg) = self.legs.get_mut(&id) {
                     leg.dialog = Some(dialog);
                 }
+                self.session_as_client(now, id, response, invite.body());
                 let sdp = body::description(response).ok().flatten().or(early);
                 self.tell(Event::Answered { leg: id, sdp });
             }
@@ -228,24 +241,53 @@ impl Endpoint {
     ) {
         let Some(id) = outcome.leg else { return };
         match response.code() {
-            ..300 => self.on_reinvite_success(id, tx, invite, response),
+            ..300 => self.on_reinvite_success(now, id, tx, invite, response),
             491 => self.await_retry(now, id),
             code @ (408 | 481) => self.lose_dialog(now, outcome, code),
-            code => self.fail_reinvite(id, code),
+            code => self.fail_reinvite(now, id, code),
         }
     }
 
-    fn on_reinvite_success(&mut self, id: LegId, tx: TxId, invite: Option<&Message>, response: &Message) {
+    fn on_update_final(&mut self, now: Instant, outcome: &Outcome, response: &Message) {
+        let Some(id) = outcome.leg else { return };
+        match response.code() {
+            ..300 => {
+                let Some(leg) = self.legs.get_mut(&id) else { return };
+                let Some(update) = leg.reinvite.take_if(|reinvite| reinvite.is_update) else { return };
+                if let Some(dialog) = &mut leg.dialog {
+                    dialog.refresh_target(response);
+                }
+                self.session_as_client(now, id, response, &update.sdp);
+                if !update.is_refresh {
+                    let sdp = body::description(response).ok().flatten();
+                    self.tell(Event::ReinviteAnswered { leg: id, sdp });
+                }
+            }
+            491 => self.await_retry(now, id),
+            code @ (408 | 481) => self.lose_dialog(now, outcome, code),
+            code => self.fail_reinvite(now, id, code),
+        }
+    }
+
+    fn on_reinvite_success(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        tx: TxId,
+        invite: Option<&Message>,
+        response: &Message,
+    ) {
         if self.acknowledge_again(tx, response) {
             return;
         }
         let (Some(invite), Some(leg)) = (invite, self.legs.get_mut(&id)) else { return };
-        let (base, is_known) = (leg.flow, leg.reinvite.take().is_some());
+        let (base, known) = (leg.flow, leg.reinvite.take());
         let Some(dialog) = &mut leg.dialog else { return };
         dialog.refresh_target(response);
         let dialog = dialog.clone();
         self.acknowledge(tx, base, &dialog, invite.cseq());
-        if is_known {
+        if let Some(reinvite) = known {
+            self.session_as_client(now, id, response, &reinvite.sdp);
             let sdp = body::description(response).ok().flatten();
             self.tell(Event::ReinviteAnswered { leg: id, sdp });
         }
@@ -259,7 +301,7 @@ impl Endpoint {
         let wait = Duration::from_millis(least + if leg.is_caller { steps % 191 } else { steps } * 10);
         match &mut leg.reinvite {
             Some(reinvite) if reinvite.attempts < ATTEMPTS_MAX => reinvite.retry_at = Some(now + wait),
-            Some(_) => self.fail_reinvite(id, 491),
+            Some(_) => self.fail_reinvite(now, id, 491),
             None => {}
         }
         self.schedule_leg(id);
@@ -277,10 +319,12 @@ impl Endpoint {
         self.await_retry(now, id);
     }
 
-    fn fail_reinvite(&mut self, id: LegId, code: u16) {
+    fn fail_reinvite(&mut self, now: Instant, id: LegId, code: u16) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if leg.reinvite.take().is_some() {
-            self.tell(Event::ReinviteFailed { leg: id, code });
+        match leg.reinvite.take() {
+            Some(reinvite) if reinvite.is_refresh => self.refresh_later(now, id, code),
+            Some(_) => self.tell(Event::ReinviteFailed { leg: id, code }),
+            None => {}
         }
     }
 

@@ -8,6 +8,7 @@ use model::net::Flow;
 use super::{
     Header, Wake,
     reliable::{Early, Reliable},
+    session::Session,
     table::TxId,
 };
 use crate::{dialog::Dialog, wire::Message};
@@ -33,7 +34,11 @@ pub struct Leg {
     pub invite_cseq: Option<u32>,
     /// Early dialogs of our INVITE.
     pub early: Vec<Early>,
-    /// Our INVITE in the dialog.
+    /// When it ends if nobody refreshes it.
+    pub session: Option<Box<Session>>,
+    /// Whether the peer allows UPDATE.
+    pub peer_updates: bool,
+    /// Our INVITE or UPDATE in the dialog.
     pub reinvite: Option<Box<Reinvite>>,
     /// BYE to send as soon as the ACK of our first 2xx came (RFC 3261 §15).
     pub bye_after_ack: Option<Vec<Header>>,
@@ -99,14 +104,42 @@ pub enum AskedBy {
 
 #[derive(Debug)]
 pub struct Reinvite {
+    /// Empty: an UPDATE without an offer.
     pub sdp: Bytes,
     pub attempts: u8,
     /// Its transaction.
     pub tx: TxId,
-    /// When a peer that answers with nothing but provisional responses is given up.
-    pub give_up_at: Instant,
+    /// When a peer that answers with nothing but provisional responses is given up. An UPDATE has timer F.
+    pub give_up_at: Option<Instant>,
     /// When to send it again after a 491; `None`: it is under way.
     pub retry_at: Option<Instant>,
+    /// UPDATE instead of INVITE.
+    pub is_update: bool,
+    /// Whether it is only there to refresh the session, so that the layer above knows nothing of it.
+    pub is_refresh: bool,
+}
+
+impl Reinvite {
+    /// How long a re-INVITE may go without a final response: a proxy's timer C (RFC 3261 §16.6).
+    const TIME_MAX: Duration = Duration::from_secs(180);
+
+    pub fn new(now: Instant, sdp: Bytes, is_update: bool, is_refresh: bool) -> Self {
+        let mut new =
+            Self { sdp, attempts: 0, tx: 0, give_up_at: None, retry_at: None, is_update, is_refresh };
+        new.begin(now);
+        new
+    }
+
+    /// Whether it has been under way for too long.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.retry_at.is_none() && self.give_up_at.is_some_and(|at| at <= now)
+    }
+
+    /// It is sent once more.
+    pub fn begin(&mut self, now: Instant) {
+        self.retry_at = None;
+        self.give_up_at = (!self.is_update).then(|| now + Self::TIME_MAX);
+    }
 }
 
 impl Leg {
@@ -122,6 +155,8 @@ impl Leg {
             reliable: None,
             invite_cseq: None,
             early: Vec::new(),
+            session: None,
+            peer_updates: false,
             reinvite: None,
             bye_after_ack: None,
             challenges: false,
@@ -130,13 +165,20 @@ impl Leg {
         }
     }
 
+    /// Whether we gave up calling.
+    pub const fn is_cancelled(&self) -> bool {
+        matches!(self.phase, Phase::Calling { cancel: Cancel::Wanted(_) | Cancel::Sent { .. }, .. })
+    }
+
     /// Its next deadline.
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
         let unacked =
             self.unacked.as_ref().map(|unacked| (unacked.resend_at.min(unacked.give_up_at), Wake::Resend2xx));
         let reinvite = self.reinvite.as_ref();
-        let retry =
-            reinvite.map(|reinvite| (reinvite.retry_at.unwrap_or(reinvite.give_up_at), Wake::RetryReinvite));
+        let retry = reinvite.and_then(|reinvite| reinvite.retry_at.or(reinvite.give_up_at));
+        let retry = retry.map(|at| (at, Wake::RetryReinvite));
+        let session = self.session.as_ref().filter(|_| matches!(self.phase, Phase::Established));
+        let session = session.map(|session| (session.poll_timeout(), Wake::Session));
         let abandon = match self.phase {
             Phase::Calling { cancel: Cancel::Sent { abandon_at }, .. } => {
                 Some((abandon_at, Wake::AbandonCancelled))
@@ -145,6 +187,6 @@ impl Leg {
         };
         let reliable = self.reliable.as_ref().and_then(|reliable| reliable.poll_timeout());
         let reliable = reliable.map(|at| (at, Wake::Resend1xx));
-        [unacked, retry, abandon, reliable].into_iter().flatten().min()
+        [unacked, retry, abandon, reliable, session].into_iter().flatten().min()
     }
 }

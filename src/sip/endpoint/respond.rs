@@ -66,8 +66,11 @@ impl Endpoint {
         }
         // Offer and answer are through by PRACK: a description here would be another offer (RFC 3261 §13.2.1).
         let settled = self.live(leg)?.reliable.as_ref().is_some_and(|reliable| reliable.is_settled());
-        let sdp = if settled { Bytes::new() } else { sdp };
-        let response = self.respond_ringing(now, leg, tx, &request, 200, &sdp, headers);
+        let ours = sdp;
+        let sdp = if settled { Bytes::new() } else { ours.clone() };
+        let mut all = self.session_as_server(now, leg, &request, &ours);
+        all.extend_from_slice(headers);
+        let response = self.respond_ringing(now, leg, tx, &request, 200, &sdp, &all);
         let offered = request.body().is_empty() && !settled;
         if let Some(leg) = self.legs.get_mut(&leg) {
             leg.phase = Phase::Established;
@@ -105,7 +108,11 @@ impl Endpoint {
         if let Some(dialog) = self.legs.get_mut(&leg).and_then(|leg| leg.dialog.as_mut()) {
             dialog.refresh_target(&asked.request);
         }
-        let extra = Extra { sdp: &sdp, contact: true, ..Extra::default() };
+        let headers = match asked.by {
+            AskedBy::Invite | AskedBy::Update => self.session_as_server(now, leg, &asked.request, &sdp),
+            AskedBy::Prack => Vec::new(),
+        };
+        let extra = Extra { sdp: &sdp, headers: &headers, contact: true, ..Extra::default() };
         let response = self.respond(now, leg, asked.tx, &asked.request, 200, &extra);
         if asked.by == AskedBy::Invite {
             let offered = asked.request.body().is_empty();
@@ -178,9 +185,9 @@ impl Endpoint {
         tx: TxId,
         request: &Message,
         code: u16,
-        sdp: Option<&[u8]>,
+        headers: &[Header],
     ) {
-        let extra = Extra { sdp: sdp.unwrap_or(&[]), contact: true, ..Extra::default() };
+        let extra = Extra { headers, contact: true, ..Extra::default() };
         self.respond(now, id, tx, request, code, &extra);
     }
 

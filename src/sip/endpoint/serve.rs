@@ -81,6 +81,9 @@ impl Endpoint {
             );
             return true;
         }
+        if self.is_session_too_short(flow, request) {
+            return true;
+        }
         let carries_offer = matches!(request.method(), Method::Invite | Method::Update | Method::Prack);
         if carries_offer && body::description(request).is_err() {
             self.refuse_body(flow, request);

@@ -33,6 +33,7 @@ pub enum Purpose {
     Bye,
     Info,
     Prack,
+    Update,
     /// Ours, outside of dialogs.
     Request(RequestId),
     /// The peer's request.
@@ -42,7 +43,7 @@ pub enum Purpose {
 impl Purpose {
     /// Whether its request carries our Contact (RFC 3261 §12.2, RFC 3311 §5.1).
     pub const fn refreshes_target(self) -> bool {
-        matches!(self, Self::Invite | Self::Reinvite)
+        matches!(self, Self::Invite | Self::Reinvite | Self::Update)
     }
 }
 

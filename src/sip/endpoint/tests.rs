@@ -17,6 +17,7 @@ mod doors;
 mod outside;
 mod peer;
 mod reliable;
+mod session;
 mod torture;
 
 const OFFER: &str = "v=0\r\noffer";

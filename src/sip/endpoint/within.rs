@@ -51,7 +51,7 @@ impl Endpoint {
         } else if method == Method::Options {
             // Its 200 says that the dialog is alive (RFC 3261 §11).
             let tx = self.start_server(flow, request, Some(id));
-            self.respond_within(now, id, tx, request, 200, None);
+            self.respond_within(now, id, tx, request, 200, &[]);
         } else if method == Method::Invite {
             self.on_reinvite(now, flow, id, request);
         } else {
@@ -123,7 +123,8 @@ impl Endpoint {
                 dialog.refresh_target(request);
             }
             let tx = self.start_server(flow, request, Some(id));
-            return self.respond_within(now, id, tx, request, 200, None);
+            let headers = self.session_as_server(now, id, request, &[]);
+            return self.respond_within(now, id, tx, request, 200, &headers);
         }
         let settled = leg.reliable.as_ref().is_some_and(|reliable| reliable.is_settled());
         if leg.asked.is_some() || (matches!(leg.phase, Phase::Ringing { .. }) && !settled) {

@@ -82,13 +82,23 @@ pub fn reply(
 }
 
 pub fn reply_by(endpoint: &mut Endpoint, by: Flow, to: &Message, code: u16, tag: &str, extra: &str) {
+    endpoint.handle(epoch(), response(by, to, code, tag, extra));
+}
+
+/// The same later than at the epoch; what is sent then.
+pub fn reply_at(endpoint: &mut Endpoint, now: Instant, to: &Message, code: u16) -> Vec<(Flow, Message)> {
+    endpoint.handle(now, response(flow(), to, code, "", ""));
+    sent(endpoint)
+}
+
+fn response(by: Flow, to: &Message, code: u16, tag: &str, extra: &str) -> Input {
     let mut writer = Writer::default();
     writer.response(code, None);
     copy_for_response(&mut writer, to, &by, tag.strip_prefix(";tag="));
     for (name, value) in extra.lines().filter_map(|line| line.split_once(": ")) {
         writer.header(name, value);
     }
-    endpoint.handle(epoch(), Input::datagram(by, writer.finish_empty()));
+    Input::datagram(by, writer.finish_empty())
 }
 
 pub fn invite_to(flow: Flow) -> Invite {
