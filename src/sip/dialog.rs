@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::net::{Flow, Transport};
 
 use crate::{
-    header::NameAddr,
+    header::{DialogName, NameAddr},
     uri::Uri,
     wire::{Message, Name, Writer},
 };
@@ -73,6 +73,20 @@ impl Dialog {
         request.call_id() == &*self.call_id
             && request.to_tag() == Some(&*self.local_tag)
             && request.from_tag().unwrap_or("") == &*self.remote_tag
+    }
+
+    /// Whether a name from outside means it. The tag `0` is also an absent one (RFC 3891 §3).
+    #[must_use]
+    pub fn is_named(&self, name: &DialogName<'_>) -> bool {
+        let remote =
+            name.remote_tag == &*self.remote_tag || (name.remote_tag == "0" && self.remote_tag.is_empty());
+        name.call_id == &*self.call_id && name.local_tag == &*self.local_tag && remote
+    }
+
+    /// Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
     }
 
     /// Our tag.

@@ -26,7 +26,7 @@ use model::{
 
 use crate::{
     transaction::{self, State},
-    wire::{Method, Writer},
+    wire::Writer,
 };
 
 mod again;
@@ -42,6 +42,7 @@ mod serve;
 mod session;
 mod stateless;
 mod table;
+mod transfer;
 mod within;
 
 use again::Challenged;
@@ -295,8 +296,11 @@ impl Endpoint {
     /// Tells the end of a leg, unless that was told, and forgets the leg.
     fn end_leg(&mut self, id: LegId, how: Ended) {
         let Some(leg) = self.legs.remove(&id) else { return };
-        let pending =
-            [leg.reinvite.as_ref().map(|reinvite| reinvite.tx), leg.asked.as_ref().map(|asked| asked.tx)];
+        let pending = [
+            leg.reinvite.as_ref().map(|reinvite| reinvite.tx),
+            leg.asked.as_ref().map(|asked| asked.tx),
+            leg.transfer.as_ref().and_then(|transfer| transfer.asked()),
+        ];
         for tx in pending.into_iter().flatten() {
             self.table.remove(tx);
         }
@@ -344,24 +348,15 @@ impl Endpoint {
     }
 }
 
-/// Methods that this endpoint serves; the others of [`Method`] are 405, unknown ones 501.
-const fn is_served(method: Method) -> bool {
-    matches!(
-        method,
-        Method::Invite
-            | Method::Ack
-            | Method::Bye
-            | Method::Cancel
-            | Method::Options
-            | Method::Info
-            | Method::Update
-            | Method::Prack
-    )
-}
-
 /// Value of Supported: the option tags of what is on.
 fn supported(extensions: Extensions) -> String {
-    let tags = [(extensions.reliable, reliable::TAG), (extensions.session.is_some(), session::TAG)];
+    let transfers = extensions.transfers;
+    let tags = [
+        (extensions.reliable, reliable::TAG),
+        (extensions.session.is_some(), session::TAG),
+        (transfers, "replaces"),
+        (transfers, "norefersub"),
+    ];
     let on = tags.into_iter().filter_map(|(is_on, tag)| is_on.then_some(tag));
     on.collect::<Vec<_>>().join(", ")
 }

@@ -31,7 +31,7 @@ impl<'a> Params<'a> {
     }
 
     /// Parses as many parameters as there are.
-    fn parse(lexer: &mut Lexer<'a>) -> Option<Self> {
+    pub(crate) fn parse(lexer: &mut Lexer<'a>) -> Option<Self> {
         let start = lexer.at;
         while param(lexer).ok()?.is_some() {}
         Some(Self(&lexer.bytes[start..lexer.at]))

@@ -175,6 +175,8 @@ pub enum Wake {
     RetryReinvite,
     /// A session is refreshed, or ended because it was not (RFC 4028 §10).
     Session,
+    /// The subscription of a REFER is over (RFC 6665 §4.1.2).
+    Refer,
     /// A cancelled INVITE got no final response for 64·T1 (RFC 3261 §9.1).
     AbandonCancelled,
     /// The layer above has not answered a challenge or a request for 64·T1.

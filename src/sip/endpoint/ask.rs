@@ -213,7 +213,10 @@ impl Endpoint {
     pub(super) fn send_bye(&mut self, now: Instant, id: LegId, headers: &[Header]) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.phase = Phase::Ending;
+        leg.says_bye = true;
         leg.unacked = None;
+        self.notify_what_waits(now, id);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
         let reinvite = leg.reinvite.take();
         let asked = leg.asked.take();
         if let Some(reinvite) = reinvite {

@@ -19,6 +19,9 @@ pub enum Event {
         request: Message,
         /// The offer. `None`: `accept` must carry one.
         sdp: Option<Bytes>,
+        /// The leg that it is to take the place of (RFC 3891): once the new one is accepted, that one is to be ended, or
+        /// cancelled if it is called still.
+        replaces: Option<LegId>,
     },
     /// A 101 to 199 response to our INVITE.
     Progress {
@@ -81,6 +84,28 @@ pub enum Event {
         /// Its body.
         body: Bytes,
     },
+    /// The peer asks us to call somebody (RFC 3515). Await `accept_refer` or `reject_refer`.
+    Referred {
+        /// The leg.
+        leg: LegId,
+        /// Whom: a URI without header fields.
+        refer_to: String,
+        /// Value of the Replaces field that the new INVITE is to have.
+        replaces: Option<String>,
+        /// Value of Referred-By (RFC 3892).
+        referred_by: Option<String>,
+        /// Whether `notify_refer` is wanted; else it has no effect (RFC 4488).
+        wants_progress: bool,
+    },
+    /// How far the peer is with our REFER.
+    ReferProgress {
+        /// The leg.
+        leg: LegId,
+        /// Status code that the peer got, or that the REFER itself got if it is refused; 408 when nothing is heard.
+        code: u16,
+        /// Whether nothing more will be told.
+        is_final: bool,
+    },
     /// A request of ours got a 401 or 407. Await `retry_with` or `give_up`, for 64·T1 at most. Of a BYE it comes after
     /// the leg's `Ended`.
     Challenged {
@@ -138,6 +163,8 @@ impl Event {
             | Self::ReinviteAnswered { leg, .. }
             | Self::ReinviteFailed { leg, .. }
             | Self::Info { leg, .. }
+            | Self::Referred { leg, .. }
+            | Self::ReferProgress { leg, .. }
             | Self::Ended { leg, .. } => Some(*leg),
             Self::Challenged { leg, .. } => *leg,
             Self::Requested { .. } | Self::RequestDone { .. } => None,

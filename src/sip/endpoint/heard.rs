@@ -70,6 +70,8 @@ impl Endpoint {
             (Purpose::Invite, _) => self.on_failure(outcome, response),
             (Purpose::Reinvite, 200..) => self.on_reinvite_final(now, tx, outcome, invite, response),
             (Purpose::Update, 200..) => self.on_update_final(now, outcome, response),
+            (Purpose::Refer, 200..) => self.on_refer_final(now, outcome, response),
+            (Purpose::Notify, code @ 200..) => self.on_notify_final(now, outcome, code),
             (Purpose::Bye, 200..) => self.on_bye_final(outcome),
             (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
             (Purpose::Request(id), 200..) => self.finish_request(id, Some(response), Failure::Response),
@@ -79,6 +81,8 @@ impl Endpoint {
                 | Purpose::Info
                 | Purpose::Prack
                 | Purpose::Update
+                | Purpose::Refer
+                | Purpose::Notify
                 | Purpose::Cancel
                 | Purpose::Request(_)
                 | Purpose::Serve,
@@ -98,10 +102,12 @@ impl Endpoint {
         let Some(id) = outcome.leg else { return };
         match purpose {
             Purpose::Invite => self.fail_calling(id, code, typed::reason_phrase(code).to_owned(), cause),
-            Purpose::Reinvite | Purpose::Update | Purpose::Info if timed_out => {
+            Purpose::Reinvite | Purpose::Update | Purpose::Info | Purpose::Refer if timed_out => {
                 self.lose_dialog(now, outcome, code);
             }
             Purpose::Reinvite | Purpose::Update => self.fail_reinvite(now, id, code),
+            Purpose::Refer => self.finish_refer(id, code),
+            Purpose::Notify => self.on_notify_final(now, outcome, code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
             Purpose::Info | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}
@@ -124,6 +130,7 @@ impl Endpoint {
         self.wake_unacked(now, id);
         self.wake_reliable(now, id);
         self.wake_session(now, id);
+        self.wake_transfer(now, id);
         if retry {
             self.retry_reinvite(now, id);
         }
@@ -335,7 +342,7 @@ impl Endpoint {
     }
 
     /// RFC 3261 §12.2.1.2: 481 says that the peer's side is gone; after 408 a BYE makes sure of it.
-    fn lose_dialog(&mut self, now: Instant, outcome: &Outcome, code: u16) {
+    pub(super) fn lose_dialog(&mut self, now: Instant, outcome: &Outcome, code: u16) {
         let Some(id) = outcome.leg else { return };
         if !matches!(self.legs.get(&id).map(|leg| &leg.phase), Some(Phase::Established)) {
             return;

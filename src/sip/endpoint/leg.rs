@@ -10,6 +10,7 @@ use super::{
     reliable::{Early, Reliable},
     session::Session,
     table::TxId,
+    transfer::Transfer,
 };
 use crate::{dialog::Dialog, wire::Message};
 
@@ -42,8 +43,12 @@ pub struct Leg {
     pub reinvite: Option<Box<Reinvite>>,
     /// BYE to send as soon as the ACK of our first 2xx came (RFC 3261 §15).
     pub bye_after_ack: Option<Vec<Header>>,
+    /// REFERs of either side.
+    pub transfer: Option<Box<Transfer>>,
     /// Whether challenges to our requests are told.
     pub challenges: bool,
+    /// Whether a BYE of ours ends it.
+    pub says_bye: bool,
     /// Whether `Ended` was told: what goes on is for the peer's sake alone.
     pub is_over: bool,
     /// The earliest wake-up that is under way for it.
@@ -159,6 +164,8 @@ impl Leg {
             peer_updates: false,
             reinvite: None,
             bye_after_ack: None,
+            transfer: None,
+            says_bye: false,
             challenges: false,
             is_over: false,
             scheduled: None,
@@ -177,6 +184,8 @@ impl Leg {
         let reinvite = self.reinvite.as_ref();
         let retry = reinvite.and_then(|reinvite| reinvite.retry_at.or(reinvite.give_up_at));
         let retry = retry.map(|at| (at, Wake::RetryReinvite));
+        let transfer = self.transfer.as_ref().and_then(|transfer| transfer.poll_timeout());
+        let transfer = transfer.map(|at| (at, Wake::Refer));
         let session = self.session.as_ref().filter(|_| matches!(self.phase, Phase::Established));
         let session = session.map(|session| (session.poll_timeout(), Wake::Session));
         let abandon = match self.phase {
@@ -187,6 +196,6 @@ impl Leg {
         };
         let reliable = self.reliable.as_ref().and_then(|reliable| reliable.poll_timeout());
         let reliable = reliable.map(|at| (at, Wake::Resend1xx));
-        [unacked, retry, abandon, reliable, session].into_iter().flatten().min()
+        [unacked, retry, abandon, reliable, session, transfer].into_iter().flatten().min()
     }
 }

@@ -5,10 +5,11 @@ use std::time::Instant;
 use model::{LegId, net::Flow};
 
 use super::{
-    Ended, Endpoint, Event, Header, State, is_served,
+    Ended, Endpoint, Event, Header, State,
     leg::{Leg, Phase},
     stateless::{response_flow, with_sent_by_port},
     table::{COOKIE, Entry, Machine, TxId},
+    transfer::has_stray_replaces,
 };
 use crate::{
     body,
@@ -33,7 +34,7 @@ impl Endpoint {
             self.drive(now, id, Input::Retransmit);
             return;
         }
-        if !is_served(method) && !self.is_for_the_layer_above(flow, method) {
+        if !self.serves(method) && !self.is_for_the_layer_above(flow, method) {
             return self.refuse_method(flow, request);
         }
         if method == Method::Cancel {
@@ -48,6 +49,22 @@ impl Endpoint {
             (_, Some(_)) => self.on_request_within(now, flow, request),
             (Method::Invite, None) => self.on_invite(now, flow, request),
             (_, None) => self.refuse(flow, request, 481, &[], "the request is outside of any dialog"),
+        }
+    }
+
+    /// Methods that this endpoint serves; the others of [`Method`] are 405, unknown ones 501.
+    const fn serves(&self, method: Method) -> bool {
+        match method {
+            Method::Invite
+            | Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Options
+            | Method::Info
+            | Method::Update
+            | Method::Prack => true,
+            Method::Refer | Method::Notify => self.config.extensions.transfers,
+            Method::Register | Method::Subscribe | Method::Message | Method::Publish | Method::Other => false,
         }
     }
 
@@ -81,6 +98,10 @@ impl Endpoint {
             );
             return true;
         }
+        if self.config.extensions.transfers && has_stray_replaces(request) {
+            self.refuse(flow, request, 400, &[], "a Replaces where nothing can be replaced");
+            return true;
+        }
         if self.is_session_too_short(flow, request) {
             return true;
         }
@@ -108,6 +129,10 @@ impl Endpoint {
         if self.is_loop(request) {
             return self.refuse(flow, request, 482, &[], "our own INVITE came back");
         }
+        let replaces = match self.replaced_by(request) {
+            Ok(replaces) => replaces,
+            Err((code, what)) => return self.refuse(flow, request, code, &[], what),
+        };
         if self.legs.len() >= self.config.legs_max {
             return self.refuse_full(flow, request, "the table of legs is full");
         }
@@ -126,7 +151,7 @@ impl Endpoint {
         self.legs.insert(leg, Box::new(new));
         self.send_trying(now, flow, request, tx);
         let sdp = body::description(request).ok().flatten();
-        self.tell(Event::Invited { leg, flow, request: request.clone(), sdp });
+        self.tell(Event::Invited { leg, flow, request: request.clone(), sdp, replaces });
     }
 
     fn send_trying(&mut self, now: Instant, flow: Flow, request: &Message, tx: TxId) {

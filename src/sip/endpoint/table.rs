@@ -34,6 +34,8 @@ pub enum Purpose {
     Info,
     Prack,
     Update,
+    Refer,
+    Notify,
     /// Ours, outside of dialogs.
     Request(RequestId),
     /// The peer's request.
@@ -41,9 +43,9 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Whether its request carries our Contact (RFC 3261 §12.2, RFC 3311 §5.1).
+    /// Whether its request carries our Contact (RFC 3261 §12.2, RFC 3311 §5.1, RFC 6665 §8.1).
     pub const fn refreshes_target(self) -> bool {
-        matches!(self, Self::Invite | Self::Reinvite | Self::Update)
+        matches!(self, Self::Invite | Self::Reinvite | Self::Update | Self::Refer | Self::Notify)
     }
 }
 

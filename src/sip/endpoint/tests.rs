@@ -19,10 +19,12 @@ mod peer;
 mod reliable;
 mod session;
 mod torture;
+mod transfers;
 
 const OFFER: &str = "v=0\r\noffer";
 const ANSWER: &str = "v=0\r\nanswer";
 
+const TRANSFERS: Extensions = Extensions { transfers: true, ..NO_EXTENSIONS };
 const NO_EXTENSIONS: Extensions = Extensions { reliable: false, session: None, transfers: false };
 
 fn pair(transport: Transport) -> Pair {
@@ -72,6 +74,11 @@ fn words(event: &Event) -> String {
         Event::ReinviteAnswered { sdp, .. } => with("ReinviteAnswered", sdp),
         Event::ReinviteFailed { code, .. } => format!("ReinviteFailed {code}"),
         Event::Info { content_type, .. } => format!("Info {content_type}"),
+        Event::Referred { refer_to, replaces, referred_by, wants_progress, .. } => {
+            let given = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!("Referred {refer_to} {} {} {wants_progress}", given(replaces), given(referred_by))
+        }
+        Event::ReferProgress { code, is_final, .. } => format!("ReferProgress {code} {is_final}"),
         Event::Challenged { leg, method, response, .. } => {
             format!("Challenged {} {} {}", leg.map_or(0, |leg| leg.0), method.as_str(), response.code())
         }
@@ -441,7 +448,7 @@ fn every_call_leaves_both_sides_empty() {
         let transport = if seed < 1_000 { Transport::Udp } else { Transport::Tcp };
         let mut pair = Pair::new(epoch(), transport, Net::BAD, seed);
         if seed % 3 == 0 {
-            pair.extend(Extensions { reliable: true, ..NO_EXTENSIONS });
+            pair.extend(Extensions { transfers: true, ..Extensions::default() });
         }
         let mut ended = [0, 0];
         let invite = pair.invite_from(0, Some(OFFER));
@@ -467,9 +474,7 @@ fn every_call_leaves_both_sides_empty() {
                 Event::Ended { .. } => ended[side] += 1,
                 Event::Progress { .. } | Event::Info { .. } | Event::Answered { .. } => {}
                 Event::ProgressConfirmed { .. } => {}
-                Event::Challenged { .. } | Event::Requested { .. } | Event::RequestDone { .. } => {
-                    panic!("{event:?}")
-                }
+                _ => panic!("{event:?}"),
             }
         });
         // Whose peer is gone cannot know it until it says something itself: such a call is held, or rings, for ever.

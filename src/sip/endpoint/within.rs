@@ -48,6 +48,10 @@ impl Endpoint {
             self.on_info(now, flow, id, request);
         } else if method == Method::Prack {
             self.on_prack(now, flow, id, request);
+        } else if method == Method::Refer {
+            self.on_refer(flow, id, request);
+        } else if method == Method::Notify {
+            self.on_notify(now, flow, id, request);
         } else if method == Method::Options {
             // Its 200 says that the dialog is alive (RFC 3261 §11).
             let tx = self.start_server(flow, request, Some(id));
@@ -70,7 +74,17 @@ impl Endpoint {
         self.answer_pending(now, id);
         let tx = self.start_server(flow, request, None);
         self.respond_plain(now, id, tx, request, 200, &[]);
-        self.end_leg(id, Ended::Bye { by_us: false, reason: reason_of(request) });
+        let how = Ended::Bye { by_us: false, reason: reason_of(request) };
+        match self.legs.get_mut(&id).filter(|leg| leg.is_notifying()) {
+            // The peer may hang up and listen on (RFC 5057 §4.1): the REFER's subscription uses the dialog as well.
+            Some(leg) => {
+                leg.phase = Phase::Ending;
+                leg.unacked = None;
+                leg.session = None;
+                self.tell_end(id, how);
+            }
+            None => self.end_leg(id, how),
+        }
     }
 
     /// What the peer still waits for is answered before its BYE ends it all (§15.1.2).
@@ -79,6 +93,7 @@ impl Endpoint {
         if let Some(asked) = leg.asked.take() {
             self.respond_plain(now, id, asked.tx, &asked.request, 487, &[]);
         }
+        self.answer_refer(now, id);
         let Some(leg) = self.legs.get(&id) else { return };
         if let Phase::Ringing { tx, request } = &leg.phase {
             let (tx, request) = (*tx, request.clone());
@@ -146,7 +161,7 @@ impl Endpoint {
         self.tell(Event::Reinvited { leg: id, sdp });
     }
 
-    fn refuse_overlap(&mut self, flow: Flow, request: &Message) {
+    pub(super) fn refuse_overlap(&mut self, flow: Flow, request: &Message) {
         let seconds = self.random.below(RETRY_AFTER_S);
         let retry = Header::new("Retry-After", seconds.to_string());
         self.refuse(flow, request, 500, &[retry], "the last offer in the dialog is not answered yet");
