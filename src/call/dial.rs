@@ -94,6 +94,8 @@ impl Branch {
             sdp: Some(self.media.offer()?),
             max_forwards,
             headers,
+            challenges: false,
+            tcp: None,
         })
     }
 }
