@@ -61,6 +61,10 @@ pub struct Observed {
     pub strangers: Number,
     /// Bad messages.
     pub malformed: Number,
+    /// Handshakes under TLS that came to a connection, both ways.
+    pub tls_sessions: Number,
+    /// Handshakes under TLS that came to nothing.
+    pub tls_failed: Number,
     /// Media events that found the queue full.
     pub events_dropped: Number,
     /// Media orders that the media server did not take.
@@ -114,7 +118,7 @@ impl Observed {
     #[must_use]
     pub fn metrics(edges: &[Arc<Self>]) -> String {
         type Of = fn(&Observed) -> &Number;
-        let all: [(&str, &str, &str, Of); 11] = [
+        let all: [(&str, &str, &str, Of); 13] = [
             ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
             ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
             ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
@@ -128,6 +132,10 @@ impl Observed {
                 &seen.strangers
             }),
             ("sip_malformed_total", "counter", "Bad SIP messages.", |seen| &seen.malformed),
+            ("tls_sessions_total", "counter", "TLS handshakes that came to a connection.", |seen| {
+                &seen.tls_sessions
+            }),
+            ("tls_failed_total", "counter", "TLS handshakes that came to nothing.", |seen| &seen.tls_failed),
             ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
             ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
         ];
