@@ -14,6 +14,7 @@ use model::{
 use crate::{
     Now,
     explanation::Candidate,
+    identity::{self, Proof},
     world::{Flow, World},
 };
 
@@ -65,13 +66,14 @@ pub struct Admitted {
     pub flow: Arc<Flow>,
 }
 
-/// The trunk that a source belongs to, or why none.
+/// The trunk that a source belongs to, and whose peer it is if the trunk asks for a certificate; or why none.
 ///
 /// # Errors
 /// A sentence for the log, and what was tried.
 pub fn trunk_of<'w>(
     world: &'w World,
     flow: &NetFlow,
+    proof: Proof<'_>,
     now: Now,
 ) -> Result<(&'w TrunkId, &'w Trunk), (Vec<Candidate>, String)> {
     let Some(listener) = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0)) else {
@@ -84,6 +86,7 @@ pub fn trunk_of<'w>(
     }
     let address = flow.remote.ip();
     let mut candidates = Vec::new();
+    let mut unproven = None;
     for (id, trunk) in &world.snapshot.trunks {
         let failed = if trunk.network != listener.network {
             Some(format!("it is on network `{}`, the packet came on `{}`", trunk.network, listener.network))
@@ -92,7 +95,10 @@ pub fn trunk_of<'w>(
         } else if !trunk.direction.is_inbound() {
             Some("its direction is Outbound".into())
         } else {
-            None
+            let failed = identity::failure(proof, (id, trunk));
+            unproven =
+                unproven.or_else(|| Some(format!("Trunk {id} does not take it: {}.", failed.as_ref()?)));
+            failed
         };
         match failed {
             None => return Ok((id, trunk)),
@@ -102,9 +108,9 @@ pub fn trunk_of<'w>(
             Some(_) => {}
         }
     }
-    let because = format!(
+    let because = unproven.unwrap_or_else(|| format!(
         "no Trunk admits {address}: list it in an Allowlist that one of the network's Trunks names in allowlistRefs."
-    );
+    ));
     Err((candidates, because))
 }
 

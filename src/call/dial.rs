@@ -148,8 +148,14 @@ fn uri(user: &str, peer: &Peer, with_transport: bool) -> String {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         Ok(IpAddr::V4(_)) | Err(_) => peer.host.clone(),
     };
-    let port = if peer.port == 5060 { String::new() } else { format!(":{}", peer.port) };
-    let transport = if with_transport && peer.transport == Transport::Tcp { ";transport=tcp" } else { "" };
+    // RFC 3261 §19.1.2: without a port it is that of the transport, which the To header does not have.
+    let usual = if peer.transport == Transport::Tls && with_transport { 5061 } else { 5060 };
+    let port = if peer.port == usual { String::new() } else { format!(":{}", peer.port) };
+    let transport = match peer.transport {
+        Transport::Tcp if with_transport => ";transport=tcp",
+        Transport::Tls if with_transport => ";transport=tls",
+        Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => "",
+    };
     format!("sip:{user}@{host}{port}{transport}")
 }
 

@@ -36,6 +36,7 @@ use crate::{
     call::{Call, Context, Effect, Incoming, TrunkLoad, Unperformed},
     cursor::Environment,
     explanation::{Explanation, Outcome},
+    identity::{Identity, Proof},
     record::Record,
     world::{Names, Refused, World},
 };
@@ -82,7 +83,14 @@ pub enum Input {
         /// What is wrong with it.
         malformed: Box<Malformed>,
     },
-    /// What was sent by this flow could not be delivered.
+    /// A connection's peer has shown a certificate: before the connection's first message.
+    Identified {
+        /// The connection.
+        flow: NetFlow,
+        /// Who it is.
+        identity: Identity,
+    },
+    /// What was sent by this flow could not be delivered, or its connection is gone.
     Unreachable {
         /// The flow that failed.
         flow: NetFlow,
@@ -155,6 +163,8 @@ pub struct Engine {
     legs: BTreeMap<LegId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
     load: Loads,
+    /// Whose connections are whose, by their numbers.
+    identities: BTreeMap<u64, Identity>,
     next_call: u64,
     draining: bool,
     random: u64,
@@ -272,6 +282,7 @@ impl Engine {
             legs: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             load: Loads::default(),
+            identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
             random: config.seed,
@@ -330,8 +341,12 @@ impl Engine {
             Input::Malformed { flow, malformed } => {
                 self.endpoint.handle(now.instant, endpoint::Input::Malformed { flow, malformed: *malformed });
             }
+            Input::Identified { flow, identity } => {
+                self.identities.insert(flow.connection, identity);
+            }
             Input::Unreachable { flow } => {
-                self.endpoint.handle(now.instant, endpoint::Input::Unreachable { flow })
+                self.identities.remove(&flow.connection);
+                self.endpoint.handle(now.instant, endpoint::Input::Unreachable { flow });
             }
             Input::Media(event) => self.media(now, event),
             Input::Names(names) => self.renewed(names, self.world.secrets().clone()),
@@ -374,7 +389,10 @@ impl Engine {
     /// Why a source is a stranger, as a sentence.
     #[must_use]
     pub fn why_stranger(world: &World, flow: &NetFlow, now: Now) -> String {
-        admission::trunk_of(world, flow, now).err().map(|(_, because)| because).unwrap_or_default()
+        admission::trunk_of(world, flow, Proof::Shown(None), now)
+            .err()
+            .map(|(_, because)| because)
+            .unwrap_or_default()
     }
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
@@ -436,7 +454,8 @@ impl Engine {
     fn invited(&mut self, now: Now, leg: LegId, flow: NetFlow, request: &Message, offer: Option<Bytes>) {
         let mut explanation = self.explanation(now, &flow, request);
         let world = Arc::clone(&self.world);
-        let admission = match admission::trunk_of(&world, &flow, now) {
+        let proof = Proof::Shown(self.identities.get(&flow.connection));
+        let admission = match admission::trunk_of(&world, &flow, proof, now) {
             Ok(trunk) => admission::admit(&world, trunk, &explanation.to, &self.load),
             // A peer that we only call, or one whose listing ended while the INVITE was under way.
             Err((candidates, because)) => {

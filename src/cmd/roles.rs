@@ -68,6 +68,7 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
     Ok(edge::Config {
         snapshot,
         secrets,
+        shared: false,
         token: format!("{:06x}", random()? & 0xff_ffff),
         seed: random()?,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),

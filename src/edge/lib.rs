@@ -4,12 +4,18 @@
 //! carried out. Each engine has a thread of its own with all its sockets, so there is no lock on a call's path.
 
 mod hep;
+mod datagram;
 pub mod http;
 pub mod ladder;
 pub mod observed;
+mod secure;
 mod shell;
+mod sockets;
 mod stream;
+mod stun;
 mod sys;
+pub mod tls;
+mod websocket;
 
 use std::{
     io,
@@ -29,7 +35,7 @@ use model::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{observed::Observed, shell::Sockets};
+use crate::{observed::Observed, sockets::Sockets};
 
 /// Media events that wait for the engine.
 const EVENTS_MAX: usize = 65_536;
@@ -41,6 +47,8 @@ pub struct Config {
     pub snapshot: Arc<Snapshot>,
     /// Values of the Secrets that it names.
     pub secrets: Secrets,
+    /// Whether other edges of this machine may listen on the same addresses (SO_REUSEPORT).
+    pub shared: bool,
     /// Begins tags, branches and Contact users: letters and digits.
     pub token: String,
     /// Seed of what must not be guessed.
@@ -140,7 +148,7 @@ impl Edge {
         orders: Arc<dyn MediaOrders>,
         events: EventSource,
     ) -> Result<Self, StartError> {
-        let sockets = Sockets::bind(&config.snapshot.cluster.listeners)?;
+        let sockets = Sockets::bind(&config.snapshot.cluster.listeners, config.shared)?;
         let mut engine = call::engine::Engine::new(
             call::engine::Config {
                 token: config.token,

@@ -63,6 +63,10 @@ pub struct Observed {
     pub strangers: Number,
     /// Bad messages.
     pub malformed: Number,
+    /// Handshakes under TLS that came to a connection, both ways.
+    pub tls_sessions: Number,
+    /// Handshakes under TLS that came to nothing.
+    pub tls_failed: Number,
     /// Media events that found the queue full.
     pub events_dropped: Number,
     /// Media orders that the media server did not take.
@@ -142,7 +146,7 @@ impl Observed {
     #[must_use]
     pub fn metrics(edges: &[Arc<Self>]) -> String {
         type Of = fn(&Observed) -> &Number;
-        let all: [(&str, &str, &str, Of); 13] = [
+        let all: [(&str, &str, &str, Of); 15] = [
             ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
             ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
             ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
@@ -162,6 +166,10 @@ impl Observed {
             ("capture_lost_total", "counter", "Copies of SIP messages that were lost.", |seen| {
                 &seen.copies_lost
             }),
+            ("tls_sessions_total", "counter", "TLS handshakes that came to a connection.", |seen| {
+                &seen.tls_sessions
+            }),
+            ("tls_failed_total", "counter", "TLS handshakes that came to nothing.", |seen| &seen.tls_failed),
             ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
             ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
         ];

@@ -7,7 +7,6 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,10 +25,9 @@ use model::{
     net::{Flow, ListenerIx, Transport},
     snapshot::Listener,
 };
+use rustls::ServerConfig;
 use sip::endpoint::Done;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    io::Interest,
     net::{TcpListener, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     task::LocalSet,
@@ -37,19 +35,15 @@ use tokio::{
 use tracing::{debug, error, info, trace, warn};
 
 use crate::{
-    Control, StartError,
+    Control,
+    datagram::{self, Datagrams},
     hep::{Capture, Copied},
-    hint, ladder,
+    ladder,
     observed::Observed,
-    stream::{self, Streams},
-    sys,
+    sockets::{Bound, Sockets},
+    stream::{self, Handshake, Streams},
+    tls::{Shown, Target, Tls, names},
 };
-
-/// Datagrams taken from one socket before the others have their turn.
-const BATCH: usize = 64;
-
-/// Receive buffer of a datagram socket, in bytes: what a burst may need while the engine is busy.
-const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Sources that are remembered, so that each is logged once in [`QUIET`].
 const QUIET_MAX: usize = 1_024;
@@ -57,68 +51,16 @@ const QUIET: Duration = Duration::from_secs(10);
 
 pub type Shared = Rc<RefCell<Core>>;
 
-/// Sockets that are bound and not yet listened to.
-#[derive(Debug)]
-pub struct Sockets(Vec<Bound>);
-
-#[derive(Debug)]
-enum Bound {
-    Datagrams(std::net::UdpSocket),
-    Connections(std::net::TcpListener),
-}
-
-impl Sockets {
-    pub fn bind(listeners: &[Listener]) -> Result<Self, StartError> {
-        let bind = |listener: &Listener| {
-            bind(listener).map_err(|source| StartError::Bind {
-                listener: listener.name.clone(),
-                transport: listener.transport,
-                address: listener.bind,
-                hint: hint(listener, &source),
-                source,
-            })
-        };
-        listeners.iter().map(bind).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-fn bind(listener: &Listener) -> io::Result<Bound> {
-    let domain = Domain::for_address(listener.bind);
-    match listener.transport {
-        Transport::Udp => {
-            let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-            if listener.bind.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
-            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-            sys::keep_errors(socket.as_fd(), listener.bind.is_ipv6())?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&listener.bind.into())?;
-            Ok(Bound::Datagrams(socket.into()))
-        }
-        Transport::Tcp => {
-            let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-            if listener.bind.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
-            // A restart must not wait for the connections of the one before.
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&listener.bind.into())?;
-            socket.listen(1_024)?;
-            Ok(Bound::Connections(socket.into()))
-        }
-        Transport::Tls | Transport::Ws | Transport::Wss => Err(io::ErrorKind::Unsupported.into()),
-    }
-}
-
 /// What the tasks of the thread share.
 pub struct Core {
     engine: Engine,
     orders: Arc<dyn MediaOrders>,
     observed: Arc<Observed>,
-    datagrams: BTreeMap<ListenerIx, Rc<UdpSocket>>,
+    tls: Tls,
+    pub datagrams: Datagrams,
     pub streams: Streams,
+    /// Datagrams wait until a batch is through.
+    held: bool,
     timer: Rc<Notify>,
     woken_at: Option<Instant>,
     quiet: BTreeMap<IpAddr, Instant>,
@@ -129,12 +71,15 @@ pub struct Core {
 
 impl Core {
     pub fn new(engine: Engine, orders: Arc<dyn MediaOrders>, observed: Arc<Observed>) -> Self {
+        let tls = Tls::new(engine.world());
         Self {
             engine,
             orders,
             observed,
-            datagrams: BTreeMap::new(),
+            tls,
+            datagrams: Datagrams::default(),
             streams: Streams::default(),
+            held: false,
             timer: Rc::default(),
             woken_at: None,
             quiet: BTreeMap::new(),
@@ -150,6 +95,9 @@ impl Core {
         // An order that the media server does not take is answered in its stead, which may give further orders.
         while let Some(refused) = self.carry_out(now) {
             self.engine.handle(now, Input::Media(refused));
+        }
+        if !self.held {
+            self.flush();
         }
         self.observed.calls.set(self.engine.calls());
         let due = self.engine.poll_timeout();
@@ -255,28 +203,136 @@ impl Core {
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         trace!(%flow, "→ {}", String::from_utf8_lossy(&bytes));
-        let sent = match self.datagrams.get(&flow.listener) {
-            // What the socket has no room for is lost like any datagram, and sent again by its transaction.
-            Some(socket) => send(socket, &bytes, flow.remote),
-            None => self.streams.send(flow, bytes),
-        };
+        if self.datagrams.has(flow.listener) {
+            return self.datagrams.push(flow.listener, flow.remote, bytes);
+        }
+        let sent = self.streams.send(flow, bytes);
         let count = if sent { &self.observed.packets_sent } else { &self.observed.packets_unsent };
         count.add(1);
     }
 
-    /// One line per source and ten seconds: a flood must not fill the log.
+    /// From now on datagrams wait for [`Core::release`], which sends them together.
+    pub const fn hold(&mut self) {
+        self.held = true;
+    }
+
+    pub fn release(&mut self) {
+        self.held = false;
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        let (sent, unsent) = self.datagrams.flush();
+        self.observed.packets_sent.add(sent as u64);
+        self.observed.packets_unsent.add(unsent as u64);
+    }
+
     fn stranger(&mut self, flow: Flow, now: Now) {
         self.observed.strangers.add(1);
+        if self.is_quiet(flow, now) {
+            return;
+        }
+        let because = Engine::why_stranger(self.engine.world(), &flow, now);
+        info!(%flow, "ignored: {because}");
+    }
+
+    /// One line per source and ten seconds: a flood must not fill the log.
+    fn is_quiet(&mut self, flow: Flow, now: Now) -> bool {
         let source = flow.remote.ip();
         if self.quiet.get(&source).is_some_and(|until| now.instant < *until) {
-            return;
+            return true;
         }
         if self.quiet.len() >= QUIET_MAX {
             self.quiet.clear();
         }
         self.quiet.insert(source, now.instant + QUIET);
-        let because = Engine::why_stranger(self.engine.world(), &flow, now);
-        info!(%flow, "ignored: {because}");
+        false
+    }
+
+    /// Logs what a connection came to nothing by.
+    pub fn complain(&mut self, flow: Flow, what: &str) {
+        if !self.is_quiet(flow, now()) {
+            warn!(%flow, "{what}");
+        }
+    }
+
+    /// A handshake failed.
+    pub fn insecure(&mut self, flow: Flow, what: &str) {
+        self.observed.tls_failed.add(1);
+        self.complain(flow, what);
+    }
+
+    /// A handshake is through.
+    pub fn secured(&mut self, flow: Flow, shown: Shown) {
+        self.observed.tls_sessions.add(1);
+        self.identify(flow, shown);
+    }
+
+    fn identify(&mut self, flow: Flow, shown: Shown) {
+        if shown.chain.is_empty() {
+            return;
+        }
+        let identity = self.tls.identify(self.engine.world(), flow, &shown);
+        debug!(%flow, names = ?identity.names, vouched = ?identity.vouched, "the peer has shown a certificate");
+        self.streams.identified(flow.connection, shown, identity.clone());
+        self.step(Input::Identified { flow, identity });
+    }
+
+    /// What a listener says under TLS, and the right to begin; or why it can say nothing.
+    pub fn server_config(&self, flow: Flow) -> Result<(Arc<ServerConfig>, Handshake), String> {
+        let listener = self.listener(flow).ok_or("the listener is no longer part of the VoiceCluster")?;
+        let config = self.tls.server(listener)?;
+        let under_way = self.streams.begin_handshake().ok_or("too many handshakes are under way")?;
+        Ok((config, under_way))
+    }
+
+    /// Whom a flow leads to under TLS.
+    pub fn target(&mut self, flow: Flow) -> Result<Target, String> {
+        self.tls.target(self.engine.world(), flow)
+    }
+
+    /// A peer wants to be reached by the connection that it has opened. Only one that has proved, on this connection, that
+    /// it is who would be sought there.
+    pub fn alias(&mut self, flow: Flow, alias: SocketAddr) {
+        if self.streams.has_alias(flow, alias) {
+            return;
+        }
+        let Some(identity) = self.streams.identity(flow.connection).cloned() else { return };
+        let at = Flow { remote: alias, ..flow };
+        if !identity.vouched.is_empty()
+            && self.target(at).is_ok_and(|target| target.is_met_by(&identity.names))
+        {
+            debug!(%flow, %alias, "the connection serves the other way too");
+            self.streams.add_alias(flow, alias);
+        }
+    }
+
+    /// After a snapshot or Secrets: what connections are good for is asked again; none is dropped.
+    fn renew_tls(&mut self) {
+        self.tls.renew(self.engine.world());
+        for (flow, shown) in self.streams.shown() {
+            if shown.as_server && !self.still_reaches(flow, &shown) {
+                self.streams.retire(flow);
+            }
+            self.identify(flow, shown);
+        }
+    }
+
+    fn still_reaches(&mut self, flow: Flow, shown: &Shown) -> bool {
+        let names = shown.chain.first().map(|one| names::of(one)).unwrap_or_default();
+        self.target(flow).is_ok_and(|target| target.is_met_by(&names))
+    }
+
+    fn listener(&self, flow: Flow) -> Option<&Listener> {
+        self.engine.world().snapshot.cluster.listeners.get(usize::from(flow.listener.0))
+    }
+
+    /// Hosts of our own, whose pages may use a listener.
+    pub fn own_hosts(&self, flow: Flow) -> Vec<String> {
+        let mut hosts = self.engine.world().snapshot.cluster.domains.clone();
+        let advertised = self.listener(flow).and_then(|listener| listener.advertised.rsplit_once(':'));
+        hosts.extend(advertised.map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
+        hosts
     }
 
     pub fn refuse_connection(&mut self, flow: Flow) {
@@ -294,11 +350,18 @@ impl Core {
     fn control(&mut self, control: Control) {
         match control {
             Control::Apply(snapshot, answer) => {
-                let _ = answer.send(self.engine.apply(snapshot));
+                let applied = self.engine.apply(snapshot);
+                if applied.is_ok() {
+                    self.renew_tls();
+                }
+                let _ = answer.send(applied);
             }
             Control::Names(names) => self.step(Input::Names(names)),
-            Control::Secrets(secrets) => self.step(Input::Secrets(secrets)),
             Control::Capture(capture) => self.capture = capture,
+            Control::Secrets(secrets) => {
+                self.step(Input::Secrets(secrets));
+                self.renew_tls();
+            }
             Control::Drain => self.step(Input::Drain),
             Control::Stop(because, answer) => {
                 self.stopping = Some(answer);
@@ -333,9 +396,9 @@ async fn live(
     events: mpsc::Receiver<MediaEvent>,
     mut control: mpsc::Receiver<Control>,
 ) {
-    for (place, bound) in sockets.0.into_iter().enumerate() {
+    for (place, (transport, bound)) in sockets.0.into_iter().enumerate() {
         let listener = ListenerIx(u16::try_from(place).unwrap_or(u16::MAX));
-        if let Err(error) = listen(&core, listener, bound) {
+        if let Err(error) = listen(&core, listener, transport, bound) {
             error!("a listener cannot be polled: {error}");
         }
     }
@@ -346,64 +409,20 @@ async fn live(
     }
 }
 
-fn listen(core: &Shared, listener: ListenerIx, bound: Bound) -> io::Result<()> {
+fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Bound) -> io::Result<()> {
     match bound {
         Bound::Datagrams(socket) => {
             let socket = Rc::new(UdpSocket::from_std(socket)?);
-            core.borrow_mut().datagrams.insert(listener, Rc::clone(&socket));
-            tokio::task::spawn_local(take_datagrams(Rc::clone(core), listener, socket));
+            core.borrow_mut().datagrams.add(listener, Rc::clone(&socket));
+            tokio::task::spawn_local(datagram::take(Rc::clone(core), listener, socket));
         }
         Bound::Connections(socket) => {
             core.borrow_mut().streams.add_listener(listener, socket.local_addr()?, core);
             let socket = TcpListener::from_std(socket)?;
-            tokio::task::spawn_local(stream::accept(Rc::clone(core), listener, socket));
+            tokio::task::spawn_local(stream::accept(Rc::clone(core), listener, transport, socket));
         }
     }
     Ok(())
-}
-
-async fn take_datagrams(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket>) {
-    let mut buffer = vec![0; 65_536];
-    loop {
-        if let Err(error) = socket.ready(Interest::READABLE | Interest::ERROR).await {
-            return error!("a datagram socket failed: {error}");
-        }
-        for _ in 0..BATCH {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((length, remote)) => take_datagram(&core, listener, remote, &buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // A datagram that was sent came back; the error queue says whose.
-                Err(error) => trace!("{error}"),
-            }
-        }
-        for _ in 0..BATCH {
-            let taken = socket.try_io(Interest::ERROR, || {
-                sys::take_error(socket.as_fd()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
-            });
-            let Ok(remote) = taken else { break };
-            debug!(%remote, "a datagram came back: nobody listens there");
-            let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
-            core.borrow_mut().step(Input::Unreachable { flow });
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// An error that waits on the socket is of a datagram before: it is taken off, and this one gets its own try.
-fn send(socket: &UdpSocket, bytes: &[u8], remote: SocketAddr) -> bool {
-    match socket.try_send_to(bytes, remote) {
-        Ok(_) => true,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-        Err(_) => socket.try_send_to(bytes, remote).is_ok(),
-    }
-}
-
-fn take_datagram(core: &Shared, listener: ListenerIx, remote: SocketAddr, bytes: &[u8]) {
-    let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
-    trace!(%flow, "← {}", String::from_utf8_lossy(bytes));
-    let mut core = core.borrow_mut();
-    core.received();
-    core.step(Input::Packet { flow, bytes: Bytes::copy_from_slice(bytes) });
 }
 
 async fn take_events(core: Shared, mut events: mpsc::Receiver<MediaEvent>) {

@@ -1,32 +1,43 @@
 //! Connections of stream transports: accepting, opening, framing, writing.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     rc::{Rc, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use call::engine::Input;
+use call::{engine::Input, identity::Identity};
 use model::net::{Flow, ListenerIx, Transport};
-use sip::wire::{Frame, StreamFramer};
+use sip::wire::{Frame, Message, StreamFramer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpSocket, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, info, trace};
 
-use crate::shell::{Core, Shared};
+use crate::{
+    secure,
+    shell::{Core, Shared},
+    tls::Shown,
+    websocket,
+};
 
 /// Connections at once. Further ones are closed as they come.
 const CONNECTIONS_MAX: usize = 8_192;
+
+/// Connections at once of one address, so that nobody has them all.
+const CONNECTIONS_OF_ONE_MAX: usize = 2_048;
+
+/// Handshakes at once, which cost more than anything else that a stranger can ask for.
+const HANDSHAKES_MAX: usize = 512;
 
 /// Messages that wait to be written to one connection. A peer that does not read loses its connection.
 const UNWRITTEN_MAX: usize = 256;
@@ -34,8 +45,17 @@ const UNWRITTEN_MAX: usize = 256;
 /// How long a message may take from its first byte to its last.
 const MESSAGE_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a message may wait for a peer that does not read.
+const WRITE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a connection may say nothing at all. Longer than calls last as a rule: they end by it.
+const IDLE_WAIT: Duration = Duration::from_hours(2);
+
 /// How long opening a connection may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(4);
+
+/// When a silent peer's machine is asked whether it is still there.
+const ALIVE_AFTER: Duration = Duration::from_secs(60);
 
 /// The connections of an engine's thread.
 #[derive(Default)]
@@ -43,6 +63,8 @@ pub struct Streams {
     listeners: BTreeMap<ListenerIx, IpAddr>,
     connections: BTreeMap<u64, Connection>,
     by_remote: BTreeMap<(ListenerIx, SocketAddr), u64>,
+    of_address: BTreeMap<IpAddr, usize>,
+    handshakes: Rc<Cell<usize>>,
     last: u64,
     core: Weak<std::cell::RefCell<Core>>,
 }
@@ -50,6 +72,20 @@ pub struct Streams {
 struct Connection {
     flow: Flow,
     unwritten: mpsc::Sender<Bytes>,
+    /// What the peer proves itself by.
+    shown: Option<Shown>,
+    identity: Option<Identity>,
+    /// Where else it is reached by this connection (RFC 5923).
+    alias: Option<SocketAddr>,
+}
+
+/// A handshake under way.
+pub struct Handshake(Rc<Cell<usize>>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl Streams {
@@ -65,7 +101,11 @@ impl Streams {
         if let Some(connection) = known.and_then(|known| self.connections.get(&known)) {
             return connection.unwritten.try_send(bytes).is_ok();
         }
-        let (Some(core), Some(local)) = (self.core.upgrade(), self.listeners.get(&flow.listener)) else {
+        // A page cannot be connected to.
+        let opens = matches!(flow.transport, Transport::Tcp | Transport::Tls);
+        let (Some(core), Some(local), true) =
+            (self.core.upgrade(), self.listeners.get(&flow.listener), opens)
+        else {
             return false;
         };
         let local = *local;
@@ -77,28 +117,88 @@ impl Streams {
 
     /// Numbers a connection. None: there are too many.
     fn add(&mut self, flow: Flow) -> Option<(Flow, mpsc::Receiver<Bytes>)> {
-        if self.connections.len() >= CONNECTIONS_MAX {
+        let of_one = self.of_address.get(&flow.remote.ip()).copied().unwrap_or(0);
+        if self.connections.len() >= CONNECTIONS_MAX || of_one >= CONNECTIONS_OF_ONE_MAX {
             return None;
         }
         self.last += 1;
         let flow = Flow { connection: self.last, ..flow };
         let (unwritten, receiver) = mpsc::channel(UNWRITTEN_MAX);
-        self.connections.insert(flow.connection, Connection { flow, unwritten });
+        let connection = Connection { flow, unwritten, shown: None, identity: None, alias: None };
+        self.connections.insert(flow.connection, connection);
         self.by_remote.insert((flow.listener, flow.remote), flow.connection);
+        self.of_address.insert(flow.remote.ip(), of_one + 1);
         Some((flow, receiver))
     }
 
     fn remove(&mut self, connection: u64) {
-        if let Some(Connection { flow, .. }) = self.connections.remove(&connection) {
-            let key = (flow.listener, flow.remote);
-            if self.by_remote.get(&key) == Some(&connection) {
-                self.by_remote.remove(&key);
+        let Some(Connection { flow, alias, .. }) = self.connections.remove(&connection) else { return };
+        for remote in [Some(flow.remote), alias].into_iter().flatten() {
+            self.forget_remote((flow.listener, remote), connection);
+        }
+        let address = flow.remote.ip();
+        match self.of_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.of_address.remove(&address);
             }
         }
     }
+
+    fn forget_remote(&mut self, key: (ListenerIx, SocketAddr), connection: u64) {
+        if self.by_remote.get(&key) == Some(&connection) {
+            self.by_remote.remove(&key);
+        }
+    }
+
+    /// None: there are too many.
+    pub fn begin_handshake(&self) -> Option<Handshake> {
+        let count = self.handshakes.get();
+        (count < HANDSHAKES_MAX).then(|| {
+            self.handshakes.set(count + 1);
+            Handshake(Rc::clone(&self.handshakes))
+        })
+    }
+
+    /// Keeps what a connection's peer has shown, and who it is by that.
+    pub fn identified(&mut self, connection: u64, shown: Shown, identity: Identity) {
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.shown = Some(shown);
+            connection.identity = Some(identity);
+        }
+    }
+
+    /// Connections whose peers have shown something.
+    pub fn shown(&self) -> Vec<(Flow, Shown)> {
+        let shown = self.connections.values().filter_map(|one| Some((one.flow, one.shown.clone()?)));
+        shown.collect()
+    }
+
+    pub fn identity(&self, connection: u64) -> Option<&Identity> {
+        self.connections.get(&connection)?.identity.as_ref()
+    }
+
+    /// Nothing new is sent by the connection; what belongs to it still is.
+    pub fn retire(&mut self, flow: Flow) {
+        self.forget_remote((flow.listener, flow.remote), flow.connection);
+    }
+
+    /// From now on the peer is reached at that address by this connection (RFC 5923 §5).
+    pub fn add_alias(&mut self, flow: Flow, alias: SocketAddr) {
+        let Some(connection) = self.connections.get_mut(&flow.connection) else { return };
+        if let Some(before) = connection.alias.replace(alias).filter(|before| *before != alias) {
+            self.forget_remote((flow.listener, before), flow.connection);
+        }
+        self.by_remote.insert((flow.listener, alias), flow.connection);
+    }
+
+    /// Whether [`Streams::add_alias`] would be news.
+    pub fn has_alias(&self, flow: Flow, alias: SocketAddr) -> bool {
+        self.by_remote.get(&(flow.listener, alias)) == Some(&flow.connection)
+    }
 }
 
-pub async fn accept(core: Shared, listener: ListenerIx, socket: TcpListener) {
+pub async fn accept(core: Shared, listener: ListenerIx, transport: Transport, socket: TcpListener) {
     loop {
         let (stream, remote) = match socket.accept().await {
             Ok(accepted) => accepted,
@@ -109,7 +209,7 @@ pub async fn accept(core: Shared, listener: ListenerIx, socket: TcpListener) {
                 continue;
             }
         };
-        let flow = Flow { transport: Transport::Tcp, listener, remote, connection: 0 };
+        let flow = Flow { transport, listener, remote, connection: 0 };
         let added = {
             let mut core = core.borrow_mut();
             if !core.admits(listener, remote.ip()) {
@@ -120,23 +220,71 @@ pub async fn accept(core: Shared, listener: ListenerIx, socket: TcpListener) {
         };
         match added {
             Some((flow, unwritten)) => {
-                tokio::task::spawn_local(serve(Rc::clone(&core), flow, stream, unwritten));
+                tokio::task::spawn_local(welcome(Rc::clone(&core), flow, stream, unwritten));
             }
-            None => info!(%flow, "closed a connection: there are {CONNECTIONS_MAX} already"),
+            None => core.borrow_mut().complain(flow, "closed a connection: there are too many already"),
         }
     }
 }
 
-async fn connect(core: Shared, flow: Flow, local: IpAddr, unwritten: mpsc::Receiver<Bytes>) {
-    match timeout(CONNECT_WAIT, open(flow.remote, local)).await {
-        Ok(Ok(stream)) => return serve(core, flow, stream, unwritten).await,
-        Ok(Err(error)) => debug!(%flow, "cannot connect: {error}"),
-        Err(_) => debug!(%flow, "cannot connect: no answer for {CONNECT_WAIT:?}"),
+async fn welcome(core: Shared, flow: Flow, stream: TcpStream, unwritten: mpsc::Receiver<Bytes>) {
+    prepare(&stream);
+    match flow.transport {
+        Transport::Udp | Transport::Tcp => {
+            let (reader, writer) = stream.into_split();
+            exchange(&core, flow, (reader, writer), unwritten).await;
+        }
+        Transport::Tls => {
+            if let Some(stream) = secure::accept(&core, flow, stream).await {
+                exchange(&core, flow, tokio::io::split(stream), unwritten).await;
+            }
+        }
+        Transport::Ws => websocket::exchange(&core, flow, stream, unwritten).await,
+        Transport::Wss => {
+            if let Some(stream) = secure::accept(&core, flow, stream).await {
+                websocket::exchange(&core, flow, stream, unwritten).await;
+            }
+        }
     }
-    let mut core = core.borrow_mut();
-    core.streams.remove(flow.connection);
-    // Transactions know the flow as it was asked for, with the shell free to choose the connection.
-    core.step(Input::Unreachable { flow: Flow { connection: 0, ..flow } });
+    close(&core, flow);
+}
+
+async fn connect(core: Shared, flow: Flow, local: IpAddr, unwritten: mpsc::Receiver<Bytes>) {
+    let stream = match timeout(CONNECT_WAIT, open(flow.remote, local)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            debug!(%flow, "cannot connect: {error}");
+            None
+        }
+        Err(_) => {
+            debug!(%flow, "cannot connect: no answer for {CONNECT_WAIT:?}");
+            None
+        }
+    };
+    let connected = match stream {
+        Some(stream) if flow.transport == Transport::Tls => {
+            prepare(&stream);
+            match secure::connect(&core, flow, stream).await {
+                Some(stream) => {
+                    exchange(&core, flow, tokio::io::split(stream), unwritten).await;
+                    true
+                }
+                None => false,
+            }
+        }
+        Some(stream) => {
+            prepare(&stream);
+            exchange(&core, flow, stream.into_split(), unwritten).await;
+            true
+        }
+        None => false,
+    };
+    if !connected {
+        let mut core = core.borrow_mut();
+        core.streams.remove(flow.connection);
+        // Transactions know the flow as it was asked for, with the shell free to choose the connection.
+        core.step(Input::Unreachable { flow: Flow { connection: 0, ..flow } });
+    }
 }
 
 async fn open(remote: SocketAddr, local: IpAddr) -> io::Result<TcpStream> {
@@ -145,51 +293,79 @@ async fn open(remote: SocketAddr, local: IpAddr) -> io::Result<TcpStream> {
     socket.connect(remote).await
 }
 
-async fn serve(core: Shared, flow: Flow, stream: TcpStream, unwritten: mpsc::Receiver<Bytes>) {
+fn prepare(stream: &TcpStream) {
+    // Without either a connection works too.
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let writing = tokio::task::spawn_local(write(writer, unwritten));
-    read(&core, flow, reader).await;
-    {
-        let mut core = core.borrow_mut();
+    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(ALIVE_AFTER));
+}
+
+/// Once more is harmless.
+fn close(core: &Shared, flow: Flow) {
+    let mut core = core.borrow_mut();
+    if core.streams.connections.contains_key(&flow.connection) {
         core.streams.remove(flow.connection);
         core.step(Input::Unreachable { flow });
     }
-    // What is queued is still written: an error is answered before its connection closes.
-    let _ = timeout(CONNECT_WAIT, writing).await;
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut unwritten: mpsc::Receiver<Bytes>) {
+/// Reads and writes until either fails, and closes.
+async fn exchange<R, W>(core: &Shared, flow: Flow, (reader, writer): (R, W), unwritten: mpsc::Receiver<Bytes>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut writing = pin!(write(writer, unwritten));
+    let writes = tokio::select! {
+        () = read(core, flow, reader) => true,
+        () = &mut writing => false,
+    };
+    close(core, flow);
+    if writes {
+        // What is queued is still written: an error is answered before its connection closes.
+        let _ = timeout(CONNECT_WAIT, writing).await;
+    }
+}
+
+async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut unwritten: mpsc::Receiver<Bytes>) {
     while let Some(bytes) = unwritten.recv().await {
-        if writer.write_all(&bytes).await.is_err() {
+        let writing = async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        };
+        if !matches!(timeout(WRITE_WAIT, writing).await, Ok(Ok(()))) {
             return;
         }
     }
     let _ = writer.shutdown().await;
 }
 
-async fn read(core: &Shared, flow: Flow, mut reader: OwnedReadHalf) {
+async fn read<R: AsyncRead + Unpin>(core: &Shared, flow: Flow, mut reader: R) {
     let mut framer = StreamFramer::default();
     let mut buffer = vec![0; 16_384];
+    let mut until = Instant::now() + IDLE_WAIT;
     loop {
-        let reading = reader.read(&mut buffer);
-        let read = if framer.is_inside_message() {
-            match timeout(MESSAGE_WAIT, reading).await {
-                Ok(read) => read,
-                Err(_) => {
-                    return info!(%flow, "closed a connection: a message took longer than {MESSAGE_WAIT:?}");
-                }
+        match timeout_at(until, reader.read(&mut buffer)).await {
+            Err(_) if framer.is_inside_message() => {
+                return info!(%flow, "closed a connection: a message took longer than {MESSAGE_WAIT:?}");
             }
-        } else {
-            reading.await
-        };
-        match read {
-            Ok(0) | Err(_) => return,
-            Ok(length) => framer.push(&buffer[..length]),
-        }
-        while let Some(frame) = framer.next_frame() {
-            if !take(core, flow, frame) {
-                return;
+            Err(_) => return debug!(%flow, "closed a connection: nothing came for {IDLE_WAIT:?}"),
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(length)) => {
+                // A message that trickles in has the time from its first byte, not from its latest.
+                let begins = !framer.is_inside_message();
+                framer.push(&buffer[..length]);
+                let mut came = false;
+                while let Some(frame) = framer.next_frame() {
+                    came = true;
+                    if !take(core, flow, frame) {
+                        return;
+                    }
+                }
+                if !framer.is_inside_message() {
+                    until = Instant::now() + IDLE_WAIT;
+                } else if begins || came {
+                    until = Instant::now() + MESSAGE_WAIT;
+                }
             }
         }
     }
@@ -203,6 +379,9 @@ fn take(core: &Shared, flow: Flow, frame: Frame) -> bool {
         Frame::Message(message) => {
             trace!(%flow, "← {}", String::from_utf8_lossy(message.bytes()));
             core.received();
+            if let Some(alias) = alias(flow, &message) {
+                core.alias(flow, alias);
+            }
             core.step(Input::Message { flow, message: Box::new(message) });
             true
         }
@@ -212,4 +391,14 @@ fn take(core: &Shared, flow: Flow, frame: Frame) -> bool {
             !close
         }
     }
+}
+
+/// Where a peer under TLS would be reached by the connection that its request came by (RFC 5923 §4).
+fn alias(flow: Flow, message: &Message) -> Option<SocketAddr> {
+    if flow.transport != Transport::Tls || !message.is_request() {
+        return None;
+    }
+    let via = message.via()?;
+    via.params.get("alias")?;
+    Some(SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(5061)))
 }

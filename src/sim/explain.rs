@@ -10,6 +10,7 @@ use call::{
     admission::{self, Admission, Admitted, Load, Refusal},
     cursor::{Environment, Facts},
     explanation::{Explanation, Outcome},
+    identity::Proof,
     world::World,
 };
 use jiff::Timestamp;
@@ -134,7 +135,7 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
         unperformed: Vec::new(),
     };
     let mut walk = None;
-    match admission::trunk_of(world, &entry.flow, now) {
+    match admission::trunk_of(world, &entry.flow, Proof::Taken, now) {
         Ok(trunk) => {
             let Admission { candidates, verdict } = admission::admit(world, trunk, &question.to, &Idle);
             explanation.candidates = candidates;

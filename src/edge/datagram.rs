@@ -1,0 +1,147 @@
+//! Datagrams: taken and sent in batches.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::AsFd, rc::Rc};
+
+use bytes::Bytes;
+use call::engine::Input;
+use model::net::{Flow, ListenerIx, Transport};
+use tokio::{io::Interest, net::UdpSocket};
+use tracing::{debug, error, trace};
+
+use crate::{
+    shell::{Core, Shared},
+    stun, sys,
+};
+
+/// Batches taken from one socket before the others have their turn.
+const BATCHES: usize = 2;
+
+/// Errors taken from one socket before the others have their turn.
+const ERRORS: usize = 64;
+
+/// A keep-alive and its answer (RFC 5626 §3.5.1), which is for streams; some phones do so over UDP.
+const PING: &[u8] = b"\r\n\r\n";
+const PONG: &[u8] = b"\r\n";
+
+/// The datagram sockets of an engine's thread, with what waits to be sent.
+#[derive(Default)]
+pub struct Datagrams {
+    sockets: BTreeMap<ListenerIx, Rc<UdpSocket>>,
+    unsent: Vec<(ListenerIx, SocketAddr, Bytes)>,
+}
+
+impl Datagrams {
+    pub fn add(&mut self, listener: ListenerIx, socket: Rc<UdpSocket>) {
+        self.sockets.insert(listener, socket);
+    }
+
+    pub fn has(&self, listener: ListenerIx) -> bool {
+        self.sockets.contains_key(&listener)
+    }
+
+    /// To be sent by the next [`Datagrams::flush`].
+    pub fn push(&mut self, listener: ListenerIx, remote: SocketAddr, bytes: Bytes) {
+        self.unsent.push((listener, remote, bytes));
+    }
+
+    /// Sends what waits, each listener's together; tells how many were sent and how many were not. What a socket has no
+    /// room for is lost like any datagram, and sent again by its transaction.
+    pub fn flush(&mut self) -> (usize, usize) {
+        let count = self.unsent.len();
+        if count == 0 {
+            return (0, 0);
+        }
+        let mut by_listener: BTreeMap<ListenerIx, Vec<(SocketAddr, Bytes)>> = BTreeMap::new();
+        for (listener, remote, bytes) in self.unsent.drain(..) {
+            by_listener.entry(listener).or_default().push((remote, bytes));
+        }
+        let sockets = &self.sockets;
+        let sent = by_listener.iter().filter_map(|(listener, datagrams)| {
+            let socket = sockets.get(listener)?;
+            Some(send(socket, datagrams))
+        });
+        let sent = sent.sum();
+        (sent, count - sent)
+    }
+}
+
+fn send(socket: &UdpSocket, datagrams: &[(SocketAddr, Bytes)]) -> usize {
+    let (mut at, mut sent, mut tried) = (0, 0, false);
+    while at < datagrams.len() {
+        match socket.try_io(Interest::WRITABLE, || sys::send(socket.as_fd(), &datagrams[at..])) {
+            Ok(count) => {
+                (at, sent, tried) = (at + count, sent + count, false);
+                if count == 0 {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // An error that waits on the socket is of a datagram before: it is taken off, and this one gets its own try.
+            Err(_) if !tried => tried = true,
+            Err(error) => {
+                debug!(remote = %datagrams[at].0, "a datagram cannot be sent: {error}");
+                (at, tried) = (at + 1, false);
+            }
+        }
+    }
+    sent
+}
+
+pub async fn take(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket>) {
+    let mut batch = sys::Batch::new();
+    loop {
+        if let Err(error) = socket.ready(Interest::READABLE | Interest::ERROR).await {
+            return error!("a datagram socket failed: {error}");
+        }
+        for _ in 0..BATCHES {
+            match socket.try_io(Interest::READABLE, || batch.receive(socket.as_fd())) {
+                Ok(_) => {
+                    let mut core = core.borrow_mut();
+                    core.hold();
+                    batch
+                        .datagrams()
+                        .for_each(|(remote, bytes)| take_one(&mut core, listener, remote, bytes));
+                    core.release();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // A datagram that was sent came back; the error queue says whose.
+                Err(error) => trace!("{error}"),
+            }
+        }
+        for _ in 0..ERRORS {
+            let taken = socket.try_io(Interest::ERROR, || {
+                sys::take_error(socket.as_fd()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            });
+            let Ok(remote) = taken else { break };
+            debug!(%remote, "a datagram came back: nobody listens there");
+            let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
+            core.borrow_mut().step(Input::Unreachable { flow });
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn take_one(core: &mut Core, listener: ListenerIx, remote: SocketAddr, bytes: &[u8]) {
+    let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
+    trace!(%flow, "← {}", String::from_utf8_lossy(bytes));
+    core.received();
+    if let Some(answer) = keep_alive(bytes, remote) {
+        // A stranger is told as little by this as by anything else.
+        if core.admits(listener, remote.ip()) {
+            core.datagrams.push(listener, remote, answer);
+        } else {
+            core.refuse_connection(flow);
+        }
+        return;
+    }
+    // Memory of its own: whoever keeps the message must not keep the batch.
+    core.step(Input::Packet { flow, bytes: Bytes::copy_from_slice(bytes) });
+}
+
+fn keep_alive(bytes: &[u8], remote: SocketAddr) -> Option<Bytes> {
+    match bytes.first()? {
+        0 => stun::answer(bytes, remote).map(Bytes::from),
+        b'\r' if bytes == PING => Some(Bytes::from_static(PONG)),
+        _ => None,
+    }
+}
