@@ -4,5 +4,6 @@
 
 mod cursor;
 mod engine;
+mod twin;
 mod verbs;
 mod world;
