@@ -10,8 +10,8 @@ use std::{
 };
 
 use call::{
-    call::Unperformed,
-    explanation::{Explanation, Outcome, UNPERFORMED_MAX},
+    call::{Told, Unperformed},
+    explanation::{COURSE_MAX, Explanation, Outcome, UNPERFORMED_MAX},
     record::Record,
 };
 
@@ -87,6 +87,17 @@ impl Observed {
             && explanation.unperformed.len() < UNPERFORMED_MAX
         {
             explanation.unperformed.push(format!("step `{}`: not performed yet: {}", step.step, step.what));
+        }
+    }
+
+    /// Adds to the latest explanation of a call what befell it.
+    pub fn tell(&self, told: &Told) {
+        let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+        let explanation = kept.iter_mut().rev().find(|explanation| explanation.call_id == told.call_id);
+        if let Some(explanation) = explanation
+            && explanation.course.len() < COURSE_MAX
+        {
+            explanation.course.push(told.what.clone());
         }
     }
 

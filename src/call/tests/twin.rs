@@ -41,6 +41,8 @@ pub struct Phone {
     pub flow: Option<Flow>,
     pub ended: Option<Ended>,
     pub offer: Option<Bytes>,
+    /// The latest message that came, as text.
+    pub last: Option<String>,
 }
 
 impl Phone {
@@ -61,6 +63,7 @@ impl Phone {
             flow: None,
             ended: None,
             offer: None,
+            last: None,
         }
     }
 
@@ -186,12 +189,18 @@ pub struct Virtual {
     pub engine: Engine,
     pub carrier: Phone,
     pub pbx: Phone,
+    /// Further phones.
+    pub more: Vec<Phone>,
     pub media: Media,
     pub explanations: Vec<Explanation>,
     pub records: Vec<Record>,
     pub strangers: usize,
     pub unperformed: Vec<String>,
+    pub told: Vec<String>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
+    /// To whom nothing is delivered for now.
+    pub holds: Option<SocketAddr>,
+    pub held: Vec<(SocketAddr, SocketAddr, Bytes)>,
 }
 
 impl Virtual {
@@ -211,12 +220,16 @@ impl Virtual {
             engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
             carrier: Phone::new("192.0.2.1:5060", 1),
             pbx: Phone::new("192.0.2.2:5060", 2),
+            more: Vec::new(),
             media: Media::default(),
             explanations: Vec::new(),
             records: Vec::new(),
             strangers: 0,
             unperformed: Vec::new(),
+            told: Vec::new(),
             wire: VecDeque::new(),
+            holds: None,
+            held: Vec::new(),
         }
     }
 
@@ -266,6 +279,28 @@ impl Virtual {
         self.settle();
     }
 
+    /// A further phone says something to its INVITE.
+    pub fn other_says(&mut self, which: usize, code: u16) {
+        let phone = &mut self.more[which];
+        let leg = phone.leg();
+        match code {
+            ..200 => phone.endpoint.provisional(self.now.instant, leg, code, None, &[]).unwrap(),
+            200 => {
+                let (answer, _) = sdp::answer(phone.offer.as_ref().unwrap(), &phone.media()).unwrap();
+                phone.endpoint.accept(self.now.instant, leg, answer, &[]).unwrap();
+            }
+            _ => phone.endpoint.reject(self.now.instant, leg, code, None, &[]).unwrap(),
+        }
+        self.settle();
+    }
+
+    /// Delivers what was held back.
+    pub fn let_go(&mut self) {
+        self.holds = None;
+        self.wire.extend(std::mem::take(&mut self.held));
+        self.settle();
+    }
+
     /// Lets everything happen that happens at this very time.
     pub fn settle(&mut self) {
         loop {
@@ -274,7 +309,7 @@ impl Virtual {
                 quiet = false;
                 self.carry_out(output);
             }
-            for phone in [&mut self.carrier, &mut self.pbx] {
+            for phone in [&mut self.carrier, &mut self.pbx].into_iter().chain(&mut self.more) {
                 while let Some(output) = phone.endpoint.poll() {
                     quiet = false;
                     match output {
@@ -298,8 +333,12 @@ impl Virtual {
 
     pub fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
         let flow = Flow { transport: Transport::Udp, listener: ListenerIx(0), remote: from, connection: 0 };
-        for phone in [&mut self.carrier, &mut self.pbx] {
+        for phone in [&mut self.carrier, &mut self.pbx].into_iter().chain(&mut self.more) {
             if phone.address == to {
+                if self.holds == Some(to) {
+                    return self.held.push((from, to, bytes));
+                }
+                phone.last = Some(String::from_utf8_lossy(&bytes).into_owned());
                 return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
             }
         }
@@ -322,6 +361,7 @@ impl Virtual {
             Output::Stranger { .. } => self.strangers += 1,
             Output::Explanation(explanation) => self.explanations.push(*explanation),
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
+            Output::Told(told) => self.told.push(told.what),
             Output::Record(record) => self.records.push(*record),
         }
     }
@@ -336,7 +376,8 @@ impl Virtual {
                 self.pbx.endpoint.poll_timeout().map(|(at, _)| at),
                 self.media.playing.first().map(|playing| playing.0),
             ];
-            let next = due.into_iter().flatten().min().filter(|next| *next <= until);
+            let more = self.more.iter().map(|phone| phone.endpoint.poll_timeout().map(|(at, _)| at));
+            let next = due.into_iter().chain(more).flatten().min().filter(|next| *next <= until);
             self.go_to(next.unwrap_or(until));
             if next.is_none() {
                 return;
@@ -348,6 +389,9 @@ impl Virtual {
             self.engine.handle(self.now, Input::Timeout);
             self.carrier.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
             self.pbx.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            for phone in &mut self.more {
+                phone.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            }
             self.settle();
         }
     }
