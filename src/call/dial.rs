@@ -188,7 +188,7 @@ pub fn ways(
         }
         let peers = trunk.peers.iter().map(|peer| (peer.priority, peer.weight, peer)).collect();
         for peer in lots.order(peers) {
-            let flows = world.flows_to(id, peer);
+            let flows = world.flows_to(id, peer, lots);
             if flows.is_empty() {
                 ways.told.push(format!(
                     "peer `{}` of Trunk {id} has no address that a listener of network `{}` reaches by {}",

@@ -14,6 +14,7 @@ mod dial;
 pub mod engine;
 pub mod explanation;
 pub mod hours;
+pub mod locate;
 pub mod lots;
 pub mod record;
 mod sdp_leg;
