@@ -16,7 +16,7 @@ use model::{
 };
 use sip::endpoint::{Ended, Failure, Header, Invite};
 
-use crate::{cursor::Dialled, lots::Lots, sdp_leg::MediaLeg, world::World};
+use crate::{cursor::Dialled, locate::usual_port, lots::Lots, sdp_leg::MediaLeg, world::World};
 
 /// How long a peer may stay silent before the next one is tried, if there is one.
 pub const SILENT_PEER: Duration = Duration::from_secs(4);
@@ -220,8 +220,14 @@ fn uri(user: &str, peer: &Peer, with_transport: bool) -> String {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         Ok(IpAddr::V4(_)) | Err(_) => peer.host.clone(),
     };
-    let port = if peer.port == 5060 { String::new() } else { format!(":{}", peer.port) };
-    let transport = if with_transport && peer.transport == Transport::Tcp { ";transport=tcp" } else { "" };
+    // Without a port its SRV records say it (RFC 3263 §4.2), and the transport's usual one is not written.
+    let port = peer.declared_port.filter(|port| *port != usual_port(peer.transport));
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let transport = match peer.transport {
+        Transport::Tcp if with_transport => ";transport=tcp",
+        Transport::Tls if with_transport => ";transport=tls",
+        Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => "",
+    };
     format!("sip:{user}@{host}{port}{transport}")
 }
 

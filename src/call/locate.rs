@@ -39,7 +39,7 @@ pub struct Asked {
 /// A question to a name server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
-    /// Which name.
+    /// Which name, in lower case. With a dot at its end it is whole, and no search list applies.
     pub name: String,
     /// Which records of it.
     pub kind: Kind,
@@ -257,7 +257,7 @@ impl Locate {
         offered.sort_by_key(|(order, preference, ..)| (*order, *preference));
         offered.truncate(RECORDS_MAX);
         let offered = offered.into_iter();
-        self.services = offered.map(|(.., name, transport)| (plain(name), transport)).collect();
+        self.services = offered.map(|(.., name, transport)| (whole(name), transport)).collect();
         if self.services.is_empty() {
             let host = plain(&self.asked.host);
             let each = self.asked.transports.iter();
@@ -282,12 +282,12 @@ impl Locate {
         for record in records {
             let Record::Srv { priority, weight, port, target } = record else { continue };
             let (priority, weight, port) = (*priority, *weight, *port);
-            self.hosts.push(Host { priority, weight, port, transport, name: plain(target) });
+            self.hosts.push(Host { priority, weight, port, transport, name: whole(target) });
         }
         if self.hosts.is_empty() {
             return self.next_service();
         }
-        self.hosts.retain(|host| !host.name.is_empty() && host.port != 0);
+        self.hosts.retain(|host| host.name != "." && host.port != 0);
         if self.hosts.is_empty() {
             self.done = Some(Err(Failed::NotOffered { name }));
             return;
@@ -304,7 +304,7 @@ impl Locate {
     }
 
     fn ask_for_addresses(&mut self, name: String) {
-        match name.parse::<IpAddr>() {
+        match plain(&name).parse::<IpAddr>() {
             // Forbidden (RFC 2782), and met all the same.
             Ok(address) => {
                 self.found.insert(name, vec![address]);
@@ -401,6 +401,11 @@ fn transport_of(services: &str) -> Option<Transport> {
         ("SIPS+D2W", Transport::Wss),
     ];
     known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(services)).map(|(_, transport)| transport)
+}
+
+/// A name out of a record.
+fn whole(name: &str) -> String {
+    format!("{}.", plain(name))
 }
 
 /// In lower case and without the root's dot.

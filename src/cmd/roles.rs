@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use call::world::{Names, Refused};
-use edge::{Edge, observed::write_metric};
+use call::world::Refused;
+use edge::{Edge, dns::Dns, observed::write_metric};
 use media::{AudioSource, Library};
 use model::{
     AudioId,
@@ -75,10 +75,10 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
     })
 }
 
-/// Resolves the host names of peers, and says which cannot be.
-pub async fn resolve(edge: &Edge, snapshot: &Snapshot, names: &mut Names) -> anyhow::Result<()> {
-    for name in edge.resolve(snapshot, names).await? {
-        warn!("the peer name {name} cannot be resolved: check the Trunk's peers, or the DNS");
+/// Looks up where peers and registrars are, and says which cannot be found.
+pub async fn resolve(edge: &Edge, snapshot: &Snapshot, dns: &mut Dns) -> anyhow::Result<()> {
+    for what in edge.resolve(snapshot, dns).await? {
+        warn!("{what}: check the Trunk's peers and `register`, or the DNS");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Nothing is decided here. Packets, media events, time and control go into [`call::engine::Engine`]; what it gives is
 //! carried out. Each engine has a thread of its own with all its sockets, so there is no lock on a call's path.
 
+pub mod dns;
 pub mod http;
 pub mod observed;
 mod shell;
@@ -27,7 +28,7 @@ use model::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{observed::Observed, shell::Sockets};
+use crate::{dns::Dns, observed::Observed, shell::Sockets};
 
 /// Media events that wait for the engine.
 const EVENTS_MAX: usize = 65_536;
@@ -184,30 +185,21 @@ impl Edge {
         answered.await.map_err(|_| Gone)
     }
 
-    /// Resolves the host names of a snapshot's peers and tells the engine. To be called again from time to time.
+    /// Looks up where a snapshot's peers and registrars are, as far as that is due, and tells the engine. To be called
+    /// again from time to time.
     ///
-    /// Gives the names that could not be resolved; what was known of them is kept.
+    /// Gives what could not be found, as sentences; what was known of it stays.
     ///
     /// # Errors
     /// The edge is gone.
-    pub async fn resolve(&self, snapshot: &Snapshot, known: &mut Names) -> Result<Vec<String>, Gone> {
-        let peers = snapshot.trunks.values().flat_map(|trunk| &trunk.peers);
-        let names =
-            peers.map(|peer| peer.host.clone()).filter(|host| host.parse::<std::net::IpAddr>().is_err());
-        let names: std::collections::BTreeSet<String> = names.collect();
-        known.retain(|name, _| names.contains(name));
-        let mut unresolved = Vec::new();
-        for name in names {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            match found.map(|addresses| addresses.map(|address| address.ip()).collect()) {
-                Ok(addresses) => {
-                    known.insert(name, addresses);
-                }
-                Err(_) => unresolved.push(name),
-            }
+    pub async fn resolve(&self, snapshot: &Snapshot, dns: &mut Dns) -> Result<Vec<String>, Gone> {
+        let before = dns.names();
+        let failed = dns.look_up(call::world::asked(snapshot)).await;
+        let names = dns.names();
+        if names != before {
+            self.control.send(Control::Names(names)).await.map_err(|_| Gone)?;
         }
-        self.control.send(Control::Names(known.clone())).await.map_err(|_| Gone)?;
-        Ok(unresolved)
+        Ok(failed)
     }
 
     /// Takes no new calls, waits until the last one ends or `at_most` has passed, then ends what is left.
