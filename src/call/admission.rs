@@ -29,6 +29,8 @@ pub trait Load {
     fn of_trunk(&self, trunk: &TrunkId) -> u32;
     /// On a number or range of a trunk.
     fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32;
+    /// Whether one more call would be more than `per_second` on a trunk, both directions together.
+    fn is_too_fast(&self, trunk: &TrunkId, per_second: u32) -> bool;
 }
 
 /// What to do with an INVITE, and what was tried.
@@ -181,8 +183,15 @@ fn over_a_cap(
         let because = format!("PhoneNumber {}'s limits.calls of {limit} is reached.", range.id);
         return Some((480, because, Some("Q.850;cause=42")));
     }
-    let limit = trunk.calls_max.filter(|limit| load.of_trunk(id) >= *limit)?;
-    Some((503, format!("Trunk {id}'s limits.calls of {limit} is reached."), Some("Q.850;cause=42")))
+    if let Some(limit) = trunk.calls_max.filter(|limit| load.of_trunk(id) >= *limit) {
+        return Some((
+            503,
+            format!("Trunk {id}'s limits.calls of {limit} is reached."),
+            Some("Q.850;cause=42"),
+        ));
+    }
+    let limit = trunk.calls_per_second_max.filter(|limit| load.is_too_fast(id, *limit))?;
+    Some((503, format!("Trunk {id}'s limits.callsPerSecond of {limit} is reached."), Some("Q.850;cause=42")))
 }
 
 /// Carriers send numbers with and without the `+`; visual separators (RFC 3966 §5.1.1) are nobody's digits.

@@ -20,7 +20,8 @@ use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
 use crate::{
     admission::Admitted,
     cursor::{Action, Cursor, Dialled, Environment, Facts},
-    dial::Dialling,
+    dial::{Branch, Dialling, Sent},
+    lots::Lots,
     record::{EndedBy, Record, cause_of},
     sdp_leg::{MediaLeg, Ports},
 };
@@ -102,6 +103,17 @@ pub enum Effect {
     Media(Order),
     /// Say that a step cannot be performed by this edge.
     Unperformed(Unperformed),
+    /// Say what befell the call.
+    Tell(Told),
+}
+
+/// Something in the course of a call that its explanation tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Call-ID of the A leg.
+    pub call_id: String,
+    /// A sentence, without its full stop.
+    pub what: String,
 }
 
 /// A step, or a callee, that this edge has no means for. The call goes on by the outcome of its failure.
@@ -142,16 +154,18 @@ pub const fn not_performed(action: &Action) -> Option<&'static str> {
 pub struct Context<'a> {
     /// World, expressions, time.
     pub environment: Environment<'a>,
-    /// Whether a trunk takes one more call.
-    pub admits: &'a dyn TrunkLoad,
+    /// Which trunks take one more call.
+    pub load: &'a dyn TrunkLoad,
     /// Carried out in order.
     pub effects: Vec<Effect>,
 }
 
 /// Whether a trunk takes one more call.
 pub trait TrunkLoad: std::fmt::Debug {
-    /// By its caps.
-    fn admits(&self, trunk: &TrunkId) -> bool;
+    ///
+    /// # Errors
+    /// The cap that is reached, as a sentence.
+    fn takes(&self, trunk: &TrunkId) -> Result<(), String>;
 }
 
 /// An INVITE that was admitted.
@@ -165,8 +179,8 @@ pub struct Incoming {
     pub from: String,
     /// Max-Forwards that legs of ours get: one less than the INVITE's.
     pub max_forwards: u8,
-    /// What the lots of this call are drawn from: any number, another one for each call.
-    pub lots: u64,
+    /// What is drawn in this call: by another seed for each.
+    pub lots: Lots,
     /// The offer.
     pub offer: Option<Bytes>,
     /// Codec that the offer will be answered with.
@@ -240,6 +254,8 @@ enum Waiting {
 struct Ending {
     by: EndedBy,
     code: u16,
+    /// Q.850.
+    cause: u8,
     because: Option<String>,
     at_most_until: Instant,
 }
@@ -318,7 +334,7 @@ impl Call {
         }
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
         let ringing = branches.filter(|branch| !branch.answered);
-        let dial = ringing.flat_map(|branch| [Some(branch.ring_until), branch.silent_until]).flatten().min();
+        let dial = ringing.filter_map(Branch::deadline).min();
         [Some(self.ends_by), self.cursor.deadline(), dial].into_iter().flatten().min().unwrap_or(self.ends_by)
     }
 
@@ -346,7 +362,7 @@ impl Call {
             cause: if normal {
                 cause_of(code)
             } else {
-                self.ending.as_ref().map_or(127, |e| cause_of(e.code))
+                self.ending.as_ref().map_or(127, |ending| ending.cause)
             },
             because: self.ending.as_ref().and_then(|ending| ending.because.clone()),
             quality: self.quality,
@@ -397,10 +413,9 @@ impl Call {
             }
             MediaEvent::Allocated { leg, address, rtp_port } => {
                 let session_id = self.id.0;
-                let max_forwards = self.incoming.max_forwards;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(address, rtp_port, session_id);
-                    Self::invite(branch, max_forwards, context);
+                    self.invite(leg, context);
                 }
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
@@ -416,13 +431,13 @@ impl Call {
         }
     }
 
-    /// An [`Effect::Invite`] was carried out, or the endpoint is full.
-    pub fn invited(&mut self, branch: LegId, leg: Option<LegId>, context: &mut Context<'_>) {
-        match (self.branch(branch), leg) {
-            (Some(branch), Some(leg)) => branch.sip = Some(leg),
-            (None, Some(leg)) => context.effects.push(Effect::Cancel { leg }),
-            (Some(_), None) => self.branch_failed(branch, (Dialled::Failed, 503), context),
-            (None, None) => {}
+    /// An [`Effect::Invite`] was carried out, or could not be.
+    pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
+        match (self.branch(branch), sent) {
+            (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
+            (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg }),
+            (Some(_), Sent::Refused(because)) => self.not_sent(branch, because, context),
+            (None, Sent::Refused(_)) => {}
         }
     }
 
@@ -471,7 +486,7 @@ impl Call {
                 }
             }
             Action::Draw => {
-                let number = self.draw();
+                let number = self.incoming.lots.below(100) as u8;
                 return self.cursor.drawn(number, context.environment);
             }
             Action::Reject(rejection) => self.finish(EndedBy::Flow, rejection.status(), None, context),
@@ -496,13 +511,9 @@ impl Call {
         }));
     }
 
-    /// 0 to 99 (SplitMix64: each as likely as any other, to within a part in 10^17).
-    const fn draw(&mut self) -> u8 {
-        self.incoming.lots = self.incoming.lots.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut lot = self.incoming.lots;
-        lot = (lot ^ (lot >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((lot ^ (lot >> 31)) % 100) as u8
+    /// For the call's explanation.
+    pub(crate) fn tell(&self, what: String, context: &mut Context<'_>) {
+        context.effects.push(Effect::Tell(Told { call_id: self.incoming.call_id.clone(), what }));
     }
 
     /// Plays again and again, until something stops it.
@@ -703,11 +714,22 @@ impl Call {
     }
 
     fn finish(&mut self, by: EndedBy, code: u16, because: Option<&str>, context: &mut Context<'_>) {
+        self.finish_for(by, (code, cause_of(code)), because, context);
+    }
+
+    /// With a cause (Q.850) that is not the code's own.
+    fn finish_for(
+        &mut self,
+        by: EndedBy,
+        (code, cause): (u16, u8),
+        because: Option<&str>,
+        context: &mut Context<'_>,
+    ) {
         if self.ending.is_some() {
             return;
         }
         let at_most_until = context.environment.now.instant + RELEASE_WAIT;
-        self.ending = Some(Ending { by, code, because: because.map(str::to_owned), at_most_until });
+        self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });
         self.waiting = None;
         self.playing = None;
         self.drop_branches(|_| true, context);
@@ -718,7 +740,7 @@ impl Call {
             StateA::Invited | StateA::Early => {
                 // A flow that hangs up unheard still ends the INVITE with a final response.
                 let code = if code < 300 { 480 } else { code };
-                context.effects.push(Effect::Reject { leg, code, headers: refusal_headers(code, because) });
+                context.effects.push(Effect::Reject { leg, code, headers: refusal_headers(cause, because) });
             }
             StateA::AwaitsAnswer | StateA::Answered => {
                 let reason = because.map(|because| format!("SIP;cause={code};text=\"{}\"", quoted(because)));
@@ -759,11 +781,11 @@ fn reinvited(leg: LegId, media: &mut MediaLeg, sdp: Option<&[u8]>, context: &mut
 }
 
 /// A refusal for want of room says when to come again; any other says why (RFC 3326).
-fn refusal_headers(code: u16, because: Option<&str>) -> Vec<Header> {
+fn refusal_headers(cause: u8, because: Option<&str>) -> Vec<Header> {
     let mut headers = Vec::new();
     if let Some(because) = because {
         let text = quoted(because);
-        headers.push(Header::new("Reason", format!("Q.850;cause={};text=\"{text}\"", cause_of(code))));
+        headers.push(Header::new("Reason", format!("Q.850;cause={cause};text=\"{text}\"")));
     }
     headers
 }

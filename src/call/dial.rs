@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -15,10 +16,14 @@ use model::{
 };
 use sip::endpoint::{Ended, Failure, Header, Invite};
 
-use crate::{cursor::Dialled, sdp_leg::MediaLeg, world::World};
+use crate::{cursor::Dialled, locate::usual_port, lots::Lots, sdp_leg::MediaLeg, world::World};
 
 /// How long a peer may stay silent before the next one is tried, if there is one.
 pub const SILENT_PEER: Duration = Duration::from_secs(4);
+
+/// How long the end of a try that was cancelled is waited for before the next one begins: the peer may have answered
+/// meanwhile, and two callees must never talk at once.
+pub const CANCEL_WAIT: Duration = Duration::from_secs(2);
 
 /// Most tries of one target, over all trunks, peers and addresses.
 const TRIES_MAX: usize = 16;
@@ -57,13 +62,44 @@ pub struct Branch {
     pub ring_until: Instant,
     /// When the present peer has been silent long enough.
     pub silent_until: Option<Instant>,
+    /// The present try was cancelled and has not ended yet.
+    pub leaving: Option<Leaving>,
+}
+
+/// A try that was cancelled.
+#[derive(Debug)]
+pub struct Leaving {
+    /// When its end is no longer waited for.
+    pub until: Instant,
+    /// What its end leads to.
+    pub then: Then,
+}
+
+/// What the end of a cancelled try leads to.
+#[derive(Debug)]
+pub enum Then {
+    /// The next try of the same target.
+    TryOn,
+    /// The next target.
+    GiveUp,
+}
+
+/// What became of an INVITE.
+#[derive(Debug)]
+pub enum Sent {
+    /// It went out as this SIP leg.
+    As(LegId),
+    /// It did not, for this reason.
+    Refused(String),
 }
 
 /// A way to reach a target.
 #[derive(Debug, Clone)]
 pub struct Try {
-    /// Which trunk, for its caps.
+    /// Which trunk, for its caps and failover codes.
     pub trunk: TrunkId,
+    /// Name of the trunk's peer.
+    pub peer: String,
     /// Name of the trunk's network, for media.
     pub network: String,
     /// What the trunk may use, in its order.
@@ -84,6 +120,14 @@ pub struct Caller<'a> {
 }
 
 impl Branch {
+    /// When something is to be done about it, while it is not answered.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.leaving {
+            Some(leaving) => Some(leaving.until),
+            None => [Some(self.ring_until), self.silent_until].into_iter().flatten().min(),
+        }
+    }
+
     /// The INVITE of the present try.
     pub fn invite(&mut self, max_forwards: u8, headers: Vec<Header>) -> Option<Invite> {
         Some(Invite {
@@ -100,14 +144,30 @@ impl Branch {
     }
 }
 
-/// All ways to reach a target, best first, as far as `admits` lets calls onto their trunks.
-pub fn tries(
+impl fmt::Display for Try {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer `{}` of Trunk {} ({})", self.peer, self.trunk, self.flow)
+    }
+}
+
+/// Ways to reach a target.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Best first.
+    pub tries: VecDeque<Try>,
+    /// Why others are none, as sentences.
+    pub told: Vec<String>,
+}
+
+/// All ways to reach a target, as far as `takes` lets calls onto their trunks. Equal peers come as the lots say.
+pub fn ways(
     world: &World,
     target: &DialTarget,
     caller: Caller<'_>,
-    admits: &dyn Fn(&TrunkId) -> bool,
-) -> VecDeque<Try> {
-    let mut tries = VecDeque::new();
+    takes: &dyn Fn(&TrunkId) -> Result<(), String>,
+    lots: &mut Lots,
+) -> Ways {
+    let mut ways = Ways::default();
     let (trunks, user, shown) = match target {
         DialTarget::Number { number, trunks, caller_id } => {
             let shown = caller_id.as_ref().map_or_else(|| caller.dialled.to_owned(), E164::to_string);
@@ -117,18 +177,32 @@ pub fn tries(
             (std::slice::from_ref(trunk), user.clone(), caller.number.to_owned())
         }
         // Which of its stations rings is for an agent's floor to say, and none runs here.
-        DialTarget::Agent(_) => return tries,
+        DialTarget::Agent(_) => return ways,
     };
-    for id in trunks.iter().filter(|id| admits(id)) {
+    for id in trunks {
         let Some(trunk) = world.snapshot.trunks.get(id).filter(|trunk| trunk.direction.is_outbound()) else {
+            ways.told.push(format!("Trunk {id} is gone, or no call leaves by it"));
             continue;
         };
-        for peer in &trunk.peers {
-            for flow in world.flows_to(id, peer) {
+        if let Err(because) = takes(id) {
+            ways.told.push(because);
+            continue;
+        }
+        let peers = trunk.peers.iter().map(|peer| (peer.priority, peer.weight, peer)).collect();
+        for peer in lots.order(peers) {
+            let flows = world.flows_to(id, peer, lots);
+            if flows.is_empty() {
+                ways.told.push(format!(
+                    "peer `{}` of Trunk {id} has no address that a listener of network `{}` reaches by {}",
+                    peer.name, trunk.network, peer.transport
+                ));
+            }
+            for flow in flows {
                 let local = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
                 let host = local.map_or("", |listener| listener.advertised.as_str());
-                tries.push_back(Try {
+                ways.tries.push_back(Try {
                     trunk: id.clone(),
+                    peer: peer.name.clone(),
                     network: trunk.network.clone(),
                     codecs: trunk.codecs.clone(),
                     flow,
@@ -139,8 +213,8 @@ pub fn tries(
             }
         }
     }
-    tries.truncate(TRIES_MAX);
-    tries
+    ways.tries.truncate(TRIES_MAX);
+    ways
 }
 
 fn uri(user: &str, peer: &Peer, with_transport: bool) -> String {
@@ -148,9 +222,11 @@ fn uri(user: &str, peer: &Peer, with_transport: bool) -> String {
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         Ok(IpAddr::V4(_)) | Err(_) => peer.host.clone(),
     };
-    // RFC 3261 §19.1.2: without a port it is that of the transport, which the To header does not have.
-    let usual = if peer.transport == Transport::Tls && with_transport { 5061 } else { 5060 };
-    let port = if peer.port == usual { String::new() } else { format!(":{}", peer.port) };
+    // Without a port its SRV records say it (RFC 3263 §4.2), and the transport's usual one is not written.
+    let port = peer
+        .declared_port
+        .filter(|port| *port != usual_port(if with_transport { peer.transport } else { Transport::Udp }));
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     let transport = match peer.transport {
         Transport::Tcp if with_transport => ";transport=tcp",
         Transport::Tls if with_transport => ";transport=tls",
@@ -185,15 +261,34 @@ pub fn outcome_of(how: &Ended) -> (Dialled, u16) {
     }
 }
 
-/// Whether another peer may be tried: never after an 18x, a 486 or a 6xx.
-pub fn may_try_another(branch: &Branch, how: &Ended) -> bool {
+/// Whether another way may be tried: never after an 18x, a 486 or a 6xx, whatever the trunk's failover codes are. A
+/// peer that cannot be reached or never answers has said nothing, so the next one is asked in any case (RFC 3263 §4.3).
+pub fn may_try_another(rang: bool, how: &Ended, failover_codes: &[u16]) -> bool {
     let Ended::Failed { code, cause, .. } = how else { return false };
     let failed = match cause {
         Failure::TimedOut | Failure::Transport => true,
-        Failure::Response => matches!(code, 500..=599),
+        Failure::Response => *code != 486 && *code < 600 && failover_codes.contains(code),
         Failure::Cancelled => false,
     };
-    failed && !branch.rang && !branch.tries.is_empty()
+    failed && !rang
+}
+
+/// How a failed try is told to people.
+pub fn told(how: &Ended) -> String {
+    match how {
+        Ended::Failed { cause: Failure::TimedOut, .. } => "never answered".into(),
+        Ended::Failed { cause: Failure::Transport, .. } => "cannot be reached".into(),
+        Ended::Failed { cause: Failure::Cancelled, .. } => "was given up".into(),
+        Ended::Failed { code: code @ 300..=399, .. } => {
+            format!("redirected the call ({code}), which is followed only to peers of the same Trunk")
+        }
+        Ended::Failed { code, .. } => format!("answered {code}"),
+        Ended::Cancelled { .. }
+        | Ended::Rejected { .. }
+        | Ended::Bye { .. }
+        | Ended::NoAck
+        | Ended::DialogLost { .. } => "ended the call".into(),
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +313,33 @@ mod tests {
             (failed(603, Failure::Response), (Dialled::Failed, 603)),
         ] {
             assert_eq!(outcome_of(&how), wanted, "{how:?}");
+        }
+    }
+
+    /// RFC 3263 §4.3, and what must never ring twice.
+    #[test]
+    fn another_peer_is_tried_only_where_nobody_can_have_heard_the_first() {
+        let usual = [408, 500, 502, 503, 504];
+        let odd = [404, 486, 600, 603];
+        for (rang, how, codes, wanted) in [
+            (false, failed(503, Failure::Response), &usual[..], true),
+            (false, failed(408, Failure::Response), &usual, true),
+            (false, failed(480, Failure::Response), &usual, false),
+            (false, failed(501, Failure::Response), &usual, false),
+            (false, failed(404, Failure::Response), &odd, true),
+            (false, failed(503, Failure::Response), &odd, false),
+            (false, failed(486, Failure::Response), &odd, false),
+            (false, failed(600, Failure::Response), &odd, false),
+            (false, failed(603, Failure::Response), &odd, false),
+            (false, failed(302, Failure::Response), &usual, false),
+            (false, failed(408, Failure::TimedOut), &odd, true),
+            (false, failed(503, Failure::Transport), &[], true),
+            (false, failed(487, Failure::Cancelled), &usual, false),
+            (true, failed(503, Failure::Response), &usual, false),
+            (true, failed(503, Failure::Transport), &usual, false),
+            (false, Ended::NoAck, &usual, false),
+        ] {
+            assert_eq!(may_try_another(rang, &how, codes), wanted, "{rang} {how:?} {codes:?}");
         }
     }
 

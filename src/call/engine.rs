@@ -22,24 +22,30 @@ use model::{
     media::{Codec, Direction, MediaEvent, MediaOrder, Order},
     net::{Flow as NetFlow, ListenerIx},
     secrets::Secrets,
-    snapshot::{NumberRange, Serves, Snapshot},
+    snapshot::{Serves, Snapshot},
 };
 use sip::{
-    endpoint::{self, Endpoint, Event as SipEvent, Header, Note},
+    endpoint::{self, Endpoint, Event as SipEvent, Header, Invite, Note},
     sdp::{self, LocalMedia, SdpError},
     wire::{Malformed, Message},
 };
 
 use crate::{
     Now,
-    admission::{self, Admission, Admitted, Load, Refusal},
-    call::{Call, Context, Effect, Incoming, TrunkLoad, Unperformed},
+    admission::{self, Admission, Admitted, Refusal},
+    call::{Call, Context, Effect, Incoming, Told, Unperformed},
     cursor::Environment,
+    dial::Sent,
     explanation::{Explanation, Outcome},
     identity::{Identity, Proof},
+    lots::Lots,
     record::Record,
     world::{Names, Refused, World},
 };
+
+mod load;
+
+use load::{Loads, TrunkCaps};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
@@ -149,6 +155,8 @@ pub enum Output {
     },
     /// A step was reached that this edge has no means for.
     Unperformed(Box<Unperformed>),
+    /// Something in the course of a call that a person who asks about it should know.
+    Told(Box<Told>),
     /// A call is over.
     Record(Box<Record>),
 }
@@ -167,86 +175,8 @@ pub struct Engine {
     identities: BTreeMap<u64, Identity>,
     next_call: u64,
     draining: bool,
-    random: u64,
+    lots: Lots,
     out: VecDeque<Output>,
-}
-
-/// Calls at the moment.
-#[derive(Debug, Default)]
-struct Loads {
-    calls: u32,
-    trunks: BTreeMap<TrunkId, u32>,
-    numbers: BTreeMap<(TrunkId, model::E164), u32>,
-    /// Calls that are counted.
-    counted: BTreeSet<CallId>,
-    /// The trunk that each leg burdens.
-    of_leg: BTreeMap<LegId, TrunkId>,
-}
-
-impl Load for Loads {
-    fn calls(&self) -> u32 {
-        self.calls
-    }
-
-    fn of_trunk(&self, trunk: &TrunkId) -> u32 {
-        self.trunks.get(trunk).copied().unwrap_or(0)
-    }
-
-    fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32 {
-        self.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0)
-    }
-}
-
-impl Loads {
-    fn begin(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
-        self.calls += 1;
-        *self.numbers.entry((trunk.clone(), number.first)).or_default() += 1;
-        self.counted.insert(call);
-        self.burden(leg, trunk);
-    }
-
-    fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
-        self.of_leg.insert(leg, trunk.clone());
-        *self.trunks.entry(trunk.clone()).or_default() += 1;
-    }
-
-    /// Once per leg; again is harmless.
-    fn unburden(&mut self, leg: LegId) {
-        if let Some(trunk) = self.of_leg.remove(&leg) {
-            lower(&mut self.trunks, &trunk);
-        }
-    }
-
-    /// Once per call; again is harmless.
-    fn end(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
-        if self.counted.remove(&call) {
-            self.calls -= 1;
-            lower(&mut self.numbers, &(trunk.clone(), number.first));
-            self.unburden(leg);
-        }
-    }
-}
-
-fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct TrunkCaps<'a> {
-    world: &'a World,
-    load: &'a Loads,
-}
-
-impl TrunkLoad for TrunkCaps<'_> {
-    fn admits(&self, trunk: &TrunkId) -> bool {
-        let cap = self.world.snapshot.trunks.get(trunk).and_then(|trunk| trunk.calls_max);
-        cap.is_none_or(|cap| self.load.of_trunk(trunk) < cap)
-    }
 }
 
 impl Engine {
@@ -285,7 +215,7 @@ impl Engine {
             identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
-            random: config.seed,
+            lots: Lots::new(config.seed),
             out: VecDeque::new(),
         })
     }
@@ -456,7 +386,7 @@ impl Engine {
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));
         let admission = match admission::trunk_of(&world, &flow, proof, now) {
-            Ok(trunk) => admission::admit(&world, trunk, &explanation.to, &self.load),
+            Ok(trunk) => admission::admit(&world, trunk, &explanation.to, &self.load.at(now.instant)),
             // A peer that we only call, or one whose listing ended while the INVITE was under way.
             Err((candidates, because)) => {
                 let verdict =
@@ -483,7 +413,7 @@ impl Engine {
             call_id: explanation.call_id,
             from: explanation.from,
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
-            lots: self.number(),
+            lots: Lots::new(self.lots.draw()),
             offer,
             spoken,
             network: trunk.network.clone(),
@@ -520,7 +450,11 @@ impl Engine {
     fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
         let id = CallId(self.next_call);
         self.next_call += 1;
-        self.load.begin(id, leg, &incoming.admitted.trunk, &incoming.admitted.number);
+        let Admitted { trunk, number, .. } = &incoming.admitted;
+        self.load.begin(id, leg, trunk, number);
+        if let Some(limits) = self.world.snapshot.trunks.get(trunk) {
+            self.load.spend(trunk, limits, now.instant);
+        }
         self.legs.insert(leg, id);
         let world = Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
@@ -554,6 +488,7 @@ impl Engine {
             outcome: Outcome::Ignored { because: String::new() },
             legs: Vec::new(),
             unperformed: Vec::new(),
+            course: Vec::new(),
         }
     }
 
@@ -563,11 +498,11 @@ impl Engine {
         self.deadlines.remove(&(call.deadline(), id));
         let world = Arc::clone(&self.world);
         let mut pending = self.run(now, &world, &mut call, run);
-        // An INVITE that the endpoint has no room for is told to the call at once, which may try another way.
+        // An INVITE that there is no room for is told to the call at once, which may try another way.
         while let Some(effect) = pending.pop_front() {
-            if let Some((branch, leg)) = self.carry_out(now, &call, effect) {
+            if let Some((branch, sent)) = self.carry_out(now, &call, effect) {
                 let more =
-                    self.run(now, &world, &mut call, |call, context| call.invited(branch, leg, context));
+                    self.run(now, &world, &mut call, |call, context| call.invited(branch, sent, context));
                 pending.extend(more);
             }
         }
@@ -590,9 +525,9 @@ impl Engine {
         call: &mut Call,
         run: impl FnOnce(&mut Call, &mut Context<'_>),
     ) -> VecDeque<Effect> {
-        let caps = TrunkCaps { world, load: &self.load };
+        let caps = TrunkCaps { world, load: &self.load, now: now.instant };
         let environment = Environment { world, expressions: &self.expressions, now };
-        let mut context = Context { environment, admits: &caps, effects: Vec::new() };
+        let mut context = Context { environment, load: &caps, effects: Vec::new() };
         run(call, &mut context);
         context.effects.into()
     }
@@ -600,7 +535,7 @@ impl Engine {
     /// Gives the branch and its new SIP leg where the effect was an INVITE.
     ///
     /// An order that no longer fits its leg crossed with what the peer did: the event of that is on its way.
-    fn carry_out(&mut self, now: Now, call: &Call, effect: Effect) -> Option<(LegId, Option<LegId>)> {
+    fn carry_out(&mut self, now: Now, call: &Call, effect: Effect) -> Option<(LegId, Sent)> {
         let at = now.instant;
         match effect {
             Effect::Provisional { leg, code, sdp } => {
@@ -635,20 +570,31 @@ impl Engine {
             }
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
+            Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Invite { branch, trunk, invite } => {
-                let id = CallId(call.session().0);
-                let leg = self.endpoint.invite(at, *invite).ok();
-                if let Some(leg) = leg {
-                    let call_id = call.call_id().to_owned();
-                    let dialled = self.endpoint.call_id(leg).unwrap_or_default();
-                    self.push(Output::Dialled { call_id, leg: dialled });
-                    self.legs.insert(leg, id);
-                    self.load.burden(leg, &trunk);
-                }
-                return Some((branch, leg));
+                return Some((branch, self.invite(now, call, &trunk, *invite)));
             }
         }
         None
+    }
+
+    fn invite(&mut self, now: Now, call: &Call, trunk: &TrunkId, invite: Invite) -> Sent {
+        let world = Arc::clone(&self.world);
+        let Some(limits) = world.snapshot.trunks.get(trunk) else {
+            return Sent::Refused(format!("Trunk {trunk} is gone"));
+        };
+        if let Err(because) = self.load.takes(trunk, limits, now.instant) {
+            return Sent::Refused(because);
+        }
+        let Ok(leg) = self.endpoint.invite(now.instant, invite) else {
+            return Sent::Refused("this edge has as many legs or transactions as it can".into());
+        };
+        let dialled = self.endpoint.call_id(leg).unwrap_or_default();
+        self.push(Output::Dialled { call_id: call.call_id().to_owned(), leg: dialled });
+        self.legs.insert(leg, CallId(call.session().0));
+        self.load.burden(leg, trunk);
+        self.load.spend(trunk, limits, now.instant);
+        Sent::As(leg)
     }
 
     fn close(&mut self, now: Now, call: &Call) {
@@ -666,14 +612,7 @@ impl Engine {
 
     /// 1 to 8 seconds: peers that are turned away together do not come back together.
     fn retry_after(&mut self) -> Header {
-        Header::new("Retry-After", (1 + (self.number() >> 61)).to_string())
-    }
-
-    /// The next number of the seed's sequence.
-    const fn number(&mut self) -> u64 {
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.random
+        Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
 }
 

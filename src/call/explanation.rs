@@ -32,6 +32,10 @@ pub struct Explanation {
     /// Steps that the call came to and that this edge has no means for yet, in order; at most [`UNPERFORMED_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unperformed: Vec<String>,
+    /// What befell it on its way to callees: which peers were tried and why others were, in order; at most
+    /// [`COURSE_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub course: Vec<String>,
 }
 
 /// Most entries of [`Explanation::legs`].
@@ -39,6 +43,9 @@ pub const LEGS_MAX: usize = 64;
 
 /// Most entries of [`Explanation::unperformed`].
 pub const UNPERFORMED_MAX: usize = 64;
+
+/// Most entries of [`Explanation::course`].
+pub const COURSE_MAX: usize = 64;
 
 /// A trunk or number that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,6 +105,7 @@ impl fmt::Display for Explanation {
             Outcome::Refused { code, because } => write!(f, "  → {code}: {because}"),
             Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),
         }?;
-        self.unperformed.iter().try_for_each(|step| write!(f, "\n  ! {step}"))
+        self.unperformed.iter().try_for_each(|step| write!(f, "\n  ! {step}"))?;
+        self.course.iter().try_for_each(|event| write!(f, "\n  · {event}"))
     }
 }

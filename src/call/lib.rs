@@ -15,6 +15,8 @@ pub mod engine;
 pub mod explanation;
 pub mod hours;
 pub mod identity;
+pub mod locate;
+pub mod lots;
 pub mod record;
 mod sdp_leg;
 pub mod world;

@@ -11,16 +11,53 @@ use std::{
 use jiff::Timestamp;
 use model::{
     FlowId, HoursId, TrunkId,
-    net::{Flow as NetFlow, ListenerIx},
+    net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
     secrets::Secrets,
-    snapshot::{Peer, SCHEMA, Serves, Snapshot, Source},
+    snapshot::{Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
+    trunk::Register,
 };
 
-use crate::hours::Hours;
+use crate::{
+    hours::Hours,
+    locate::{Asked, Locate, Located, Target},
+    lots::Lots,
+};
 
-/// Addresses that host names stand for, as the shell resolved them.
-pub type Names = BTreeMap<String, Vec<IpAddr>>;
+/// Where peers and registrars are, as the shell looked them up.
+pub type Names = BTreeMap<Asked, Located>;
+
+/// What must be looked up for a snapshot: peers and registrars that are no addresses.
+#[must_use]
+pub fn asked(snapshot: &Snapshot) -> BTreeSet<Asked> {
+    let mut asked = BTreeSet::new();
+    for trunk in snapshot.trunks.values() {
+        asked.extend(trunk.peers.iter().map(asked_for));
+        asked.extend(trunk.register.iter().map(|register| registrar(snapshot, trunk, register)));
+    }
+    asked.retain(|asked| asked.host.parse::<IpAddr>().is_err());
+    asked
+}
+
+/// The YAML gives a peer's transport.
+fn asked_for(peer: &Peer) -> Asked {
+    Asked { host: peer.host.clone(), port: peer.declared_port, transports: vec![peer.transport] }
+}
+
+/// A registrar's transport is its domain's to say, as far as listeners of the trunk's network speak it.
+fn registrar(snapshot: &Snapshot, trunk: &Trunk, register: &Register) -> Asked {
+    let ours = |transport: &Transport| {
+        let mut listeners = snapshot.cluster.listeners.iter();
+        listeners.any(|listener| {
+            listener.network == trunk.network
+                && listener.transport == *transport
+                && listener.serves == Serves::Trunks
+        })
+    };
+    let preferred = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let transports = preferred.into_iter().filter(ours).collect();
+    Asked { host: register.host.clone(), port: register.port, transports }
+}
 
 /// A flow that calls can run.
 #[derive(Debug)]
@@ -211,28 +248,43 @@ impl World {
         self.hours.get(id)
     }
 
-    /// Flows that a call to `peer` of `trunk` can leave by, best first. Empty: its name is not resolved, or the
-    /// trunk's network has no listener of that transport.
+    /// Flows that a call to `peer` of `trunk` can leave by, best first and equals as the lots say. Empty: its name is
+    /// not resolved, or the trunk's network has no listener of that transport.
     #[must_use]
-    pub fn flows_to(&self, trunk: &TrunkId, peer: &Peer) -> Vec<NetFlow> {
+    pub fn flows_to(&self, trunk: &TrunkId, peer: &Peer, lots: &mut Lots) -> Vec<NetFlow> {
         let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
-        let listeners = &self.snapshot.cluster.listeners;
-        let found = addresses(peer, &self.names).into_iter().filter_map(|address| {
-            let fits = |listener: &&model::snapshot::Listener| {
-                listener.network == trunk.network
-                    && listener.transport == peer.transport
-                    && listener.serves == Serves::Trunks
-                    && listener.bind.is_ipv4() == address.is_ipv4()
-            };
-            let place = listeners.iter().position(|listener| fits(&listener))?;
-            Some(NetFlow {
-                transport: peer.transport,
-                listener: ListenerIx(u16::try_from(place).ok()?),
-                remote: SocketAddr::new(address, peer.port),
-                connection: 0,
-            })
-        });
-        found.collect()
+        self.flows(&trunk.network, &asked_for(peer), lots)
+    }
+
+    /// Flows that a registration of a trunk can leave by, like those to a peer.
+    #[must_use]
+    pub fn flows_to_registrar(&self, trunk: &TrunkId, lots: &mut Lots) -> Vec<NetFlow> {
+        let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
+        let Some(register) = &trunk.register else { return Vec::new() };
+        self.flows(&trunk.network, &registrar(&self.snapshot, trunk, register), lots)
+    }
+
+    fn flows(&self, network: &str, asked: &Asked, lots: &mut Lots) -> Vec<NetFlow> {
+        let targets = located(asked, &self.names).into_iter();
+        let targets = targets.map(|target| (target.priority, target.weight, target)).collect();
+        let mut flows = Vec::new();
+        for target in lots.order(targets) {
+            let found =
+                target.addresses.iter().filter_map(|remote| self.flow_by(network, target.transport, *remote));
+            flows.extend(found);
+        }
+        flows
+    }
+
+    fn flow_by(&self, network: &str, transport: Transport, remote: SocketAddr) -> Option<NetFlow> {
+        let fits = |listener: &model::snapshot::Listener| {
+            listener.network == network
+                && listener.transport == transport
+                && listener.serves == Serves::Trunks
+                && listener.bind.is_ipv4() == remote.is_ipv4()
+        };
+        let place = self.snapshot.cluster.listeners.iter().position(fits)?;
+        Some(NetFlow { transport, listener: ListenerIx(u16::try_from(place).ok()?), remote, connection: 0 })
     }
 }
 
@@ -284,16 +336,23 @@ fn sources(snapshot: &Snapshot) -> BTreeMap<String, Vec<Source>> {
 
 fn peers(snapshot: &Snapshot, names: &Names) -> BTreeMap<String, BTreeSet<IpAddr>> {
     let mut peers: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
-    for trunk in snapshot.trunks.values().filter(|trunk| trunk.direction.is_outbound()) {
-        let addresses = trunk.peers.iter().flat_map(|peer| addresses(peer, names));
+    for trunk in snapshot.trunks.values() {
+        let outbound = trunk.peers.iter().filter(|_| trunk.direction.is_outbound()).map(asked_for);
+        let registers = trunk.register.iter().map(|register| registrar(snapshot, trunk, register));
+        let targets = outbound.chain(registers).flat_map(|asked| located(&asked, names));
+        let addresses = targets.flat_map(|target| target.addresses).map(|address| address.ip());
         peers.entry(trunk.network.clone()).or_default().extend(addresses);
     }
     peers
 }
 
-fn addresses(peer: &Peer, names: &Names) -> Vec<IpAddr> {
-    match peer.host.parse() {
-        Ok(address) => vec![address],
-        Err(_) => names.get(&peer.host).cloned().unwrap_or_default(),
+fn located(asked: &Asked, names: &Names) -> Vec<Target> {
+    if let Some(known) = names.get(asked) {
+        return known.targets.clone();
+    }
+    // An address needs no question.
+    match Locate::new(asked.clone()).done() {
+        Some(Ok(located)) => located.targets.clone(),
+        Some(Err(_)) | None => Vec::new(),
     }
 }

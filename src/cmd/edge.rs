@@ -2,10 +2,11 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use call::world::{Names, Refused};
+use call::world::Refused;
 use clap::Args;
 use edge::{
     Edge,
+    dns::Dns,
     observed::{Observed, write_metric},
 };
 use link::{
@@ -49,7 +50,7 @@ struct Running {
     observed: Arc<Observed>,
     pool: Pool,
     applied: Arc<Snapshot>,
-    names: Names,
+    dns: Dns,
 }
 
 impl EdgePod {
@@ -93,7 +94,7 @@ impl EdgePod {
                 connected,
             );
         });
-        Ok(Ok(Running { edge, observed, pool, applied: Arc::clone(snapshot), names: Names::new() }))
+        Ok(Ok(Running { edge, observed, pool, applied: Arc::clone(snapshot), dns: Dns::system() }))
     }
 }
 
@@ -135,7 +136,7 @@ impl Work for EdgePod {
     async fn resolve(&mut self) -> anyhow::Result<()> {
         match &mut self.running {
             Some(running) => {
-                roles::resolve(&running.edge, &running.applied, &self.secrets, &mut running.names).await
+                roles::resolve(&running.edge, &running.applied, &self.secrets, &mut running.dns).await
             }
             None => Ok(()),
         }

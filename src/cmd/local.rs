@@ -13,9 +13,8 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use call::world::Names;
 use clap::Args;
-use edge::{Edge, http::Site, observed::Observed};
+use edge::{Edge, dns::Dns, http::Site, observed::Observed};
 use jiff::Timestamp;
 use media::Server;
 use model::{ClusterId, secrets::Secrets, snapshot::Snapshot};
@@ -35,7 +34,7 @@ use super::{
 /// How long a folder must be quiet after a change before it is read: an editor writes in several steps.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// How often host names of peers are resolved again.
+/// How often host names are looked at: those that are due are looked up again.
 const RESOLVE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
@@ -63,7 +62,7 @@ struct Running {
     prompts: Prompts,
     applied: Arc<Snapshot>,
     secrets: Secrets,
-    names: Names,
+    dns: Dns,
 }
 
 async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -139,12 +138,12 @@ fn start(planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<Running> 
     let server = Arc::new(server);
     let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone())?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, prompts, applied: snapshot, secrets, names: Names::new() })
+    Ok(Running { edge, server, prompts, applied: snapshot, secrets, dns: Dns::system() })
 }
 
 impl Running {
     async fn resolve(&mut self) -> anyhow::Result<()> {
-        roles::resolve(&self.edge, &self.applied, &self.secrets, &mut self.names).await
+        roles::resolve(&self.edge, &self.applied, &self.secrets, &mut self.dns).await
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use call::world::{Names, Refused};
-use edge::{Edge, observed::write_metric};
+use call::world::Refused;
+use edge::{Edge, dns::Dns, observed::write_metric};
 use media::{AudioSource, Library};
 use model::{
     AudioId,
@@ -76,17 +76,15 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
     })
 }
 
-/// Resolves the host names of peers, and says which cannot be.
+/// Looks up where peers, registrars and the capture server are, and says which cannot be found.
 pub async fn resolve(
     edge: &Edge,
     snapshot: &Snapshot,
     secrets: &Secrets,
-    names: &mut Names,
+    dns: &mut Dns,
 ) -> anyhow::Result<()> {
-    for name in edge.resolve(snapshot, secrets, names).await? {
-        warn!(
-            "the name {name} cannot be resolved: check the Trunk's peers, the VoiceCluster's capture, or the DNS"
-        );
+    for what in edge.resolve(snapshot, secrets, dns).await? {
+        warn!("{what}: check the Trunk's peers and `register`, the VoiceCluster's `capture`, or the DNS");
     }
     Ok(())
 }

@@ -3,8 +3,9 @@
 //! Nothing is decided here. Packets, media events, time and control go into [`call::engine::Engine`]; what it gives is
 //! carried out. Each engine has a thread of its own with all its sockets, so there is no lock on a call's path.
 
-mod hep;
 mod datagram;
+pub mod dns;
+mod hep;
 pub mod http;
 pub mod ladder;
 pub mod observed;
@@ -35,7 +36,7 @@ use model::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{observed::Observed, sockets::Sockets};
+use crate::{dns::Dns, observed::Observed, sockets::Sockets};
 
 /// Media events that wait for the engine.
 const EVENTS_MAX: usize = 65_536;
@@ -195,9 +196,10 @@ impl Edge {
         answered.await.map_err(|_| Gone)
     }
 
-    /// Resolves the host names of a snapshot's peers and of its capture server, and tells the engine. To be called again from time to time.
+    /// Looks up where a snapshot's peers, registrars and its capture server are, as far as that is due, and tells the engine.
+    /// To be called again from time to time.
     ///
-    /// Gives the names that could not be resolved; what was known of them is kept.
+    /// Gives what could not be found, as sentences; what was known of it stays.
     ///
     /// # Errors
     /// The edge is gone.
@@ -205,26 +207,16 @@ impl Edge {
         &self,
         snapshot: &Snapshot,
         secrets: &Secrets,
-        known: &mut Names,
+        dns: &mut Dns,
     ) -> Result<Vec<String>, Gone> {
-        let peers = snapshot.trunks.values().flat_map(|trunk| &trunk.peers);
-        let names =
-            peers.map(|peer| peer.host.clone()).filter(|host| host.parse::<std::net::IpAddr>().is_err());
-        let names: std::collections::BTreeSet<String> = names.collect();
-        known.retain(|name, _| names.contains(name));
-        let mut unresolved = Vec::new();
-        for name in names {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-            match found.map(|addresses| addresses.map(|address| address.ip()).collect()) {
-                Ok(addresses) => {
-                    known.insert(name, addresses);
-                }
-                Err(_) => unresolved.push(name),
-            }
+        let before = dns.names();
+        let mut failed = dns.look_up(call::world::asked(snapshot)).await;
+        let names = dns.names();
+        if names != before {
+            self.control.send(Control::Names(names)).await.map_err(|_| Gone)?;
         }
-        self.control.send(Control::Names(known.clone())).await.map_err(|_| Gone)?;
-        unresolved.extend(self.capture(snapshot, secrets).await?);
-        Ok(unresolved)
+        failed.extend(self.capture(snapshot, secrets).await?);
+        Ok(failed)
     }
 
     /// Opens a way to the capture server, if there is one. Gives its name if that could not be resolved.
@@ -242,7 +234,7 @@ impl Edge {
                 self.control.send(Control::Capture(Some(capture))).await.map_err(|_| Gone)?;
                 Ok(None)
             }
-            None => Ok(Some(wanted.host.clone())),
+            None => Ok(Some(format!("the capture server {} is not found", wanted.host))),
         }
     }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use call::{
-    call::Unperformed,
-    explanation::{Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
+    call::{Told, Unperformed},
+    explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     record::Record,
 };
 
@@ -120,6 +120,17 @@ impl Observed {
         let mut call_ids = vec![call_id];
         call_ids.extend(legs.iter().map(String::as_str));
         self.ladder.of(&call_ids)
+    }
+
+    /// Adds to the latest explanation of a call what befell it.
+    pub fn tell(&self, told: &Told) {
+        let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+        let explanation = kept.iter_mut().rev().find(|explanation| explanation.call_id == told.call_id);
+        if let Some(explanation) = explanation
+            && explanation.course.len() < COURSE_MAX
+        {
+            explanation.course.push(told.what.clone());
+        }
     }
 
     /// Keeps a record.

@@ -144,6 +144,10 @@ impl Core {
                     warn!(call_id = step.call_id, step = step.step, "not performed yet: {}", step.what);
                     self.observed.unperformed(&step);
                 }
+                Output::Told(told) => {
+                    info!(call_id = told.call_id, "{}", told.what);
+                    self.observed.tell(&told);
+                }
                 Output::Record(record) => {
                     info!(
                         call = %record.call,

@@ -93,6 +93,10 @@ impl Load for Idle {
     fn of_number(&self, _: &TrunkId, _: &NumberRange) -> u32 {
         0
     }
+
+    fn is_too_fast(&self, _: &TrunkId, _: u32) -> bool {
+        false
+    }
 }
 
 /// What would become of a call at `now`, for each way by which it could come; at most [`ENTRIES_MAX`].
@@ -133,6 +137,7 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
         outcome: Outcome::Ignored { because: String::new() },
         legs: Vec::new(),
         unperformed: Vec::new(),
+        course: Vec::new(),
     };
     let mut walk = None;
     match admission::trunk_of(world, &entry.flow, Proof::Taken, now) {

@@ -39,7 +39,8 @@ pub struct PointOfPresenceSpec {
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub region: String,
 
-    /// Gateways that calls leave to: lowest `priority` first, then highest `weight`. 1 to 32.
+    /// Gateways that calls leave to: lowest `priority` first, and those of one priority by lots, as their `weight` says.
+    /// 1 to 32.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 32))]
     pub gateways: Vec<Gateway>,
@@ -80,7 +81,8 @@ pub struct Gateway {
     #[serde(default)]
     pub priority: i32,
 
-    /// Among gateways of one priority, higher is tried first. 0 to 65,535; absent: 0.
+    /// Among gateways of one priority, how many of the calls it takes first, against the weights of the others; where all
+    /// are 0, each takes as many. 0 to 65,535; absent: 0.
     #[schemars(range(min = 0, max = 65_535))]
     #[serde(default)]
     pub weight: i32,

@@ -75,7 +75,8 @@ pub struct TrunkSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowlist_refs: Vec<LocalRef>,
 
-    /// Where calls leave to: lowest `priority` first, then highest `weight`. At most 16.
+    /// Where calls leave to: lowest `priority` first, and those of one priority by lots, as their `weight` says. At most
+    /// 16.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -243,7 +244,8 @@ pub struct Peer {
     #[serde(default)]
     pub priority: i32,
 
-    /// Among peers of one priority, higher is tried first. 0 to 65,535; absent: 0.
+    /// Among peers of one priority, how many of the calls it takes first, against the weights of the others; where all
+    /// are 0, each takes as many. 0 to 65,535; absent: 0.
     #[schemars(range(min = 0, max = 65_535))]
     #[serde(default)]
     pub weight: i32,

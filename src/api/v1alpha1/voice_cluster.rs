@@ -238,7 +238,7 @@ pub struct Capture {
     pub collector: String,
 
     /// Who the pods are to the collector. 1 to 2,147,483,647; absent: 2001.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
     #[serde(default = "default_capture_id")]
     pub id: i32,
 

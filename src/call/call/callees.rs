@@ -15,10 +15,13 @@ use sip::endpoint::{Ended, Event as SipEvent};
 use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvited};
 use crate::{
     cursor::Dialled,
-    dial::{self, Branch, Caller, Dialling, SILENT_PEER},
+    dial::{self, Branch, CANCEL_WAIT, Caller, Dialling, Leaving, SILENT_PEER, Then, Try},
     record::EndedBy,
     sdp_leg::{MediaLeg, Ports},
 };
+
+/// Q.850: switching equipment congestion.
+const CONGESTION: u8 = 42;
 
 impl Call {
     pub(super) fn dial(&mut self, dial: Box<Dial>, context: &mut Context<'_>) {
@@ -48,20 +51,31 @@ impl Call {
                 self.unperformed("ringing an Agent", context);
                 continue;
             }
-            let admits = |trunk: &TrunkId| context.admits.admits(trunk);
-            let mut tries = dial::tries(world, target, caller, &admits);
-            if let Some(now) = tries.pop_front() {
-                return self.ring(now, tries, context);
+            let takes = |trunk: &TrunkId| context.load.takes(trunk);
+            let mut ways = dial::ways(world, target, caller, &takes, &mut self.incoming.lots);
+            let now = ways.tries.pop_front();
+            if now.is_none() {
+                dialling.failure = (Dialled::Failed, 503);
             }
-            dialling.failure = (Dialled::Failed, 503);
+            for what in ways.told {
+                self.tell(what, context);
+            }
+            if let Some(now) = now {
+                let rings = context.environment.now.instant + self.ring_time();
+                return self.ring(now, ways.tries, rings, context);
+            }
         }
     }
 
-    pub(super) fn ring(&mut self, now: dial::Try, tries: VecDeque<dial::Try>, context: &mut Context<'_>) {
+    fn ring_time(&self) -> Duration {
+        let ring_ms = self.dialling.as_ref().map_or(0, |dialling| dialling.dial.ring_ms);
+        Duration::from_millis(u64::from(ring_ms))
+    }
+
+    fn ring(&mut self, now: Try, tries: VecDeque<Try>, ring_until: Instant, context: &mut Context<'_>) {
         let id = LegId(self.fresh_id());
         let codecs = self.preferred(&now.codecs);
         let Some(dialling) = &mut self.dialling else { return };
-        let instant = context.environment.now.instant;
         let network = now.network.clone();
         let mut media = MediaLeg::new(id, codecs);
         media.ports = Ports::Asked;
@@ -72,8 +86,9 @@ impl Call {
             tries,
             rang: false,
             answered: false,
-            ring_until: instant + Duration::from_millis(u64::from(dialling.dial.ring_ms)),
+            ring_until,
             silent_until: None,
+            leaving: None,
         });
         self.unreleased += 1;
         context.effects.push(Effect::Media(Order::Allocate { leg: id, network }));
@@ -88,13 +103,40 @@ impl Call {
         codecs
     }
 
-    pub(super) fn invite(branch: &mut Branch, max_forwards: u8, context: &mut Context<'_>) {
+    pub(super) fn invite(&mut self, media: LegId, context: &mut Context<'_>) {
+        let max_forwards = self.incoming.max_forwards;
+        let Some(branch) = self.branch(media) else { return };
         let more = !branch.tries.is_empty();
         branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
         if let Some(invite) = branch.invite(max_forwards, Vec::new()) {
-            let (id, trunk) = (branch.media.id, branch.now.trunk.clone());
-            context.effects.push(Effect::Invite { branch: id, trunk, invite: Box::new(invite) });
+            let trunk = branch.now.trunk.clone();
+            context.effects.push(Effect::Invite { branch: media, trunk, invite: Box::new(invite) });
         }
+    }
+
+    /// The INVITE of the present try could not be sent: the next trunk may have room.
+    pub(super) fn not_sent(&mut self, media: LegId, because: String, context: &mut Context<'_>) {
+        self.tell(because, context);
+        let Some(branch) = self.branch(media) else { return };
+        let full = branch.now.trunk.clone();
+        branch.tries.retain(|next| next.trunk != full);
+        self.try_on(media, (Dialled::Failed, 503), context);
+    }
+
+    /// The next try of a target, or the failure of the last one.
+    fn try_on(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
+        let Some(branch) = self.branch(media) else { return };
+        let Some(next) = branch.tries.pop_front() else {
+            return self.branch_failed(media, failure, context);
+        };
+        // Ports and codecs are those of a network and a trunk.
+        if next.network == branch.now.network && next.codecs == branch.now.codecs {
+            branch.now = next;
+            return self.invite(media, context);
+        }
+        let (tries, ring_until) = (std::mem::take(&mut branch.tries), branch.ring_until);
+        self.drop_branches(|branch| branch.media.id == media, context);
+        self.ring(next, tries, ring_until, context);
     }
 
     pub(super) fn branch(&mut self, media: LegId) -> Option<&mut Branch> {
@@ -110,6 +152,7 @@ impl Call {
         };
         let media = branch.media.id;
         match event {
+            SipEvent::Progress { .. } | SipEvent::Answered { .. } if branch.leaving.is_some() => {}
             SipEvent::Progress { code, sdp, .. } => {
                 branch.rang = true;
                 branch.silent_until = None;
@@ -206,7 +249,6 @@ impl Call {
     }
 
     pub(super) fn b_ended(&mut self, media: LegId, how: &Ended, context: &mut Context<'_>) {
-        let max_forwards = self.incoming.max_forwards;
         let Some(branch) = self.branch(media) else { return };
         branch.sip = None;
         if branch.answered {
@@ -214,13 +256,26 @@ impl Call {
             self.drop_branches(|_| true, context);
             return self.conclude(Dialled::Ended, 200, context);
         }
-        if dial::may_try_another(branch, how)
-            && let Some(next) = branch.tries.pop_front()
-        {
-            branch.now = next;
-            return Self::invite(branch, max_forwards, context);
+        if let Some(leaving) = branch.leaving.take() {
+            return self.left(media, &leaving.then, context);
+        }
+        let trunk = context.environment.world.snapshot.trunks.get(&branch.now.trunk);
+        let codes = trunk.map(|trunk| trunk.failover_codes.as_slice()).unwrap_or_default();
+        let goes_on = dial::may_try_another(branch.rang, how, codes);
+        let told = format!("{} {}", branch.now, dial::told(how));
+        self.tell(told, context);
+        if goes_on {
+            return self.try_on(media, dial::outcome_of(how), context);
         }
         self.branch_failed(media, dial::outcome_of(how), context);
+    }
+
+    /// A cancelled try is over, or was waited for long enough.
+    fn left(&mut self, media: LegId, then: &Then, context: &mut Context<'_>) {
+        match then {
+            Then::TryOn => self.try_on(media, (Dialled::NoAnswer, 480), context),
+            Then::GiveUp => self.branch_failed(media, (Dialled::NoAnswer, 480), context),
+        }
     }
 
     pub(super) fn branch_failed(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
@@ -253,7 +308,14 @@ impl Call {
             self.waiting = None;
         }
         if outcome != Dialled::Ended && dialling.dial.relay_failure {
-            return self.finish(EndedBy::Callee, code, None, context);
+            // A 503 shuts the caller's whole trunk to us (RFC 3261 §21.5.4), and only what lies behind us is full.
+            return match code {
+                503 => {
+                    let because = Some("the callee's network takes no more calls");
+                    self.finish_for(EndedBy::Callee, (480, CONGESTION), because, context)
+                }
+                code => self.finish(EndedBy::Callee, code, None, context),
+            };
         }
         let actions = self.cursor.dialled(outcome, context.environment);
         self.perform(actions, context);
@@ -282,28 +344,36 @@ impl Call {
     pub(super) fn ring_timeouts(&mut self, now: Instant, context: &mut Context<'_>) {
         let Some(dialling) = &self.dialling else { return };
         let ringing = dialling.branches.iter().filter(|branch| !branch.answered);
-        let due = |branch: &Branch| {
-            branch.ring_until <= now || branch.silent_until.is_some_and(|silent| silent <= now)
-        };
-        let due: Vec<LegId> = ringing.filter(|branch| due(branch)).map(|branch| branch.media.id).collect();
+        let due = ringing.filter(|branch| branch.deadline().is_some_and(|at| at <= now));
+        let due: Vec<LegId> = due.map(|branch| branch.media.id).collect();
         for media in due {
             self.ring_timeout(media, now, context);
         }
     }
 
-    pub(super) fn ring_timeout(&mut self, media: LegId, now: Instant, context: &mut Context<'_>) {
-        let max_forwards = self.incoming.max_forwards;
-        let Some(branch) = self.branch(media) else { return };
-        let next = if branch.ring_until <= now { None } else { branch.tries.pop_front() };
-        let Some(next) = next else {
-            return self.branch_failed(media, (Dialled::NoAnswer, 480), context);
+    fn ring_timeout(&mut self, media: LegId, now: Instant, context: &mut Context<'_>) {
+        let in_order = |dialling: &Dialling| {
+            dialling.dial.strategy == DialStrategy::InOrder
+                && dialling.next_target < dialling.dial.targets.len()
         };
-        // The silent peer may still answer: the endpoint then acknowledges and ends that dialog by itself.
-        if let Some(leg) = branch.sip.take() {
-            context.effects.push(Effect::Forget { leg });
-            context.effects.push(Effect::Cancel { leg });
+        let more_targets = self.dialling.as_ref().is_some_and(in_order);
+        let Some(branch) = self.branch(media) else { return };
+        if let Some(leaving) = branch.leaving.take() {
+            // Should it answer after all, the endpoint acknowledges and ends that dialog by itself.
+            if let Some(leg) = branch.sip.take() {
+                context.effects.push(Effect::Forget { leg });
+            }
+            return self.left(media, &leaving.then, context);
         }
-        branch.now = next;
-        Self::invite(branch, max_forwards, context);
+        let rang_out = branch.ring_until <= now;
+        let then = if rang_out { Then::GiveUp } else { Then::TryOn };
+        let waits = branch.sip.filter(|_| !rang_out || more_targets);
+        let Some(leg) = waits else { return self.left(media, &then, context) };
+        branch.leaving = Some(Leaving { until: now + CANCEL_WAIT, then });
+        let told = format!("{} stayed silent for {} s", branch.now, SILENT_PEER.as_secs());
+        context.effects.push(Effect::Cancel { leg });
+        if !rang_out {
+            self.tell(told, context);
+        }
     }
 }

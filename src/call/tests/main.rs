@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod caps;
 mod cursor;
 mod engine;
+mod failover;
+mod twin;
 mod verbs;
 mod world;

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use call::lots::Lots;
 use call::{identity::Identity, identity::wanted_names, world::World};
 use model::{
     Key, TrunkId,
@@ -246,7 +247,8 @@ fn peers_at(world: &World, flow: Flow) -> Vec<Found<'_>> {
     let peers = trunks.flat_map(|(id, trunk)| trunk.peers.iter().map(move |peer| (id, trunk, peer)));
     let under_tls = peers.filter(|(.., peer)| peer.transport == Transport::Tls);
     let there = under_tls.filter(|(id, _, peer)| {
-        let flows = world.flows_to(id, peer);
+        // In whatever order.
+        let flows = world.flows_to(id, peer, &mut Lots::new(0));
         flows.iter().any(|to| to.listener == flow.listener && to.remote == flow.remote)
     });
     there.map(|(id, trunk, peer)| (id, trunk, peer.host.clone(), names_of(trunk, Some(peer)))).collect()

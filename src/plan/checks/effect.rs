@@ -71,8 +71,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.callerIdPolicy", &["Granted"], Ignored),
     ("Trunk", "spec.emergency", &["Refused"], Ignored),
     ("Trunk", "spec.health", &[], Ignored),
-    ("Trunk", "spec.failoverCodes", &[], Ignored),
-    ("Trunk", "spec.limits.callsPerSecond", &[], Ignored),
     ("Tenant", "spec.dialling", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),
     ("Tenant", "spec.signIn", &[], Ignored),

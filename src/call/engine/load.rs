@@ -1,0 +1,201 @@
+//! How much there is at the moment, for the caps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use model::{
+    CallId, E164, LegId, TrunkId,
+    snapshot::{NumberRange, Trunk},
+};
+
+use crate::{admission::Load, call::TrunkLoad, world::World};
+
+/// Calls at the moment, and how fast they came.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    calls: u32,
+    trunks: BTreeMap<TrunkId, u32>,
+    numbers: BTreeMap<(TrunkId, E164), u32>,
+    /// Calls that are counted.
+    counted: BTreeSet<CallId>,
+    /// The trunk that each leg burdens.
+    of_leg: BTreeMap<LegId, TrunkId>,
+    rates: BTreeMap<TrunkId, Bucket>,
+}
+
+/// The loads at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'a> {
+    load: &'a Loads,
+    now: Instant,
+}
+
+impl Load for At<'_> {
+    fn calls(&self) -> u32 {
+        self.load.calls
+    }
+
+    fn of_trunk(&self, trunk: &TrunkId) -> u32 {
+        self.load.of_trunk(trunk)
+    }
+
+    fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32 {
+        self.load.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0)
+    }
+
+    fn is_too_fast(&self, trunk: &TrunkId, per_second: u32) -> bool {
+        !self.load.has_token(trunk, per_second, self.now)
+    }
+}
+
+impl Loads {
+    pub(super) const fn at(&self, now: Instant) -> At<'_> {
+        At { load: self, now }
+    }
+
+    fn of_trunk(&self, trunk: &TrunkId) -> u32 {
+        self.trunks.get(trunk).copied().unwrap_or(0)
+    }
+
+    fn has_token(&self, trunk: &TrunkId, per_second: u32, now: Instant) -> bool {
+        self.rates.get(trunk).is_none_or(|bucket| bucket.filled(per_second, now) >= Bucket::CALL)
+    }
+
+    pub(super) fn begin(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
+        self.calls += 1;
+        *self.numbers.entry((trunk.clone(), number.first)).or_default() += 1;
+        self.counted.insert(call);
+        self.burden(leg, trunk);
+    }
+
+    pub(super) fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
+        self.of_leg.insert(leg, trunk.clone());
+        *self.trunks.entry(trunk.clone()).or_default() += 1;
+    }
+
+    /// Once per leg; again is harmless.
+    pub(super) fn unburden(&mut self, leg: LegId) {
+        if let Some(trunk) = self.of_leg.remove(&leg) {
+            lower(&mut self.trunks, &trunk);
+        }
+    }
+
+    /// Once per call; again is harmless.
+    pub(super) fn end(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
+        if self.counted.remove(&call) {
+            self.calls -= 1;
+            lower(&mut self.numbers, &(trunk.clone(), number.first));
+            self.unburden(leg);
+        }
+    }
+
+    /// Whether a trunk takes one more call of ours, or why not.
+    pub(super) fn takes(&self, id: &TrunkId, trunk: &Trunk, now: Instant) -> Result<(), String> {
+        if let Some(cap) = trunk.calls_max.filter(|cap| self.of_trunk(id) >= *cap) {
+            return Err(format!("Trunk {id}'s limits.calls of {cap} is reached"));
+        }
+        match trunk.calls_per_second_max.filter(|rate| !self.has_token(id, *rate, now)) {
+            Some(rate) => Err(format!("Trunk {id}'s limits.callsPerSecond of {rate} is reached")),
+            None => Ok(()),
+        }
+    }
+
+    /// A call came or left by a trunk.
+    pub(super) fn spend(&mut self, id: &TrunkId, trunk: &Trunk, now: Instant) {
+        match trunk.calls_per_second_max {
+            Some(rate) => {
+                let bucket = self.rates.entry(id.clone()).or_insert_with(|| Bucket::full(rate, now));
+                bucket.spend(rate, now);
+            }
+            None => {
+                self.rates.remove(id);
+            }
+        }
+    }
+}
+
+/// Tokens that calls are paid with: as many come in a second as calls may, and no more are kept.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// In billionths of a call, so that nothing is lost by rounding.
+    tokens: u64,
+    at: Instant,
+}
+
+impl Bucket {
+    const CALL: u64 = 1_000_000_000;
+
+    const fn full(per_second: u32, now: Instant) -> Self {
+        Self { tokens: per_second as u64 * Self::CALL, at: now }
+    }
+
+    fn filled(&self, per_second: u32, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.at).min(Duration::from_secs(1));
+        let rate = u64::from(per_second);
+        let came = u64::from(passed.subsec_nanos()) + passed.as_secs() * Self::CALL;
+        self.tokens.saturating_add(came * rate).min(rate * Self::CALL)
+    }
+
+    fn spend(&mut self, per_second: u32, now: Instant) {
+        self.tokens = self.filled(per_second, now).saturating_sub(Self::CALL);
+        self.at = self.at.max(now);
+    }
+}
+
+fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// What trunks take at a time.
+#[derive(Debug)]
+pub(super) struct TrunkCaps<'a> {
+    pub(super) world: &'a World,
+    pub(super) load: &'a Loads,
+    pub(super) now: Instant,
+}
+
+impl TrunkLoad for TrunkCaps<'_> {
+    fn takes(&self, trunk: &TrunkId) -> Result<(), String> {
+        match self.world.snapshot.trunks.get(trunk) {
+            Some(limits) => self.load.takes(trunk, limits, self.now),
+            None => Err(format!("Trunk {trunk} is gone")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rate, then milliseconds at which a call comes and whether it is taken.
+    #[test]
+    fn tokens_come_as_the_rate_says_and_no_more_are_kept() {
+        #[expect(clippy::disallowed_methods, reason = "the one clock of the test")]
+        let start = Instant::now();
+        let rows: [(u32, &[(u64, bool)]); 4] = [
+            (1, &[(0, true), (1, false), (999, false), (1_000, true), (1_001, false)]),
+            (2, &[(0, true), (0, true), (0, false), (500, true), (500, false), (1_000, true)]),
+            // An hour of silence saves no more than one second's calls.
+            (2, &[(0, true), (3_600_000, true), (3_600_000, true), (3_600_000, false)]),
+            (3, &[(0, true), (0, true), (0, true), (333, false), (334, true), (335, false)]),
+        ];
+        for (rate, calls) in rows {
+            let mut bucket = Bucket::full(rate, start);
+            for (at_ms, wanted) in calls {
+                let now = start + Duration::from_millis(*at_ms);
+                let taken = bucket.filled(rate, now) >= Bucket::CALL;
+                assert_eq!(taken, *wanted, "{rate} a second, at {at_ms} ms");
+                if taken {
+                    bucket.spend(rate, now);
+                }
+            }
+        }
+    }
+}

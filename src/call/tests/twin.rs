@@ -1,0 +1,433 @@
+//! The engine between a carrier and a PBX, all in virtual time: both are real SIP endpoints, the media server answers
+//! at once and plays every prompt for two seconds.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use call::{
+    Now,
+    engine::{Config, Engine, Input, Output},
+    explanation::Explanation,
+    record::Record,
+};
+use jiff::{Timestamp, ToSpan};
+use model::{
+    LegId, PlayId, SessionId,
+    media::{Codec, Direction, Event as MediaEvent, MediaEvent as Told, MediaOrder, Order, PlayEnd, Refusal},
+    net::{Flow, ListenerIx, Transport},
+    program::Step,
+    snapshot::Snapshot,
+};
+use sip::{
+    endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig},
+    sdp::{self, LocalMedia},
+    transaction::Timers,
+};
+
+use crate::world::{flow, snapshot};
+
+pub const EDGE: &str = "192.0.2.100:5060";
+
+/// A SIP phone of the test: what it heard, in words.
+pub struct Phone {
+    pub address: SocketAddr,
+    pub endpoint: Endpoint,
+    pub leg: Option<LegId>,
+    pub heard: Vec<String>,
+    pub flow: Option<Flow>,
+    pub ended: Option<Ended>,
+    pub offer: Option<Bytes>,
+    /// The latest message that came, as text.
+    pub last: Option<String>,
+}
+
+impl Phone {
+    pub fn new(address: &str, seed: u64) -> Self {
+        let config = endpoint::Config {
+            listeners: vec![ListenerConfig {
+                transport: Transport::Udp,
+                sent_by: address.into(),
+                serves_register: false,
+            }],
+            token: "phone".into(),
+            user_agent: String::new(),
+            legs_max: 1_000,
+            transactions_max: 1_000,
+            timers: Timers::default(),
+            mtu: endpoint::MTU,
+            extensions: endpoint::Extensions::default(),
+        };
+        Self {
+            address: address.parse().unwrap(),
+            endpoint: Endpoint::new(config, seed),
+            leg: None,
+            heard: Vec::new(),
+            flow: None,
+            ended: None,
+            offer: None,
+            last: None,
+        }
+    }
+
+    pub fn media(&self) -> LocalMedia {
+        LocalMedia {
+            address: self.address.ip(),
+            rtp_port: 40_000,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            telephone_event: true,
+            ptime_ms: 20,
+            direction: Direction::SendRecv,
+            session_id: 1,
+            version: 1,
+        }
+    }
+
+    pub fn leg(&self) -> LegId {
+        self.leg.expect("a leg")
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the tests hear what a phone would show")]
+    pub fn take(&mut self, event: Event) {
+        match event {
+            Event::Invited { leg, flow, sdp, .. } => {
+                self.leg = Some(leg);
+                self.flow = Some(flow);
+                self.offer = sdp;
+                self.heard.push("INVITE".into());
+            }
+            Event::Progress { code, sdp, .. } => {
+                self.heard.push(format!("{code}{}", if sdp.is_some() { "+sdp" } else { "" }));
+            }
+            Event::Answered { sdp, .. } => {
+                self.heard.push("200".into());
+                self.offer = sdp;
+            }
+            Event::Confirmed { .. } => self.heard.push("ACK".into()),
+            Event::Reinvited { .. } => self.heard.push("re-INVITE".into()),
+            Event::ReinviteAnswered { .. } => self.heard.push("re-200".into()),
+            Event::ReinviteFailed { code, .. } => self.heard.push(format!("re-{code}")),
+            Event::Info { .. } => self.heard.push("INFO".into()),
+            Event::Ended { how, .. } => {
+                self.heard.push(match &how {
+                    Ended::Failed { code, .. } => code.to_string(),
+                    Ended::Bye { by_us: false, .. } => "BYE".into(),
+                    Ended::Bye { by_us: true, .. } => "bye".into(),
+                    Ended::Cancelled { .. } => "CANCEL".into(),
+                    how @ (Ended::Rejected { .. } | Ended::NoAck | Ended::DialogLost { .. }) => {
+                        format!("{how:?}")
+                    }
+                });
+                self.ended = Some(how);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The media server of the test.
+#[derive(Default)]
+pub struct Media {
+    pub port: u16,
+    pub refuses: bool,
+    pub playing: BTreeSet<(Instant, SessionId, LegId, PlayId)>,
+    pub orders: Vec<String>,
+    pub legs: BTreeSet<LegId>,
+    pub last: Option<(SessionId, LegId)>,
+}
+
+impl Media {
+    pub fn take(&mut self, now: Instant, MediaOrder { session, order }: MediaOrder) -> Vec<Told> {
+        let told = |event| vec![Told { session, event }];
+        match order {
+            Order::Allocate { leg, .. } if self.refuses => {
+                told(MediaEvent::Refused { leg, reason: Refusal::PortsExhausted })
+            }
+            Order::Allocate { leg, .. } => {
+                self.legs.insert(leg);
+                self.last.get_or_insert((session, leg));
+                self.port += 2;
+                let address = IpAddr::from([192, 0, 2, 100]);
+                told(MediaEvent::Allocated { leg, address, rtp_port: 20_000 + self.port })
+            }
+            Order::Configure { parameters, .. } => {
+                self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));
+                Vec::new()
+            }
+            Order::Play { leg, play, audio, times } => {
+                let names: String = audio.iter().map(|id| char::from(id.0[0])).collect();
+                self.orders.push(format!("play({names})"));
+                let ended = self.stop(leg);
+                let seconds = if times.is_some() { 2 } else { 1_000_000 };
+                self.playing.insert((now + Duration::from_secs(seconds), session, leg, play));
+                ended
+            }
+            Order::StopPlay { leg } => self.stop(leg),
+            Order::Bridge { a, b } => {
+                self.orders.push("bridge".into());
+                [self.stop(a), self.stop(b)].concat()
+            }
+            Order::Release { leg } => {
+                assert!(self.legs.remove(&leg), "released twice");
+                let mut events = self.stop(leg);
+                events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
+                events
+            }
+            Order::Unbridge { .. } | Order::SendDtmf { .. } | Order::Record { .. } => Vec::new(),
+        }
+    }
+
+    pub fn stop(&mut self, leg: LegId) -> Vec<Told> {
+        let ended: Vec<_> = self.playing.iter().filter(|playing| playing.2 == leg).copied().collect();
+        ended.into_iter().map(|playing| self.end(playing, PlayEnd::Stopped)).collect()
+    }
+
+    pub fn end(&mut self, playing: (Instant, SessionId, LegId, PlayId), how: PlayEnd) -> Told {
+        self.playing.remove(&playing);
+        let (_, session, leg, play) = playing;
+        Told { session, event: MediaEvent::PlayEnded { leg, play, how } }
+    }
+}
+
+pub struct Virtual {
+    pub now: Now,
+    pub engine: Engine,
+    pub carrier: Phone,
+    pub pbx: Phone,
+    /// Further phones.
+    pub more: Vec<Phone>,
+    pub media: Media,
+    pub explanations: Vec<Explanation>,
+    pub records: Vec<Record>,
+    pub strangers: usize,
+    pub unperformed: Vec<String>,
+    pub told: Vec<String>,
+    pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
+    /// To whom nothing is delivered for now.
+    pub holds: Option<SocketAddr>,
+    pub held: Vec<(SocketAddr, SocketAddr, Bytes)>,
+}
+
+impl Virtual {
+    pub fn new(steps: Vec<Step>) -> Self {
+        let mut snapshot = snapshot();
+        snapshot.flows = [flow("main", steps, Vec::new())].into();
+        Self::with(snapshot)
+    }
+
+    pub fn with(snapshot: Snapshot) -> Self {
+        let config =
+            Config { token: "e1".into(), first_call: 1, seed: 7, legs_max: 1_000, transactions_max: 1_000 };
+        #[expect(clippy::disallowed_methods, reason = "the one clock of the tests")]
+        let instant = Instant::now();
+        Self {
+            now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
+            engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
+            carrier: Phone::new("192.0.2.1:5060", 1),
+            pbx: Phone::new("192.0.2.2:5060", 2),
+            more: Vec::new(),
+            media: Media::default(),
+            explanations: Vec::new(),
+            records: Vec::new(),
+            strangers: 0,
+            unperformed: Vec::new(),
+            told: Vec::new(),
+            wire: VecDeque::new(),
+            holds: None,
+            held: Vec::new(),
+        }
+    }
+
+    /// The carrier calls `number`.
+    pub fn call(&mut self, number: &str) {
+        let offer = sdp::offer(&self.carrier.media());
+        self.call_with(number, Some(offer), 70);
+    }
+
+    pub fn call_with(&mut self, number: &str, sdp: Option<Bytes>, max_forwards: u8) {
+        let uri = format!("sip:{number}@{EDGE}");
+        let invite = Invite {
+            flow: towards_edge(),
+            to: format!("<{uri}>"),
+            request_uri: uri,
+            from: "<sip:+12125550199@192.0.2.1>".into(),
+            sdp,
+            max_forwards,
+            headers: Vec::<Header>::new(),
+            challenges: false,
+            tcp: None,
+        };
+        self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
+        self.settle();
+    }
+
+    /// Presses a key on the carrier's leg.
+    pub fn press(&mut self, digit: char) {
+        let (session, leg) = self.media.last.expect("media");
+        self.engine.handle(self.now, Input::Media(Told { session, event: MediaEvent::Dtmf { leg, digit } }));
+        self.settle();
+    }
+
+    /// The PBX answers its INVITE.
+    pub fn answer(&mut self) {
+        let (answer, _) = sdp::answer(self.pbx.offer.as_ref().unwrap(), &self.pbx.media()).unwrap();
+        let leg = self.pbx.leg();
+        self.pbx.endpoint.accept(self.now.instant, leg, answer, &[]).unwrap();
+        self.settle();
+    }
+
+    pub fn pbx_says(&mut self, code: u16) {
+        let leg = self.pbx.leg();
+        if code < 200 {
+            self.pbx.endpoint.provisional(self.now.instant, leg, code, None, &[]).unwrap();
+        } else {
+            self.pbx.endpoint.reject(self.now.instant, leg, code, None, &[]).unwrap();
+        }
+        self.settle();
+    }
+
+    /// A further phone says something to its INVITE.
+    pub fn other_says(&mut self, which: usize, code: u16) {
+        let phone = &mut self.more[which];
+        let leg = phone.leg();
+        match code {
+            ..200 => phone.endpoint.provisional(self.now.instant, leg, code, None, &[]).unwrap(),
+            200 => {
+                let (answer, _) = sdp::answer(phone.offer.as_ref().unwrap(), &phone.media()).unwrap();
+                phone.endpoint.accept(self.now.instant, leg, answer, &[]).unwrap();
+            }
+            _ => phone.endpoint.reject(self.now.instant, leg, code, None, &[]).unwrap(),
+        }
+        self.settle();
+    }
+
+    /// Delivers what was held back.
+    pub fn let_go(&mut self) {
+        self.holds = None;
+        self.wire.extend(std::mem::take(&mut self.held));
+        self.settle();
+    }
+
+    /// Lets everything happen that happens at this very time.
+    pub fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while let Some(output) = self.engine.poll() {
+                quiet = false;
+                self.carry_out(output);
+            }
+            for phone in [&mut self.carrier, &mut self.pbx].into_iter().chain(&mut self.more) {
+                while let Some(output) = phone.endpoint.poll() {
+                    quiet = false;
+                    match output {
+                        endpoint::Output::Transmit { flow, bytes } => {
+                            self.wire.push_back((phone.address, flow.remote, bytes));
+                        }
+                        endpoint::Output::Event(event) => phone.take(event),
+                        endpoint::Output::Note(note) => phone.heard.push(note.what.into_owned()),
+                    }
+                }
+            }
+            if let Some((from, to, bytes)) = self.wire.pop_front() {
+                quiet = false;
+                self.deliver(from, to, bytes);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    pub fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        let flow = Flow { transport: Transport::Udp, listener: ListenerIx(0), remote: from, connection: 0 };
+        for phone in [&mut self.carrier, &mut self.pbx].into_iter().chain(&mut self.more) {
+            if phone.address == to {
+                if self.holds == Some(to) {
+                    return self.held.push((from, to, bytes));
+                }
+                phone.last = Some(String::from_utf8_lossy(&bytes).into_owned());
+                return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
+            }
+        }
+        if to == EDGE.parse().unwrap() {
+            self.engine.handle(self.now, Input::Packet { flow, bytes });
+        }
+    }
+
+    pub fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Transmit { flow, bytes } => {
+                self.wire.push_back((EDGE.parse().unwrap(), flow.remote, bytes));
+            }
+            Output::Media(order) => {
+                for told in self.media.take(self.now.instant, order) {
+                    self.engine.handle(self.now, Input::Media(told));
+                }
+            }
+            Output::Note(note) => panic!("{note:?}"),
+            Output::Stranger { .. } => self.strangers += 1,
+            Output::Heard { .. } | Output::Dialled { .. } => {}
+            Output::Explanation(explanation) => self.explanations.push(*explanation),
+            Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
+            Output::Told(told) => self.told.push(told.what),
+            Output::Record(record) => self.records.push(*record),
+        }
+    }
+
+    /// Lets `seconds` pass, deadline by deadline.
+    pub fn pass(&mut self, seconds: u64) {
+        let until = self.now.instant + Duration::from_secs(seconds);
+        loop {
+            let due = [
+                self.engine.poll_timeout(),
+                self.carrier.endpoint.poll_timeout().map(|(at, _)| at),
+                self.pbx.endpoint.poll_timeout().map(|(at, _)| at),
+                self.media.playing.first().map(|playing| playing.0),
+            ];
+            let more = self.more.iter().map(|phone| phone.endpoint.poll_timeout().map(|(at, _)| at));
+            let next = due.into_iter().chain(more).flatten().min().filter(|next| *next <= until);
+            self.go_to(next.unwrap_or(until));
+            if next.is_none() {
+                return;
+            }
+            if let Some(playing) = self.media.playing.first().copied().filter(|p| p.0 <= self.now.instant) {
+                let told = self.media.end(playing, PlayEnd::Finished);
+                self.engine.handle(self.now, Input::Media(told));
+            }
+            self.engine.handle(self.now, Input::Timeout);
+            self.carrier.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            self.pbx.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            for phone in &mut self.more {
+                phone.endpoint.handle(self.now.instant, endpoint::Input::Timeout);
+            }
+            self.settle();
+        }
+    }
+
+    pub fn go_to(&mut self, at: Instant) {
+        let step = at.saturating_duration_since(self.now.instant);
+        self.now.instant = self.now.instant.max(at);
+        self.now.wall += i64::try_from(step.as_nanos()).unwrap().nanoseconds();
+    }
+
+    /// After the longest timer nothing may be left, anywhere.
+    pub fn nothing_is_left(&mut self) -> &Record {
+        self.pass(70);
+        assert!(self.engine.is_idle(), "the engine keeps something");
+        assert!(self.media.legs.is_empty(), "media legs leak: {:?}", self.media.legs);
+        assert_eq!((self.carrier.endpoint.legs(), self.pbx.endpoint.legs()), (0, 0));
+        assert_eq!(self.records.len(), 1, "one record per call");
+        &self.records[0]
+    }
+
+    pub fn heard(&self) -> String {
+        self.carrier.heard.join(" ")
+    }
+}
+
+pub fn towards_edge() -> Flow {
+    Flow { transport: Transport::Udp, listener: ListenerIx(0), remote: EDGE.parse().unwrap(), connection: 0 }
+}
