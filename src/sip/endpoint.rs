@@ -48,7 +48,7 @@ mod within;
 use again::Challenged;
 pub use api::*;
 pub use event::*;
-use leg::Leg;
+use leg::{Leg, Phase};
 use outside::{Own, Theirs};
 use table::{COOKIE, Entry, Purpose, Table, TxId};
 
@@ -147,6 +147,17 @@ impl Endpoint {
     #[must_use]
     pub fn legs(&self) -> usize {
         self.legs.len()
+    }
+
+    /// Call-ID of a leg that we call, or whose dialog stands.
+    #[must_use]
+    pub fn call_id(&self, leg: LegId) -> Option<String> {
+        let leg = self.legs.get(&leg)?;
+        if let Some(dialog) = &leg.dialog {
+            return Some(dialog.call_id().to_owned());
+        }
+        let Phase::Calling { tx, .. } = leg.phase else { return None };
+        Some(self.sent_invite(tx)?.call_id().to_owned())
     }
 
     /// Transactions, those that only absorb copies among them.
