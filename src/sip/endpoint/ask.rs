@@ -355,6 +355,7 @@ impl Endpoint {
 }
 
 fn reason_among(headers: &[Header]) -> Option<String> {
-    let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
-    reason.map(|header| header.value.clone())
+    let reasons = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Reason"));
+    let values = reasons.map(|header| header.value.as_str()).collect::<Vec<_>>();
+    (!values.is_empty()).then(|| values.join(", "))
 }

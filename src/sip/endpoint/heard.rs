@@ -211,6 +211,9 @@ impl Endpoint {
 
     fn on_failure(&mut self, outcome: &Outcome, response: &Message) {
         let Some(id) = outcome.leg else { return };
+        if self.legs.contains_key(&id) {
+            self.tell(Event::Refused { leg: id, response: response.clone() });
+        }
         let reason = String::from_utf8_lossy(response.reason()).into_owned();
         self.fail_calling(id, response.code(), reason, Failure::Response);
     }

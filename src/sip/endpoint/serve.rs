@@ -238,9 +238,10 @@ impl Endpoint {
     }
 }
 
-/// Value of the Reason field (RFC 3326).
+/// Values of the Reason fields (RFC 3326 §2: one for each protocol).
 pub(super) fn reason_of(message: &Message) -> Option<String> {
-    message.header(Name::Reason).map(|value| String::from_utf8_lossy(value).into_owned())
+    let values = message.headers(Name::Reason).map(String::from_utf8_lossy).collect::<Vec<_>>();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// Whether the answer that an INVITE gets is wanted (RFC 3261 §20.1). No Accept field means that it is.

@@ -17,6 +17,7 @@ mod doors;
 mod outside;
 mod peer;
 mod reliable;
+mod rules;
 mod session;
 mod torture;
 mod transfers;
@@ -54,9 +55,11 @@ fn invited(pair: &mut Pair) -> LegId {
     invited.next().unwrap().1.leg().unwrap()
 }
 
-/// All events as words.
+/// All events as words, but for the responses that an end repeats.
 fn told(pair: &mut Pair) -> Vec<String> {
-    std::mem::take(&mut pair.events).iter().map(|(side, event)| format!("{side} {}", words(event))).collect()
+    let events = std::mem::take(&mut pair.events);
+    let said = events.iter().filter(|(_, event)| !matches!(event, Event::Refused { .. }));
+    said.map(|(side, event)| format!("{side} {}", words(event))).collect()
 }
 
 fn words(event: &Event) -> String {
@@ -69,6 +72,7 @@ fn words(event: &Event) -> String {
         Event::Progress { code, sdp, .. } => with(&format!("Progress {code}"), sdp),
         Event::ProgressConfirmed { sdp, .. } => with("ProgressConfirmed", sdp),
         Event::Answered { sdp, .. } => with("Answered", sdp),
+        Event::Refused { response, .. } => format!("Refused {}", response.code()),
         Event::Confirmed { sdp, .. } => with("Confirmed", sdp),
         Event::Reinvited { sdp, .. } => with("Reinvited", sdp),
         Event::ReinviteAnswered { sdp, .. } => with("ReinviteAnswered", sdp),
@@ -473,7 +477,7 @@ fn every_call_leaves_both_sides_empty() {
                 }
                 Event::Ended { .. } => ended[side] += 1,
                 Event::Progress { .. } | Event::Info { .. } | Event::Answered { .. } => {}
-                Event::ProgressConfirmed { .. } => {}
+                Event::ProgressConfirmed { .. } | Event::Refused { .. } => {}
                 _ => panic!("{event:?}"),
             }
         });
