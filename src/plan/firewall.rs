@@ -22,7 +22,7 @@ use model::{
 };
 use serde::Serialize;
 
-use crate::{Plan, platform::host_and_port_or, snapshot::declared};
+use crate::{Plan, platform::host_and_port_or};
 
 pub use formats::Format;
 pub use import::{ImportError, Published, import};
@@ -126,8 +126,7 @@ pub struct Ports {
 }
 
 impl Plan {
-    /// What customers must let through for a cluster, sorted, nothing twice; that of listeners that are declared and not
-    /// opened yet included, since firewalls are opened first. None: there is no such cluster.
+    /// What customers must let through for a cluster, sorted, nothing twice. None: there is no such cluster.
     ///
     /// `namespace` names one tenant; None stands for all of them: every namespace but the cluster's own.
     #[must_use]
@@ -141,8 +140,6 @@ impl Plan {
         };
         let trunks: Vec<(&TrunkId, &Trunk)> =
             snapshot.trunks.iter().filter(|(id, _)| theirs(&id.0)).collect();
-        let listeners: Vec<Listener> =
-            spec.listeners.iter().filter_map(|listener| declared(spec, listener)).collect();
         let egress: Vec<Address> = spec.egress_addresses.iter().map(|text| address(text)).collect();
         let mut rules = BTreeSet::new();
         for network in &snapshot.cluster.networks {
@@ -151,7 +148,7 @@ impl Plan {
             let side = Side {
                 ports: snapshot.cluster.rtp_ports,
                 domains: &spec.domains,
-                listeners: &listeners,
+                listeners: &snapshot.cluster.listeners,
                 egress: &egress,
                 network,
                 trunks: &on_it,

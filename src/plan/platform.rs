@@ -28,7 +28,7 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
             continue;
         };
         let clash = spec.listeners[..index].iter().find(|other| {
-            let same = other.transport == listener.transport && other.port == listener.port;
+            let same = is_datagram(other) == is_datagram(listener) && other.port == listener.port;
             same && self::network(spec, &other.network)
                 .is_some_and(|other| share(&network.bind_address, &other.bind_address))
         });
@@ -40,9 +40,7 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
             item.error(report, &format!("{field}.port"), Reason::PortClash, message);
         }
         let ports = &spec.media.ports;
-        if listener.transport == v1::ListenerTransport::Udp
-            && (ports.first..=ports.last).contains(&listener.port)
-        {
+        if is_datagram(listener) && (ports.first..=ports.last).contains(&listener.port) {
             let message = format!(
                 "Port {} must lie outside `media.ports` ({} to {}): audio needs all of them.",
                 listener.port, ports.first, ports.last
@@ -54,6 +52,11 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
 
 fn network<'a>(cluster: &'a v1::VoiceClusterSpec, name: &str) -> Option<&'a v1::Network> {
     cluster.networks.iter().find(|network| network.name == name)
+}
+
+/// All else is a stream, and two streams cannot have one port, whatever is in them.
+fn is_datagram(listener: &v1::Listener) -> bool {
+    listener.transport == v1::ListenerTransport::Udp
 }
 
 /// Whether two binds claim one address.
@@ -100,7 +103,7 @@ pub(crate) fn clusters_apart(item: &Item<v1::VoiceClusterSpec>, world: &World, r
                 .spec
                 .listeners
                 .iter()
-                .any(|other| other.transport == listener.transport && other.port == listener.port);
+                .any(|other| is_datagram(other) == is_datagram(listener) && other.port == listener.port);
             if clash {
                 let message = format!(
                     "Port {} is a listener's of {} too; they cannot run on one machine.",

@@ -187,14 +187,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
     }
 }
 
-/// A listener that can be opened. One under TLS never is in the clear instead; the planner says so.
-fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
-    let declared = declared(cluster, listener)?;
-    matches!(declared.transport, Transport::Udp | Transport::Tcp).then_some(declared)
-}
-
-/// A listener as the YAML has it, whether or not it can be opened.
-pub(crate) fn declared(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
+pub(crate) fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
     let network = cluster.networks.iter().find(|network| network.name == listener.network)?;
     let bind: IpAddr = network.bind_address.parse().ok()?;
     let host = network.sip_advertised_address.as_ref().unwrap_or(&network.bind_address);
@@ -262,7 +255,7 @@ fn peers(peers: &[v1::Peer]) -> Vec<Peer> {
     let mut sorted: Vec<&v1::Peer> = peers.iter().collect();
     sorted.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
     let peer = |peer: &v1::Peer| {
-        let transport = transport(peer.transport)?;
+        let transport = transport(peer.transport);
         let (host, declared_port) = host_and_perhaps_port(&peer.address)?;
         Some(Peer {
             name: peer.name.clone(),
@@ -290,11 +283,11 @@ fn grants(grants: &[v1::Grant]) -> Vec<Grant> {
     flat
 }
 
-const fn transport(transport: v1::Transport) -> Option<Transport> {
+const fn transport(transport: v1::Transport) -> Transport {
     match transport {
-        v1::Transport::Udp => Some(Transport::Udp),
-        v1::Transport::Tcp => Some(Transport::Tcp),
-        v1::Transport::Tls => None,
+        v1::Transport::Udp => Transport::Udp,
+        v1::Transport::Tcp => Transport::Tcp,
+        v1::Transport::Tls => Transport::Tls,
     }
 }
 

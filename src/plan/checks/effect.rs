@@ -1,5 +1,5 @@
 //! Fields that the schema accepts although nothing acts on them yet: nobody shall believe in a setting that does
-//! nothing. Where acting without one would be unsafe, what it protects is withheld: no socket is opened, no call goes. A
+//! nothing. Where acting without one would be unsafe, what it protects is withheld: no call goes. A
 //! step of a flow that cannot be performed takes the outcome of its failure.
 
 use api::v1alpha1 as v1;
@@ -33,8 +33,6 @@ const KINDS: &[&str] = &[
 enum Meanwhile {
     /// As if the field were absent.
     Ignored,
-    /// The listener is not opened.
-    Closed,
     /// The trunk carries no call.
     Idle,
     /// The step takes this outcome at once.
@@ -43,25 +41,29 @@ enum Meanwhile {
     PassedOver,
 }
 
-use Meanwhile::{Closed, Idle, Ignored, PassedOver, Takes};
+use Meanwhile::{Idle, Ignored, PassedOver, Takes};
+
+/// Suites that our servers have; those with finite-field Diffie-Hellman or CBC they have not.
+const SERVED_SUITES: &[&str] = &[
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+];
 
 /// Kind, field, and the values that need no warning because they are what happens anyway.
 const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
-    ("VoiceCluster", "spec.listeners[].transport", &["UDP", "TCP"], Closed),
+    ("VoiceCluster", "spec.tls.inboundSuites[]", SERVED_SUITES, Ignored),
     ("VoiceCluster", "spec.edge", &[], Ignored),
     ("VoiceCluster", "spec.exposure", &["HostNetwork"], Ignored),
-    ("VoiceCluster", "spec.tls", &[], Ignored),
     ("VoiceCluster", "spec.stores", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
     ("VoiceCluster", "spec.media.portUse", &["PerCall"], Ignored),
     ("Trunk", "spec.popRefs", &[], Ignored),
-    ("Trunk", "spec.peers[].transport", &["UDP", "TCP"], Idle),
     ("Trunk", "spec.codecs[]", &["PCMU", "PCMA"], Ignored),
     ("Trunk", "spec.digest", &[], Ignored),
     ("Trunk", "spec.digest.challenge", &["Never"], Idle),
     ("Trunk", "spec.register", &[], Ignored),
-    ("Trunk", "spec.tls", &[], Ignored),
-    ("Trunk", "spec.tls.clientCertificate", &["Optional"], Idle),
     ("Trunk", "spec.srtp", &["Disabled", "Required"], Ignored),
     ("Trunk", "spec.srtp", &["Disabled", "Preferred"], Idle),
     ("Trunk", "spec.insecureKeys", &["Refused"], Ignored),
@@ -120,7 +122,6 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
     let name = format!("`{}{said}`", words::last(path));
     match meanwhile {
         Ignored => format!("{name} is accepted, but nothing acts on it yet."),
-        Closed => format!("{name} is not available yet: this listener is not opened."),
         Idle => format!("{name} is not available yet: this trunk carries no call until it is."),
         Takes(outcome) => format!("{name} is not performed yet: the step takes `{outcome}` at once."),
         PassedOver => format!("{name} cannot be rung yet: it is passed over."),
@@ -130,12 +131,8 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
 /// Whether a trunk asks for a protection that cannot be given yet. Without it its calls would go in the clear, or come
 /// from anybody; so none do.
 pub(crate) fn withheld(trunk: &v1::TrunkSpec) -> bool {
-    let certificate = |tls: &v1::TrunkTls| tls.client_certificate == v1::ClientCertificate::Required;
     let challenge = |digest: &v1::Digest| digest.challenge == v1::Challenge::Always;
-    trunk.srtp == v1::Srtp::Required
-        || trunk.peers.iter().any(|peer| peer.transport == v1::Transport::Tls)
-        || trunk.tls.as_ref().is_some_and(certificate)
-        || trunk.digest.as_ref().is_some_and(challenge)
+    trunk.srtp == v1::Srtp::Required || trunk.digest.as_ref().is_some_and(challenge)
 }
 
 #[cfg(test)]
@@ -168,8 +165,8 @@ mod tests {
                 serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}, "challenge": "Always"}),
                 true,
             ),
-            ("tls", serde_json::json!({"clientCertificate": "Required"}), true),
-            ("peers", serde_json::json!([{"name": "a", "address": "192.0.2.7", "transport": "TLS"}]), true),
+            ("tls", serde_json::json!({"clientCertificate": "Required"}), false),
+            ("peers", serde_json::json!([{"name": "a", "address": "192.0.2.7", "transport": "TLS"}]), false),
         ];
         for (field, value, wanted) in rows {
             let mut spec = serde_json::json!({

@@ -16,14 +16,10 @@ use crate::{
 /// Country codes and prefixes of toll-free numbers that are moved by their responsible organisation (North America).
 const TOLL_FREE: &[&str] = &["+1800", "+1833", "+1844", "+1855", "+1866", "+1877", "+1888"];
 
-/// A cluster's listeners: one must be opened, and those under TLS need a certificate.
+/// A cluster's listeners: those under TLS need a certificate.
 pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
     use v1::ListenerTransport::{Tcp, Tls, Udp, Ws, Wss};
     let listeners = &item.spec.listeners;
-    if !listeners.iter().any(|listener| matches!(listener.transport, Udp | Tcp)) {
-        let message = "None of the listeners can be opened yet; add one with `transport` UDP or TCP.";
-        item.error(report, "spec.listeners", Reason::NotYetEffective, message);
-    }
     let secured = listeners.iter().position(|listener| match listener.transport {
         Tls | Wss => true,
         Udp | Tcp | Ws => false,
