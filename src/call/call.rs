@@ -390,17 +390,7 @@ impl Call {
 
     /// Something happened on a SIP leg of the call.
     pub fn on_sip(&mut self, event: SipEvent, context: &mut Context<'_>) {
-        let leg = match &event {
-            SipEvent::Invited { leg, .. }
-            | SipEvent::Progress { leg, .. }
-            | SipEvent::Answered { leg, .. }
-            | SipEvent::Confirmed { leg, .. }
-            | SipEvent::Reinvited { leg, .. }
-            | SipEvent::ReinviteAnswered { leg, .. }
-            | SipEvent::ReinviteFailed { leg, .. }
-            | SipEvent::Info { leg, .. }
-            | SipEvent::Ended { leg, .. } => *leg,
-        };
+        let Some(leg) = event.leg() else { return };
         if leg == self.incoming.leg {
             self.on_a(event, context);
         } else {
@@ -662,6 +652,7 @@ impl Call {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the call did not ask for changes nothing")]
     fn on_a(&mut self, event: SipEvent, context: &mut Context<'_>) {
         match event {
             SipEvent::Confirmed { sdp, .. } => self.a_confirmed(sdp.as_deref(), context),
@@ -691,11 +682,7 @@ impl Call {
                 };
                 self.finish(by, code, because, context);
             }
-            SipEvent::Invited { .. }
-            | SipEvent::Progress { .. }
-            | SipEvent::Answered { .. }
-            | SipEvent::ReinviteAnswered { .. }
-            | SipEvent::ReinviteFailed { .. } => {}
+            _ => {}
         }
     }
 

@@ -138,6 +138,8 @@ impl Branch {
             sdp: Some(self.media.offer()?),
             max_forwards,
             headers,
+            challenges: false,
+            tcp: None,
         })
     }
 }

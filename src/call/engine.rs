@@ -165,6 +165,7 @@ impl Engine {
         let listeners = listeners.map(|listener| endpoint::ListenerConfig {
             transport: listener.transport,
             sent_by: listener.advertised.clone(),
+            serves_register: false,
         });
         let endpoint = Endpoint::new(
             endpoint::Config {
@@ -174,6 +175,8 @@ impl Engine {
                 legs_max: config.legs_max,
                 transactions_max: config.transactions_max,
                 timers: sip::transaction::Timers::default(),
+                mtu: endpoint::MTU,
+                extensions: endpoint::Extensions::default(),
             },
             config.seed,
         );
@@ -325,7 +328,7 @@ impl Engine {
             match output {
                 endpoint::Output::Transmit { flow, bytes } => self.push(Output::Transmit { flow, bytes }),
                 endpoint::Output::Note(note) => self.push(Output::Note(note)),
-                endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp }) => {
+                endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp, .. }) => {
                     self.invited(now, leg, flow, &request, sdp);
                 }
                 endpoint::Output::Event(event) => self.leg_event(now, event),
@@ -334,17 +337,8 @@ impl Engine {
     }
 
     fn leg_event(&mut self, now: Now, event: SipEvent) {
-        let (leg, over) = match &event {
-            SipEvent::Ended { leg, .. } => (*leg, true),
-            SipEvent::Invited { leg, .. }
-            | SipEvent::Progress { leg, .. }
-            | SipEvent::Answered { leg, .. }
-            | SipEvent::Confirmed { leg, .. }
-            | SipEvent::Reinvited { leg, .. }
-            | SipEvent::ReinviteAnswered { leg, .. }
-            | SipEvent::ReinviteFailed { leg, .. }
-            | SipEvent::Info { leg, .. } => (*leg, false),
-        };
+        let over = matches!(event, SipEvent::Ended { .. });
+        let Some(leg) = event.leg() else { return };
         let Some(call) = self.legs.get(&leg).copied() else { return };
         if over {
             self.legs.remove(&leg);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::net::{Flow, Transport};
 
 use crate::{
-    header::NameAddr,
+    header::{DialogName, NameAddr},
     uri::Uri,
     wire::{Message, Name, Writer},
 };
@@ -75,6 +75,20 @@ impl Dialog {
             && request.from_tag().unwrap_or("") == &*self.remote_tag
     }
 
+    /// Whether a name from outside means it. The tag `0` is also an absent one (RFC 3891 §3).
+    #[must_use]
+    pub fn is_named(&self, name: &DialogName<'_>) -> bool {
+        let remote =
+            name.remote_tag == &*self.remote_tag || (name.remote_tag == "0" && self.remote_tag.is_empty());
+        name.call_id == &*self.call_id && name.local_tag == &*self.local_tag && remote
+    }
+
+    /// Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
     /// Our tag.
     #[must_use]
     pub fn local_tag(&self) -> &str {
@@ -100,6 +114,12 @@ impl Dialog {
     pub const fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.wrapping_add(1) & 0x7fff_ffff;
         self.local_cseq
+    }
+
+    /// Takes over the numbers that an early dialog with the same peer has used: ours from `early`, theirs from `known`.
+    pub fn go_on_from(&mut self, early: &Self, known: Option<&Self>) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = known.and_then(|known| known.remote_cseq);
     }
 
     /// Takes the Contact of a target refresh request or its response (§12.2).

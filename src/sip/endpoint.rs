@@ -14,7 +14,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     time::Instant,
 };
 
@@ -26,27 +26,38 @@ use model::{
 
 use crate::{
     transaction::{self, State},
-    wire::{Method, Writer},
+    wire::Writer,
 };
 
+mod again;
 mod api;
 mod ask;
+mod event;
 mod heard;
 mod leg;
+mod outside;
+mod reliable;
 mod respond;
 mod serve;
+mod session;
 mod stateless;
 mod table;
+mod transfer;
 mod within;
 
+use again::Challenged;
 pub use api::*;
+pub use event::*;
 use leg::Leg;
+use outside::{Own, Theirs};
 use table::{COOKIE, Entry, Purpose, Table, TxId};
 
 /// All transactions and legs of one shard.
 #[derive(Debug)]
 pub struct Endpoint {
     config: Config,
+    /// Value of Supported.
+    supported: String,
     random: SplitMix64,
     writer: Writer,
     out: VecDeque<Output>,
@@ -54,6 +65,12 @@ pub struct Endpoint {
     last_leg: u64,
     table: Table,
     wakes: BinaryHeap<Reverse<(Instant, Sleeper, Wake)>>,
+    /// Requests of ours that wait for credentials.
+    challenged: BTreeMap<ChallengeId, Challenged>,
+    /// Requests of ours outside of dialogs, and those of peers that the layer above is to answer.
+    own: HashMap<RequestId, Own>,
+    theirs: HashMap<RequestId, Theirs>,
+    is_draining: bool,
 }
 
 /// What a wake-up is for.
@@ -61,6 +78,8 @@ pub struct Endpoint {
 enum Sleeper {
     Transaction(TxId),
     Leg(LegId),
+    Challenge(ChallengeId),
+    Request(RequestId),
 }
 
 /// What came out of a transaction.
@@ -78,6 +97,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
+            supported: supported(config.extensions),
             config,
             random: SplitMix64(seed),
             writer: Writer::default(),
@@ -86,6 +106,10 @@ impl Endpoint {
             last_leg: 0,
             table: Table::default(),
             wakes: BinaryHeap::new(),
+            challenged: BTreeMap::new(),
+            own: HashMap::new(),
+            theirs: HashMap::new(),
+            is_draining: false,
         }
     }
 
@@ -131,6 +155,11 @@ impl Endpoint {
         self.table.len()
     }
 
+    /// From now on OPTIONS outside of dialogs is answered 503 (or 200 again), so that peers go elsewhere.
+    pub const fn set_draining(&mut self, is_draining: bool) {
+        self.is_draining = is_draining;
+    }
+
     fn on_timeout(&mut self, now: Instant) {
         while let Some(Reverse((due, sleeper, _))) =
             self.wakes.peek().filter(|Reverse((at, ..))| *at <= now).copied()
@@ -139,6 +168,8 @@ impl Endpoint {
             match sleeper {
                 Sleeper::Transaction(id) => self.wake_transaction(now, due, id),
                 Sleeper::Leg(id) => self.wake_leg(now, due, id),
+                Sleeper::Challenge(id) => self.forget_challenge(now, id),
+                Sleeper::Request(id) => self.forget_request(now, id),
             }
         }
     }
@@ -157,6 +188,9 @@ impl Endpoint {
     /// Connections and ports that fail: each transaction on that flow goes by its other flow, or ends.
     fn on_unreachable(&mut self, now: Instant, flow: Flow) {
         for id in self.table.on_flow(flow) {
+            if self.falls_back_to_udp(now, id) {
+                continue;
+            }
             let moved = self.table.move_to_fallback(id);
             let Some(entry) = self.table.get(id) else { continue };
             let (purpose, flow) = (entry.purpose, entry.flow);
@@ -237,6 +271,8 @@ impl Endpoint {
             let alive = match sleeper {
                 Sleeper::Transaction(id) => self.table.get(*id).is_some(),
                 Sleeper::Leg(id) => self.legs.get(id).is_some_and(|leg| leg.poll_timeout().is_some()),
+                Sleeper::Challenge(id) => self.challenged.contains_key(id),
+                Sleeper::Request(id) => self.theirs.contains_key(id),
             };
             if alive {
                 break;
@@ -260,8 +296,13 @@ impl Endpoint {
     /// Tells the end of a leg, unless that was told, and forgets the leg.
     fn end_leg(&mut self, id: LegId, how: Ended) {
         let Some(leg) = self.legs.remove(&id) else { return };
-        if let Some(reinvite) = &leg.reinvite {
-            self.table.remove(reinvite.tx);
+        let pending = [
+            leg.reinvite.as_ref().map(|reinvite| reinvite.tx),
+            leg.asked.as_ref().map(|asked| asked.tx),
+            leg.transfer.as_ref().and_then(|transfer| transfer.asked()),
+        ];
+        for tx in pending.into_iter().flatten() {
+            self.table.remove(tx);
         }
         if !leg.is_over {
             self.tell(Event::Ended { leg: id, how });
@@ -307,18 +348,17 @@ impl Endpoint {
     }
 }
 
-/// Methods that this endpoint serves; the others of [`Method`] are 405, unknown ones 501.
-const fn is_served(method: Method) -> bool {
-    matches!(
-        method,
-        Method::Invite
-            | Method::Ack
-            | Method::Bye
-            | Method::Cancel
-            | Method::Options
-            | Method::Info
-            | Method::Update
-    )
+/// Value of Supported: the option tags of what is on.
+fn supported(extensions: Extensions) -> String {
+    let transfers = extensions.transfers;
+    let tags = [
+        (extensions.reliable, reliable::TAG),
+        (extensions.session.is_some(), session::TAG),
+        (transfers, "replaces"),
+        (transfers, "norefersub"),
+    ];
+    let on = tags.into_iter().filter_map(|(is_on, tag)| is_on.then_some(tag));
+    on.collect::<Vec<_>>().join(", ")
 }
 
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
@@ -341,4 +381,5 @@ impl SplitMix64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test names the events that it is about")]
 mod tests;

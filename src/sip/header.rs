@@ -9,6 +9,10 @@ use crate::{
     uri::{Uri, host_ip},
 };
 
+mod dialog;
+
+pub use dialog::{DialogName, RAck, Refresher, SessionExpires};
+
 /// `;name=value` list of a header field.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Params<'a>(&'a [u8]);
@@ -27,7 +31,7 @@ impl<'a> Params<'a> {
     }
 
     /// Parses as many parameters as there are.
-    fn parse(lexer: &mut Lexer<'a>) -> Option<Self> {
+    pub(crate) fn parse(lexer: &mut Lexer<'a>) -> Option<Self> {
         let start = lexer.at;
         while param(lexer).ok()?.is_some() {}
         Some(Self(&lexer.bytes[start..lexer.at]))

@@ -1,4 +1,4 @@
-//! SIP without I/O: wire, URIs, transactions, dialogs, session descriptions, and the user-agent core over them.
+//! SIP without I/O: wire, URIs, digest, transactions, dialogs, session descriptions, and the user-agent core over them.
 //!
 //! Pure: no socket, clock, task, lock or randomness. Time is passed in as `now`; what is random comes from a seed.
 //! [`endpoint::Endpoint`] is what the layers above use; the other modules are what it is made of.
@@ -7,6 +7,7 @@
 
 mod body;
 pub mod dialog;
+pub mod digest;
 pub mod endpoint;
 pub mod header;
 mod lex;

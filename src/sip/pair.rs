@@ -13,7 +13,7 @@ use bytes::Bytes;
 use model::net::{Flow, ListenerIx, Transport};
 
 use crate::{
-    endpoint::{Config, Endpoint, Event, Input, Invite, ListenerConfig, Note, Output},
+    endpoint::{Config, Endpoint, Event, Extensions, Input, Invite, ListenerConfig, MTU, Note, Output},
     transaction::Timers,
 };
 
@@ -92,6 +92,14 @@ impl Pair {
         }
     }
 
+    /// Begins anew with other extensions, on both sides.
+    pub fn extend(&mut self, extensions: Extensions) {
+        for (side, end) in self.ends.iter_mut().enumerate() {
+            let config = Config { extensions, ..config(side, self.transport) };
+            *end = Endpoint::new(config, self.random.wrapping_add(side as u64));
+        }
+    }
+
     /// An INVITE from `side` to the other one.
     #[must_use]
     pub fn invite_from(&self, side: usize, sdp: Option<&'static str>) -> Invite {
@@ -103,6 +111,8 @@ impl Pair {
             sdp: sdp.map(|sdp| Bytes::from_static(sdp.as_bytes())),
             max_forwards: 70,
             headers: Vec::new(),
+            challenges: false,
+            tcp: None,
         }
     }
 
@@ -228,12 +238,18 @@ impl Pair {
 #[must_use]
 pub fn config(side: usize, transport: Transport) -> Config {
     Config {
-        listeners: vec![ListenerConfig { transport, sent_by: address(side).to_string() }],
+        listeners: vec![ListenerConfig {
+            transport,
+            sent_by: address(side).to_string(),
+            serves_register: side == 1,
+        }],
         token: format!("end{side}"),
         user_agent: "Switchboard".to_owned(),
         legs_max: 1_000,
         transactions_max: 4_000,
         timers: Timers::default(),
+        mtu: MTU,
+        extensions: Extensions { reliable: false, session: None, transfers: false },
     }
 }
 

@@ -15,9 +15,9 @@ pub fn reason_phrase(code: u16) -> &'static str {
     PHRASES.get(place).map_or("", String::as_str)
 }
 
-/// Value of Allow: what this endpoint serves.
+/// Value of Allow: what this endpoint serves, with or without REFER and its NOTIFY.
 #[must_use]
-pub fn allow() -> &'static str {
+pub fn allow(transfers: bool) -> &'static str {
     static ALLOW: LazyLock<String> = LazyLock::new(|| {
         let served = [
             Method::Invite,
@@ -27,10 +27,15 @@ pub fn allow() -> &'static str {
             Method::Options,
             Method::Info,
             Method::Update,
+            Method::PRack,
         ];
         served.map(|method| method.to_string()).join(", ")
     });
-    &ALLOW
+    static WITH_TRANSFERS: LazyLock<String> = LazyLock::new(|| {
+        let served = [Method::Refer, Method::Notify];
+        format!("{}, {}", *ALLOW, served.map(|method| method.to_string()).join(", "))
+    });
+    if transfers { &WITH_TRANSFERS } else { &ALLOW }
 }
 
 fn registered(code: u16) -> String {
@@ -81,6 +86,7 @@ mod tests {
         ] {
             assert_eq!(reason_phrase(code), phrase);
         }
-        assert_eq!(allow(), "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE");
+        assert_eq!(allow(false), "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK");
+        assert_eq!(allow(true), "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY");
     }
 }

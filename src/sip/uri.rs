@@ -81,6 +81,17 @@ impl<'a> Uri<'a> {
         self.headers.is_some()
     }
 
+    /// Its header fields, name and escaped value, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        pairs(self.headers.unwrap_or(""), '&')
+    }
+
+    /// All of it but the header fields.
+    #[must_use]
+    pub fn without_headers(&self) -> &'a str {
+        self.text.split('?').next().filter(|_| self.has_headers()).unwrap_or(self.text)
+    }
+
     /// The host, if it is an address.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {

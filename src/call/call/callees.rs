@@ -144,6 +144,7 @@ impl Call {
         dialling.branches.iter_mut().find(|branch| branch.media.id == media)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the call did not ask for changes nothing")]
     pub(super) fn on_b(&mut self, leg: LegId, event: SipEvent, context: &mut Context<'_>) {
         let Some(dialling) = &mut self.dialling else { return };
         let Some(branch) = dialling.branches.iter_mut().find(|branch| branch.sip == Some(leg)) else {
@@ -159,17 +160,11 @@ impl Call {
             }
             SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
             SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
-            SipEvent::Confirmed { sdp: Some(sdp), .. } => {
-                if branch.media.accept(&sdp).is_ok() {
-                    configure(&branch.media, context);
-                }
+            SipEvent::Confirmed { sdp: Some(sdp), .. } if branch.media.accept(&sdp).is_ok() => {
+                configure(&branch.media, context);
             }
             SipEvent::Ended { how, .. } => self.b_ended(media, &how, context),
-            SipEvent::Confirmed { sdp: None, .. }
-            | SipEvent::Info { .. }
-            | SipEvent::Invited { .. }
-            | SipEvent::ReinviteAnswered { .. }
-            | SipEvent::ReinviteFailed { .. } => {}
+            _ => {}
         }
     }
 

@@ -48,12 +48,18 @@ pub struct Phone {
 impl Phone {
     pub fn new(address: &str, seed: u64) -> Self {
         let config = endpoint::Config {
-            listeners: vec![ListenerConfig { transport: Transport::Udp, sent_by: address.into() }],
+            listeners: vec![ListenerConfig {
+                transport: Transport::Udp,
+                sent_by: address.into(),
+                serves_register: false,
+            }],
             token: "phone".into(),
             user_agent: String::new(),
             legs_max: 1_000,
             transactions_max: 1_000,
             timers: Timers::default(),
+            mtu: endpoint::MTU,
+            extensions: endpoint::Extensions::default(),
         };
         Self {
             address: address.parse().unwrap(),
@@ -84,6 +90,7 @@ impl Phone {
         self.leg.expect("a leg")
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the tests hear what a phone would show")]
     pub fn take(&mut self, event: Event) {
         match event {
             Event::Invited { leg, flow, sdp, .. } => {
@@ -116,6 +123,7 @@ impl Phone {
                 });
                 self.ended = Some(how);
             }
+            _ => {}
         }
     }
 }
@@ -249,6 +257,8 @@ impl Virtual {
             sdp,
             max_forwards,
             headers: Vec::<Header>::new(),
+            challenges: false,
+            tcp: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
         self.settle();

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use model::{
-    LegId,
-    net::{Flow, Transport},
-};
+use model::net::{Flow, Transport};
 
+use super::Event;
 use crate::{
     transaction::{Timer, Timers},
-    wire::{Malformed, Message},
+    wire::{Malformed, Message, Method},
 };
 
 /// What an endpoint is told once.
@@ -29,6 +27,47 @@ pub struct Config {
     pub transactions_max: usize,
     /// Base values of the timers.
     pub timers: Timers,
+    /// Size in octets above which a request that would go by UDP goes by its TCP flow, if it is given one (RFC 3261
+    /// §18.1.1). [`MTU`] where the path is not known.
+    pub mtu: usize,
+    /// What is served beyond RFC 3261.
+    pub extensions: Extensions,
+}
+
+/// RFC 3261 §18.1.1, in octets.
+pub const MTU: usize = 1_300;
+
+/// Extensions that can be left out. Only what is on is advertised in Supported and Allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extensions {
+    /// Reliable provisional responses (RFC 3262), `100rel`.
+    pub reliable: bool,
+    /// Session timers (RFC 4028), `timer`. `None`: sessions never expire.
+    pub session: Option<SessionTimer>,
+    /// REFER (RFC 3515, RFC 4488) and Replaces (RFC 3891): the layer above decides on [`Event::Referred`], and heeds
+    /// `replaces` of [`Event::Invited`].
+    pub transfers: bool,
+}
+
+impl Default for Extensions {
+    fn default() -> Self {
+        Self { reliable: true, session: Some(SessionTimer::default()), transfers: false }
+    }
+}
+
+/// How long a session may go without a refresh (RFC 4028).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// What we ask for, in seconds; at least `min_s`.
+    pub expires_s: u32,
+    /// The least that we take, in seconds; at least 90 (§5).
+    pub min_s: u32,
+}
+
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self { expires_s: 1_800, min_s: 90 }
+    }
 }
 
 /// One listener.
@@ -38,6 +77,8 @@ pub struct ListenerConfig {
     pub transport: Transport,
     /// Advertised `host:port`, as it stands in our Via and Contact headers.
     pub sent_by: String,
+    /// Whether REGISTER is told to the layer above; else it is answered 405.
+    pub serves_register: bool,
 }
 
 /// What happened.
@@ -128,10 +169,18 @@ pub enum Wake {
     Transaction(Timer),
     /// A 2xx was not acknowledged yet and is sent again, or given up (RFC 3261 §13.3.1.4).
     Resend2xx,
+    /// A reliable provisional response has no PRACK yet and is sent again, or the INVITE refused (RFC 3262 §3).
+    Resend1xx,
     /// A re-INVITE that was answered 491 is sent again (RFC 3261 §14.1), or one without a final response given up.
     RetryReinvite,
+    /// A session is refreshed, or ended because it was not (RFC 4028 §10).
+    Session,
+    /// The subscription of a REFER is over (RFC 6665 §4.1.2).
+    Refer,
     /// A cancelled INVITE got no final response for 64·T1 (RFC 3261 §9.1).
     AbandonCancelled,
+    /// The layer above has not answered a challenge or a request for 64·T1.
+    Undecided,
 }
 
 /// A header field that the layer above adds to a message.
@@ -168,138 +217,54 @@ pub struct Invite {
     pub max_forwards: u8,
     /// Further header fields.
     pub headers: Vec<Header>,
+    /// Whether 401 and 407 are told as [`Event::Challenged`], for this INVITE and what follows it on the leg.
+    pub challenges: bool,
+    /// Where it goes first if it is larger than [`Config::mtu`] and `flow` is UDP.
+    pub tcp: Option<Flow>,
 }
 
-/// What happened on a leg.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a message is moved once and a box would cost an allocation each"
-)]
-#[derive(Debug)]
-pub enum Event {
-    /// A new INVITE; 100 Trying has been sent. Await `provisional`, `accept` or `reject`.
-    Invited {
-        /// The new leg.
-        leg: LegId,
-        /// Which way the INVITE came.
-        flow: Flow,
-        /// The INVITE.
-        request: Message,
-        /// The offer. `None`: `accept` must carry one.
-        sdp: Option<Bytes>,
-    },
-    /// A 101 to 199 response to our INVITE.
-    Progress {
-        /// The leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-        /// Early answer.
-        sdp: Option<Bytes>,
-    },
-    /// The first 2xx to our INVITE. The ACK has been sent.
-    Answered {
-        /// The leg.
-        leg: LegId,
-        /// The answer.
-        sdp: Option<Bytes>,
-    },
-    /// The ACK of our 2xx to the first INVITE came; and of each later INVITE whose 2xx carried an offer.
-    Confirmed {
-        /// The leg.
-        leg: LegId,
-        /// The answer, if our 2xx carried the offer.
-        sdp: Option<Bytes>,
-    },
-    /// The peer's re-INVITE, or UPDATE with a description. Await `answer_reinvite` or `reject_reinvite`.
-    Reinvited {
-        /// The leg.
-        leg: LegId,
-        /// The offer. `None`: `answer_reinvite` must carry one.
-        sdp: Option<Bytes>,
-    },
-    /// A 2xx to our re-INVITE.
-    ReinviteAnswered {
-        /// The leg.
-        leg: LegId,
-        /// The answer.
-        sdp: Option<Bytes>,
-    },
-    /// Our re-INVITE was refused; the session goes on as it was.
-    ReinviteFailed {
-        /// The leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-    },
-    /// An INFO request, already answered 200.
-    Info {
-        /// The leg.
-        leg: LegId,
-        /// Content-Type without parameters, in lower case. Empty: no body.
-        content_type: String,
-        /// Its body.
-        body: Bytes,
-    },
-    /// The leg is over. Exactly once per leg, and its last event.
-    Ended {
-        /// The leg.
-        leg: LegId,
-        /// How.
-        how: Ended,
-    },
+/// A request outside of dialogs to send: OPTIONS, REGISTER.
+#[derive(Debug, Clone)]
+pub struct OutOfDialog {
+    /// By which path.
+    pub flow: Flow,
+    /// Where it goes first if it is larger than [`Config::mtu`] and `flow` is UDP.
+    pub tcp: Option<Flow>,
+    /// Any but INVITE, ACK and CANCEL.
+    pub method: Method,
+    /// Request-URI.
+    pub request_uri: String,
+    /// Name-addr of From, without a tag.
+    pub from: String,
+    /// Name-addr of To.
+    pub to: String,
+    /// What it goes on with; `None`: nothing. All REGISTERs of one registration go on with each other (RFC 3261
+    /// §10.2).
+    pub sequence: Option<Sequence>,
+    /// Further header fields, Contact among them.
+    pub headers: Vec<Header>,
+    /// Content-Type and the body. Both empty: none.
+    pub body: (String, Bytes),
+    /// Whether 401 and 407 are told as [`Event::Challenged`].
+    pub challenges: bool,
 }
 
-/// How a leg ended.
+/// Requests outside of dialogs that belong together: their Call-ID, and the number that the last one had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The peer cancelled its INVITE; 487 was sent.
-    Cancelled {
-        /// Value of CANCEL's Reason header.
-        reason: Option<String>,
-    },
-    /// We refused the INVITE.
-    Rejected {
-        /// Status code we sent.
-        code: u16,
-    },
-    /// Our INVITE did not lead to a session.
-    Failed {
-        /// Status code that came, else 408, 487 or 503.
-        code: u16,
-        /// Reason phrase.
-        reason: String,
-        /// Where the code is from.
-        cause: Failure,
-    },
-    /// BYE.
-    Bye {
-        /// Whether we sent it.
-        by_us: bool,
-        /// Value of its Reason header.
-        reason: Option<String>,
-    },
-    /// Our 2xx was not acknowledged for 64·T1. BYE was sent.
-    NoAck,
-    /// The peer no longer knows the dialog (481) or no longer answers in it (408).
-    DialogLost {
-        /// 408 or 481.
-        code: u16,
-    },
+pub struct Sequence {
+    /// Call-ID.
+    pub call_id: String,
+    /// Number of CSeq; the next request has a higher one.
+    pub cseq: u32,
 }
 
-/// Where the code of [`Ended::Failed`] is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Failure {
-    /// The peer's final response.
-    Response,
-    /// No response (408).
-    TimedOut,
-    /// Could not be delivered (503).
-    Transport,
-    /// We cancelled it.
-    Cancelled,
-}
+/// A request outside of dialogs, of ours or of a peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A request of ours that was challenged and waits for credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChallengeId(pub u64);
 
 /// An order that does not fit the leg. The leg is as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -307,6 +272,9 @@ pub enum Misuse {
     /// It has ended, or never was.
     #[error("there is no such leg")]
     NoSuchLeg,
+    /// It is answered, given up after 64·T1, or never was.
+    #[error("there is no such request")]
+    NoSuchRequest,
     /// For instance `accept` on a leg that we called.
     #[error("the leg is not in a state that allows this")]
     WrongState,
@@ -316,6 +284,12 @@ pub enum Misuse {
     /// Not 101 to 199, or not 300 to 699.
     #[error("the status code does not belong there")]
     BadCode,
+    /// Its Allow field does not name the method.
+    #[error("the peer does not allow the method")]
+    NotAllowed,
+    /// So many provisional responses wait for the PRACK of the one before.
+    #[error("too many provisional responses wait to be sent")]
+    TooMany,
     /// `transactions_max` is reached.
     #[error("the transaction table is full")]
     TableFull,

@@ -1,13 +1,14 @@
 //! Orders that send requests (RFC 3261 §9.1, §12.2.1, §13.2, §14.1, §15.1.1; RFC 6086).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use model::{LegId, net::Flow};
 
 use super::{
-    Ended, Endpoint, Event, Full, Header, Invite, Misuse,
+    Ended, Endpoint, Event, Extensions, Full, Header, Invite, Misuse,
     leg::{Cancel, Leg, Phase, Reinvite},
+    supported,
     table::{Entry, Machine, Purpose, TxId},
 };
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
     typed,
     wire::{Message, Name},
 };
-
-/// How long a re-INVITE may go without a final response: a proxy's timer C (RFC 3261 §16.6).
-const REINVITE_MAX: Duration = Duration::from_secs(180);
 
 impl Endpoint {
     /// Sends an INVITE and makes its leg.
@@ -38,8 +36,10 @@ impl Endpoint {
         let entry =
             Entry::client(Machine::InviteClient(machine), invite.flow, Some(leg), Purpose::Invite, &branch);
         let phase = Phase::Calling { tx, provisional: false, cancel: Cancel::No };
-        self.legs.insert(leg, Box::new(Leg::new(invite.flow, tag, phase, None)));
-        self.start(tx, entry);
+        let mut new = Leg::new(invite.flow, tag, phase, None);
+        new.challenges = invite.challenges;
+        self.legs.insert(leg, Box::new(new));
+        self.start_by_size(now, tx, entry, invite.tcp);
         Ok(leg)
     }
 
@@ -56,7 +56,12 @@ impl Endpoint {
             return Ok(());
         }
         *cancel = Cancel::Wanted(headers.to_vec());
-        if *provisional {
+        let provisional = *provisional;
+        if let Some(id) = self.challenge_of(leg) {
+            // Nothing is under way that could be cancelled.
+            return self.give_up(now, id);
+        }
+        if provisional {
             self.send_cancel(now, leg);
         }
         Ok(())
@@ -67,6 +72,21 @@ impl Endpoint {
     /// # Errors
     /// When the leg is not established, or an INVITE of either side is under way.
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
+        self.change(now, leg, sdp, false)
+    }
+
+    /// Sends an UPDATE in the dialog (RFC 3311), with a new offer or without; its end is told like that of a re-INVITE.
+    ///
+    /// # Errors
+    /// When the leg is not established, the peer does not allow it, or an INVITE or UPDATE of either side is under way.
+    pub fn update(&mut self, now: Instant, leg: LegId, sdp: Option<Bytes>) -> Result<(), Misuse> {
+        if !self.established(leg)?.peer_updates {
+            return Err(Misuse::NotAllowed);
+        }
+        self.change(now, leg, sdp.unwrap_or_default(), true)
+    }
+
+    fn change(&mut self, now: Instant, leg: LegId, sdp: Bytes, by_update: bool) -> Result<(), Misuse> {
         let full = self.table_is_full();
         let known = self.established(leg)?;
         if known.asked.is_some() || known.unacked.is_some() || known.reinvite.is_some() {
@@ -75,13 +95,7 @@ impl Endpoint {
         if full {
             return Err(Misuse::TableFull);
         }
-        known.reinvite = Some(Box::new(Reinvite {
-            sdp,
-            attempts: 0,
-            tx: 0,
-            give_up_at: now + REINVITE_MAX,
-            retry_at: None,
-        }));
+        known.reinvite = Some(Box::new(Reinvite::new(now, sdp, by_update, false)));
         self.send_reinvite(now, leg);
         Ok(())
     }
@@ -91,10 +105,15 @@ impl Endpoint {
     /// # Errors
     /// When the leg is not established.
     pub fn bye(&mut self, now: Instant, leg: LegId, headers: &[Header]) -> Result<(), Misuse> {
+        if self.live(leg)?.reliable.as_ref().is_some_and(|reliable| reliable.is_accepted()) {
+            // Accepted, and yet nothing that a BYE could end: the 200 still waits for a PRACK.
+            let how = Ended::Bye { by_us: true, reason: reason_among(headers) };
+            self.finish_ringing(now, leg, 480, None, headers, how);
+            return Ok(());
+        }
         let known = self.established(leg)?;
         let waits = known.unacked.as_ref().is_some_and(|unacked| unacked.first);
-        let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
-        let reason = reason.map(|header| header.value.clone());
+        let reason = reason_among(headers);
         if waits {
             known.bye_after_ack = Some(headers.to_vec());
         }
@@ -102,6 +121,16 @@ impl Endpoint {
         if !waits {
             self.send_bye(now, leg, headers);
         }
+        Ok(())
+    }
+
+    /// Lets 401 and 407 to what we send in a leg's dialog be told as [`Event::Challenged`], or no longer. An INVITE of
+    /// ours brings it along.
+    ///
+    /// # Errors
+    /// When there is no such leg.
+    pub fn set_challenges(&mut self, leg: LegId, are_told: bool) -> Result<(), Misuse> {
+        self.live(leg)?.challenges = are_told;
         Ok(())
     }
 
@@ -167,10 +196,13 @@ impl Endpoint {
     pub(super) fn send_reinvite(&mut self, now: Instant, id: LegId) {
         let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) else { return };
         reinvite.attempts += 1;
-        reinvite.retry_at = None;
-        reinvite.give_up_at = now + REINVITE_MAX;
+        reinvite.begin(now);
         let sdp = reinvite.sdp.clone();
-        let tx = self.send_within(now, id, Purpose::Reinvite, "INVITE", &[], ("application/sdp", &sdp));
+        let (purpose, method) =
+            if reinvite.is_update { (Purpose::Update, "UPDATE") } else { (Purpose::Reinvite, "INVITE") };
+        let headers: Vec<_> =
+            self.legs.get(&id).and_then(|leg| Self::session_kept(leg)).into_iter().collect();
+        let tx = self.send_within(now, id, purpose, method, &headers, ("application/sdp", &sdp));
         if let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) {
             reinvite.tx = tx.unwrap_or(0);
         }
@@ -181,7 +213,10 @@ impl Endpoint {
     pub(super) fn send_bye(&mut self, now: Instant, id: LegId, headers: &[Header]) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.phase = Phase::Ending;
+        leg.says_bye = true;
         leg.unacked = None;
+        self.notify_what_waits(now, id);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
         let reinvite = leg.reinvite.take();
         let asked = leg.asked.take();
         if let Some(reinvite) = reinvite {
@@ -221,10 +256,28 @@ impl Endpoint {
         matches!(leg.phase, Phase::Established).then_some(leg).ok_or(Misuse::WrongState)
     }
 
-    fn send_within(
+    pub(super) fn send_within(
         &mut self,
         now: Instant,
         id: LegId,
+        purpose: Purpose,
+        method: &str,
+        headers: &[Header],
+        body: (&str, &[u8]),
+    ) -> Option<TxId> {
+        let mut dialog = self.legs.get_mut(&id)?.dialog.take()?;
+        let tx = self.send_in(now, id, &mut dialog, purpose, method, headers, body);
+        self.legs.get_mut(&id)?.dialog = Some(dialog);
+        tx
+    }
+
+    /// Sends a request in a dialog of a leg, which may be an early one.
+    #[expect(clippy::too_many_arguments, reason = "it is what makes up a request")]
+    pub(super) fn send_in(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        dialog: &mut Dialog,
         purpose: Purpose,
         method: &str,
         headers: &[Header],
@@ -235,11 +288,13 @@ impl Endpoint {
         let base = self.legs.get(&id)?.flow;
         let contact = self.contact(base, id);
         let via = self.via(base, &branch);
-        let dialog = self.legs.get_mut(&id)?.dialog.as_mut()?;
         let cseq = dialog.next_cseq();
         let writer = dialog.write_request(&mut self.writer, method, cseq, &via);
-        if purpose == Purpose::Reinvite {
-            writer.header("Contact", contact).header("Allow", typed::allow());
+        if purpose.refreshes_target() {
+            writer.header("Contact", contact).header("Allow", typed::allow(self.config.extensions.transfers));
+            if !self.supported.is_empty() {
+                writer.header("Supported", &self.supported);
+            }
         }
         for header in headers {
             writer.header(&header.name, &header.value);
@@ -264,8 +319,13 @@ impl Endpoint {
     fn write_invite(&mut self, invite: &Invite, leg: LegId, tag: &str, branch: &str) -> Bytes {
         let contact = self.contact(invite.flow, leg);
         let via = self.via(invite.flow, branch);
-        let call_id = format!("{}-{:016x}{:016x}", self.config.token, self.random.next(), self.random.next());
+        let call_id = self.new_call_id();
         let cseq = 1 + self.random.below(1 << 16);
+        // A reliable provisional response would have to make the offer, and its PRACK to answer it at once.
+        let extensions = self.config.extensions;
+        let reliable = extensions.reliable && invite.sdp.is_some();
+        let supported = supported(Extensions { reliable, ..extensions });
+        let session = self.session_asked();
         let writer = &mut self.writer;
         writer
             .request("INVITE", &invite.request_uri)
@@ -273,8 +333,11 @@ impl Endpoint {
             .number("Max-Forwards", invite.max_forwards);
         writer.header("From", format!("{};tag={tag}", invite.from)).header("To", &invite.to);
         writer.header("Call-ID", call_id).header("CSeq", format!("{cseq} INVITE"));
-        writer.header("Contact", contact).header("Allow", typed::allow());
-        for header in &invite.headers {
+        writer.header("Contact", contact).header("Allow", typed::allow(self.config.extensions.transfers));
+        if !supported.is_empty() {
+            writer.header("Supported", supported);
+        }
+        for header in session.iter().chain(&invite.headers) {
             writer.header(&header.name, &header.value);
         }
         if !self.config.user_agent.is_empty() {
@@ -289,4 +352,9 @@ impl Endpoint {
         let bytes = self.table.get(tx)?.machine.request()?.clone();
         Message::parse(bytes).ok()
     }
+}
+
+fn reason_among(headers: &[Header]) -> Option<String> {
+    let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
+    reason.map(|header| header.value.clone())
 }

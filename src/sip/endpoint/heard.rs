@@ -7,6 +7,7 @@ use model::{LegId, net::Flow};
 
 use super::{
     Ended, Endpoint, Event, Failure, Outcome,
+    again::Again,
     leg::{Cancel, Phase},
     table::{Purpose, TxId},
 };
@@ -38,20 +39,55 @@ impl Endpoint {
         };
         let invite =
             if is_invite && (200..300).contains(&response.code()) { self.sent_invite(id) } else { None };
+        let repeatable = matches!(response.code(), 401 | 407 | 422);
+        let again = self.table.get(id).filter(|_| repeatable).and_then(Again::of);
         let outcome = self.drive(now, id, Input::Response(response.code(), ack));
-        if !outcome.passed {
-            return;
+        if outcome.passed && !self.is_sent_again(now, again, response) {
+            self.on_passed(now, id, purpose, &outcome, invite.as_ref(), response);
         }
+    }
+
+    fn is_sent_again(&mut self, now: Instant, again: Option<Again>, response: &Message) -> bool {
+        match response.code() {
+            422 => self.is_422_taken(now, again, response),
+            _ => self.is_challenge_taken(now, again, response),
+        }
+    }
+
+    /// What a response that a transaction passed on means.
+    pub(super) fn on_passed(
+        &mut self,
+        now: Instant,
+        tx: TxId,
+        purpose: Purpose,
+        outcome: &Outcome,
+        invite: Option<&Message>,
+        response: &Message,
+    ) {
         match (purpose, response.code()) {
-            (Purpose::Invite, ..200) => self.on_progress(now, &outcome, response),
-            (Purpose::Invite, 200..300) => self.on_success(now, id, &outcome, invite.as_ref(), response),
-            (Purpose::Invite, _) => self.on_failure(&outcome, response),
-            (Purpose::Reinvite, 200..) => {
-                self.on_reinvite_final(now, id, &outcome, invite.as_ref(), response)
-            }
-            (Purpose::Bye, 200..) => self.on_bye_final(&outcome),
-            (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, &outcome, code),
-            (Purpose::Reinvite | Purpose::Bye | Purpose::Info | Purpose::Cancel | Purpose::Serve, _) => {}
+            (Purpose::Invite, ..200) => self.on_progress(now, outcome, response),
+            (Purpose::Invite, 200..300) => self.on_success(now, tx, outcome, invite, response),
+            (Purpose::Invite, _) => self.on_failure(outcome, response),
+            (Purpose::Reinvite, 200..) => self.on_reinvite_final(now, tx, outcome, invite, response),
+            (Purpose::Update, 200..) => self.on_update_final(now, outcome, response),
+            (Purpose::Refer, 200..) => self.on_refer_final(now, outcome, response),
+            (Purpose::Notify, code @ 200..) => self.on_notify_final(now, outcome, code),
+            (Purpose::Bye, 200..) => self.on_bye_final(outcome),
+            (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
+            (Purpose::Request(id), 200..) => self.finish_request(id, Some(response), Failure::Response),
+            (
+                Purpose::Reinvite
+                | Purpose::Bye
+                | Purpose::Info
+                | Purpose::Prack
+                | Purpose::Update
+                | Purpose::Refer
+                | Purpose::Notify
+                | Purpose::Cancel
+                | Purpose::Request(_)
+                | Purpose::Serve,
+                _,
+            ) => {}
         }
     }
 
@@ -60,14 +96,21 @@ impl Endpoint {
         let Some(failed) = &outcome.failed else { return };
         let timed_out = *failed == transaction::Output::TimedOut;
         let (code, cause) = if timed_out { (408, Failure::TimedOut) } else { (503, Failure::Transport) };
+        if let Purpose::Request(id) = purpose {
+            return self.finish_request(id, None, cause);
+        }
         let Some(id) = outcome.leg else { return };
         match purpose {
             Purpose::Invite => self.fail_calling(id, code, typed::reason_phrase(code).to_owned(), cause),
-            Purpose::Reinvite | Purpose::Info if timed_out => self.lose_dialog(now, outcome, code),
-            Purpose::Reinvite => self.fail_reinvite(id, code),
+            Purpose::Reinvite | Purpose::Update | Purpose::Info | Purpose::Refer if timed_out => {
+                self.lose_dialog(now, outcome, code);
+            }
+            Purpose::Reinvite | Purpose::Update => self.fail_reinvite(now, id, code),
+            Purpose::Refer => self.finish_refer(id, code),
+            Purpose::Notify => self.on_notify_final(now, outcome, code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
-            Purpose::Info | Purpose::Cancel => {}
+            Purpose::Info | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}
         }
     }
 
@@ -79,12 +122,15 @@ impl Endpoint {
         leg.scheduled = None;
         let retry = leg.reinvite.as_ref().and_then(|reinvite| reinvite.retry_at).is_some_and(|at| at <= now);
         let stuck =
-            leg.reinvite.as_ref().filter(|reinvite| reinvite.give_up_at <= now).map(|reinvite| reinvite.tx);
+            leg.reinvite.as_ref().filter(|reinvite| reinvite.is_overdue(now)).map(|reinvite| reinvite.tx);
         let abandoned = match leg.phase {
             Phase::Calling { tx, cancel: Cancel::Sent { abandon_at }, .. } if abandon_at <= now => Some(tx),
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
         };
         self.wake_unacked(now, id);
+        self.wake_reliable(now, id);
+        self.wake_session(now, id);
+        self.wake_transfer(now, id);
         if retry {
             self.retry_reinvite(now, id);
         }
@@ -106,6 +152,7 @@ impl Endpoint {
 
     fn on_progress(&mut self, now: Instant, outcome: &Outcome, response: &Message) {
         let Some(id) = outcome.leg else { return };
+        let in_order = self.is_progress_in_order(now, id, response);
         let Some(Phase::Calling { provisional, cancel, .. }) =
             self.legs.get_mut(&id).map(|leg| &mut leg.phase)
         else {
@@ -114,7 +161,7 @@ impl Endpoint {
         *provisional = true;
         match cancel {
             Cancel::Wanted(_) => self.send_cancel(now, id),
-            Cancel::No if response.code() > 100 => {
+            Cancel::No if response.code() > 100 && in_order => {
                 let sdp = body::description(response).ok().flatten();
                 self.tell(Event::Progress { leg: id, code: response.code(), sdp });
             }
@@ -140,6 +187,8 @@ impl Endpoint {
             return;
         }
         let mut dialog = Dialog::of_client(invite, response);
+        let leg = outcome.leg.and_then(|id| self.legs.get_mut(&id));
+        let early = leg.and_then(|leg| leg.go_on_from_early(&mut dialog));
         self.acknowledge(tx, base, &dialog, invite.cseq());
         let phase = outcome.leg.and_then(|id| Some((id, &mut self.legs.get_mut(&id)?.phase)));
         match phase {
@@ -148,7 +197,8 @@ impl Endpoint {
                 if let Some(leg) = self.legs.get_mut(&id) {
                     leg.dialog = Some(dialog);
                 }
-                let sdp = body::description(response).ok().flatten();
+                self.session_as_client(now, id, response, invite.body());
+                let sdp = body::description(response).ok().flatten().or(early);
                 self.tell(Event::Answered { leg: id, sdp });
             }
             Some((id, Phase::Calling { .. })) => {
@@ -198,24 +248,53 @@ impl Endpoint {
     ) {
         let Some(id) = outcome.leg else { return };
         match response.code() {
-            ..300 => self.on_reinvite_success(id, tx, invite, response),
+            ..300 => self.on_reinvite_success(now, id, tx, invite, response),
             491 => self.await_retry(now, id),
             code @ (408 | 481) => self.lose_dialog(now, outcome, code),
-            code => self.fail_reinvite(id, code),
+            code => self.fail_reinvite(now, id, code),
         }
     }
 
-    fn on_reinvite_success(&mut self, id: LegId, tx: TxId, invite: Option<&Message>, response: &Message) {
+    fn on_update_final(&mut self, now: Instant, outcome: &Outcome, response: &Message) {
+        let Some(id) = outcome.leg else { return };
+        match response.code() {
+            ..300 => {
+                let Some(leg) = self.legs.get_mut(&id) else { return };
+                let Some(update) = leg.reinvite.take_if(|reinvite| reinvite.is_update) else { return };
+                if let Some(dialog) = &mut leg.dialog {
+                    dialog.refresh_target(response);
+                }
+                self.session_as_client(now, id, response, &update.sdp);
+                if !update.is_refresh {
+                    let sdp = body::description(response).ok().flatten();
+                    self.tell(Event::ReinviteAnswered { leg: id, sdp });
+                }
+            }
+            491 => self.await_retry(now, id),
+            code @ (408 | 481) => self.lose_dialog(now, outcome, code),
+            code => self.fail_reinvite(now, id, code),
+        }
+    }
+
+    fn on_reinvite_success(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        tx: TxId,
+        invite: Option<&Message>,
+        response: &Message,
+    ) {
         if self.acknowledge_again(tx, response) {
             return;
         }
         let (Some(invite), Some(leg)) = (invite, self.legs.get_mut(&id)) else { return };
-        let (base, is_known) = (leg.flow, leg.reinvite.take().is_some());
+        let (base, known) = (leg.flow, leg.reinvite.take());
         let Some(dialog) = &mut leg.dialog else { return };
         dialog.refresh_target(response);
         let dialog = dialog.clone();
         self.acknowledge(tx, base, &dialog, invite.cseq());
-        if is_known {
+        if let Some(reinvite) = known {
+            self.session_as_client(now, id, response, &reinvite.sdp);
             let sdp = body::description(response).ok().flatten();
             self.tell(Event::ReinviteAnswered { leg: id, sdp });
         }
@@ -229,7 +308,7 @@ impl Endpoint {
         let wait = Duration::from_millis(least + if leg.is_caller { steps % 191 } else { steps } * 10);
         match &mut leg.reinvite {
             Some(reinvite) if reinvite.attempts < ATTEMPTS_MAX => reinvite.retry_at = Some(now + wait),
-            Some(_) => self.fail_reinvite(id, 491),
+            Some(_) => self.fail_reinvite(now, id, 491),
             None => {}
         }
         self.schedule_leg(id);
@@ -247,10 +326,12 @@ impl Endpoint {
         self.await_retry(now, id);
     }
 
-    fn fail_reinvite(&mut self, id: LegId, code: u16) {
+    fn fail_reinvite(&mut self, now: Instant, id: LegId, code: u16) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if leg.reinvite.take().is_some() {
-            self.tell(Event::ReinviteFailed { leg: id, code });
+        match leg.reinvite.take() {
+            Some(reinvite) if reinvite.is_refresh => self.refresh_later(now, id, code),
+            Some(_) => self.tell(Event::ReinviteFailed { leg: id, code }),
+            None => {}
         }
     }
 
@@ -261,7 +342,7 @@ impl Endpoint {
     }
 
     /// RFC 3261 §12.2.1.2: 481 says that the peer's side is gone; after 408 a BYE makes sure of it.
-    fn lose_dialog(&mut self, now: Instant, outcome: &Outcome, code: u16) {
+    pub(super) fn lose_dialog(&mut self, now: Instant, outcome: &Outcome, code: u16) {
         let Some(id) = outcome.leg else { return };
         if !matches!(self.legs.get(&id).map(|leg| &leg.phase), Some(Phase::Established)) {
             return;

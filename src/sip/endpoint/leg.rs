@@ -5,7 +5,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::net::Flow;
 
-use super::{Header, Wake, table::TxId};
+use super::{
+    Header, Wake,
+    reliable::{Early, Reliable},
+    session::Session,
+    table::TxId,
+    transfer::Transfer,
+};
 use crate::{dialog::Dialog, wire::Message};
 
 /// A leg of an endpoint.
@@ -23,10 +29,26 @@ pub struct Leg {
     pub unacked: Option<Box<Unacked>>,
     /// The peer's INVITE or UPDATE that awaits its answer.
     pub asked: Option<Box<Asked>>,
-    /// Our INVITE in the dialog.
+    /// Our reliable provisional responses to the peer's INVITE.
+    pub reliable: Option<Box<Reliable>>,
+    /// Number of the peer's first INVITE, as long as a PRACK may name it.
+    pub invite_cseq: Option<u32>,
+    /// Early dialogs of our INVITE.
+    pub early: Vec<Early>,
+    /// When it ends if nobody refreshes it.
+    pub session: Option<Box<Session>>,
+    /// Whether the peer allows UPDATE.
+    pub peer_updates: bool,
+    /// Our INVITE or UPDATE in the dialog.
     pub reinvite: Option<Box<Reinvite>>,
     /// BYE to send as soon as the ACK of our first 2xx came (RFC 3261 §15).
     pub bye_after_ack: Option<Vec<Header>>,
+    /// REFERs of either side.
+    pub transfer: Option<Box<Transfer>>,
+    /// Whether challenges to our requests are told.
+    pub challenges: bool,
+    /// Whether a BYE of ours ends it.
+    pub says_bye: bool,
     /// Whether `Ended` was told: what goes on is for the peer's sake alone.
     pub is_over: bool,
     /// The earliest wake-up that is under way for it.
@@ -74,19 +96,55 @@ pub struct Unacked {
 pub struct Asked {
     pub tx: TxId,
     pub request: Message,
-    pub is_update: bool,
+    pub by: AskedBy,
+}
+
+/// The requests that an offer can come with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskedBy {
+    Invite,
+    Update,
+    Prack,
 }
 
 #[derive(Debug)]
 pub struct Reinvite {
+    /// Empty: an UPDATE without an offer.
     pub sdp: Bytes,
     pub attempts: u8,
     /// Its transaction.
     pub tx: TxId,
-    /// When a peer that answers with nothing but provisional responses is given up.
-    pub give_up_at: Instant,
+    /// When a peer that answers with nothing but provisional responses is given up. An UPDATE has timer F.
+    pub give_up_at: Option<Instant>,
     /// When to send it again after a 491; `None`: it is under way.
     pub retry_at: Option<Instant>,
+    /// UPDATE instead of INVITE.
+    pub is_update: bool,
+    /// Whether it is only there to refresh the session, so that the layer above knows nothing of it.
+    pub is_refresh: bool,
+}
+
+impl Reinvite {
+    /// How long a re-INVITE may go without a final response: a proxy's timer C (RFC 3261 §16.6).
+    const TIME_MAX: Duration = Duration::from_secs(180);
+
+    pub fn new(now: Instant, sdp: Bytes, is_update: bool, is_refresh: bool) -> Self {
+        let mut new =
+            Self { sdp, attempts: 0, tx: 0, give_up_at: None, retry_at: None, is_update, is_refresh };
+        new.begin(now);
+        new
+    }
+
+    /// Whether it has been under way for too long.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.retry_at.is_none() && self.give_up_at.is_some_and(|at| at <= now)
+    }
+
+    /// It is sent once more.
+    pub fn begin(&mut self, now: Instant) {
+        self.retry_at = None;
+        self.give_up_at = (!self.is_update).then(|| now + Self::TIME_MAX);
+    }
 }
 
 impl Leg {
@@ -99,11 +157,24 @@ impl Leg {
             dialog,
             unacked: None,
             asked: None,
+            reliable: None,
+            invite_cseq: None,
+            early: Vec::new(),
+            session: None,
+            peer_updates: false,
             reinvite: None,
             bye_after_ack: None,
+            transfer: None,
+            says_bye: false,
+            challenges: false,
             is_over: false,
             scheduled: None,
         }
+    }
+
+    /// Whether we gave up calling.
+    pub const fn is_cancelled(&self) -> bool {
+        matches!(self.phase, Phase::Calling { cancel: Cancel::Wanted(_) | Cancel::Sent { .. }, .. })
     }
 
     /// Its next deadline.
@@ -111,14 +182,20 @@ impl Leg {
         let unacked =
             self.unacked.as_ref().map(|unacked| (unacked.resend_at.min(unacked.give_up_at), Wake::Resend2xx));
         let reinvite = self.reinvite.as_ref();
-        let retry =
-            reinvite.map(|reinvite| (reinvite.retry_at.unwrap_or(reinvite.give_up_at), Wake::RetryReinvite));
+        let retry = reinvite.and_then(|reinvite| reinvite.retry_at.or(reinvite.give_up_at));
+        let retry = retry.map(|at| (at, Wake::RetryReinvite));
+        let transfer = self.transfer.as_ref().and_then(|transfer| transfer.poll_timeout());
+        let transfer = transfer.map(|at| (at, Wake::Refer));
+        let session = self.session.as_ref().filter(|_| matches!(self.phase, Phase::Established));
+        let session = session.map(|session| (session.poll_timeout(), Wake::Session));
         let abandon = match self.phase {
             Phase::Calling { cancel: Cancel::Sent { abandon_at }, .. } => {
                 Some((abandon_at, Wake::AbandonCancelled))
             }
             Phase::Calling { .. } | Phase::Ringing { .. } | Phase::Established | Phase::Ending => None,
         };
-        [unacked, retry, abandon].into_iter().flatten().min()
+        let reliable = self.reliable.as_ref().and_then(|reliable| reliable.poll_timeout());
+        let reliable = reliable.map(|at| (at, Wake::Resend1xx));
+        [unacked, retry, abandon, reliable, session, transfer].into_iter().flatten().min()
     }
 }

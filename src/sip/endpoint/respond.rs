@@ -7,7 +7,7 @@ use model::LegId;
 
 use super::{
     Ended, Endpoint, Header, Misuse,
-    leg::{Leg, Phase, Unacked},
+    leg::{AskedBy, Leg, Phase, Unacked},
     table::TxId,
 };
 use crate::{
@@ -27,7 +27,8 @@ struct Extra<'a> {
 }
 
 impl Endpoint {
-    /// Sends a provisional response, 101 to 199, to the peer's INVITE.
+    /// Sends a provisional response, 101 to 199, to the peer's INVITE; reliably if the peer takes it and it carries a
+    /// description, or the peer requires it (RFC 3262).
     ///
     /// # Errors
     /// When the leg does not await an answer to its INVITE, or the code is another.
@@ -43,20 +44,34 @@ impl Endpoint {
             return Err(Misuse::BadCode);
         }
         let (tx, request) = self.ringing(leg)?;
-        let extra = Extra { headers, sdp: sdp.as_deref().unwrap_or(&[]), contact: true, ..Extra::default() };
-        self.respond(now, leg, tx, &request, code, &extra);
+        if let Some(done) = self.provisional_reliably(now, leg, code, sdp.as_ref(), headers) {
+            return done;
+        }
+        // What was offered or answered reliably is not said again.
+        let reliably = self.live(leg)?.reliable.as_ref().is_some_and(|reliable| reliable.is_described());
+        let sdp = sdp.filter(|_| !reliably).unwrap_or_default();
+        self.respond_ringing(now, leg, tx, &request, code, &sdp, headers);
         Ok(())
     }
 
-    /// Answers the peer's INVITE with 200, sent again until its ACK comes (RFC 3261 §13.3.1.4).
+    /// Answers the peer's INVITE with 200, sent again until its ACK comes (RFC 3261 §13.3.1.4). It waits for the PRACK of
+    /// a description that went before (RFC 3262 §3), and then carries none itself.
     ///
     /// # Errors
     /// When the leg does not await an answer to its INVITE.
     pub fn accept(&mut self, now: Instant, leg: LegId, sdp: Bytes, headers: &[Header]) -> Result<(), Misuse> {
         let (tx, request) = self.ringing(leg)?;
-        let extra = Extra { headers, sdp: &sdp, contact: true, ..Extra::default() };
-        let response = self.respond(now, leg, tx, &request, 200, &extra);
-        let offered = request.body().is_empty();
+        if self.accept_waits(leg, &sdp, headers) {
+            return Ok(());
+        }
+        // Offer and answer are through by PRACK: a description here would be another offer (RFC 3261 §13.2.1).
+        let settled = self.live(leg)?.reliable.as_ref().is_some_and(|reliable| reliable.is_settled());
+        let ours = sdp;
+        let sdp = if settled { Bytes::new() } else { ours.clone() };
+        let mut all = self.session_as_server(now, leg, &request, &ours);
+        all.extend_from_slice(headers);
+        let response = self.respond_ringing(now, leg, tx, &request, 200, &sdp, &all);
+        let offered = request.body().is_empty() && !settled;
         if let Some(leg) = self.legs.get_mut(&leg) {
             leg.phase = Phase::Established;
         }
@@ -93,9 +108,13 @@ impl Endpoint {
         if let Some(dialog) = self.legs.get_mut(&leg).and_then(|leg| leg.dialog.as_mut()) {
             dialog.refresh_target(&asked.request);
         }
-        let extra = Extra { sdp: &sdp, contact: true, ..Extra::default() };
+        let headers = match asked.by {
+            AskedBy::Invite | AskedBy::Update => self.session_as_server(now, leg, &asked.request, &sdp),
+            AskedBy::Prack => Vec::new(),
+        };
+        let extra = Extra { sdp: &sdp, headers: &headers, contact: true, ..Extra::default() };
         let response = self.respond(now, leg, asked.tx, &asked.request, 200, &extra);
-        if !asked.is_update {
+        if asked.by == AskedBy::Invite {
             let offered = asked.request.body().is_empty();
             self.await_ack(now, leg, asked.tx, &asked.request, response, false, offered);
         }
@@ -113,6 +132,21 @@ impl Endpoint {
         let asked = self.live(leg)?.asked.take().ok_or(Misuse::WrongState)?;
         self.respond_plain(now, leg, asked.tx, &asked.request, code, &[]);
         Ok(())
+    }
+
+    /// A response to the peer's INVITE that makes its dialog.
+    #[expect(clippy::too_many_arguments, reason = "it is what makes up a response")]
+    pub(super) fn respond_ringing(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        tx: TxId,
+        request: &Message,
+        code: u16,
+        sdp: &[u8],
+        headers: &[Header],
+    ) -> Bytes {
+        self.respond(now, id, tx, request, code, &Extra { headers, sdp, contact: true, ..Extra::default() })
     }
 
     /// The final response to the INVITE of a leg that rings, and the leg's end.
@@ -151,9 +185,9 @@ impl Endpoint {
         tx: TxId,
         request: &Message,
         code: u16,
-        sdp: Option<&[u8]>,
+        headers: &[Header],
     ) {
-        let extra = Extra { sdp: sdp.unwrap_or(&[]), contact: true, ..Extra::default() };
+        let extra = Extra { headers, contact: true, ..Extra::default() };
         self.respond(now, id, tx, request, code, &extra);
     }
 
@@ -185,8 +219,9 @@ impl Endpoint {
         self.legs.get_mut(&id).map(AsMut::as_mut).filter(|leg| !leg.is_over).ok_or(Misuse::NoSuchLeg)
     }
 
-    fn ringing(&mut self, id: LegId) -> Result<(TxId, Message), Misuse> {
-        match &self.live(id)?.phase {
+    pub(super) fn ringing(&mut self, id: LegId) -> Result<(TxId, Message), Misuse> {
+        let leg = self.live(id)?;
+        match &leg.phase {
             Phase::Ringing { tx, request } => Ok((*tx, (**request).clone())),
             Phase::Calling { .. } | Phase::Established | Phase::Ending => Err(Misuse::WrongState),
         }
@@ -212,7 +247,10 @@ impl Endpoint {
             for route in request.headers(Name::RecordRoute).filter(|_| makes_dialog) {
                 writer.header("Record-Route", route);
             }
-            writer.header("Contact", contact).header("Allow", typed::allow());
+            writer.header("Contact", contact).header("Allow", typed::allow(self.config.extensions.transfers));
+            if !self.supported.is_empty() {
+                writer.header("Supported", &self.supported);
+            }
         }
         for header in extra.headers {
             writer.header(&header.name, &header.value);

@@ -5,10 +5,11 @@ use std::time::Instant;
 use model::{LegId, net::Flow};
 
 use super::{
-    Ended, Endpoint, Event, Header, State, is_served,
+    Ended, Endpoint, Event, Header, State,
     leg::{Leg, Phase},
     stateless::{response_flow, with_sent_by_port},
     table::{COOKIE, Entry, Machine, TxId},
+    transfer::has_stray_replaces,
 };
 use crate::{
     body,
@@ -16,7 +17,6 @@ use crate::{
     header::tokens,
     lex::{text, trim},
     transaction::{Input, InviteServer, OtherServer},
-    typed,
     uri::Scheme,
     wire::{Message, Method, Name, copy_for_response},
 };
@@ -34,7 +34,7 @@ impl Endpoint {
             self.drive(now, id, Input::Retransmit);
             return;
         }
-        if !is_served(method) {
+        if !self.serves(method) && !self.is_for_the_layer_above(flow, method) {
             return self.refuse_method(flow, request);
         }
         if method == Method::Cancel {
@@ -44,17 +44,34 @@ impl Endpoint {
             return;
         }
         match (method, request.to_tag()) {
-            (Method::Options, _) => self.answer_options(flow, request),
+            (Method::Register, _) => self.on_requested(now, flow, request),
+            (Method::Options, None) => self.answer_options(flow, request),
             (_, Some(_)) => self.on_request_within(now, flow, request),
             (Method::Invite, None) => self.on_invite(now, flow, request),
             (_, None) => self.refuse(flow, request, 481, &[], "the request is outside of any dialog"),
         }
     }
 
+    /// Methods that this endpoint serves; the others of [`Method`] are 405, unknown ones 501.
+    const fn serves(&self, method: Method) -> bool {
+        match method {
+            Method::Invite
+            | Method::Ack
+            | Method::Bye
+            | Method::Cancel
+            | Method::Options
+            | Method::Info
+            | Method::Update
+            | Method::Prack => true,
+            Method::Refer | Method::Notify => self.config.extensions.transfers,
+            Method::Register | Method::Subscribe | Method::Message | Method::Publish | Method::Other => false,
+        }
+    }
+
     fn refuse_method(&mut self, flow: Flow, request: &Message) {
         let code = if request.method() == Method::Other { 501 } else { 405 };
         let what = format!("the method {} is not served", request.method_text());
-        self.refuse(flow, request, code, &[Header::new("Allow", typed::allow())], what);
+        self.refuse(flow, request, code, &[Header::new("Allow", self.allow_on(flow))], what);
     }
 
     /// RFC 3261 §8.2.2 and §8.2.3, in their order.
@@ -69,7 +86,8 @@ impl Endpoint {
             return true;
         }
         let required = [Name::Require, Name::ProxyRequire].into_iter().flat_map(|name| request.headers(name));
-        let unsupported = required.flat_map(tokens).collect::<Vec<_>>().join(", ");
+        let known = |tag: &&str| tokens(self.supported.as_bytes()).any(|ours| ours.eq_ignore_ascii_case(tag));
+        let unsupported = required.flat_map(tokens).filter(|tag| !known(tag)).collect::<Vec<_>>().join(", ");
         if !unsupported.is_empty() {
             self.refuse(
                 flow,
@@ -80,7 +98,14 @@ impl Endpoint {
             );
             return true;
         }
-        let carries_offer = matches!(request.method(), Method::Invite | Method::Update);
+        if self.config.extensions.transfers && has_stray_replaces(request) {
+            self.refuse(flow, request, 400, &[], "a Replaces where nothing can be replaced");
+            return true;
+        }
+        if self.is_session_too_short(flow, request) {
+            return true;
+        }
+        let carries_offer = matches!(request.method(), Method::Invite | Method::Update | Method::Prack);
         if carries_offer && body::description(request).is_err() {
             self.refuse_body(flow, request);
             return true;
@@ -104,6 +129,10 @@ impl Endpoint {
         if self.is_loop(request) {
             return self.refuse(flow, request, 482, &[], "our own INVITE came back");
         }
+        let replaces = match self.replaced_by(request) {
+            Ok(replaces) => replaces,
+            Err((code, what)) => return self.refuse(flow, request, code, &[], what),
+        };
         if self.legs.len() >= self.config.legs_max {
             return self.refuse_full(flow, request, "the table of legs is full");
         }
@@ -116,10 +145,13 @@ impl Endpoint {
         // Numbers of ours may begin anywhere below 2³¹ (§8.1.1.5).
         let dialog = Dialog::of_server(request, &tag, u32::try_from(self.random.below(1 << 16)).unwrap_or(0));
         let phase = Phase::Ringing { tx, request: Box::new(request.clone()) };
-        self.legs.insert(leg, Box::new(Leg::new(flow, tag, phase, Some(dialog))));
+        let mut new = Leg::new(flow, tag, phase, Some(dialog));
+        new.reliable = self.reliable_for(request);
+        new.invite_cseq = new.reliable.is_some().then_some(request.cseq());
+        self.legs.insert(leg, Box::new(new));
         self.send_trying(now, flow, request, tx);
         let sdp = body::description(request).ok().flatten();
-        self.tell(Event::Invited { leg, flow, request: request.clone(), sdp });
+        self.tell(Event::Invited { leg, flow, request: request.clone(), sdp, replaces });
     }
 
     fn send_trying(&mut self, now: Instant, flow: Flow, request: &Message, tx: TxId) {

@@ -5,10 +5,7 @@ use std::borrow::Cow;
 use model::net::Flow;
 
 use super::{Done, Endpoint, Header, Note, Output};
-use crate::{
-    typed,
-    wire::{Malformed, Message, ParseError, copy_for_response},
-};
+use crate::wire::{Malformed, Message, ParseError, copy_for_response};
 
 /// Seconds of Retry-After when a table is full: RFC 3261 §21.5.4 wants it short, and it differs from peer to peer.
 const RETRY_AFTER_S: std::ops::Range<u64> = 2..10;
@@ -53,12 +50,15 @@ impl Endpoint {
     }
 
     pub(super) fn answer_options(&mut self, flow: Flow, request: &Message) {
+        if self.is_draining {
+            return self.answer(flow, request, 503, &[]);
+        }
         let headers = [
-            Header::new("Allow", typed::allow()),
+            Header::new("Allow", self.allow_on(flow)),
             Header::new("Accept", "application/sdp"),
             Header::new("Accept-Encoding", "identity"),
             Header::new("Accept-Language", "en"),
-            Header::new("Supported", ""),
+            Header::new("Supported", self.supported.clone()),
         ];
         self.answer(flow, request, 200, &headers);
     }
@@ -86,7 +86,7 @@ impl Endpoint {
     }
 
     /// A tag that is equal for equal requests (RFC 3261 §8.2.7), of a leg that is none.
-    fn stateless_tag(&self, request: &Message) -> String {
+    pub(super) fn stateless_tag(&self, request: &Message) -> String {
         let parts = [
             request.call_id(),
             request.from_tag().unwrap_or(""),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use model::{LegId, net::Flow};
 use smallvec::SmallVec;
 
+use super::RequestId;
 use crate::{
     transaction::{Input, InviteClient, InviteServer, OtherClient, OtherServer, Output, State, Timer},
     wire::{Message, Method, Name},
@@ -31,8 +32,21 @@ pub enum Purpose {
     Cancel,
     Bye,
     Info,
+    Prack,
+    Update,
+    Refer,
+    Notify,
+    /// Ours, outside of dialogs.
+    Request(RequestId),
     /// The peer's request.
     Serve,
+}
+
+impl Purpose {
+    /// Whether its request carries our Contact (RFC 3261 §12.2, RFC 3311 §5.1, RFC 6665 §8.1).
+    pub const fn refreshes_target(self) -> bool {
+        matches!(self, Self::Invite | Self::Reinvite | Self::Update | Self::Refer | Self::Notify)
+    }
 }
 
 /// The one of the four machines that a transaction is.
@@ -51,6 +65,10 @@ pub struct Entry {
     pub flow: Flow,
     /// Where to go on when `flow` is lost; taken once.
     pub fallback: Option<Flow>,
+    /// Where to go on, by a transaction of its own, when `flow` was tried only for the size (RFC 3261 §18.1.1).
+    pub udp: Option<Flow>,
+    /// How often its request was sent anew, with credentials or another timer.
+    pub attempts: u8,
     pub leg: Option<LegId>,
     pub purpose: Purpose,
     /// Of a client: its branch.
@@ -122,6 +140,8 @@ impl Entry {
             machine,
             flow,
             fallback: None,
+            udp: None,
+            attempts: 0,
             leg,
             purpose,
             branch: branch.into(),
@@ -228,14 +248,9 @@ impl Table {
         let is_cancel = response.method() == Method::Cancel;
         let id = if is_cancel { *self.cancels.get(&number)? } else { number };
         let entry = self.entries.get(&id).filter(|entry| &*entry.branch == branch)?;
-        let method = match entry.purpose {
-            Purpose::Invite | Purpose::Reinvite => Method::Invite,
-            Purpose::Cancel => Method::Cancel,
-            Purpose::Bye => Method::Bye,
-            Purpose::Info => Method::Info,
-            Purpose::Serve => return None,
-        };
-        (method == response.method()).then_some(id)
+        let request = entry.machine.request()?;
+        let sent = request.split(|byte| *byte == b' ').next();
+        (sent == Some(response.method_text().as_bytes())).then_some(id)
     }
 
     /// The client transaction with this branch.

@@ -9,13 +9,23 @@ use super::*;
 use crate::{
     pair::{Net, Pair, address},
     transaction::tests::epoch,
+    wire::Message,
 };
 
+mod challenges;
 mod doors;
+mod outside;
+mod peer;
+mod reliable;
+mod session;
 mod torture;
+mod transfers;
 
 const OFFER: &str = "v=0\r\noffer";
 const ANSWER: &str = "v=0\r\nanswer";
+
+const TRANSFERS: Extensions = Extensions { transfers: true, ..NO_EXTENSIONS };
+const NO_EXTENSIONS: Extensions = Extensions { reliable: false, session: None, transfers: false };
 
 fn pair(transport: Transport) -> Pair {
     Pair::new(epoch(), transport, Net::GOOD, 1)
@@ -40,18 +50,8 @@ fn established(pair: &mut Pair) -> [LegId; 2] {
 
 fn invited(pair: &mut Pair) -> LegId {
     let events = std::mem::take(&mut pair.events);
-    let mut legs = events.into_iter().filter_map(|(_, event)| match event {
-        Event::Invited { leg, .. } => Some(leg),
-        Event::Progress { .. }
-        | Event::Answered { .. }
-        | Event::Confirmed { .. }
-        | Event::Reinvited { .. }
-        | Event::ReinviteAnswered { .. }
-        | Event::ReinviteFailed { .. }
-        | Event::Info { .. }
-        | Event::Ended { .. } => None,
-    });
-    legs.next().unwrap()
+    let mut invited = events.iter().filter(|(_, event)| matches!(event, Event::Invited { .. }));
+    invited.next().unwrap().1.leg().unwrap()
 }
 
 /// All events as words.
@@ -67,12 +67,25 @@ fn words(event: &Event) -> String {
     match event {
         Event::Invited { sdp, .. } => with("Invited", sdp),
         Event::Progress { code, sdp, .. } => with(&format!("Progress {code}"), sdp),
+        Event::ProgressConfirmed { sdp, .. } => with("ProgressConfirmed", sdp),
         Event::Answered { sdp, .. } => with("Answered", sdp),
         Event::Confirmed { sdp, .. } => with("Confirmed", sdp),
         Event::Reinvited { sdp, .. } => with("Reinvited", sdp),
         Event::ReinviteAnswered { sdp, .. } => with("ReinviteAnswered", sdp),
         Event::ReinviteFailed { code, .. } => format!("ReinviteFailed {code}"),
         Event::Info { content_type, .. } => format!("Info {content_type}"),
+        Event::Referred { refer_to, replaces, referred_by, wants_progress, .. } => {
+            let given = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!("Referred {refer_to} {} {} {wants_progress}", given(replaces), given(referred_by))
+        }
+        Event::ReferProgress { code, is_final, .. } => format!("ReferProgress {code} {is_final}"),
+        Event::Challenged { leg, method, response, .. } => {
+            format!("Challenged {} {} {}", leg.map_or(0, |leg| leg.0), method.as_str(), response.code())
+        }
+        Event::Requested { request, .. } => format!("Requested {}", request.method_text()),
+        Event::RequestDone { response, cause, .. } => {
+            format!("RequestDone {} {cause:?}", response.as_ref().map_or(0, Message::code))
+        }
         Event::Ended { how, .. } => match how {
             Ended::Cancelled { reason } => format!("Cancelled {}", reason.as_deref().unwrap_or("-")),
             Ended::Rejected { code } => format!("Rejected {code}"),
@@ -333,18 +346,11 @@ fn two_reinvites_that_meet_are_both_answered_in_the_end() {
         pair.ends[side].reinvite(pair.now, leg, bytes("v=0\r\nnew")).unwrap();
     }
     let mut answered = [0, 0];
-    pair.settle(|pair, side, event| match event {
-        Event::Reinvited { leg, .. } => {
-            pair.ends[side].answer_reinvite(pair.now, leg, bytes(ANSWER)).unwrap()
+    pair.settle(|pair, side, event| {
+        if let Event::Reinvited { leg, .. } = event {
+            pair.ends[side].answer_reinvite(pair.now, leg, bytes(ANSWER)).unwrap();
         }
-        Event::ReinviteAnswered { .. } => answered[side] += 1,
-        Event::Invited { .. }
-        | Event::Progress { .. }
-        | Event::Answered { .. }
-        | Event::Confirmed { .. }
-        | Event::ReinviteFailed { .. }
-        | Event::Info { .. }
-        | Event::Ended { .. } => {}
+        answered[side] += usize::from(matches!(event, Event::ReinviteAnswered { .. }));
     });
     assert_eq!(answered, [1, 1], "{:?}", pair.trace);
     assert!(pair.count("0 491") + pair.count("1 491") >= 2);
@@ -441,6 +447,9 @@ fn every_call_leaves_both_sides_empty() {
     for seed in 0..1_400 {
         let transport = if seed < 1_000 { Transport::Udp } else { Transport::Tcp };
         let mut pair = Pair::new(epoch(), transport, Net::BAD, seed);
+        if seed % 3 == 0 {
+            pair.extend(Extensions { transfers: true, ..Extensions::default() });
+        }
         let mut ended = [0, 0];
         let invite = pair.invite_from(0, Some(OFFER));
         let caller = pair.ends[0].invite(pair.now, invite).unwrap();
@@ -464,6 +473,8 @@ fn every_call_leaves_both_sides_empty() {
                 }
                 Event::Ended { .. } => ended[side] += 1,
                 Event::Progress { .. } | Event::Info { .. } | Event::Answered { .. } => {}
+                Event::ProgressConfirmed { .. } => {}
+                _ => panic!("{event:?}"),
             }
         });
         // Whose peer is gone cannot know it until it says something itself: such a call is held, or rings, for ever.

@@ -6,7 +6,7 @@ use model::{LegId, net::Flow};
 
 use super::{
     Ended, Endpoint, Event, Header,
-    leg::{Asked, Phase},
+    leg::{Asked, AskedBy, Phase},
     serve::reason_of,
     table::{TxId, number_in},
 };
@@ -46,6 +46,16 @@ impl Endpoint {
             self.on_bye(now, flow, id, request);
         } else if method == Method::Info {
             self.on_info(now, flow, id, request);
+        } else if method == Method::Prack {
+            self.on_prack(now, flow, id, request);
+        } else if method == Method::Refer {
+            self.on_refer(flow, id, request);
+        } else if method == Method::Notify {
+            self.on_notify(now, flow, id, request);
+        } else if method == Method::Options {
+            // Its 200 says that the dialog is alive (RFC 3261 §11).
+            let tx = self.start_server(flow, request, Some(id));
+            self.respond_within(now, id, tx, request, 200, &[]);
         } else if method == Method::Invite {
             self.on_reinvite(now, flow, id, request);
         } else {
@@ -64,7 +74,17 @@ impl Endpoint {
         self.answer_pending(now, id);
         let tx = self.start_server(flow, request, None);
         self.respond_plain(now, id, tx, request, 200, &[]);
-        self.end_leg(id, Ended::Bye { by_us: false, reason: reason_of(request) });
+        let how = Ended::Bye { by_us: false, reason: reason_of(request) };
+        match self.legs.get_mut(&id).filter(|leg| leg.is_notifying()) {
+            // The peer may hang up and listen on (RFC 5057 §4.1): the REFER's subscription uses the dialog as well.
+            Some(leg) => {
+                leg.phase = Phase::Ending;
+                leg.unacked = None;
+                leg.session = None;
+                self.tell_end(id, how);
+            }
+            None => self.end_leg(id, how),
+        }
     }
 
     /// What the peer still waits for is answered before its BYE ends it all (§15.1.2).
@@ -73,6 +93,7 @@ impl Endpoint {
         if let Some(asked) = leg.asked.take() {
             self.respond_plain(now, id, asked.tx, &asked.request, 487, &[]);
         }
+        self.answer_refer(now, id);
         let Some(leg) = self.legs.get(&id) else { return };
         if let Phase::Ringing { tx, request } = &leg.phase {
             let (tx, request) = (*tx, request.clone());
@@ -95,7 +116,8 @@ impl Endpoint {
     fn on_reinvite(&mut self, now: Instant, flow: Flow, id: LegId, request: &Message) {
         let Some(leg) = self.legs.get(&id) else { return };
         let unanswered = leg.asked.is_some() || matches!(leg.phase, Phase::Ringing { .. });
-        let under_way = leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none());
+        let calling = matches!(leg.phase, Phase::Calling { .. });
+        let under_way = calling || leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none());
         if unanswered {
             return self.refuse_overlap(flow, request);
         }
@@ -105,7 +127,7 @@ impl Endpoint {
         }
         let tx = self.start_server(flow, request, Some(id));
         self.send_trying_within(now, id, tx, request);
-        self.ask(id, tx, request, false);
+        self.ask(id, tx, request, AskedBy::Invite);
     }
 
     /// UPDATE with a description asks like a re-INVITE; without one it only refreshes the target (RFC 3311 §5.2).
@@ -116,27 +138,30 @@ impl Endpoint {
                 dialog.refresh_target(request);
             }
             let tx = self.start_server(flow, request, Some(id));
-            return self.respond_within(now, id, tx, request, 200, None);
+            let headers = self.session_as_server(now, id, request, &[]);
+            return self.respond_within(now, id, tx, request, 200, &headers);
         }
-        if leg.asked.is_some() || matches!(leg.phase, Phase::Ringing { .. }) {
+        let settled = leg.reliable.as_ref().is_some_and(|reliable| reliable.is_settled());
+        if leg.asked.is_some() || (matches!(leg.phase, Phase::Ringing { .. }) && !settled) {
             return self.refuse_overlap(flow, request);
         }
-        if leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none()) || leg.unacked.is_some()
-        {
+        let our_offer = matches!(leg.phase, Phase::Calling { .. }) && !leg.is_answered_early();
+        let under_way = leg.reinvite.as_ref().is_some_and(|reinvite| reinvite.retry_at.is_none());
+        if our_offer || under_way || leg.unacked.as_ref().is_some_and(|unacked| unacked.offered) {
             return self.refuse(flow, request, 491, &[], "another INVITE is under way in the dialog");
         }
         let tx = self.start_server(flow, request, Some(id));
-        self.ask(id, tx, request, true);
+        self.ask(id, tx, request, AskedBy::Update);
     }
 
-    fn ask(&mut self, id: LegId, tx: TxId, request: &Message, is_update: bool) {
+    fn ask(&mut self, id: LegId, tx: TxId, request: &Message, by: AskedBy) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.asked = Some(Box::new(Asked { tx, request: request.clone(), is_update }));
+        leg.asked = Some(Box::new(Asked { tx, request: request.clone(), by }));
         let sdp = body::description(request).ok().flatten();
         self.tell(Event::Reinvited { leg: id, sdp });
     }
 
-    fn refuse_overlap(&mut self, flow: Flow, request: &Message) {
+    pub(super) fn refuse_overlap(&mut self, flow: Flow, request: &Message) {
         let seconds = self.random.below(RETRY_AFTER_S);
         let retry = Header::new("Retry-After", seconds.to_string());
         self.refuse(flow, request, 500, &[retry], "the last offer in the dialog is not answered yet");
@@ -148,6 +173,7 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else { return false };
         let Some(unacked) = leg.unacked.take_if(|unacked| unacked.cseq == ack.cseq()) else { return false };
         let is_over = leg.is_over;
+        leg.reliable = None;
         let bye = leg.bye_after_ack.take();
         if !is_over && (unacked.first || unacked.offered) {
             let sdp = body::description(ack).ok().flatten().filter(|_| unacked.offered);

@@ -161,6 +161,19 @@ names! {
     Warning "Warning";
     Date "Date";
     Authorization "Authorization";
+    ProxyAuthorization "Proxy-Authorization";
+    WwwAuthenticate "WWW-Authenticate";
+    ProxyAuthenticate "Proxy-Authenticate";
+    RSeq "RSeq";
+    RAck "RAck";
+    MinSe "Min-SE";
+    Replaces "Replaces";
+    Join "Join";
+    TargetDialog "Target-Dialog";
+    ReferSub "Refer-Sub";
+    SubscriptionState "Subscription-State";
+    Path "Path";
+    ServiceRoute "Service-Route";
 }
 
 impl Name {

@@ -9,7 +9,7 @@ use fuzz::{datagrams, moment};
 use libfuzzer_sys::fuzz_target;
 use model::net::{Flow, ListenerIx, Transport};
 use sip::{
-    endpoint::{Config, Endpoint, Event, Input, ListenerConfig, Output},
+    endpoint::{Config, Endpoint, Event, Extensions, Input, ListenerConfig, MTU, Output},
     transaction::Timers,
 };
 
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn config() -> Config {
-    let listener = |transport| ListenerConfig { transport, sent_by: "127.0.0.1:5060".into() };
+    let listener = |transport| ListenerConfig { transport, sent_by: "127.0.0.1:5060".into(), serves_register: true };
     Config {
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
         token: "fuzz".into(),
@@ -41,6 +41,8 @@ fn config() -> Config {
         legs_max: LEGS_MAX,
         transactions_max: TRANSACTIONS_MAX,
         timers: Timers::default(),
+        mtu: MTU,
+        extensions: Extensions { transfers: true, ..Extensions::default() },
     }
 }
 
@@ -78,6 +80,15 @@ fn decide(endpoint: &mut Endpoint, now: Instant, event: Event, choice: u8) {
         Event::Confirmed { leg, .. } => match choice % 3 {
             0 => endpoint.bye(now, leg, &[]),
             1 => endpoint.reinvite(now, leg, sdp),
+            _ => Ok(()),
+        },
+        Event::Requested { id, .. } => match choice % 2 {
+            0 => endpoint.respond_to(now, id, 200, &[]),
+            _ => Ok(()),
+        },
+        Event::Challenged { id, .. } => match choice % 3 {
+            0 => endpoint.retry_with(now, id, &[]),
+            1 => endpoint.give_up(now, id),
             _ => Ok(()),
         },
         _ => Ok(()),

@@ -2,71 +2,18 @@
 
 use model::net::Transport;
 
-use super::*;
-use crate::{
-    pair::config,
-    wire::{Message, Name},
-};
-
-const SOURCE: &str = "198.51.100.7:6000";
-
-fn flow() -> Flow {
-    Flow {
-        transport: Transport::Udp,
-        listener: ListenerIx(0),
-        remote: SOURCE.parse().unwrap(),
-        connection: 0,
-    }
-}
-
-/// A request whose branch, Call-ID and CSeq come from `id`, with more fields and perhaps a To tag.
-fn request(method: &str, id: u32, to_tag: &str, extra: &str) -> String {
-    let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
-    format!(
-        "{method} sip:+18005550100@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:6000;rport;branch=z9hG4bK{method}{id}\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:+12125550100@x>;tag=f\r\nTo: <sip:+18005550100@y>{tag}\r\nCall-ID: one\r\n\
-         CSeq: {id} {method}\r\nContact: <sip:a@203.0.113.5:7000>\r\n{extra}\r\n"
-    )
-}
-
-fn endpoint() -> Endpoint {
-    Endpoint::new(config(1, Transport::Udp), 1)
-}
-
-fn feed(endpoint: &mut Endpoint, text: &str) -> Vec<(Flow, Message)> {
-    endpoint.handle(epoch(), Input::datagram(flow(), Bytes::copy_from_slice(text.as_bytes())));
-    sent(endpoint)
-}
-
-fn sent(endpoint: &mut Endpoint) -> Vec<(Flow, Message)> {
-    let outputs = std::iter::from_fn(|| endpoint.poll());
-    let sent = outputs.filter_map(|output| match output {
-        Output::Transmit { flow, bytes } => Some((flow, Message::parse(bytes).unwrap())),
-        Output::Event(_) | Output::Note(_) => None,
-    });
-    sent.collect()
-}
-
-fn codes(endpoint: &mut Endpoint, text: &str) -> Vec<u16> {
-    feed(endpoint, text).iter().map(|(_, message)| message.code()).collect()
-}
-
-/// Takes an INVITE and answers it; the leg and our tag.
-fn answered(endpoint: &mut Endpoint) -> (LegId, String) {
-    feed(endpoint, &request("INVITE", 1, "", ""));
-    endpoint.accept(epoch(), LegId(1), bytes(OFFER), &[]).unwrap();
-    let (_, response) = sent(endpoint).remove(0);
-    let tag = response.to_tag().unwrap().to_owned();
-    feed(endpoint, &request("ACK", 1, &tag, ""));
-    (LegId(1), tag)
-}
+use super::{peer::*, *};
+use crate::{pair::config, wire::Name};
 
 #[test]
 fn options_are_answered_with_what_we_can() {
     let mut endpoint = endpoint();
     let (_, response) = feed(&mut endpoint, &request("OPTIONS", 1, "", "")).remove(0);
     assert_eq!(response.code(), 200);
-    assert_eq!(response.header_text(Name::Allow), Some("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"));
+    assert_eq!(
+        response.header_text(Name::Allow),
+        Some("INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER")
+    );
     assert_eq!(response.header_text(Name::Accept), Some("application/sdp"));
     assert!(response.header(Name::Supported).is_some());
     assert_eq!(endpoint.transactions(), 0);
@@ -94,15 +41,7 @@ fn full_tables_are_a_503_with_retry_after() {
         assert_eq!(response.code(), 503);
         assert!(response.header(Name::RetryAfter).is_some());
         assert_eq!((endpoint.legs(), endpoint.transactions()), (1, 1));
-        let invite = Invite {
-            flow: flow(),
-            request_uri: "sip:a@b".to_owned(),
-            from: "<sip:a@b>".to_owned(),
-            to: "<sip:a@b>".to_owned(),
-            sdp: None,
-            max_forwards: 70,
-            headers: Vec::new(),
-        };
+        let invite = invite_to(flow());
         assert_eq!(endpoint.invite(epoch(), invite), Err(Full));
     }
 }

@@ -32,7 +32,9 @@ fn each_torture_message_is_answered_as_expected() {
 
 fn outcome(transport: &str, bytes: Bytes) -> String {
     let transport = if transport == "tcp" { Transport::Tcp } else { Transport::Udp };
-    let mut endpoint = Endpoint::new(config(1, transport), 1);
+    let mut config = config(1, transport);
+    config.listeners[0].serves_register = false;
+    let mut endpoint = Endpoint::new(config, 1);
     let remote = "127.0.0.1:40000".parse().unwrap();
     let connection = u64::from(transport.is_reliable());
     let flow = Flow { transport, listener: ListenerIx(0), remote, connection };
