@@ -154,6 +154,14 @@ impl Health {
         self.heard(now, who, heard);
     }
 
+    /// A probe that could not be sent for want of room here: nothing was learnt.
+    pub fn abandoned(&mut self, who: &Who, probe: u64) {
+        let Some(state) = self.peers.get_mut(who) else { return };
+        if let Some((_, next)) = state.under_way.take_if(|(under_way, _)| *under_way == probe) {
+            self.wake(who, next);
+        }
+    }
+
     /// What a call found out about a peer that is watched.
     pub fn called(&mut self, now: Now, who: &Who, heard: Heard) {
         self.heard(now, who, heard);
