@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use model::{
     AudioId, CallId, LegId, PlayId, SessionId, TrunkId,
     media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
+    net::Flow,
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
 
@@ -21,6 +22,7 @@ use crate::{
     admission::Admitted,
     cursor::{Action, Cursor, Dialled, Environment, Facts},
     dial::{Branch, Dialling, Sent},
+    health::{Heard, Who},
     lots::Lots,
     record::{EndedBy, Record, cause_of},
     sdp_leg::{MediaLeg, Ports},
@@ -105,6 +107,13 @@ pub enum Effect {
     Unperformed(Unperformed),
     /// Say what befell the call.
     Tell(Told),
+    /// Remember what a peer did.
+    Heard {
+        /// Which.
+        who: Who,
+        /// What it did.
+        heard: Heard,
+    },
 }
 
 /// Something in the course of a call that its explanation tells.
@@ -154,18 +163,25 @@ pub const fn not_performed(action: &Action) -> Option<&'static str> {
 pub struct Context<'a> {
     /// World, expressions, time.
     pub environment: Environment<'a>,
-    /// Which trunks take one more call.
-    pub load: &'a dyn TrunkLoad,
+    /// How trunks stand.
+    pub trunks: &'a dyn Trunks,
     /// Carried out in order.
     pub effects: Vec<Effect>,
 }
 
-/// Whether a trunk takes one more call.
-pub trait TrunkLoad: std::fmt::Debug {
+/// How trunks stand at the moment.
+pub trait Trunks: std::fmt::Debug {
+    /// Whether a trunk takes one more call.
     ///
     /// # Errors
     /// The cap that is reached, as a sentence.
     fn takes(&self, trunk: &TrunkId) -> Result<(), String>;
+
+    /// Since when an address of a peer is down.
+    fn down_since(&self, who: &Who) -> Option<Timestamp>;
+
+    /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
+    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
 }
 
 /// An INVITE that was admitted.

@@ -16,7 +16,15 @@ use model::{
 };
 use sip::endpoint::{Ended, Failure, Header, Invite};
 
-use crate::{cursor::Dialled, locate::usual_port, lots::Lots, sdp_leg::MediaLeg, world::World};
+use crate::{
+    call::Trunks,
+    cursor::Dialled,
+    health::{Heard, Who},
+    locate::usual_port,
+    lots::Lots,
+    sdp_leg::MediaLeg,
+    world::World,
+};
 
 /// How long a peer may stay silent before the next one is tried, if there is one.
 pub const SILENT_PEER: Duration = Duration::from_secs(4);
@@ -104,6 +112,10 @@ pub struct Try {
     pub network: String,
     /// What the trunk may use, in its order.
     pub codecs: Vec<Codec>,
+    /// What the trunk's registrar wants a call to take (RFC 3608).
+    route: Vec<String>,
+    /// Whether challenges are answered.
+    challenges: bool,
     flow: NetFlow,
     request_uri: String,
     from: String,
@@ -129,7 +141,8 @@ impl Branch {
     }
 
     /// The INVITE of the present try.
-    pub fn invite(&mut self, max_forwards: u8, headers: Vec<Header>) -> Option<Invite> {
+    pub fn invite(&mut self, max_forwards: u8) -> Option<Invite> {
+        let headers = self.now.route.iter().map(|route| Header::new("Route", route.as_str())).collect();
         Some(Invite {
             flow: self.now.flow,
             request_uri: self.now.request_uri.clone(),
@@ -138,9 +151,16 @@ impl Branch {
             sdp: Some(self.media.offer()?),
             max_forwards,
             headers,
-            challenges: false,
+            challenges: self.now.challenges,
             tcp: None,
         })
+    }
+}
+
+impl Try {
+    /// Whom it goes to.
+    pub fn who(&self) -> Who {
+        Who { trunk: self.trunk.clone(), peer: self.peer.clone(), flow: self.flow }
     }
 }
 
@@ -164,10 +184,11 @@ pub fn ways(
     world: &World,
     target: &DialTarget,
     caller: Caller<'_>,
-    takes: &dyn Fn(&TrunkId) -> Result<(), String>,
+    trunks_now: &dyn Trunks,
     lots: &mut Lots,
 ) -> Ways {
     let mut ways = Ways::default();
+    let mut down = VecDeque::new();
     let (trunks, user, shown) = match target {
         DialTarget::Number { number, trunks, caller_id } => {
             let shown = caller_id.as_ref().map_or_else(|| caller.dialled.to_owned(), E164::to_string);
@@ -184,13 +205,17 @@ pub fn ways(
             ways.told.push(format!("Trunk {id} is gone, or no call leaves by it"));
             continue;
         };
-        if let Err(because) = takes(id) {
+        if let Err(because) = trunks_now.takes(id) {
             ways.told.push(because);
             continue;
         }
         let peers = trunk.peers.iter().map(|peer| (peer.priority, peer.weight, peer)).collect();
         for peer in lots.order(peers) {
-            let flows = world.flows_to(id, peer, lots);
+            let route = trunks_now.route(id);
+            let flows = match route {
+                Some((flow, _)) => vec![flow],
+                None => world.flows_to(id, peer, lots),
+            };
             if flows.is_empty() {
                 ways.told.push(format!(
                     "peer `{}` of Trunk {id} has no address that a listener of network `{}` reaches by {}",
@@ -200,39 +225,58 @@ pub fn ways(
             for flow in flows {
                 let local = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
                 let host = local.map_or("", |listener| listener.advertised.as_str());
-                ways.tries.push_back(Try {
+                let way = Try {
                     trunk: id.clone(),
                     peer: peer.name.clone(),
                     network: trunk.network.clone(),
                     codecs: trunk.codecs.clone(),
+                    route: route.map(|(_, route)| route.to_vec()).unwrap_or_default(),
+                    challenges: trunk.digest.is_some(),
                     flow,
-                    request_uri: uri(&user, peer, true),
+                    request_uri: uri_of(Some(&user), peer, true),
                     from: identity(&shown, host),
-                    to: format!("<{}>", uri(&user, peer, false)),
-                });
+                    to: format!("<{}>", uri_of(Some(&user), peer, false)),
+                };
+                match trunks_now.down_since(&way.who()) {
+                    None => ways.tries.push_back(way),
+                    Some(since) => {
+                        ways.told.push(format!("{way} is down since {since}, and comes last"));
+                        down.push_back(way);
+                    }
+                }
             }
         }
     }
+    // Probes may be wrong, so those that are down are better than none.
+    ways.tries.extend(down);
     ways.tries.truncate(TRIES_MAX);
     ways
 }
 
-fn uri(user: &str, peer: &Peer, with_transport: bool) -> String {
-    let host = match peer.host.parse::<IpAddr>() {
-        Ok(IpAddr::V6(address)) => format!("[{address}]"),
-        Ok(IpAddr::V4(_)) | Err(_) => peer.host.clone(),
-    };
+/// The URI of a user at a peer, or of the peer itself.
+pub(crate) fn uri_of(user: Option<&str>, peer: &Peer, with_transport: bool) -> String {
     // Without a port its SRV records say it (RFC 3263 §4.2), and the transport's usual one is not written.
-    let port = peer
-        .declared_port
-        .filter(|port| *port != usual_port(if with_transport { peer.transport } else { Transport::Udp }));
-    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let carried = if with_transport { peer.transport } else { Transport::Udp };
+    let port = peer.declared_port.filter(|port| *port != usual_port(carried));
     let transport = match peer.transport {
         Transport::Tcp if with_transport => ";transport=tcp",
         Transport::Tls if with_transport => ";transport=tls",
         Transport::Udp | Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => "",
     };
-    format!("sip:{user}@{host}{port}{transport}")
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    format!("sip:{user}{}{transport}", host_port(&peer.host, port))
+}
+
+/// As it stands in a URI.
+pub(crate) fn host_port(host: &str, port: Option<u16>) -> String {
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => host.to_owned(),
+    };
+    match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
 }
 
 /// A withheld or unprintable number is anonymous (RFC 3323 §4.1).
@@ -251,6 +295,8 @@ pub fn outcome_of(how: &Ended) -> (Dialled, u16) {
         Ended::Failed { code: code @ (486 | 600), .. } => (Dialled::Busy, *code),
         Ended::Failed { cause: Failure::Cancelled, .. } => (Dialled::NoAnswer, 480),
         Ended::Failed { code: code @ (408 | 480), .. } => (Dialled::NoAnswer, *code),
+        // That a trunk wants no call of ours is nothing that the caller could prove anything about.
+        Ended::Failed { code: 401 | 407, .. } => (Dialled::Failed, 500),
         Ended::Failed { code: code @ 400..=699, .. } => (Dialled::Failed, *code),
         Ended::Failed { .. }
         | Ended::Cancelled { .. }
@@ -271,6 +317,20 @@ pub fn may_try_another(rang: bool, how: &Ended, failover_codes: &[u16]) -> bool 
         Failure::Cancelled => false,
     };
     failed && !rang
+}
+
+/// What a failed try says about its peer. Its refusals are about the call.
+pub const fn heard(how: &Ended) -> Option<Heard> {
+    match how {
+        Ended::Failed { cause: Failure::TimedOut, .. } => Some(Heard::Silent),
+        Ended::Failed { cause: Failure::Transport, .. } => Some(Heard::Unreachable),
+        Ended::Failed { cause: Failure::Response | Failure::Cancelled, .. }
+        | Ended::Cancelled { .. }
+        | Ended::Rejected { .. }
+        | Ended::Bye { .. }
+        | Ended::NoAck
+        | Ended::DialogLost { .. } => None,
+    }
 }
 
 /// How a failed try is told to people.
@@ -308,6 +368,7 @@ mod tests {
             (failed(408, Failure::TimedOut), (Dialled::NoAnswer, 408)),
             (failed(487, Failure::Cancelled), (Dialled::NoAnswer, 480)),
             (failed(404, Failure::Response), (Dialled::Failed, 404)),
+            (failed(407, Failure::Response), (Dialled::Failed, 500)),
             (failed(503, Failure::Transport), (Dialled::Failed, 503)),
             (failed(302, Failure::Response), (Dialled::Failed, 480)),
             (failed(603, Failure::Response), (Dialled::Failed, 603)),

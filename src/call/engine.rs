@@ -25,6 +25,7 @@ use model::{
     snapshot::{Serves, Snapshot},
 };
 use sip::{
+    digest::Nonces,
     endpoint::{self, Endpoint, Event as SipEvent, Header, Invite, Note},
     sdp::{self, LocalMedia, SdpError},
     wire::{Malformed, Message},
@@ -37,15 +38,21 @@ use crate::{
     cursor::Environment,
     dial::Sent,
     explanation::{Explanation, Outcome},
+    health::Health,
     identity::{Identity, Proof},
     lots::Lots,
     record::Record,
+    registration::Registrations,
     world::{Names, Refused, World},
 };
 
+mod gate;
 mod load;
+mod outside;
 
-use load::{Loads, TrunkCaps};
+use gate::{Gate, Passage};
+use load::{Loads, Standings};
+use outside::Outside;
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
@@ -63,6 +70,8 @@ pub struct Config {
     pub legs_max: usize,
     /// Most transactions at once.
     pub transactions_max: usize,
+    /// Nonces of challenges: all edges share the key.
+    pub nonces: Nonces,
 }
 
 /// What happened.
@@ -157,8 +166,21 @@ pub enum Output {
     Unperformed(Box<Unperformed>),
     /// Something in the course of a call that a person who asks about it should know.
     Told(Box<Told>),
+    /// Something happened to a trunk.
+    TrunkNews(TrunkNews),
+    /// [`Engine::peers`] and [`Engine::registrations`] are others than before.
+    Standing,
     /// A call is over.
     Record(Box<Record>),
+}
+
+/// Something that happened to a trunk, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkNews {
+    /// A sentence, without its full stop.
+    pub what: String,
+    /// Whether somebody should look at it.
+    pub is_bad: bool,
 }
 
 /// One shard.
@@ -175,6 +197,12 @@ pub struct Engine {
     identities: BTreeMap<u64, Identity>,
     next_call: u64,
     draining: bool,
+    health: Health,
+    registrations: Registrations,
+    outside: Outside,
+    gate: Gate,
+    /// Whether the world is another than peers and registrations were told of.
+    is_stale: bool,
     lots: Lots,
     out: VecDeque<Output>,
 }
@@ -204,8 +232,14 @@ impl Engine {
             },
             config.seed,
         );
+        let mut lots = Lots::new(config.seed);
         Ok(Self {
             endpoint,
+            health: Health::new(lots.draw()),
+            registrations: Registrations::new(lots.draw()),
+            outside: Outside::default(),
+            gate: Gate::new(config.nonces),
+            is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
             calls: BTreeMap::new(),
@@ -215,7 +249,7 @@ impl Engine {
             identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
-            lots: Lots::new(config.seed),
+            lots,
             out: VecDeque::new(),
         })
     }
@@ -233,6 +267,7 @@ impl Engine {
         }
         let names = self.world.names().clone();
         self.world = Arc::new(World::new(snapshot, names, Some(&self.world))?);
+        self.is_stale = true;
         Ok(())
     }
 
@@ -281,9 +316,9 @@ impl Engine {
             Input::Media(event) => self.media(now, event),
             Input::Names(names) => self.renewed(names, self.world.secrets().clone()),
             Input::Secrets(secrets) => self.renewed(self.world.names().clone(), secrets),
-            Input::Drain => self.draining = true,
+            Input::Drain => self.begin_draining(),
             Input::Stop { because } => {
-                self.draining = true;
+                self.begin_draining();
                 let calls: Vec<_> = self.calls.keys().copied().collect();
                 for call in calls {
                     self.with_call(now, call, |call, context| call.end(because, context));
@@ -291,7 +326,18 @@ impl Engine {
             }
             Input::Timeout => self.timeout(now),
         }
+        if std::mem::take(&mut self.is_stale) {
+            self.look_over(now);
+        }
         self.drain_endpoint(now);
+        while self.drain_outside(now) {
+            self.drain_endpoint(now);
+        }
+    }
+
+    fn begin_draining(&mut self) {
+        self.draining = true;
+        self.registrations.drain();
     }
 
     /// What is to be done next.
@@ -304,7 +350,8 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let endpoint = self.endpoint.poll_timeout().map(|(at, _)| at);
         let call = self.deadlines.first().map(|(at, _)| *at);
-        [endpoint, call].into_iter().flatten().min()
+        let beside = [self.health.poll_timeout(), self.registrations.poll_timeout()];
+        [endpoint, call].into_iter().chain(beside).flatten().min()
     }
 
     /// Whether a connection from `address` may be opened at all: an unlisted source hears nothing.
@@ -344,11 +391,14 @@ impl Engine {
         // It was compiled before: it compiles again.
         if let Ok(world) = World::new(snapshot, names, Some(&self.world)) {
             self.world = Arc::new(world.with_secrets(secrets));
+            self.is_stale = true;
         }
     }
 
     fn timeout(&mut self, now: Now) {
         self.endpoint.handle(now.instant, endpoint::Input::Timeout);
+        self.health.timeout(now);
+        self.registrations.timeout(now);
         while let Some((at, call)) = self.deadlines.first().copied()
             && at <= now.instant
         {
@@ -365,6 +415,9 @@ impl Engine {
                 endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp, .. }) => {
                     self.invited(now, leg, flow, &request, sdp);
                 }
+                endpoint::Output::Event(
+                    event @ (SipEvent::RequestDone { .. } | SipEvent::Challenged { .. }),
+                ) => self.outside_event(now, event),
                 endpoint::Output::Event(event) => self.leg_event(now, event),
             }
         }
@@ -386,7 +439,25 @@ impl Engine {
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));
         let admission = match admission::trunk_of(&world, &flow, proof, now) {
-            Ok(trunk) => admission::admit(&world, trunk, &explanation.to, &self.load.at(now.instant)),
+            Ok(trunk) => {
+                let who = (flow.remote.ip(), request);
+                match self.gate.pass(now, &world, trunk, who, &mut self.lots) {
+                    Passage::Open => {}
+                    Passage::Challenged { headers, because } => {
+                        return self.challenge(now, leg, explanation, (headers, because));
+                    }
+                    Passage::Closed(because) => {
+                        let refusal = Refusal {
+                            code: 500,
+                            because,
+                            reason: Some("Q.850;cause=41"),
+                            retry_after: false,
+                        };
+                        return self.refuse(now, leg, explanation, refusal);
+                    }
+                }
+                admission::admit(&world, trunk, &explanation.to, &self.load.at(now.instant))
+            }
             // A peer that we only call, or one whose listing ended while the INVITE was under way.
             Err((candidates, because)) => {
                 let verdict =
@@ -463,6 +534,19 @@ impl Engine {
         self.with_call(now, id, Call::begin);
     }
 
+    fn challenge(
+        &mut self,
+        now: Now,
+        leg: LegId,
+        mut explanation: Explanation,
+        (headers, because): (Vec<Header>, String),
+    ) {
+        explanation.outcome = Outcome::Challenged { because };
+        self.push(Output::Explanation(Box::new(explanation)));
+        // It was there a moment ago; if its CANCEL came first, that has answered it.
+        let _ = self.endpoint.reject(now.instant, leg, 401, None, &headers);
+    }
+
     fn refuse(&mut self, now: Now, leg: LegId, mut explanation: Explanation, refusal: Refusal) {
         let Refusal { code, because, reason, retry_after } = refusal;
         let mut headers: Vec<_> = reason.map(|reason| Header::new("Reason", reason)).into_iter().collect();
@@ -525,9 +609,15 @@ impl Engine {
         call: &mut Call,
         run: impl FnOnce(&mut Call, &mut Context<'_>),
     ) -> VecDeque<Effect> {
-        let caps = TrunkCaps { world, load: &self.load, now: now.instant };
+        let trunks = Standings {
+            world,
+            load: &self.load,
+            health: &self.health,
+            registrations: &self.registrations,
+            now: now.instant,
+        };
         let environment = Environment { world, expressions: &self.expressions, now };
-        let mut context = Context { environment, load: &caps, effects: Vec::new() };
+        let mut context = Context { environment, trunks: &trunks, effects: Vec::new() };
         run(call, &mut context);
         context.effects.into()
     }
@@ -571,6 +661,7 @@ impl Engine {
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
+            Effect::Heard { who, heard } => self.health.called(now, &who, heard),
             Effect::Invite { branch, trunk, invite } => {
                 return Some((branch, self.invite(now, call, &trunk, *invite)));
             }

@@ -79,6 +79,12 @@ pub enum Outcome {
         /// A sentence that names object, field and remedy.
         because: String,
     },
+    /// It must prove who it is; what then becomes of it has an explanation of its own.
+    #[serde(rename_all = "camelCase")]
+    Challenged {
+        /// A sentence that names object, field and remedy.
+        because: String,
+    },
     /// Nothing was answered.
     #[serde(rename_all = "camelCase")]
     Ignored {
@@ -103,6 +109,7 @@ impl fmt::Display for Explanation {
         match &self.outcome {
             Outcome::Routed { flow, .. } => write!(f, "  → RoutingFlow {flow}"),
             Outcome::Refused { code, because } => write!(f, "  → {code}: {because}"),
+            Outcome::Challenged { because } => write!(f, "  → 401: {because}"),
             Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),
         }?;
         self.unperformed.iter().try_for_each(|step| write!(f, "\n  ! {step}"))?;

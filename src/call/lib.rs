@@ -13,11 +13,13 @@ pub mod cursor;
 mod dial;
 pub mod engine;
 pub mod explanation;
+pub mod health;
 pub mod hours;
 pub mod identity;
 pub mod locate;
 pub mod lots;
 pub mod record;
+pub mod registration;
 mod sdp_leg;
 pub mod world;
 

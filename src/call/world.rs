@@ -10,12 +10,12 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    FlowId, HoursId, TrunkId,
+    FlowId, HoursId, Key, TrunkId,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
     secrets::Secrets,
     snapshot::{Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
-    trunk::Register,
+    trunk::{Register, TrunkDigest},
 };
 
 use crate::{
@@ -219,6 +219,14 @@ impl World {
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// The password of a trunk's digest, which lies in the trunk's namespace.
+    #[must_use]
+    pub fn password(&self, trunk: &TrunkId, digest: &TrunkDigest) -> Option<String> {
+        let object = Key::new(trunk.0.namespace(), &digest.secret.name);
+        let value = self.secrets.get(&object, &digest.secret.key)?;
+        String::from_utf8(value.to_vec()).ok()
     }
 
     /// Whether a packet from `address` may be looked at: an inbound trunk of the network admits it, or a call of ours

@@ -71,9 +71,19 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
         shared: false,
         token: format!("{:06x}", random()? & 0xff_ffff),
         seed: random()?,
+        nonces: nonces()?,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),
         transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(1_024),
     })
+}
+
+/// With a key of this process alone: as long as each has its own listeners' addresses, nobody else is shown them.
+fn nonces() -> anyhow::Result<sip::digest::Nonces> {
+    let mut key = [0; 32];
+    for part in key.chunks_mut(8) {
+        part.copy_from_slice(&random()?.to_le_bytes());
+    }
+    Ok(sip::digest::Nonces::new(&key))
 }
 
 /// Looks up where peers, registrars and the capture server are, and says which cannot be found.

@@ -34,6 +34,7 @@ use model::{
     secrets::Secrets,
     snapshot::{Listener, Snapshot},
 };
+use sip::digest::Nonces;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{dns::Dns, observed::Observed, sockets::Sockets};
@@ -54,6 +55,8 @@ pub struct Config {
     pub token: String,
     /// Seed of what must not be guessed.
     pub seed: u64,
+    /// Nonces of challenges: all edges of a cluster share the key.
+    pub nonces: Nonces,
     /// Most SIP legs at once.
     pub legs_max: usize,
     /// Most SIP transactions at once.
@@ -157,6 +160,7 @@ impl Edge {
                 seed: config.seed,
                 legs_max: config.legs_max,
                 transactions_max: config.transactions_max,
+                nonces: config.nonces,
             },
             config.snapshot,
             Names::new(),

@@ -1,7 +1,7 @@
 //! What can be seen of an edge from outside: counters, and the latest explanations and records.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt::Write,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,6 +11,7 @@ use std::{
 
 use call::{
     call::{Told, Unperformed},
+    engine::Engine,
     explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     record::Record,
 };
@@ -79,6 +80,7 @@ pub struct Observed {
     pub ladder: Ladder,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
+    standing: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Observed {
@@ -87,6 +89,8 @@ impl Observed {
         match &explanation.outcome {
             Outcome::Routed { .. } => self.routed.add(1),
             Outcome::Refused { .. } | Outcome::Ignored { .. } => self.refused.add(1),
+            // The INVITE that answers is the one that counts.
+            Outcome::Challenged { .. } => {}
         }
         keep(&self.explanations, explanation);
     }
@@ -131,6 +135,20 @@ impl Observed {
         {
             explanation.course.push(told.what.clone());
         }
+    }
+
+    /// Keeps which peers are up and which trunks are registered.
+    pub fn standing(&self, engine: &Engine) {
+        let peers = engine.peers().map(|(who, down_since)| {
+            let (peer, flow) = (label(&who.peer), label(&who.flow.to_string()));
+            let name =
+                format!("switchboard_peer_up{{trunk=\"{}\",peer=\"{peer}\",address=\"{flow}\"}}", who.trunk);
+            (name, down_since.is_none())
+        });
+        let registrations = engine.registrations().map(|(trunk, standing)| {
+            (format!("switchboard_trunk_registered{{trunk=\"{trunk}\"}}"), standing.since.is_some())
+        });
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = peers.chain(registrations).collect();
     }
 
     /// Keeps a record.
@@ -189,8 +207,31 @@ impl Observed {
             let sum = edges.iter().map(|edge| of(edge).get()).sum();
             write_metric(&mut text, &format!("switchboard_{name}"), kind, help, sum);
         }
+        write_standing(&mut text, edges);
         text
     }
+}
+
+/// Peers and registrations: 1 or 0 each.
+fn write_standing(text: &mut String, edges: &[Arc<Observed>]) {
+    let mut all = BTreeMap::new();
+    for edge in edges {
+        all.extend(edge.standing.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    }
+    for (name, help) in [
+        ("switchboard_peer_up", "Whether a peer that is probed answers."),
+        ("switchboard_trunk_registered", "Whether a trunk\'s registrar has taken us."),
+    ] {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for (sample, value) in all.iter().filter(|(sample, _)| sample.starts_with(&format!("{name}{{"))) {
+            let _ = writeln!(text, "{sample} {}", u8::from(*value));
+        }
+    }
+}
+
+/// The value of a label, which may hold no quote, backslash or line break.
+fn label(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect()
 }
 
 /// Adds one metric in the text format of Prometheus.

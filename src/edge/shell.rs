@@ -148,6 +148,9 @@ impl Core {
                     info!(call_id = told.call_id, "{}", told.what);
                     self.observed.tell(&told);
                 }
+                Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
+                Output::TrunkNews(news) => info!("{}", news.what),
+                Output::Standing => self.observed.standing(&self.engine),
                 Output::Record(record) => {
                     info!(
                         call = %record.call,
@@ -359,6 +362,7 @@ impl Core {
                     self.renew_tls();
                 }
                 let _ = answer.send(applied);
+                self.step(Input::Timeout);
             }
             Control::Names(names) => self.step(Input::Names(names)),
             Control::Capture(capture) => self.capture = capture,
@@ -408,6 +412,8 @@ async fn live(
     }
     tokio::task::spawn_local(take_events(Rc::clone(&core), events));
     tokio::task::spawn_local(keep_time(Rc::clone(&core)));
+    // Peers may be probed and registrars be told from now on.
+    core.borrow_mut().step(Input::Timeout);
     while let Some(order) = control.recv().await {
         core.borrow_mut().control(order);
     }

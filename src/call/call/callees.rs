@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{
-    LegId, TrunkId,
+    LegId,
     media::{Codec, Order, RINGING_TONE},
     program::{Dial, DialStrategy, DialTarget},
 };
@@ -16,6 +16,7 @@ use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvi
 use crate::{
     cursor::Dialled,
     dial::{self, Branch, CANCEL_WAIT, Caller, Dialling, Leaving, SILENT_PEER, Then, Try},
+    health::Heard,
     record::EndedBy,
     sdp_leg::{MediaLeg, Ports},
 };
@@ -51,8 +52,7 @@ impl Call {
                 self.unperformed("ringing an Agent", context);
                 continue;
             }
-            let takes = |trunk: &TrunkId| context.load.takes(trunk);
-            let mut ways = dial::ways(world, target, caller, &takes, &mut self.incoming.lots);
+            let mut ways = dial::ways(world, target, caller, context.trunks, &mut self.incoming.lots);
             let now = ways.tries.pop_front();
             if now.is_none() {
                 dialling.failure = (Dialled::Failed, 503);
@@ -108,7 +108,7 @@ impl Call {
         let Some(branch) = self.branch(media) else { return };
         let more = !branch.tries.is_empty();
         branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
-        if let Some(invite) = branch.invite(max_forwards, Vec::new()) {
+        if let Some(invite) = branch.invite(max_forwards) {
             let trunk = branch.now.trunk.clone();
             context.effects.push(Effect::Invite { branch: media, trunk, invite: Box::new(invite) });
         }
@@ -224,6 +224,7 @@ impl Call {
             return self.branch_failed(media, (Dialled::Failed, 488), context);
         }
         branch.answered = true;
+        context.effects.push(Effect::Heard { who: branch.now.who(), heard: Heard::Answered(200) });
         configure(&branch.media, context);
         if let Some(dialling) = &mut self.dialling {
             dialling.joined = Some(media);
@@ -263,6 +264,9 @@ impl Call {
         let codes = trunk.map(|trunk| trunk.failover_codes.as_slice()).unwrap_or_default();
         let goes_on = dial::may_try_another(branch.rang, how, codes);
         let told = format!("{} {}", branch.now, dial::told(how));
+        if let Some(heard) = dial::heard(how) {
+            context.effects.push(Effect::Heard { who: branch.now.who(), heard });
+        }
         self.tell(told, context);
         if goes_on {
             return self.try_on(media, dial::outcome_of(how), context);
@@ -371,8 +375,10 @@ impl Call {
         let Some(leg) = waits else { return self.left(media, &then, context) };
         branch.leaving = Some(Leaving { until: now + CANCEL_WAIT, then });
         let told = format!("{} stayed silent for {} s", branch.now, SILENT_PEER.as_secs());
+        let who = branch.now.who();
         context.effects.push(Effect::Cancel { leg });
         if !rang_out {
+            context.effects.push(Effect::Heard { who, heard: Heard::Silent });
             self.tell(told, context);
         }
     }

@@ -5,12 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use model::{
     CallId, E164, LegId, TrunkId,
+    net::Flow,
     snapshot::{NumberRange, Trunk},
 };
 
-use crate::{admission::Load, call::TrunkLoad, world::World};
+use crate::{
+    admission::Load,
+    call::Trunks,
+    health::{Health, Who},
+    registration::Registrations,
+    world::World,
+};
 
 /// Calls at the moment, and how fast they came.
 #[derive(Debug, Default)]
@@ -73,6 +81,11 @@ impl Loads {
     pub(super) fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
         self.of_leg.insert(leg, trunk.clone());
         *self.trunks.entry(trunk.clone()).or_default() += 1;
+    }
+
+    /// The trunk that a leg burdens.
+    pub(super) fn trunk_of(&self, leg: LegId) -> Option<&TrunkId> {
+        self.of_leg.get(&leg)
     }
 
     /// Once per leg; again is harmless.
@@ -153,20 +166,32 @@ fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
     }
 }
 
-/// What trunks take at a time.
+/// How trunks stand at a time.
 #[derive(Debug)]
-pub(super) struct TrunkCaps<'a> {
+pub(super) struct Standings<'a> {
     pub(super) world: &'a World,
     pub(super) load: &'a Loads,
+    pub(super) health: &'a Health,
+    pub(super) registrations: &'a Registrations,
     pub(super) now: Instant,
 }
 
-impl TrunkLoad for TrunkCaps<'_> {
+impl Trunks for Standings<'_> {
     fn takes(&self, trunk: &TrunkId) -> Result<(), String> {
         match self.world.snapshot.trunks.get(trunk) {
             Some(limits) => self.load.takes(trunk, limits, self.now),
             None => Err(format!("Trunk {trunk} is gone")),
         }
+    }
+
+    fn down_since(&self, who: &Who) -> Option<Timestamp> {
+        self.health.down_since(who)
+    }
+
+    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])> {
+        let standing = self.registrations.standing(trunk)?;
+        let routes = standing.service_route.as_slice();
+        Some((standing.flow?, routes)).filter(|_| standing.since.is_some() && !routes.is_empty())
     }
 }
 

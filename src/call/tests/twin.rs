@@ -205,6 +205,7 @@ pub struct Virtual {
     pub strangers: usize,
     pub unperformed: Vec<String>,
     pub told: Vec<String>,
+    pub news: Vec<String>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// To whom nothing is delivered for now.
     pub holds: Option<SocketAddr>,
@@ -219,8 +220,14 @@ impl Virtual {
     }
 
     pub fn with(snapshot: Snapshot) -> Self {
-        let config =
-            Config { token: "e1".into(), first_call: 1, seed: 7, legs_max: 1_000, transactions_max: 1_000 };
+        let config = Config {
+            token: "e1".into(),
+            first_call: 1,
+            seed: 7,
+            legs_max: 1_000,
+            transactions_max: 1_000,
+            nonces: sip::digest::Nonces::new(&[7; 32]),
+        };
         #[expect(clippy::disallowed_methods, reason = "the one clock of the tests")]
         let instant = Instant::now();
         Self {
@@ -235,6 +242,7 @@ impl Virtual {
             strangers: 0,
             unperformed: Vec::new(),
             told: Vec::new(),
+            news: Vec::new(),
             wire: VecDeque::new(),
             holds: None,
             held: Vec::new(),
@@ -373,6 +381,8 @@ impl Virtual {
             Output::Explanation(explanation) => self.explanations.push(*explanation),
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
+            Output::TrunkNews(news) => self.news.push(news.what),
+            Output::Standing => {}
             Output::Record(record) => self.records.push(*record),
         }
     }
