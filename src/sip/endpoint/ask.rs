@@ -216,6 +216,7 @@ impl Endpoint {
         leg.says_bye = true;
         leg.unacked = None;
         self.notify_what_waits(now, id);
+        self.answer_refer(now, id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let reinvite = leg.reinvite.take();
         let asked = leg.asked.take();

@@ -340,7 +340,7 @@ impl Endpoint {
 
     fn on_bye_final(&mut self, outcome: &Outcome) {
         if let Some(id) = outcome.leg {
-            self.legs.remove(&id);
+            self.end_leg(id, Ended::Bye { by_us: true, reason: None });
         }
     }
 

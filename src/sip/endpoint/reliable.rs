@@ -256,9 +256,11 @@ impl Endpoint {
         if rseq.is_none() && !self.config.extensions.transfers {
             return true;
         }
+        let full = self.table_is_full();
         let Some(early) = self.early_of(id, response) else { return true };
         let Some(rseq) = rseq.and_then(|rseq| u32::try_from(rseq).ok()) else { return true };
-        if early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
+        // What cannot be acknowledged now comes again.
+        if full || early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
             return false;
         }
         early.rseq = Some(rseq);

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod challenges;
+mod chaos;
 mod doors;
 mod outside;
 mod peer;

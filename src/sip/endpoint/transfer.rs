@@ -345,6 +345,10 @@ impl Endpoint {
     }
 
     fn send_notify(&mut self, now: Instant, id: LegId) {
+        // It waits on, for the next code or for the end of the subscription.
+        if self.table_is_full() {
+            return;
+        }
         let transfer = self.legs.get_mut(&id).and_then(|leg| leg.transfer.as_mut());
         let Some(notifier) = transfer.and_then(|transfer| transfer.notifier.as_mut()) else { return };
         if notifier.under_way || !notifier.waits {
