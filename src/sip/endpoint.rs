@@ -11,6 +11,10 @@
 //! What needs no decision the endpoint answers by itself, without keeping a transaction (RFC 3261 §8.2.7): OPTIONS,
 //! unknown methods, schemes, extensions and bodies, dialogs that are not there, malformed requests. Equal requests
 //! get equal answers, so a copy is answered like the first. A [`Note`] tells of each.
+//!
+//! Beyond RFC 3261, as far as [`Extensions`] say: reliable provisional responses (RFC 3262), session timers (RFC 4028),
+//! REFER and Replaces (RFC 3515, RFC 3891); always UPDATE (RFC 3311) and INFO (RFC 6086). Each [`Event`] says what it
+//! awaits; what the layer above leaves undecided for 64·T1 is given up.
 
 use std::{
     cmp::Reverse,
@@ -37,6 +41,7 @@ mod heard;
 mod leg;
 mod outside;
 mod reliable;
+mod replaces;
 mod respond;
 mod serve;
 mod session;

@@ -148,6 +148,21 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Asks by OPTIONS in the dialog whether the peer still knows it (RFC 3261 §11): if not, or if it does not answer,
+    /// [`Ended::DialogLost`] follows; else nothing is told.
+    ///
+    /// # Errors
+    /// When the leg is not established or the transaction table is full.
+    pub fn probe(&mut self, now: Instant, leg: LegId) -> Result<(), Misuse> {
+        let full = self.table_is_full();
+        self.established(leg)?;
+        if full {
+            return Err(Misuse::TableFull);
+        }
+        self.send_within(now, leg, Purpose::Probe, "OPTIONS", &[], ("", &[]));
+        Ok(())
+    }
+
     pub(super) fn send_cancel(&mut self, now: Instant, leg: LegId) {
         let abandon_at = now + self.config.timers.give_up();
         let Some(Phase::Calling { tx, cancel, .. }) = self.legs.get_mut(&leg).map(|leg| &mut leg.phase)
@@ -216,6 +231,7 @@ impl Endpoint {
         leg.says_bye = true;
         leg.unacked = None;
         self.notify_what_waits(now, id);
+        self.answer_refer(now, id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let reinvite = leg.reinvite.take();
         let asked = leg.asked.take();

@@ -32,6 +32,8 @@ pub enum Purpose {
     Cancel,
     Bye,
     Info,
+    /// OPTIONS within a dialog.
+    Probe,
     Prack,
     Update,
     Refer,

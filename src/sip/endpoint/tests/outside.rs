@@ -112,6 +112,15 @@ fn a_register_is_refused_where_it_is_not_served() {
 }
 
 #[test]
+fn what_a_registrar_decides_on_may_be_required_of_it() {
+    for (tag, expected) in [("path", [0; 0].as_slice()), ("Outbound, path", &[]), ("gruu", &[420])] {
+        let register = request("REGISTER", 1, "", &format!("Require: {tag}\r\n"));
+        assert_eq!(codes(&mut endpoint(), &register), expected, "{tag}");
+    }
+    assert_eq!(codes(&mut endpoint(), &request("INVITE", 1, "", "Require: path\r\n")), [420]);
+}
+
+#[test]
 fn a_request_that_nobody_decides_on_is_forgotten() {
     let mut pair = pair(Transport::Tcp);
     let register = to_side(&pair, 1, Method::Register);

@@ -106,6 +106,25 @@ fn options_in_a_dialog_tell_whether_it_lives() {
     assert_eq!(codes(&mut endpoint, &request("OPTIONS", 3, "end1-9-0", "")), [481]);
 }
 
+#[test]
+fn a_probe_finds_out_that_the_peer_is_gone() {
+    for (gone, expected) in
+        [("-", vec![]), ("restarted", vec!["0 DialogLost 481"]), ("silent", vec!["0 DialogLost 408"])]
+    {
+        let mut pair = pair(Transport::Udp);
+        let [caller, _] = established(&mut pair);
+        match gone {
+            "restarted" => pair.ends[1] = Endpoint::new(crate::pair::config(1, Transport::Udp), 9),
+            "silent" => pair.filter = Box::new(|_, _| true),
+            _ => {}
+        }
+        pair.ends[0].probe(pair.now, caller).unwrap();
+        pair.run_for(Duration::from_secs(70));
+        assert_eq!(told(&mut pair), expected, "{gone}");
+        assert_eq!((pair.ends[0].legs(), pair.ends[0].transactions()), (usize::from(gone == "-"), 0));
+    }
+}
+
 /// RFC 5626 §5.4.
 #[test]
 fn a_contact_with_ob_is_reached_by_its_flow() {
