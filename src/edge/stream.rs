@@ -42,6 +42,9 @@ const HANDSHAKES_MAX: usize = 512;
 /// Messages that wait to be written to one connection. A peer that does not read loses its connection.
 const UNWRITTEN_MAX: usize = 256;
 
+/// Messages that are sent once more when their connection turns out to have been closed.
+const UNANSWERED_MAX: usize = 16;
+
 /// How long a message may take from its first byte to its last.
 const MESSAGE_WAIT: Duration = Duration::from_secs(30);
 
@@ -75,6 +78,12 @@ struct Connection {
     /// What the peer proves itself by.
     shown: Option<Shown>,
     identity: Option<Identity>,
+    /// Whether we have opened it.
+    opened: bool,
+    /// Whether anything has come by it.
+    heard: bool,
+    /// What was sent by a connection of ours after the last that came: lost, if it was closed meanwhile.
+    unanswered: Vec<Bytes>,
     /// Where else it is reached by this connection (RFC 5923).
     alias: Option<SocketAddr>,
 }
@@ -98,7 +107,12 @@ impl Streams {
     pub fn send(&mut self, flow: Flow, bytes: Bytes) -> bool {
         let known = self.connections.get(&flow.connection).map(|_| flow.connection);
         let known = known.or_else(|| self.by_remote.get(&(flow.listener, flow.remote)).copied());
-        if let Some(connection) = known.and_then(|known| self.connections.get(&known)) {
+        if let Some(connection) = known.and_then(|known| self.connections.get_mut(&known)) {
+            // An ACK is never answered; one that is lost is asked for again.
+            let answered = !bytes.starts_with(b"ACK ");
+            if connection.opened && answered && connection.unanswered.len() < UNANSWERED_MAX {
+                connection.unanswered.push(bytes.clone());
+            }
             return connection.unwritten.try_send(bytes).is_ok();
         }
         // A page cannot be connected to.
@@ -109,14 +123,14 @@ impl Streams {
             return false;
         };
         let local = *local;
-        let Some((flow, unwritten)) = self.add(flow) else { return false };
+        let Some((flow, unwritten)) = self.add(flow, true) else { return false };
         let queued = self.connections[&flow.connection].unwritten.try_send(bytes).is_ok();
         tokio::task::spawn_local(connect(core, flow, local, unwritten));
         queued
     }
 
     /// Numbers a connection. None: there are too many.
-    fn add(&mut self, flow: Flow) -> Option<(Flow, mpsc::Receiver<Bytes>)> {
+    fn add(&mut self, flow: Flow, opened: bool) -> Option<(Flow, mpsc::Receiver<Bytes>)> {
         let of_one = self.of_address.get(&flow.remote.ip()).copied().unwrap_or(0);
         if self.connections.len() >= CONNECTIONS_MAX || of_one >= CONNECTIONS_OF_ONE_MAX {
             return None;
@@ -124,15 +138,25 @@ impl Streams {
         self.last += 1;
         let flow = Flow { connection: self.last, ..flow };
         let (unwritten, receiver) = mpsc::channel(UNWRITTEN_MAX);
-        let connection = Connection { flow, unwritten, shown: None, identity: None, alias: None };
+        let connection = Connection {
+            flow,
+            unwritten,
+            shown: None,
+            identity: None,
+            opened,
+            heard: false,
+            unanswered: Vec::new(),
+            alias: None,
+        };
         self.connections.insert(flow.connection, connection);
         self.by_remote.insert((flow.listener, flow.remote), flow.connection);
         self.of_address.insert(flow.remote.ip(), of_one + 1);
         Some((flow, receiver))
     }
 
-    fn remove(&mut self, connection: u64) {
-        let Some(Connection { flow, alias, .. }) = self.connections.remove(&connection) else { return };
+    fn remove(&mut self, connection: u64) -> Option<Connection> {
+        let removed = self.connections.remove(&connection)?;
+        let Connection { flow, alias, .. } = removed;
         for remote in [Some(flow.remote), alias].into_iter().flatten() {
             self.forget_remote((flow.listener, remote), connection);
         }
@@ -142,6 +166,14 @@ impl Streams {
             _ => {
                 self.of_address.remove(&address);
             }
+        }
+        Some(removed)
+    }
+
+    fn heard(&mut self, connection: u64) {
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.heard = true;
+            connection.unanswered.clear();
         }
     }
 
@@ -216,7 +248,7 @@ pub async fn accept(core: Shared, listener: ListenerIx, transport: Transport, so
                 core.refuse_connection(flow);
                 continue;
             }
-            core.streams.add(flow)
+            core.streams.add(flow, false)
         };
         match added {
             Some((flow, unwritten)) => {
@@ -300,11 +332,21 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Once more is harmless.
+///
+/// A peer may close a connection at the moment when we use it again: what has met nobody goes by a new one. One that has
+/// never said a word is not asked twice.
 fn close(core: &Shared, flow: Flow) {
     let mut core = core.borrow_mut();
-    if core.streams.connections.contains_key(&flow.connection) {
-        core.streams.remove(flow.connection);
-        core.step(Input::Unreachable { flow });
+    let Some(removed) = core.streams.remove(flow.connection) else { return };
+    core.step(Input::Unreachable { flow });
+    let anew = Flow { connection: 0, ..flow };
+    match (removed.opened, removed.heard) {
+        (true, true) => removed.unanswered.into_iter().for_each(|bytes| {
+            core.streams.send(anew, bytes);
+        }),
+        // Transactions know the flow as it was asked for, with the shell free to choose the connection.
+        (true, false) => core.step(Input::Unreachable { flow: anew }),
+        (false, _) => {}
     }
 }
 
@@ -374,6 +416,7 @@ async fn read<R: AsyncRead + Unpin>(core: &Shared, flow: Flow, mut reader: R) {
 /// False: the connection is to be closed.
 fn take(core: &Shared, flow: Flow, frame: Frame) -> bool {
     let mut core = core.borrow_mut();
+    core.streams.heard(flow.connection);
     match frame {
         Frame::Ping => core.streams.send(flow, Bytes::from_static(b"\r\n")),
         Frame::Message(message) => {

@@ -156,11 +156,13 @@ pub struct Malformed {
     /// The first thing that is wrong.
     pub error: ParseError,
     understood: Option<Box<Message>>,
+    /// The body's length, if the head says it once and it is within bounds.
+    announced: Option<usize>,
 }
 
 impl Malformed {
     pub(crate) const fn unanswerable(error: ParseError) -> Self {
-        Self { error, understood: None }
+        Self { error, understood: None, announced: None }
     }
 
     /// The request, if enough of it was understood to answer it: it is no ACK and its Via, From, To, Call-ID and
@@ -478,8 +480,8 @@ impl Head {
         let core = message.check_core();
         let checks = [self.error, core.err(), message.check_fields().err(), message.cut_body(framing).err()];
         let Some(error) = checks.into_iter().flatten().next() else { return Ok(message) };
-        let answerable = message.is_answerable();
-        Err(Malformed { error, understood: answerable.then(|| Box::new(message)) })
+        let (answerable, announced) = (message.is_answerable(), message.announced());
+        Err(Malformed { error, understood: answerable.then(|| Box::new(message)), announced })
     }
 }
 
@@ -592,6 +594,11 @@ impl Message {
         }
         self.bytes.truncate(self.body + length);
         Ok(())
+    }
+
+    fn announced(&self) -> Option<usize> {
+        let once = self.headers(Name::ContentLength).count() == 1;
+        self.content_length().ok().flatten().filter(|length| once && *length <= BODY_MAX)
     }
 
     /// A response needs the topmost Via's sent-by, and From, To, Call-ID and CSeq to copy.

@@ -26,6 +26,19 @@ pub struct Agent {
 impl Agent {
     /// Starts one that speaks `codecs` and says `speech`; it calls `number`, or answers whoever calls its `port`.
     pub fn start(system: &System, port: u16, codecs: &str, speech: &[i16], number: Option<&str>) -> Self {
+        let uri = number.map(|number| format!("sip:{number}@{}", system.sip));
+        Self::start_with(system, port, codecs, speech, uri.as_deref(), "")
+    }
+
+    /// The same with a whole URI and more lines of configuration.
+    pub fn start_with(
+        system: &System,
+        port: u16,
+        codecs: &str,
+        speech: &[i16],
+        uri: Option<&str>,
+        more: &str,
+    ) -> Self {
         let folder = system.dir.path().join(format!("baresip-{port}"));
         fs::create_dir_all(&folder).unwrap();
         audio::write_wav(&folder.join("speech.wav"), speech);
@@ -42,13 +55,14 @@ impl Agent {
             [("config", include_str!("agent/config")), ("accounts", include_str!("agent/accounts"))]
         {
             let text = words.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value));
-            fs::write(folder.join(name), text).unwrap();
+            let more = if name == "config" { more } else { "" };
+            fs::write(folder.join(name), text + more).unwrap();
         }
         fs::write(folder.join("contacts"), "").unwrap();
         let mut command = Command::new("baresip");
         command.arg("-f").arg(&folder);
-        if let Some(number) = number {
-            command.args(["-e", &format!("/dial sip:{number}@{}", system.sip)]);
+        if let Some(uri) = uri {
+            command.args(["-e", &format!("/dial {uri}")]);
         }
         let process = Process::start("baresip", command);
         process.wait_for_output("baresip is ready");

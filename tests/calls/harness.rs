@@ -90,15 +90,21 @@ impl Drop for Slot {
 
 /// Runs `test` with a system, then proves that nothing leaked and that it stops by itself.
 pub fn with_system(setup: &Setup, test: impl FnOnce(&System)) {
-    let system = System::start(setup);
+    with_prepared(setup, |_| {}, test);
+}
+
+/// The same, with manifests that `prepare` changes before it starts.
+pub fn with_prepared(setup: &Setup, prepare: impl FnOnce(&System), test: impl FnOnce(&System)) {
+    let system = System::start(setup, prepare);
     test(&system);
     system.assert_nothing_is_left();
     system.stop();
 }
 
 impl System {
-    fn start(setup: &Setup) -> Self {
+    fn start(setup: &Setup, prepare: impl FnOnce(&Self)) -> Self {
         let mut system = Self::without_process(setup);
+        prepare(&system);
         let mut command = Command::new(SWITCHBOARD);
         command.arg("local").arg(system.manifest("")).arg("--http").arg(system.http.to_string());
         let process = Process::start("switchboard", command);
@@ -136,6 +142,19 @@ impl System {
     /// A manifest's path.
     pub fn manifest(&self, name: &str) -> PathBuf {
         self.dir.path().join("manifests").join(name)
+    }
+
+    /// Changes a manifest's text.
+    pub fn edit(&self, name: &str, old: &str, new: &str) {
+        let path = self.manifest(name);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{old}");
+        fs::write(path, text.replace(old, new)).unwrap();
+    }
+
+    /// A port of its own that is the test's to give away: `place` from 0 to 4.
+    pub fn own_port(&self, place: u16) -> u16 {
+        self.block + 5 + place
     }
 
     /// A prompt as it was written.

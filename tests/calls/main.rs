@@ -7,6 +7,7 @@
 mod agents;
 mod audio;
 mod carrier;
+mod certificates;
 mod cli;
 mod dtmf;
 mod harness;
@@ -17,5 +18,8 @@ mod refusals;
 mod reload;
 mod rtp;
 mod sipp;
+mod streams;
+mod tls;
 mod torture;
+mod transports;
 mod wire;

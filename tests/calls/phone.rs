@@ -9,6 +9,7 @@ use std::{
 use crate::{
     harness::{PATIENCE, System},
     rtp::Rtp,
+    streams::{Datagrams, Wire},
 };
 
 /// Where the carrier's calls come from.
@@ -54,7 +55,8 @@ impl Message {
     /// Where the described audio is to be sent.
     pub fn audio(&self) -> SocketAddr {
         let line = |prefix| self.body().lines().find_map(|line: &str| line.strip_prefix(prefix));
-        let address: IpAddr = line("c=IN IP4 ").unwrap().parse().unwrap();
+        let address = line("c=IN IP4 ").or_else(|| line("c=IN IP6 "));
+        let address: IpAddr = address.unwrap().parse().unwrap();
         let port = line("m=audio ").unwrap().split(' ').next().unwrap().parse().unwrap();
         SocketAddr::new(address, port)
     }
@@ -65,8 +67,7 @@ impl Message {
 pub struct Phone {
     pub rtp: Rtp,
     pub call_id: String,
-    socket: UdpSocket,
-    server: SocketAddr,
+    wire: Box<dyn Wire>,
     number: String,
     tag: u32,
     cseq: u32,
@@ -76,20 +77,29 @@ pub struct Phone {
 
 impl Phone {
     pub fn new(system: &System, address: [u8; 4], number: &str) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::from(address), 0)).unwrap();
+        Self::by(system, Box::new(Datagrams { socket, server: system.sip }), number)
+    }
+
+    /// One that has another way to the system.
+    pub fn by(system: &System, wire: Box<dyn Wire>, number: &str) -> Self {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let address = Ipv4Addr::from(address);
-        let socket = UdpSocket::bind((address, 0)).unwrap();
+        let server = wire.server();
         Self {
-            rtp: Rtp::bind((address, system.peer_port()).into()),
+            rtp: Rtp::bind((wire.local().ip(), system.peer_port()).into()),
             call_id: format!("phone-{id}-{}", std::process::id()),
-            socket,
-            server: system.sip,
+            wire,
             number: number.into(),
             tag: id,
             cseq: 0,
-            to: format!("<sip:{number}@{}>", system.sip),
-            target: format!("sip:{number}@{}", system.sip),
+            to: format!("<sip:{number}@{server}>"),
+            target: format!("sip:{number}@{server}"),
         }
+    }
+
+    /// One for another call by the same way.
+    pub fn again(self, system: &System) -> Self {
+        Self::by(system, self.wire, &self.number)
     }
 
     /// An offer of these formats, by their static numbers; 101 is telephone-event.
@@ -101,9 +111,10 @@ impl Phone {
             ""
         };
         format!(
-            "v=0\r\no=phone 1 1 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP {formats}\r\n{event}",
+            "v=0\r\no=phone 1 1 IN {2} {0}\r\ns=-\r\nc=IN {2} {0}\r\nt=0 0\r\nm=audio {1} RTP/AVP {formats}\r\n{event}",
             local.ip(),
-            local.port()
+            local.port(),
+            if local.is_ipv4() { "IP4" } else { "IP6" }
         )
     }
 
@@ -122,14 +133,14 @@ impl Phone {
     }
 
     fn write(&self, method: &str, branch: &str, headers: &str, body: &str) -> String {
-        let local = self.socket.local_addr().unwrap();
+        let (local, transport) = (self.wire.local(), self.wire.transport());
         let kind = if body.is_empty() || headers.contains("Content-Type") {
             ""
         } else {
             "Content-Type: application/sdp\r\n"
         };
         format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {local};rport;branch=z9hG4bK{id}c{cseq}{branch}\r\n\
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/{transport} {local};rport;branch=z9hG4bK{id}c{cseq}{branch}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:+12125550199@{local}>;tag=t{tag}\r\nTo: {to}\r\nCall-ID: {id}\r\n\
              CSeq: {cseq} {method}\r\nContact: <sip:phone@{local}>\r\n{headers}{kind}Content-Length: {length}\r\n\r\n{body}",
             target = self.target,
@@ -142,15 +153,12 @@ impl Phone {
     }
 
     pub fn send(&self, text: impl AsRef<[u8]>) {
-        self.socket.send_to(text.as_ref(), self.server).unwrap();
+        self.wire.send(text.as_ref());
     }
 
     /// The next message, if one comes in time.
     pub fn receive(&self, within: Duration) -> Option<Message> {
-        let mut buffer = vec![0; 65_536];
-        self.socket.set_read_timeout(Some(within)).unwrap();
-        let length = self.socket.recv(&mut buffer).ok()?;
-        Some(Message { text: String::from_utf8_lossy(&buffer[..length]).into_owned() })
+        self.wire.receive(within).map(|text| Message { text })
     }
 
     /// The final response to the last request.
@@ -221,7 +229,8 @@ impl Phone {
         panic!("{}: no BYE came", self.call_id);
     }
 
-    fn answer(&self, request: &Message, status: &str) {
+    /// Answers a request.
+    pub fn answer(&self, request: &Message, status: &str) {
         let mut text = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
             for value in request.headers(name) {

@@ -11,13 +11,6 @@ use crate::{
 const GREET: &str = "+18005550100";
 const LONG: &str = "+18005550103";
 
-fn edit(system: &System, name: &str, old: &str, new: &str) {
-    let path = system.manifest(name);
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(old), "{old}");
-    fs::write(path, text.replace(old, new)).unwrap();
-}
-
 /// What a new caller of GREET hears to the end, as which of `names` are in it.
 fn heard<'a>(system: &System, names: &[&'a str]) -> Vec<&'a str> {
     let mut phone = Phone::new(system, CARRIER, GREET);
@@ -36,8 +29,7 @@ fn a_change_is_for_new_calls_and_a_broken_one_for_none() {
         // A call that is up keeps its own flow, whose end is still another prompt.
         let mut running = Phone::new(system, CARRIER, LONG);
         running.call("0 101");
-        edit(
-            system,
+        system.edit(
             "flows.yaml",
             "play: {prompt: welcome}\n  - name: bye",
             "play: {prompt: one}\n  - name: bye",
@@ -47,12 +39,7 @@ fn a_change_is_for_new_calls_and_a_broken_one_for_none() {
         assert_eq!(system.metric("switchboard_calls"), 1);
 
         // A typo: told where it is, as `check` tells it, and the last good form stays.
-        edit(
-            system,
-            "flows.yaml",
-            "play: {prompt: one}\n  - name: bye",
-            "plya: {prompt: two}\n  - name: bye",
-        );
+        system.edit("flows.yaml", "play: {prompt: one}\n  - name: bye", "plya: {prompt: two}\n  - name: bye");
         system.wait_for_log("flows.yaml:7:5: error[");
         let checked = switchboard(&["check", &system.manifest("").display().to_string()]);
         let told = String::from_utf8_lossy(&checked.stdout).into_owned();
@@ -66,7 +53,7 @@ fn a_change_is_for_new_calls_and_a_broken_one_for_none() {
         assert_eq!(heard(system, &names), ["one", "bye"]);
 
         // Put right, it goes on.
-        edit(system, "flows.yaml", "plya: {prompt: two}", "play: {prompt: two}");
+        system.edit("flows.yaml", "plya: {prompt: two}", "play: {prompt: two}");
         let applied = "applied; new calls take it";
         crate::harness::wait_until("the repair is applied", || system.log().matches(applied).count() == 2);
         assert_eq!(heard(system, &names), ["two", "bye"]);
@@ -83,8 +70,8 @@ fn a_running_call_goes_by_the_flow_that_it_began_with() {
         running.send(&first);
         let answer = running.final_response();
         running.acknowledge(&answer, "");
-        edit(system, "flows.yaml", "onError: bad\n  steps", "onError: bye\n  steps");
-        edit(system, "flows.yaml", "  - name: bad\n    play: {prompt: bad}\n  - name: bye", "  - name: bye");
+        system.edit("flows.yaml", "onError: bad\n  steps", "onError: bye\n  steps");
+        system.edit("flows.yaml", "  - name: bad\n    play: {prompt: bad}\n  - name: bye", "  - name: bye");
         system.wait_for_log("applied; new calls take it");
         running.wait_for_bye();
         let found = likeness(&system.prompt("bad"), &running.rtp.samples());

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{BODY_MAX, Framing, HEAD_MAX, Head, Malformed, Message, ParseError};
+use super::{Framing, HEAD_MAX, Head, Malformed, Message, ParseError};
 
 /// Cuts a stream of bytes into messages. Holds at most one head and one body, plus what was pushed last.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl StreamFramer {
         let Some(lexed) = Head::lex(&bytes) else { return Some(self.give_up(ParseError::NotSip)) };
         let length = match lexed.into_message(bytes, Framing::Stream) {
             Ok(message) => message.body().len(),
-            Err(malformed) => match malformed.announced() {
+            Err(malformed) => match malformed.announced {
                 Some(length) => length,
                 None => return Some(self.close(malformed)),
             },
@@ -146,15 +146,5 @@ impl StreamFramer {
         self.closed = true;
         self.buffer = BytesMut::new();
         Frame::Malformed { malformed, close: true }
-    }
-}
-
-impl Malformed {
-    /// The body's length, if the head says it and it is within bounds.
-    fn announced(&self) -> Option<usize> {
-        let message = self.understood.as_deref()?;
-        let countable = message.headers(super::Name::ContentLength).count() == 1;
-        let length = message.content_length().ok().flatten()?;
-        (countable && length <= BODY_MAX).then_some(length)
     }
 }
