@@ -57,9 +57,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.popRefs", &[], Ignored),
     ("Trunk", "spec.peers[].transport", &["UDP", "TCP"], Idle),
     ("Trunk", "spec.codecs[]", &["PCMU", "PCMA"], Ignored),
-    ("Trunk", "spec.digest", &[], Ignored),
-    ("Trunk", "spec.digest.challenge", &["Never"], Idle),
-    ("Trunk", "spec.register", &[], Ignored),
     ("Trunk", "spec.tls", &[], Ignored),
     ("Trunk", "spec.tls.clientCertificate", &["Optional"], Idle),
     ("Trunk", "spec.srtp", &["Disabled", "Required"], Ignored),
@@ -70,7 +67,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.numberFormats", &[], Ignored),
     ("Trunk", "spec.callerIdPolicy", &["Granted"], Ignored),
     ("Trunk", "spec.emergency", &["Refused"], Ignored),
-    ("Trunk", "spec.health", &[], Ignored),
     ("Tenant", "spec.dialling", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),
     ("Tenant", "spec.signIn", &[], Ignored),
@@ -131,11 +127,9 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
 /// from anybody; so none do.
 pub(crate) fn withheld(trunk: &v1::TrunkSpec) -> bool {
     let certificate = |tls: &v1::TrunkTls| tls.client_certificate == v1::ClientCertificate::Required;
-    let challenge = |digest: &v1::Digest| digest.challenge == v1::Challenge::Always;
     trunk.srtp == v1::Srtp::Required
         || trunk.peers.iter().any(|peer| peer.transport == v1::Transport::Tls)
         || trunk.tls.as_ref().is_some_and(certificate)
-        || trunk.digest.as_ref().is_some_and(challenge)
 }
 
 #[cfg(test)]
@@ -166,7 +160,7 @@ mod tests {
             (
                 "digest",
                 serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}, "challenge": "Always"}),
-                true,
+                false,
             ),
             ("tls", serde_json::json!({"clientCertificate": "Required"}), true),
             ("peers", serde_json::json!([{"name": "a", "address": "192.0.2.7", "transport": "TLS"}]), true),
