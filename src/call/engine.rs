@@ -208,7 +208,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine for the listeners of a snapshot.
+    /// An engine for the listeners of a snapshot. Peers are probed and registrars told from the first input on, which may
+    /// be an [`Input::Timeout`].
     ///
     /// # Errors
     /// The first field of the snapshot that is wrong.

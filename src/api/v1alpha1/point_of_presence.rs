@@ -67,8 +67,8 @@ pub struct Gateway {
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub name: String,
 
-    /// `host` or `host:port`; an IPv6 address stands in brackets where a port follows. Absent port: 5060, or 5061 with
-    /// TLS. At most 260 characters. Example: `198.51.100.7:5060`.
+    /// `host` or `host:port`; an IPv6 address stands in brackets where a port follows. Absent port: as the
+    /// host's SRV records say (RFC 3263), else 5060, or 5061 with TLS. At most 260 characters. Example: `198.51.100.7:5060`.
     #[schemars(length(min = 1, max = 260), regex(pattern = PEER_ADDRESS))]
     pub address: String,
 

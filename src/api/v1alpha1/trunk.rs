@@ -230,8 +230,9 @@ pub struct Peer {
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     pub name: String,
 
-    /// `host` or `host:port`; an IPv6 address stands in brackets where a port follows. Absent port: 5060. At most 260
-    /// characters. Example: `198.51.100.7:5060`.
+    /// `host` or `host:port`; an IPv6 address stands in brackets where a port follows. Absent port: as the
+    /// host's SRV records say (RFC 3263), else 5060, or 5061 with TLS. At most 260 characters. Example:
+    /// `198.51.100.7:5060`.
     #[schemars(length(min = 1, max = 260), regex(pattern = PEER_ADDRESS))]
     pub address: String,
 
@@ -327,7 +328,8 @@ pub enum Challenge {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
-    /// `host` or `host:port`. At most 260 characters. Example: `sip.example.net`.
+    /// `host` or `host:port`. Without a port, transport and port are as its NAPTR and SRV records say (RFC 3263), as far
+    /// as the network has listeners for them. At most 260 characters. Example: `sip.example.net`.
     #[schemars(length(min = 1, max = 260), regex(pattern = PEER_ADDRESS))]
     pub registrar: String,
 

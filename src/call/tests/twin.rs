@@ -23,7 +23,8 @@ use model::{
     snapshot::Snapshot,
 };
 use sip::{
-    endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig},
+    digest::{self, Credentials},
+    endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig, RequestId},
     sdp::{self, LocalMedia},
     transaction::Timers,
 };
@@ -41,6 +42,10 @@ pub struct Phone {
     pub flow: Option<Flow>,
     pub ended: Option<Ended>,
     pub offer: Option<Bytes>,
+    /// Requests outside of dialogs that wait for an answer.
+    pub requests: VecDeque<RequestId>,
+    /// Whether its INVITEs answer challenges: user and password.
+    pub credentials: Option<Credentials>,
     /// The latest message that came, as text.
     pub last: Option<String>,
 }
@@ -51,7 +56,7 @@ impl Phone {
             listeners: vec![ListenerConfig {
                 transport: Transport::Udp,
                 sent_by: address.into(),
-                serves_register: false,
+                serves_register: true,
             }],
             token: "phone".into(),
             user_agent: String::new(),
@@ -69,6 +74,8 @@ impl Phone {
             flow: None,
             ended: None,
             offer: None,
+            requests: VecDeque::new(),
+            credentials: None,
             last: None,
         }
     }
@@ -123,8 +130,18 @@ impl Phone {
                 });
                 self.ended = Some(how);
             }
+            Event::Requested { id, request, .. } => {
+                self.requests.push_back(id);
+                self.heard.push(request.method_text().to_owned());
+            }
             _ => {}
         }
+    }
+
+    /// Answers the oldest request outside of dialogs.
+    pub fn respond(&mut self, now: Instant, code: u16, headers: &[Header]) {
+        let id = self.requests.pop_front().expect("a request");
+        self.endpoint.respond_to(now, id, code, headers).unwrap();
     }
 }
 
@@ -230,7 +247,7 @@ impl Virtual {
         };
         #[expect(clippy::disallowed_methods, reason = "the one clock of the tests")]
         let instant = Instant::now();
-        Self {
+        let mut world = Self {
             now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
             engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
             carrier: Phone::new("192.0.2.1:5060", 1),
@@ -246,7 +263,10 @@ impl Virtual {
             wire: VecDeque::new(),
             holds: None,
             held: Vec::new(),
-        }
+        };
+        world.engine.handle(world.now, Input::Timeout);
+        world.settle();
+        world
     }
 
     /// The carrier calls `number`.
@@ -265,7 +285,7 @@ impl Virtual {
             sdp,
             max_forwards,
             headers: Vec::<Header>::new(),
-            challenges: false,
+            challenges: self.carrier.credentials.is_some(),
             tcp: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
@@ -333,6 +353,19 @@ impl Virtual {
                     match output {
                         endpoint::Output::Transmit { flow, bytes } => {
                             self.wire.push_back((phone.address, flow.remote, bytes));
+                        }
+                        endpoint::Output::Event(Event::Challenged {
+                            id,
+                            method,
+                            request_uri,
+                            response,
+                            ..
+                        }) => {
+                            phone.heard.push(response.code().to_string());
+                            let known = phone.credentials.as_ref().expect("credentials");
+                            let method = method.as_str();
+                            let answers = digest::answers(&response, known, method, &request_uri, 1, "c");
+                            phone.endpoint.retry_with(self.now.instant, id, &answers).unwrap();
                         }
                         endpoint::Output::Event(event) => phone.take(event),
                         endpoint::Output::Note(note) => phone.heard.push(note.what.into_owned()),

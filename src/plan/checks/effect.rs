@@ -61,9 +61,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.media.portUse", &["PerCall"], Ignored),
     ("Trunk", "spec.popRefs", &[], Ignored),
     ("Trunk", "spec.codecs[]", &["PCMU", "PCMA"], Ignored),
-    ("Trunk", "spec.digest", &[], Ignored),
-    ("Trunk", "spec.digest.challenge", &["Never"], Idle),
-    ("Trunk", "spec.register", &[], Ignored),
     ("Trunk", "spec.srtp", &["Disabled", "Required"], Ignored),
     ("Trunk", "spec.srtp", &["Disabled", "Preferred"], Idle),
     ("Trunk", "spec.insecureKeys", &["Refused"], Ignored),
@@ -72,7 +69,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.numberFormats", &[], Ignored),
     ("Trunk", "spec.callerIdPolicy", &["Granted"], Ignored),
     ("Trunk", "spec.emergency", &["Refused"], Ignored),
-    ("Trunk", "spec.health", &[], Ignored),
     ("Tenant", "spec.dialling", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),
     ("Tenant", "spec.signIn", &[], Ignored),
@@ -131,8 +127,7 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
 /// Whether a trunk asks for a protection that cannot be given yet. Without it its calls would go in the clear, or come
 /// from anybody; so none do.
 pub(crate) fn withheld(trunk: &v1::TrunkSpec) -> bool {
-    let challenge = |digest: &v1::Digest| digest.challenge == v1::Challenge::Always;
-    trunk.srtp == v1::Srtp::Required || trunk.digest.as_ref().is_some_and(challenge)
+    trunk.srtp == v1::Srtp::Required
 }
 
 #[cfg(test)]
@@ -163,7 +158,7 @@ mod tests {
             (
                 "digest",
                 serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}, "challenge": "Always"}),
-                true,
+                false,
             ),
             ("tls", serde_json::json!({"clientCertificate": "Required"}), false),
             ("peers", serde_json::json!([{"name": "a", "address": "192.0.2.7", "transport": "TLS"}]), false),
