@@ -19,6 +19,7 @@ pub mod identity;
 pub mod locate;
 pub mod lots;
 pub mod record;
+pub mod registrar;
 pub mod registration;
 mod sdp_leg;
 pub mod world;

@@ -181,6 +181,8 @@ pub struct World {
     secrets: Secrets,
     /// Sources of inbound trunks by network: what every packet is held against.
     sources: BTreeMap<String, Vec<Source>>,
+    /// Phones that may register, by the name they register with.
+    stations: BTreeMap<String, Vec<(StationId, Key, String)>>,
     /// Addresses of peers by network: those that we call speak too.
     peers: BTreeMap<String, BTreeSet<IpAddr>>,
 }
@@ -206,7 +208,8 @@ impl World {
         }
         let (sources, peers) = (sources(&snapshot), peers(&snapshot, &names));
         let secrets = last.map(|last| last.secrets.clone()).unwrap_or_default();
-        Ok(Self { snapshot, flows, hours, names, secrets, sources, peers })
+        let stations = stations(&snapshot);
+        Ok(Self { snapshot, flows, hours, names, secrets, sources, stations, peers })
     }
 
     /// The same with other values of Secrets.
@@ -227,6 +230,33 @@ impl World {
         let object = Key::new(trunk.0.namespace(), &digest.secret.name);
         let value = self.secrets.get(&object, &digest.secret.key)?;
         String::from_utf8(value.to_vec()).ok()
+    }
+
+    /// The phone that registers as `username` at `host`: the one of the namespace that the host's first label names, else
+    /// the only one of that name.
+    #[must_use]
+    pub fn station(&self, username: &str, host: &str) -> Option<&StationId> {
+        let named = self.stations.get(username)?;
+        let label = host.split('.').next().unwrap_or_default();
+        let here = named.iter().find(|(station, ..)| station.agent.namespace().eq_ignore_ascii_case(label));
+        match (here, named.as_slice()) {
+            (Some((station, ..)), _) | (None, [(station, ..)]) => Some(station),
+            (None, _) => None,
+        }
+    }
+
+    /// Whether there is such a phone.
+    #[must_use]
+    pub fn has_station(&self, station: &StationId) -> bool {
+        self.stations.values().flatten().any(|(known, ..)| known == station)
+    }
+
+    /// What a phone proves to know. None: the Secret's value is not at hand.
+    #[must_use]
+    pub fn station_secret(&self, username: &str, station: &StationId) -> Option<Secret> {
+        let (_, object, key) = self.stations.get(username)?.iter().find(|(known, ..)| known == station)?;
+        let value = std::str::from_utf8(self.secrets.get(object, key)?).ok()?;
+        Some(secret_of(value))
     }
 
     /// Whether a packet from `address` may be looked at: an inbound trunk of the network admits it, or a call of ours
@@ -331,6 +361,42 @@ fn flows(snapshot: &Snapshot, last: Option<&World>) -> Result<BTreeMap<FlowId, A
             );
             Err(Refused { field: format!("flows.{id}"), message })
         }
+    }
+}
+
+fn stations(snapshot: &Snapshot) -> BTreeMap<String, Vec<(StationId, Key, String)>> {
+    let mut stations: BTreeMap<String, Vec<(StationId, Key, String)>> = BTreeMap::new();
+    for (id, agent) in &snapshot.centre.agents {
+        for station in &agent.stations {
+            let StationKind::Sip { username, secret } = &station.kind else { continue };
+            let named = StationId { agent: id.clone(), station: station.name.clone() };
+            let object = Key::new(id.namespace(), &secret.name);
+            stations.entry(username.clone()).or_default().push((named, object, secret.key.clone()));
+        }
+    }
+    stations
+}
+
+/// A password, or lines of an algorithm, a colon, and the hash of username, realm and password in hex.
+fn secret_of(value: &str) -> Secret {
+    let mut hashes: BTreeMap<&str, String> = BTreeMap::new();
+    for line in value.lines() {
+        let hash = line.split_once(':').filter(|(algorithm, hash)| {
+            let length = if *algorithm == "MD5" { 32 } else { 64 };
+            ["MD5", "SHA-256", "SHA-512-256"].contains(algorithm)
+                && hash.len() == length
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        let Some((algorithm, hash)) = hash else { return Secret::Password(value.to_owned()) };
+        hashes.insert(algorithm, hash.to_owned());
+    }
+    if hashes.is_empty() {
+        return Secret::Password(value.to_owned());
+    }
+    Secret::Ha1 {
+        md5: hashes.remove("MD5"),
+        sha256: hashes.remove("SHA-256"),
+        sha512_256: hashes.remove("SHA-512-256"),
     }
 }
 
