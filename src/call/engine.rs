@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use model::{
     CallId, LegId, SessionId, TrunkId,
     media::{Codec, Direction, MediaEvent, MediaOrder, Order},
-    net::{Flow as NetFlow, ListenerIx},
+    net::Flow as NetFlow,
     secrets::Secrets,
     snapshot::{Serves, Snapshot},
 };
@@ -34,6 +34,7 @@ use sip::{
 use crate::{
     Now,
     admission::{self, Admission, Admitted, Refusal},
+    bans::Bans,
     call::{Call, Context, Effect, Incoming, Told, Unperformed},
     cursor::Environment,
     dial::Sent,
@@ -42,6 +43,7 @@ use crate::{
     identity::{Identity, Proof},
     lots::Lots,
     record::Record,
+    registrar::{Registrar, StationId},
     registration::Registrations,
     world::{Names, Refused, World},
 };
@@ -49,6 +51,7 @@ use crate::{
 mod gate;
 mod load;
 mod outside;
+mod stations;
 
 use gate::{Gate, Passage};
 use load::{Loads, Standings};
@@ -116,6 +119,11 @@ pub enum Input {
     Names(Names),
     /// Values of Secrets, all of them, in place of those before.
     Secrets(Secrets),
+    /// Hear a banned source again.
+    Lift {
+        /// The source.
+        address: IpAddr,
+    },
     /// Take no new calls; those that are there go on.
     Drain,
     /// End all calls.
@@ -168,10 +176,40 @@ pub enum Output {
     Told(Box<Told>),
     /// Something happened to a trunk.
     TrunkNews(TrunkNews),
+    /// Something happened to agents' phones.
+    StationNews(StationNews),
     /// [`Engine::peers`] and [`Engine::registrations`] are others than before.
     Standing,
     /// A call is over.
     Record(Box<Record>),
+}
+
+/// Something that happened to agents' phones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StationNews {
+    /// A station can be reached.
+    Came(StationId),
+    /// A station can be reached no more.
+    Went(StationId),
+    /// A source guessed passwords, and is not heard for a while.
+    Banned {
+        /// The source.
+        address: IpAddr,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A ban was lifted.
+    Lifted {
+        /// The source.
+        address: IpAddr,
+    },
+    /// For the log.
+    Told {
+        /// A sentence.
+        what: String,
+        /// Whether somebody should look at it.
+        is_bad: bool,
+    },
 }
 
 /// Something that happened to a trunk, for the log.
@@ -201,6 +239,8 @@ pub struct Engine {
     registrations: Registrations,
     outside: Outside,
     gate: Gate,
+    registrar: Registrar,
+    bans: Bans,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     lots: Lots,
@@ -218,7 +258,7 @@ impl Engine {
         let listeners = listeners.map(|listener| endpoint::ListenerConfig {
             transport: listener.transport,
             sent_by: listener.advertised.clone(),
-            serves_register: false,
+            serves_register: listener.serves == Serves::Agents,
         });
         let endpoint = Endpoint::new(
             endpoint::Config {
@@ -240,6 +280,8 @@ impl Engine {
             registrations: Registrations::new(lots.draw()),
             outside: Outside::default(),
             gate: Gate::new(config.nonces),
+            registrar: Registrar::default(),
+            bans: Bans::default(),
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
@@ -295,28 +337,35 @@ impl Engine {
         match input {
             Input::Packet { flow, bytes } => {
                 if self.is_known(now, flow) {
-                    self.push(Output::Heard { flow, bytes: bytes.clone() });
-                    self.endpoint.handle(now.instant, endpoint::Input::datagram(flow, bytes));
+                    self.hear(now, flow, bytes.clone(), endpoint::Input::datagram(flow, bytes));
                 }
             }
             // Streams of strangers were never accepted.
             Input::Message { flow, message } => {
-                self.push(Output::Heard { flow, bytes: message.bytes().clone() });
-                self.endpoint.handle(now.instant, endpoint::Input::Message { flow, message: *message });
+                let bytes = message.bytes().clone();
+                self.hear(now, flow, bytes, endpoint::Input::Message { flow, message: *message });
             }
             Input::Malformed { flow, malformed } => {
-                self.endpoint.handle(now.instant, endpoint::Input::Malformed { flow, malformed: *malformed });
+                let input = endpoint::Input::Malformed { flow, malformed: *malformed };
+                if self.answers(&flow, &input) {
+                    self.endpoint.handle(now.instant, input);
+                }
             }
             Input::Identified { flow, identity } => {
                 self.identities.insert(flow.connection, identity);
             }
             Input::Unreachable { flow } => {
                 self.identities.remove(&flow.connection);
+                if flow.connection != 0 {
+                    self.registrar.lost(&flow);
+                    self.tell_of_stations();
+                }
                 self.endpoint.handle(now.instant, endpoint::Input::Unreachable { flow });
             }
             Input::Media(event) => self.media(now, event),
             Input::Names(names) => self.renewed(names, self.world.secrets().clone()),
             Input::Secrets(secrets) => self.renewed(self.world.names().clone(), secrets),
+            Input::Lift { address } => self.lift(now, address),
             Input::Drain => self.begin_draining(),
             Input::Stop { because } => {
                 self.begin_draining();
@@ -329,6 +378,7 @@ impl Engine {
         }
         if std::mem::take(&mut self.is_stale) {
             self.look_over(now);
+            self.look_over_stations();
         }
         self.drain_endpoint(now);
         while self.drain_outside(now) {
@@ -351,17 +401,9 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let endpoint = self.endpoint.poll_timeout().map(|(at, _)| at);
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let beside = [self.health.poll_timeout(), self.registrations.poll_timeout()];
+        let beside =
+            [self.health.poll_timeout(), self.registrations.poll_timeout(), self.registrar.poll_timeout()];
         [endpoint, call].into_iter().chain(beside).flatten().min()
-    }
-
-    /// Whether a connection from `address` may be opened at all: an unlisted source hears nothing.
-    #[must_use]
-    pub fn admits_connection(world: &World, listener: ListenerIx, address: IpAddr, wall: Timestamp) -> bool {
-        let Some(listener) = world.snapshot.cluster.listeners.get(usize::from(listener.0)) else {
-            return false;
-        };
-        listener.serves == Serves::Trunks && world.knows(&listener.network, address, wall)
     }
 
     /// Why a source is a stranger, as a sentence.
@@ -375,11 +417,20 @@ impl Engine {
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
     fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
-        let known = Self::admits_connection(&self.world, flow.listener, flow.remote.ip(), now.wall);
+        let known = self.admits(flow.listener, flow.remote.ip(), now);
         if !known {
             self.push(Output::Stranger { flow });
         }
         known
+    }
+
+    /// A source that is known says something.
+    fn hear(&mut self, now: Now, flow: NetFlow, bytes: Bytes, input: endpoint::Input) {
+        if !self.answers(&flow, &input) {
+            return self.push(Output::Stranger { flow });
+        }
+        self.push(Output::Heard { flow, bytes });
+        self.endpoint.handle(now.instant, input);
     }
 
     fn media(&mut self, now: Now, event: MediaEvent) {
@@ -400,6 +451,8 @@ impl Engine {
         self.endpoint.handle(now.instant, endpoint::Input::Timeout);
         self.health.timeout(now);
         self.registrations.timeout(now);
+        self.registrar.timeout(now.instant);
+        self.tell_of_stations();
         while let Some((at, call)) = self.deadlines.first().copied()
             && at <= now.instant
         {
@@ -419,6 +472,9 @@ impl Engine {
                 endpoint::Output::Event(
                     event @ (SipEvent::RequestDone { .. } | SipEvent::Challenged { .. }),
                 ) => self.outside_event(now, event),
+                endpoint::Output::Event(SipEvent::Requested { id, flow, request }) => {
+                    self.requested(now, id, flow, &request);
+                }
                 endpoint::Output::Event(event) => self.leg_event(now, event),
             }
         }
@@ -437,6 +493,9 @@ impl Engine {
 
     fn invited(&mut self, now: Now, leg: LegId, flow: NetFlow, request: &Message, offer: Option<Bytes>) {
         let mut explanation = self.explanation(now, &flow, request);
+        if self.is_for_agents(&flow) {
+            return self.station_invites(now, leg, flow, request, explanation);
+        }
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));
         let admission = match admission::trunk_of(&world, &flow, proof, now) {

@@ -8,6 +8,7 @@
 //! media and nothing of transactions, [`admission`] decides over the snapshot and nothing else.
 
 pub mod admission;
+pub mod bans;
 pub mod call;
 pub mod cursor;
 mod dial;

@@ -166,8 +166,7 @@ impl Registrar {
 
     /// Forgets stations that there are no more.
     pub fn retain(&mut self, keep: impl Fn(&StationId) -> bool) {
-        let gone: Vec<StationId> =
-            self.stations.keys().filter(|station| !keep(station)).cloned().collect();
+        let gone: Vec<StationId> = self.stations.keys().filter(|station| !keep(station)).cloned().collect();
         gone.iter().for_each(|station| self.replace(station, Vec::new()));
     }
 
@@ -255,12 +254,7 @@ fn refuse(code: u16, because: String) -> Answer {
     Answer { code, headers: Vec::new(), because }
 }
 
-fn bind(
-    mut bounds: Vec<Bound>,
-    now: Instant,
-    flow: Flow,
-    register: &Message,
-) -> Result<Vec<Bound>, Answer> {
+fn bind(mut bounds: Vec<Bound>, now: Instant, flow: Flow, register: &Message) -> Result<Vec<Bound>, Answer> {
     let path: Box<[Box<str>]> = outbound::path(register).into_iter().map(Into::into).collect();
     for binding in outbound::bindings(register) {
         if !matches!(binding.uri.scheme, Scheme::Sip | Scheme::Sips) || binding.uri.text.len() > CONTACT_MAX {
@@ -343,16 +337,16 @@ fn headers(now: Now, bounds: &[Bound], register: &Message, flow: Flow) -> Vec<He
         .iter()
         .map(|bound| {
             let left = bound.expires_at.saturating_duration_since(now.instant).as_secs();
-            let device = bound.device.as_ref().map(|(instance, reg_id)| {
-                format!(";+sip.instance=\"<{instance}>\";reg-id={reg_id}")
-            });
+            let device = bound
+                .device
+                .as_ref()
+                .map(|(instance, reg_id)| format!(";+sip.instance=\"<{instance}>\";reg-id={reg_id}"));
             let device = device.unwrap_or_default();
             Header::new("Contact", format!("<{}>;expires={left}{device}", bound.contact))
         })
         .collect();
     headers.extend(outbound::path(register).into_iter().map(|route| Header::new("Path", route)));
-    let does_outbound =
-        bounds.iter().any(|bound| bound.device.is_some() && bound.flow == flow);
+    let does_outbound = bounds.iter().any(|bound| bound.device.is_some() && bound.flow == flow);
     if does_outbound {
         headers.push(Header::new("Require", "outbound"));
         headers.push(Header::new("Flow-Timer", FLOW_TIMER_S.to_string()));
@@ -411,7 +405,10 @@ mod tests {
         let contact = "Contact: <sip:ada-desk@10.0.0.9:5060>\r\n";
         let here = flow("192.0.2.7:1024");
         let answer = registrar.register(at(start, 0), &station(), here, &register(1, contact));
-        assert_eq!((answer.code, contacts(&answer)), (200, vec!["<sip:ada-desk@10.0.0.9:5060>;expires=3600"]));
+        assert_eq!(
+            (answer.code, contacts(&answer)),
+            (200, vec!["<sip:ada-desk@10.0.0.9:5060>;expires=3600"])
+        );
         assert!(answer.headers.contains(&Header::new("Date", "Tue, 14 Nov 2023 22:13:20 GMT")));
         assert_eq!(registrar.poll(), Some(News::Came(station())));
         assert_eq!(registrar.bindings(&station())[0].flow, here);
@@ -471,12 +468,7 @@ mod tests {
             (2, &*ten, 403),
         ] {
             let mut registrar = Registrar::default();
-            registrar.register(
-                at(start, 0),
-                &station(),
-                here,
-                &register(1, "Contact: <sip:a@10.0.0.9>\r\n"),
-            );
+            registrar.register(at(start, 0), &station(), here, &register(1, "Contact: <sip:a@10.0.0.9>\r\n"));
             let before = registrar.bindings(&station()).to_vec();
             let answer = registrar.register(at(start, 1), &station(), here, &register(cseq, fields));
             assert_eq!(answer.code, code, "{fields}");
@@ -512,7 +504,8 @@ mod tests {
     fn a_path_is_echoed_and_taken() {
         let (mut registrar, start) = (Registrar::default(), Instant::now());
         let fields = "Supported: path\r\nPath: <sip:p1.example;lr>\r\nContact: <sip:a@10.0.0.9>\r\n";
-        let answer = registrar.register(at(start, 0), &station(), flow("192.0.2.7:5060"), &register(1, fields));
+        let answer =
+            registrar.register(at(start, 0), &station(), flow("192.0.2.7:5060"), &register(1, fields));
         assert!(answer.headers.contains(&Header::new("Path", "<sip:p1.example;lr>")));
         assert_eq!(&*registrar.bindings(&station())[0].path[0], "<sip:p1.example;lr>");
     }

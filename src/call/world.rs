@@ -11,17 +11,20 @@ use std::{
 use jiff::Timestamp;
 use model::{
     FlowId, HoursId, Key, TrunkId,
+    centre::StationKind,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
     secrets::Secrets,
     snapshot::{Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
 };
+use sip::digest::Secret;
 
 use crate::{
     hours::Hours,
     locate::{Asked, Locate, Located, Target},
     lots::Lots,
+    registrar::StationId,
 };
 
 /// Where peers and registrars are, as the shell looked them up.
@@ -238,7 +241,7 @@ impl World {
     pub fn station(&self, username: &str, host: &str) -> Option<&StationId> {
         let named = self.stations.get(username)?;
         let label = host.split('.').next().unwrap_or_default();
-        let here = named.iter().find(|(station, ..)| station.agent.namespace().eq_ignore_ascii_case(label));
+        let here = named.iter().find(|(station, ..)| station.agent.0.namespace().eq_ignore_ascii_case(label));
         match (here, named.as_slice()) {
             (Some((station, ..)), _) | (None, [(station, ..)]) => Some(station),
             (None, _) => None,
@@ -370,7 +373,7 @@ fn stations(snapshot: &Snapshot) -> BTreeMap<String, Vec<(StationId, Key, String
         for station in &agent.stations {
             let StationKind::Sip { username, secret } = &station.kind else { continue };
             let named = StationId { agent: id.clone(), station: station.name.clone() };
-            let object = Key::new(id.namespace(), &secret.name);
+            let object = Key::new(id.0.namespace(), &secret.name);
             stations.entry(username.clone()).or_default().push((named, object, secret.key.clone()));
         }
     }

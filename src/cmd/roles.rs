@@ -211,6 +211,7 @@ mod tests {
             drain_seconds: 1,
             tls: TlsPolicy::default(),
             domains: Vec::new(),
+            digest_algorithms: model::trunk::default_digest_algorithms(),
             capture: None,
         }
     }

@@ -1,13 +1,13 @@
 //! What every role serves over HTTP, and what the edge tells of its calls.
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{delete, get},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -42,6 +42,9 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/metrics", get(metrics))
         .route("/api/v1/explanations/{call_id}", get(explanation))
         .route("/api/v1/ladders/{call_id}", get(ladder))
+        .route("/api/v1/bans", get(bans))
+        .route("/api/v1/bans/{address}", delete(lift))
+        .route("/api/v1/registrations", get(registrations))
         .route("/api/v1/interactions", get(interactions))
         .with_state(site);
     axum::serve(listener, router).await
@@ -84,6 +87,32 @@ async fn ladder(State(site): State<Arc<Site>>, Path(call_id): Path<String>) -> R
             (StatusCode::NOT_FOUND, Json(problem)).into_response()
         }
     }
+}
+
+/// Sources that are not heard for a while.
+async fn bans(State(site): State<Arc<Site>>) -> Response {
+    let bans: Vec<_> = (site.observed)()
+        .iter()
+        .flat_map(|observed| observed.bans())
+        .map(|(address, until)| json!({"address": address, "until": until}))
+        .collect();
+    Json(bans).into_response()
+}
+
+/// Hears a source again.
+async fn lift(State(site): State<Arc<Site>>, Path(address): Path<IpAddr>) -> Response {
+    let lifted = (site.observed)().iter().filter(|observed| observed.lift(address)).count();
+    if lifted > 0 {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let problem = json!({"error": format!("{address} is not banned")});
+    (StatusCode::NOT_FOUND, Json(problem)).into_response()
+}
+
+/// Stations that are registered.
+async fn registrations(State(site): State<Arc<Site>>) -> Response {
+    let stations: Vec<_> = (site.observed)().iter().flat_map(|observed| observed.stations()).collect();
+    Json(stations).into_response()
 }
 
 #[derive(Debug, Deserialize)]

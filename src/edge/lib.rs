@@ -20,7 +20,7 @@ mod websocket;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -100,6 +100,7 @@ pub(crate) enum Control {
     Names(Names),
     Secrets(Secrets),
     Capture(Option<hep::Capture>),
+    Lift(IpAddr),
     Drain,
     Stop(&'static str, oneshot::Sender<()>),
 }
@@ -166,8 +167,9 @@ impl Edge {
             Names::new(),
         )?;
         engine.handle(shell::now(), call::engine::Input::Secrets(config.secrets));
-        let (control, receiver) = mpsc::channel(64);
         let EventSource { queue, observed } = events;
+        let (control, receiver) = mpsc::channel(64);
+        observed.let_lift(control.clone());
         let seen = Arc::clone(&observed);
         let thread = thread::Builder::new()
             .name("edge-0".into())

@@ -1,22 +1,30 @@
 //! What can be seen of an edge from outside: counters, and the latest explanations and records.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write,
+    net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use call::{
     call::{Told, Unperformed},
-    engine::Engine,
+    engine::{Engine, StationNews},
     explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     record::Record,
+    registrar::StationId,
 };
 
-use crate::ladder::{Ladder, Rung};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::{
+    Control,
+    ladder::{Ladder, Rung},
+};
 
 /// Explanations and records that are kept.
 const KEPT_MAX: usize = 1_024;
@@ -81,6 +89,9 @@ pub struct Observed {
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
     standing: Mutex<BTreeMap<String, bool>>,
+    stations: Mutex<BTreeSet<StationId>>,
+    bans: Mutex<BTreeMap<IpAddr, Timestamp>>,
+    control: OnceLock<mpsc::Sender<Control>>,
 }
 
 impl Observed {
@@ -149,6 +160,46 @@ impl Observed {
             (format!("switchboard_trunk_registered{{trunk=\"{trunk}\"}}"), standing.since.is_some())
         });
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = peers.chain(registrations).collect();
+    }
+
+    /// By what a ban can be lifted. Once.
+    pub(crate) fn let_lift(&self, control: mpsc::Sender<Control>) {
+        // There is one edge for each of these.
+        let _ = self.control.set(control);
+    }
+
+    /// Keeps what happened to stations.
+    pub fn station_news(&self, news: StationNews) {
+        let mut stations = self.stations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
+        match news {
+            StationNews::Came(station) => drop(stations.insert(station)),
+            StationNews::Went(station) => drop(stations.remove(&station)),
+            StationNews::Banned { address, until } => drop(bans.insert(address, until)),
+            StationNews::Lifted { address } => drop(bans.remove(&address)),
+            StationNews::Told { .. } => {}
+        }
+    }
+
+    /// Stations that are registered.
+    #[must_use]
+    pub fn stations(&self) -> Vec<StationId> {
+        self.stations.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Sources that are not heard, and until when.
+    #[must_use]
+    pub fn bans(&self) -> Vec<(IpAddr, Timestamp)> {
+        let mut bans = self.bans.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        bans.retain(|_, until| *until > now);
+        bans.iter().map(|(address, until)| (*address, *until)).collect()
+    }
+
+    /// Has a source heard again. False: it was not banned.
+    pub fn lift(&self, address: IpAddr) -> bool {
+        let known = self.bans().iter().any(|(banned, _)| *banned == address);
+        known && self.control.get().is_some_and(|control| control.try_send(Control::Lift(address)).is_ok())
     }
 
     /// Keeps a record.

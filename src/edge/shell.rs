@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Engine, Input, Output},
+    engine::{Engine, Input, Output, StationNews},
     explanation::Outcome,
 };
 use jiff::Timestamp;
@@ -150,6 +150,7 @@ impl Core {
                 }
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
+                Output::StationNews(news) => self.station_news(news),
                 Output::Standing => self.observed.standing(&self.engine),
                 Output::Record(record) => {
                     info!(
@@ -188,6 +189,20 @@ impl Core {
         self.observed.orders_dropped.add(1);
         let leg = allocates?;
         Some(MediaEvent { session, event: Event::Refused { leg, reason: Refusal::Draining } })
+    }
+
+    fn station_news(&self, news: StationNews) {
+        match &news {
+            StationNews::Came(station) => info!("{station} is registered"),
+            StationNews::Went(station) => info!("{station} is registered no more"),
+            StationNews::Banned { address, until } => {
+                warn!(%address, %until, "banned: it guesses passwords of stations");
+            }
+            StationNews::Lifted { address } => info!(%address, "the ban is lifted"),
+            StationNews::Told { what, is_bad: true } => warn!("{what}"),
+            StationNews::Told { what, is_bad: false } => info!("{what}"),
+        }
+        self.observed.station_news(news);
     }
 
     /// Keeps a message, and sends a copy where one is wanted.
@@ -347,7 +362,7 @@ impl Core {
     }
 
     pub fn admits(&self, listener: ListenerIx, address: IpAddr) -> bool {
-        Engine::admits_connection(self.engine.world(), listener, address, Timestamp::now())
+        self.engine.admits(listener, address, now())
     }
 
     pub fn received(&self) {
@@ -366,6 +381,7 @@ impl Core {
             }
             Control::Names(names) => self.step(Input::Names(names)),
             Control::Capture(capture) => self.capture = capture,
+            Control::Lift(address) => self.step(Input::Lift { address }),
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
                 self.renew_tls();

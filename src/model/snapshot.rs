@@ -17,8 +17,8 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, Health, NumberFormats, Register, TlsPolicy, TrunkDigest, TrunkTls,
-        default_failover_codes,
+        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, TlsPolicy, TrunkDigest, TrunkTls,
+        default_digest_algorithms, default_failover_codes,
     },
 };
 
@@ -82,6 +82,9 @@ pub struct Cluster {
     /// Domains that agents reach the cluster by.
     #[serde(default)]
     pub domains: Vec<String>,
+    /// What phones and trunks are challenged with, in that order.
+    #[serde(default = "default_digest_algorithms")]
+    pub digest_algorithms: Vec<DigestAlgorithm>,
     /// Where copies of SIP messages go. None: nowhere.
     #[serde(default)]
     pub capture: Option<Capture>,
@@ -423,6 +426,7 @@ mod tests {
                 drain_seconds: 30,
                 tls: TlsPolicy::default(),
                 domains: Vec::new(),
+                digest_algorithms: default_digest_algorithms(),
                 capture: None,
             },
             trunks: BTreeMap::new(),

@@ -59,6 +59,23 @@ pub enum CipherSuite {
     EcdheRsaAes256Gcm,
 }
 
+/// What a password is hashed with (RFC 8760 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DigestAlgorithm {
+    /// `MD5`
+    Md5,
+    /// `SHA-256`
+    Sha256,
+    /// `SHA-512-256`
+    Sha512256,
+}
+
+/// What peers are challenged with where nothing else is said.
+#[must_use]
+pub fn default_digest_algorithms() -> Vec<DigestAlgorithm> {
+    vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5]
+}
+
 /// What TLS may be, each way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

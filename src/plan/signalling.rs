@@ -6,8 +6,8 @@ use model::{
     centre::SecretKey,
     snapshot::Capture,
     trunk::{
-        CallerIdPolicy, CipherSuite, Health, NumberFormat, NumberFormats, Register, TlsPolicy, TlsVersion,
-        TrunkDigest, TrunkTls, default_failover_codes,
+        CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats, Register,
+        TlsPolicy, TlsVersion, TrunkDigest, TrunkTls, default_failover_codes,
     },
 };
 
@@ -31,6 +31,22 @@ pub(crate) fn policy(item: &Item<v1::VoiceClusterSpec>) -> TlsPolicy {
         outbound_suites: suites(&tls.outbound_suites),
         certificate: tls.certificate_ref.as_ref().map(|secret| Key::new(item.namespace(), &secret.name)),
     }
+}
+
+/// In their order, each once.
+pub(crate) fn digest_algorithms(item: &Item<v1::VoiceClusterSpec>) -> Vec<DigestAlgorithm> {
+    let mut algorithms = Vec::new();
+    for algorithm in &item.spec.digest_algorithms {
+        let algorithm = match algorithm {
+            v1::DigestAlgorithm::Md5 => DigestAlgorithm::Md5,
+            v1::DigestAlgorithm::Sha256 => DigestAlgorithm::Sha256,
+            v1::DigestAlgorithm::Sha512256 => DigestAlgorithm::Sha512256,
+        };
+        if !algorithms.contains(&algorithm) {
+            algorithms.push(algorithm);
+        }
+    }
+    algorithms
 }
 
 pub(crate) fn capture(item: &Item<v1::VoiceClusterSpec>) -> Option<Capture> {

@@ -183,6 +183,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
         drain_seconds: figure(spec.drain_seconds),
         tls: signalling::policy(item),
         domains: spec.domains.clone(),
+        digest_algorithms: signalling::digest_algorithms(item),
         capture: signalling::capture(item),
     }
 }

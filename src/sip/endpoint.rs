@@ -30,7 +30,7 @@ use model::{
 
 use crate::{
     transaction::{self, State},
-    wire::Writer,
+    wire::{Message, Method, Writer},
 };
 
 mod again;
@@ -163,6 +163,17 @@ impl Endpoint {
         }
         let Phase::Calling { tx, .. } = leg.phase else { return None };
         Some(self.sent_invite(tx)?.call_id().to_owned())
+    }
+
+    /// Whether a message belongs to a leg or a transaction that there is.
+    #[must_use]
+    pub fn is_expected(&self, message: &Message) -> bool {
+        if !message.is_request() {
+            return self.table.find_client(message).is_some();
+        }
+        self.leg_of(message).is_some()
+            || self.table.find_server(message, message.method()).is_some()
+            || self.table.find_server(message, Method::Invite).is_some()
     }
 
     /// Transactions, those that only absorb copies among them.

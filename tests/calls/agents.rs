@@ -39,6 +39,21 @@ impl Agent {
         uri: Option<&str>,
         more: &str,
     ) -> Self {
+        Self::launch(system, port, codecs, speech, (uri, more, include_str!("agent/accounts")))
+    }
+
+    /// Starts one that registers by an account of its own.
+    pub fn registering(system: &System, port: u16, account: &str) -> Self {
+        Self::launch(system, port, "pcmu", &tone(550.0, 1.0), (None, "", account))
+    }
+
+    fn launch(
+        system: &System,
+        port: u16,
+        codecs: &str,
+        speech: &[i16],
+        (uri, more, account): (Option<&str>, &str, &str),
+    ) -> Self {
         let folder = system.dir.path().join(format!("baresip-{port}"));
         fs::create_dir_all(&folder).unwrap();
         audio::write_wav(&folder.join("speech.wav"), speech);
@@ -51,9 +66,7 @@ impl Agent {
             ("$FOLDER", folder.display().to_string()),
             ("$MODULES", modules()),
         ];
-        for (name, text) in
-            [("config", include_str!("agent/config")), ("accounts", include_str!("agent/accounts"))]
-        {
+        for (name, text) in [("config", include_str!("agent/config")), ("accounts", account)] {
             let text = words.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value));
             let more = if name == "config" { more } else { "" };
             fs::write(folder.join(name), text + more).unwrap();
@@ -74,6 +87,11 @@ impl Agent {
         wait_until(&format!("baresip says `{text}`"), || {
             self.process.output().contains(text) || self.process.errors().contains(text)
         });
+    }
+
+    /// Ends it; what is registered is registered no more.
+    pub fn end(self) {
+        self.process.terminate();
     }
 
     /// Ends it, with its call, and gives what it heard.

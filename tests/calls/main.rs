@@ -15,6 +15,7 @@ mod phone;
 mod plan;
 mod pods;
 mod refusals;
+mod registrar;
 mod reload;
 mod rtp;
 mod sipp;

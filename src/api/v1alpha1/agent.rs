@@ -136,7 +136,8 @@ pub struct SipStation {
     #[schemars(length(min = 1, max = 64), regex(pattern = SIP_USER))]
     pub username: String,
 
-    /// Its password; never the one the agent signs in with.
+    /// Its password, or for each algorithm a line such as `SHA-256:` and the hash of `username:realm:password` in hex,
+    /// where the realm is the first of the VoiceCluster's `domains`; never the one the agent signs in with.
     pub secret_ref: SecretKeyRef,
 }
 

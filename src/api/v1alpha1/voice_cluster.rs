@@ -119,6 +119,13 @@ pub struct VoiceClusterSpec {
     #[serde(default)]
     pub limits: ClusterLimits,
 
+    /// What phones and trunks are challenged with (RFC 8760), in that order; each gets one challenge for each. Some phones
+    /// stumble over an algorithm that they do not know: those need `[MD5]`. 1 to 3; absent: `[SHA-256, MD5]`.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[schemars(length(min = 1, max = 3))]
+    #[serde(default = "default_digest_algorithms")]
+    pub digest_algorithms: Vec<DigestAlgorithm>,
+
     /// Where copies of SIP messages go, without credentials, keys of SRTP and pressed keys. Absent: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
@@ -226,6 +233,24 @@ pub struct PortRange {
     /// The last port, 1,025 to 65,535. Example: `20999`.
     #[schemars(range(min = 1_025, max = 65_535))]
     pub last: i32,
+}
+
+/// What a password is hashed with.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DigestAlgorithm {
+    /// RFC 1321; what phones of before RFC 8760 know.
+    #[serde(rename = "MD5")]
+    Md5,
+    /// FIPS 180-4.
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    /// FIPS 180-4.
+    #[serde(rename = "SHA-512-256")]
+    Sha512256,
+}
+
+fn default_digest_algorithms() -> Vec<DigestAlgorithm> {
+    vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5]
 }
 
 /// Where copies of SIP messages go: a server of HEP version 3, such as Homer, over UDP.

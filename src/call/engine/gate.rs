@@ -2,20 +2,21 @@
 
 use std::net::IpAddr;
 
-use model::{TrunkId, snapshot::Trunk, trunk::TrunkDigest};
+use model::{
+    TrunkId,
+    snapshot::Trunk,
+    trunk::{DigestAlgorithm, TrunkDigest},
+};
 use sip::{
     digest::{Algorithm, Answer, Challenge, Freshness, Nonces, Secret, Taken, Window},
     endpoint::Header,
     wire::Message,
 };
 
-use crate::{Now, lots::Lots, world::World};
+use crate::{Now, lots::Lots, registrar::StationId, world::World};
 
 /// Most nonces in use at a time; beyond it answers are asked for anew.
 const NONCES_MAX: usize = 65_536;
-
-/// Strongest first (RFC 8760 §2.3).
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 
 /// Who may pass.
 #[derive(Debug)]
@@ -66,10 +67,11 @@ impl Gate {
             ));
         };
         let realm = realm(world, digest);
+        let algorithms = algorithms(world);
         let now_ms = u64::try_from(now.wall.as_millisecond()).unwrap_or_default();
         let answers = Answer::all(invite, false);
         let answer =
-            answers.iter().find(|answer| answer.realm == realm && ALGORITHMS.contains(&answer.algorithm));
+            answers.iter().find(|answer| answer.realm == realm && algorithms.contains(&answer.algorithm));
         let verdict = answer.map_or(Verdict::None, |answer| {
             self.check(answer, (digest, &Secret::Password(password)), (source, invite), (now_ms, &realm))
         });
@@ -81,13 +83,77 @@ impl Gate {
         };
         let because =
             format!("Trunk {id}'s calls must answer a challenge (digest.challenge: Always): {because}.");
-        let headers = ALGORITHMS.into_iter().map(|algorithm| {
-            let nonce = self.nonces.issue(now_ms, source, &realm, lots.draw());
+        Passage::Challenged {
+            headers: self.challenges(now_ms, source, &realm, (&algorithms, stale), lots),
+            because,
+        }
+    }
+
+    /// Which station sent a request, as its answer to a challenge proves.
+    pub(super) fn station(
+        &mut self,
+        now: Now,
+        world: &World,
+        (source, request): (IpAddr, &Message),
+        lots: &mut Lots,
+    ) -> Proof {
+        let cluster = &world.snapshot.cluster;
+        let realm = cluster.domains.first().unwrap_or(&cluster.code).clone();
+        let algorithms = algorithms(world);
+        let now_ms = u64::try_from(now.wall.as_millisecond()).unwrap_or_default();
+        let answers = Answer::all(request, false);
+        let answer =
+            answers.iter().find(|answer| answer.realm == realm && algorithms.contains(&answer.algorithm));
+        let host = request.to().map(|to| to.uri.host).unwrap_or_default();
+        let station = answer.and_then(|answer| world.station(&answer.username, host));
+        let mut missing = None;
+        let verdict = answer.map_or(Verdict::None, |answer| {
+            let secret = station.and_then(|station| {
+                let secret = world.station_secret(&answer.username, station);
+                if secret.is_none() {
+                    missing =
+                        Some(format!("{station} cannot register: the value of its secretRef is not at hand"));
+                }
+                secret
+            });
+            // Whoever registers for somebody else is as wrong as with a wrong password.
+            let own = request.to().and_then(|to| to.uri.user).map(sip::uri::unescape);
+            let is_own = own.is_some_and(|own| own == answer.username);
+            let secret = secret.filter(|_| is_own);
+            self.is_right(answer, secret.as_ref(), (source, request), (now_ms, &realm))
+        });
+        let is_guess = matches!(verdict, Verdict::Wrong)
+            && answer.is_some_and(|answer| {
+                self.nonces.check(&answer.nonce, now_ms, source, &realm) != Freshness::Foreign
+            });
+        match (verdict, station) {
+            (Verdict::Right, Some(station)) => Proof::Right(station.clone()),
+            (verdict, _) => {
+                let stale = matches!(verdict, Verdict::Stale);
+                Proof::Asked {
+                    headers: self.challenges(now_ms, source, &realm, (&algorithms, stale), lots),
+                    is_guess,
+                    missing,
+                }
+            }
+        }
+    }
+
+    fn challenges(
+        &self,
+        now_ms: u64,
+        source: IpAddr,
+        realm: &str,
+        (algorithms, stale): (&[Algorithm], bool),
+        lots: &mut Lots,
+    ) -> Vec<Header> {
+        let headers = algorithms.iter().copied().map(|algorithm| {
+            let nonce = self.nonces.issue(now_ms, source, realm, lots.draw());
             let challenge =
-                Challenge { realm: realm.clone(), nonce, opaque: None, algorithm, qop: true, stale };
+                Challenge { realm: realm.to_owned(), nonce, opaque: None, algorithm, qop: true, stale };
             Header::new("WWW-Authenticate", challenge.to_value())
         });
-        Passage::Challenged { headers: headers.collect(), because }
+        headers.collect()
     }
 
     /// The proof is computed whoever it is said to be of, so that a wrong name takes as long as a wrong password.
@@ -98,9 +164,19 @@ impl Gate {
         (source, invite): (IpAddr, &Message),
         (now_ms, realm): (u64, &str),
     ) -> Verdict {
-        let nobody = Secret::of_nobody();
         let known = answer.username == digest.username;
-        let proved = answer.is_right(if known { secret } else { &nobody }, invite.method_text()) && known;
+        self.is_right(answer, known.then_some(secret), (source, invite), (now_ms, realm))
+    }
+
+    fn is_right(
+        &mut self,
+        answer: &Answer,
+        secret: Option<&Secret>,
+        (source, request): (IpAddr, &Message),
+        (now_ms, realm): (u64, &str),
+    ) -> Verdict {
+        let nobody = Secret::of_nobody();
+        let proved = answer.is_right(secret.unwrap_or(&nobody), request.method_text()) && secret.is_some();
         match (proved, self.nonces.check(&answer.nonce, now_ms, source, realm)) {
             (true, Freshness::Fresh) => {
                 let count = answer.qop.as_ref().map_or(0, |qop| qop.nc);
@@ -115,6 +191,22 @@ impl Gate {
     }
 }
 
+/// What a request on a listener for agents proves.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// It is this station's.
+    Right(StationId),
+    /// Nothing yet.
+    Asked {
+        /// WWW-Authenticate, one for each algorithm.
+        headers: Vec<Header>,
+        /// Whether a wrong proof came, with a nonce that was sent to that very address.
+        is_guess: bool,
+        /// For the log: what keeps the station from ever proving who it is.
+        missing: Option<String>,
+    },
+}
+
 enum Verdict {
     Right,
     Stale,
@@ -127,4 +219,14 @@ fn realm(world: &World, digest: &TrunkDigest) -> String {
     let cluster = &world.snapshot.cluster;
     let named = digest.realm.as_ref().or_else(|| cluster.domains.first());
     named.unwrap_or(&cluster.code).clone()
+}
+
+/// What peers are challenged with, in that order.
+fn algorithms(world: &World) -> Vec<Algorithm> {
+    let of = |algorithm: &DigestAlgorithm| match algorithm {
+        DigestAlgorithm::Md5 => Algorithm::Md5,
+        DigestAlgorithm::Sha256 => Algorithm::Sha256,
+        DigestAlgorithm::Sha512256 => Algorithm::Sha512256,
+    };
+    world.snapshot.cluster.digest_algorithms.iter().map(of).collect()
 }

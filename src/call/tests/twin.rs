@@ -415,7 +415,7 @@ impl Virtual {
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
             Output::TrunkNews(news) => self.news.push(news.what),
-            Output::Standing => {}
+            Output::Standing | Output::StationNews(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }

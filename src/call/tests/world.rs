@@ -184,6 +184,7 @@ pub fn snapshot() -> Snapshot {
             drain_seconds: 30,
             tls: TlsPolicy::default(),
             domains: Vec::new(),
+            digest_algorithms: model::trunk::default_digest_algorithms(),
             capture: None,
         },
         trunks: [

@@ -95,7 +95,10 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
 pub(super) fn check(object: &Object, fields: &Fields, report: &mut Report) {
     let (id, source) = (&object.id, Some(&object.source));
     if KINDS.contains(&id.kind) {
-        let message = format!("{} objects are checked, but nothing acts on them yet.", id.kind);
+        let message = match id.kind {
+            "Agent" => "The phones of an Agent can register; nothing else of it is acted on yet.".into(),
+            kind => format!("{kind} objects are checked, but nothing acts on them yet."),
+        };
         report.warning(id, source, "kind", Reason::NotYetEffective, message);
         return;
     }

@@ -64,7 +64,7 @@ impl Endpoint {
     }
 
     /// The leg whose dialog a request names; our tag holds its number.
-    fn leg_of(&self, request: &Message) -> Option<LegId> {
+    pub(super) fn leg_of(&self, request: &Message) -> Option<LegId> {
         let id = LegId(number_in(request.to_tag()?)?);
         let dialog = self.legs.get(&id)?.dialog.as_ref()?;
         dialog.is_of(request).then_some(id)

@@ -1,0 +1,168 @@
+//! Agents' phones: who may register, and who must be asked first.
+
+use std::{net::IpAddr, sync::Arc};
+
+use model::{
+    net::{Flow as NetFlow, ListenerIx},
+    snapshot::Serves,
+};
+use sip::{
+    endpoint::{self, Header, RequestId},
+    wire::{Message, Method},
+};
+
+use super::{Engine, Output, StationNews, gate::Proof};
+use crate::{
+    Now,
+    explanation::{Explanation, Outcome},
+    registrar::News,
+    world::World,
+};
+
+impl Engine {
+    /// Whether a source may be heard on a listener at all, before anything of it is read: on one for trunks only who is
+    /// listed, on one for agents everybody who is not banned.
+    #[must_use]
+    pub fn admits(&self, listener: ListenerIx, address: IpAddr, now: Now) -> bool {
+        let Some(place) = self.world.snapshot.cluster.listeners.get(usize::from(listener.0)) else {
+            return false;
+        };
+        match place.serves {
+            Serves::Trunks => self.world.knows(&place.network, address, now.wall),
+            Serves::Agents => self.bans.hears(now.instant, address.to_canonical()),
+        }
+    }
+
+    /// Whether a message is answered. On a listener for agents a stranger gets nothing but a challenge of a REGISTER or an
+    /// INVITE, and what belongs to those.
+    pub(super) fn answers(&self, flow: &NetFlow, input: &endpoint::Input) -> bool {
+        if !self.is_for_agents(flow) || self.registrar.knows(flow) {
+            return true;
+        }
+        match input {
+            endpoint::Input::Message { message, .. } if message.is_request() => {
+                matches!(message.method(), Method::Register | Method::Invite) && message.to_tag().is_none()
+                    || self.endpoint.is_expected(message)
+            }
+            endpoint::Input::Message { message, .. } => self.endpoint.is_expected(message),
+            endpoint::Input::Malformed { .. }
+            | endpoint::Input::Unreachable { .. }
+            | endpoint::Input::Timeout => false,
+        }
+    }
+
+    pub(super) fn is_for_agents(&self, flow: &NetFlow) -> bool {
+        let listener = self.world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
+        listener.is_some_and(|listener| listener.serves == Serves::Agents)
+    }
+
+    /// A REGISTER on a listener for agents.
+    pub(super) fn requested(&mut self, now: Now, id: RequestId, flow: NetFlow, request: &Message) {
+        let world = Arc::clone(&self.world);
+        let (code, headers) = match self.prove(now, &world, flow, request) {
+            Err(headers) => (401, headers),
+            Ok(station) => {
+                let answer = self.registrar.register(now, &station, flow, request);
+                if !answer.because.is_empty() {
+                    let what = format!("{station} from {flow}: {}", answer.because);
+                    self.push(Output::StationNews(StationNews::Told { what, is_bad: true }));
+                }
+                (answer.code, answer.headers)
+            }
+        };
+        // If it waits no more, its phone has given up.
+        let _ = self.endpoint.respond_to(now.instant, id, code, &headers);
+        self.tell_of_stations();
+    }
+
+    /// An INVITE on a listener for agents.
+    pub(super) fn station_invites(
+        &mut self,
+        now: Now,
+        leg: model::LegId,
+        flow: NetFlow,
+        request: &Message,
+        mut explanation: Explanation,
+    ) {
+        let world = Arc::clone(&self.world);
+        match self.prove(now, &world, flow, request) {
+            Err(headers) => {
+                let because =
+                    "an INVITE on a listener for agents must answer a challenge; it was sent.".into();
+                self.challenge(now, leg, explanation, (headers, because));
+            }
+            Ok(station) => {
+                let because = format!("{station} is known, but calls that a phone dials are not placed yet.");
+                explanation.outcome = Outcome::Refused { code: 403, because };
+                self.push(Output::Explanation(Box::new(explanation)));
+                let reason = [Header::new("Reason", "Q.850;cause=29;text=\"Not placed yet\"")];
+                let _ = self.endpoint.reject(now.instant, leg, 403, None, &reason);
+            }
+        }
+    }
+
+    /// Who sent it, as its answer to a challenge proves; else the challenges.
+    fn prove(
+        &mut self,
+        now: Now,
+        world: &World,
+        flow: NetFlow,
+        request: &Message,
+    ) -> Result<crate::registrar::StationId, Vec<Header>> {
+        let source = flow.remote.ip();
+        match self.gate.station(now, world, (source, request), &mut self.lots) {
+            Proof::Right(station) => Ok(station),
+            Proof::Asked { headers, is_guess, missing } => {
+                if let Some(what) = missing {
+                    self.push(Output::StationNews(StationNews::Told { what, is_bad: true }));
+                }
+                // A connection, or a nonce that was sent to that address: it is no forged source.
+                let is_sure = is_guess || flow.transport.is_reliable();
+                if is_guess && is_sure {
+                    self.count_guess(now, world, source);
+                }
+                Err(headers)
+            }
+        }
+    }
+
+    fn count_guess(&mut self, now: Now, world: &World, source: IpAddr) {
+        let source = source.to_canonical();
+        // Never a trunk's: its calls are worth more than a guesser behind its address.
+        let networks = &world.snapshot.cluster.networks;
+        if networks.iter().any(|network| world.knows(&network.name, source, now.wall)) {
+            return;
+        }
+        if let Some(ban) = self.bans.failed(now.instant, source) {
+            let length = ban.until.saturating_duration_since(now.instant);
+            let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
+            let until = now.wall + jiff::SignedDuration::from_secs(seconds);
+            self.push(Output::StationNews(StationNews::Banned { address: ban.address, until }));
+        }
+    }
+
+    /// Ends a ban. False: there was none.
+    pub(super) fn lift(&mut self, now: Now, address: IpAddr) {
+        if self.bans.lift(now.instant, address.to_canonical()) {
+            self.push(Output::StationNews(StationNews::Lifted { address }));
+        }
+    }
+
+    /// What the registrar has to say.
+    pub(super) fn tell_of_stations(&mut self) {
+        while let Some(news) = self.registrar.poll() {
+            match news {
+                News::Came(station) => self.push(Output::StationNews(StationNews::Came(station))),
+                News::Went(station) => self.push(Output::StationNews(StationNews::Went(station))),
+                News::KeepAlive(flow, bytes) => self.push(Output::Transmit { flow, bytes }),
+            }
+        }
+    }
+
+    /// After another snapshot: stations that it has no more are gone.
+    pub(super) fn look_over_stations(&mut self) {
+        let world = Arc::clone(&self.world);
+        self.registrar.retain(|station| world.has_station(station));
+        self.tell_of_stations();
+    }
+}
