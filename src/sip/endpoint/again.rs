@@ -33,6 +33,8 @@ pub struct Again {
     pub request: Bytes,
     pub flow: Flow,
     pub fallback: Option<Flow>,
+    pub udp: Option<Flow>,
+    pub tcp: Option<Flow>,
     pub leg: Option<LegId>,
     pub purpose: Purpose,
     pub attempts: u8,
@@ -44,6 +46,8 @@ impl Again {
             request: entry.machine.request()?.clone(),
             flow: entry.flow,
             fallback: entry.fallback,
+            udp: entry.udp,
+            tcp: entry.tcp,
             leg: entry.leg,
             purpose: entry.purpose,
             attempts: entry.attempts,
@@ -154,21 +158,22 @@ impl Endpoint {
         };
         let Ok(request) = Message::parse(again.request.clone()) else { return false };
         self.table.remove(id);
-        self.start_anew(now, &request, Again { flow: udp, fallback: None, ..again }, request.cseq(), &[]);
+        let again = Again { flow: udp, fallback: None, udp: None, tcp: None, ..again };
+        self.start_anew(now, &request, again, request.cseq(), &[]);
         true
     }
 
     /// Starts a client transaction, by TCP if its request is too large for the UDP flow that it was made for.
-    pub(super) fn start_by_size(&mut self, now: Instant, tx: TxId, entry: Entry, tcp: Option<Flow>) {
-        let udp = entry.flow;
+    pub(super) fn start_by_size(&mut self, now: Instant, tx: TxId, mut entry: Entry, tcp: Option<Flow>) {
+        entry.tcp = tcp.filter(|_| !entry.flow.transport.is_reliable());
         let large = entry.machine.request().is_some_and(|bytes| bytes.len() > self.config.mtu);
-        let tcp = tcp.filter(|_| large && !udp.transport.is_reliable());
-        let again = tcp.and_then(|tcp| Some(Again { flow: tcp, ..Again::of(&entry)? }));
+        let again = Again::of(&entry).filter(|again| large && again.tcp.is_some());
         let request = again.as_ref().and_then(|again| Message::parse(again.request.clone()).ok());
-        let Some((again, request)) = again.zip(request) else { return self.start(tx, entry) };
-        let tx = self.start_anew(now, &request, again, request.cseq(), &[]);
-        if let Some(entry) = self.table.get_mut(tx) {
-            entry.udp = Some(udp);
+        match again.zip(request) {
+            Some((again, request)) => {
+                self.start_anew(now, &request, again, request.cseq(), &[]);
+            }
+            None => self.start(tx, entry),
         }
     }
 
@@ -176,11 +181,17 @@ impl Endpoint {
         &mut self,
         now: Instant,
         request: &Message,
-        again: Again,
+        mut again: Again,
         cseq: u32,
         headers: &[Header],
     ) -> TxId {
-        let Again { flow, fallback, leg, purpose, attempts, .. } = again;
+        let more: usize = headers.iter().map(|header| header.name.len() + header.value.len() + 4).sum();
+        if request.bytes().len() + more > self.config.mtu
+            && let Some(tcp) = again.tcp.take()
+        {
+            again.udp = Some(std::mem::replace(&mut again.flow, tcp));
+        }
+        let Again { flow, fallback, udp, tcp, leg, purpose, attempts, .. } = again;
         let tx = self.table.number();
         let branch = self.new_branch(tx);
         let via = self.via(flow, &branch);
@@ -192,7 +203,7 @@ impl Endpoint {
             Machine::OtherClient(OtherClient::new(now, reliable, timers, bytes))
         };
         let mut entry = Entry::client(machine, flow, leg, purpose, &branch);
-        (entry.fallback, entry.attempts) = (fallback, attempts);
+        (entry.fallback, entry.udp, entry.tcp, entry.attempts) = (fallback, udp, tcp, attempts);
         self.start(tx, entry);
         self.point_to(leg, purpose, tx);
         tx

@@ -167,6 +167,31 @@ fn what_is_too_large_for_a_datagram_goes_by_tcp_if_it_can() {
 }
 
 #[test]
+fn what_credentials_make_too_large_goes_by_tcp_then() {
+    let mut endpoint = endpoint();
+    let tcp = Flow { transport: Transport::Tcp, ..flow() };
+    let invite = Invite {
+        headers: vec![Header::new("Subject", "x".repeat(700))],
+        tcp: Some(tcp),
+        challenges: true,
+        ..invite_to(flow())
+    };
+    endpoint.invite(epoch(), invite).unwrap();
+    let (by, first) = sent(&mut endpoint).remove(0);
+    assert_eq!(by, flow());
+    reply_by(&mut endpoint, flow(), &first, 401, ";tag=1", "WWW-Authenticate: Digest realm=r, nonce=n\n");
+    let (_, told) = both(&mut endpoint);
+    let [Event::Challenged { id, .. }] = told[..] else { panic!("{told:?}") };
+    endpoint.retry_with(epoch(), id, &[Header::new("Authorization", "y".repeat(400))]).unwrap();
+    let (by, second) = sent(&mut endpoint).remove(0);
+    assert_eq!((by, second.via().unwrap().transport), (tcp, "TCP"));
+    endpoint.handle(epoch(), Input::Unreachable { flow: tcp });
+    let (by, third) = sent(&mut endpoint).remove(0);
+    assert_eq!((by, third.via().unwrap().transport, third.cseq()), (flow(), "UDP", second.cseq()));
+    assert!(third.header(Name::Authorization).is_some());
+}
+
+#[test]
 fn a_connection_that_is_lost_after_an_answer_does_not_repeat_the_invite() {
     let mut endpoint = endpoint();
     let tcp = Flow { transport: Transport::Tcp, ..flow() };
