@@ -1,6 +1,6 @@
 //! Requests that are sent anew: with credentials (RFC 3261 §8.1.3.5, §22.2), by UDP after all (§18.1.1).
 
-use std::time::Instant;
+use std::{cmp::Reverse, time::Instant};
 
 use bytes::Bytes;
 use model::{LegId, net::Flow};
@@ -25,6 +25,7 @@ const CHALLENGED_MAX: usize = 1_024;
 pub struct Challenged {
     again: Again,
     response: Message,
+    give_up_at: Instant,
 }
 
 /// All it takes to send a request anew.
@@ -75,14 +76,26 @@ impl Endpoint {
     /// # Errors
     /// When nothing waits for it any more.
     pub fn give_up(&mut self, now: Instant, id: ChallengeId) -> Result<(), Misuse> {
-        let Challenged { again, response } = self.challenged.remove(&id).ok_or(Misuse::NoSuchRequest)?;
+        let Challenged { again, response, .. } = self.challenged.remove(&id).ok_or(Misuse::NoSuchRequest)?;
         let outcome = Outcome { passed: true, failed: None, leg: again.leg };
         self.on_passed(now, 0, again.purpose, &outcome, None, &response);
         Ok(())
     }
 
-    pub(super) fn forget_challenge(&mut self, now: Instant, id: ChallengeId) {
-        let _answered = self.give_up(now, id);
+    /// Those that nobody has answered in time are final. Their deadlines have the order of their numbers.
+    pub(super) fn forget_challenges(&mut self, now: Instant) {
+        self.challenged_wakes = false;
+        while let Some((id, _)) = self.challenged.first_key_value().filter(|(_, one)| one.give_up_at <= now) {
+            let _answered = self.give_up(now, *id);
+        }
+        self.wake_for_challenges();
+    }
+
+    fn wake_for_challenges(&mut self) {
+        if let Some((_, first)) = self.challenged.first_key_value().filter(|_| !self.challenged_wakes) {
+            self.challenged_wakes = true;
+            self.wakes.push(Reverse((first.give_up_at, Sleeper::Challenged, Wake::Undecided)));
+        }
     }
 
     /// The challenge that a leg's first INVITE waits with.
@@ -117,11 +130,7 @@ impl Endpoint {
         let Ok(request) = Message::parse(again.request.clone()) else { return false };
         again.attempts += 1;
         let id = ChallengeId(self.table.number());
-        self.wakes.push(std::cmp::Reverse((
-            now + self.config.timers.give_up(),
-            Sleeper::Challenge(id),
-            Wake::Undecided,
-        )));
+        let give_up_at = now + self.config.timers.give_up();
         self.tell(Event::Challenged {
             id,
             leg: again.leg,
@@ -129,7 +138,8 @@ impl Endpoint {
             request_uri: request.uri_text().to_owned(),
             response: response.clone(),
         });
-        self.challenged.insert(id, Challenged { again, response: response.clone() });
+        self.challenged.insert(id, Challenged { again, response: response.clone(), give_up_at });
+        self.wake_for_challenges();
         true
     }
 

@@ -103,6 +103,23 @@ fn a_challenged_register_goes_again_with_credentials() {
 }
 
 #[test]
+fn a_challenge_leaves_nothing_behind() {
+    let mut endpoint = endpoint();
+    for _ in 0..20 {
+        endpoint.handle(
+            epoch(),
+            Input::datagram(flow(), Bytes::from(request("REGISTER", 1, "", "").into_bytes())),
+        );
+        let (_, told) = both(&mut endpoint);
+        let [Event::Requested { id, .. }] = told[..] else { panic!("{told:?}") };
+        endpoint.respond_to(epoch(), id, 401, &[challenge("WWW-Authenticate")]).unwrap();
+        let (_, response) = sent(&mut endpoint).remove(0);
+        assert_eq!((response.code(), endpoint.transactions(), endpoint.theirs.len()), (401, 0, 0));
+        assert!(endpoint.wakes.len() <= 1);
+    }
+}
+
+#[test]
 fn a_register_is_refused_where_it_is_not_served() {
     let mut pair = pair(Transport::Udp);
     let register = to_side(&pair, 0, Method::Register);
