@@ -74,7 +74,10 @@ pub struct Endpoint {
     challenged: BTreeMap<ChallengeId, Challenged>,
     /// Requests of ours outside of dialogs, and those of peers that the layer above is to answer.
     own: HashMap<RequestId, Own>,
-    theirs: HashMap<RequestId, Theirs>,
+    theirs: BTreeMap<RequestId, Theirs>,
+    /// Whether the wake-up of the first of either is under way.
+    challenged_wakes: bool,
+    theirs_wakes: bool,
     is_draining: bool,
 }
 
@@ -83,8 +86,10 @@ pub struct Endpoint {
 enum Sleeper {
     Transaction(TxId),
     Leg(LegId),
-    Challenge(ChallengeId),
-    Request(RequestId),
+    /// The first of `challenged`; the others follow in the order of their numbers.
+    Challenged,
+    /// The first of `theirs`, likewise.
+    Theirs,
 }
 
 /// What came out of a transaction.
@@ -113,7 +118,9 @@ impl Endpoint {
             wakes: BinaryHeap::new(),
             challenged: BTreeMap::new(),
             own: HashMap::new(),
-            theirs: HashMap::new(),
+            theirs: BTreeMap::new(),
+            challenged_wakes: false,
+            theirs_wakes: false,
             is_draining: false,
         }
     }
@@ -195,8 +202,8 @@ impl Endpoint {
             match sleeper {
                 Sleeper::Transaction(id) => self.wake_transaction(now, due, id),
                 Sleeper::Leg(id) => self.wake_leg(now, due, id),
-                Sleeper::Challenge(id) => self.forget_challenge(now, id),
-                Sleeper::Request(id) => self.forget_request(now, id),
+                Sleeper::Challenged => self.forget_challenges(now),
+                Sleeper::Theirs => self.forget_requests(now),
             }
         }
     }
@@ -298,16 +305,20 @@ impl Endpoint {
             let alive = match sleeper {
                 Sleeper::Transaction(id) => self.table.get(*id).is_some(),
                 Sleeper::Leg(id) => self.legs.get(id).is_some_and(|leg| leg.poll_timeout().is_some()),
-                Sleeper::Challenge(id) => self.challenged.contains_key(id),
-                Sleeper::Request(id) => self.theirs.contains_key(id),
+                // There is one of each at most.
+                Sleeper::Challenged => !self.challenged.is_empty(),
+                Sleeper::Theirs => !self.theirs.is_empty(),
             };
             if alive {
                 break;
             }
-            if let Some(Reverse((_, Sleeper::Leg(id), _))) = self.wakes.pop()
-                && let Some(leg) = self.legs.get_mut(&id)
-            {
-                leg.scheduled = None;
+            match self.wakes.pop() {
+                Some(Reverse((_, Sleeper::Leg(id), _))) => {
+                    self.legs.get_mut(&id).into_iter().for_each(|leg| leg.scheduled = None);
+                }
+                Some(Reverse((_, Sleeper::Challenged, _))) => self.challenged_wakes = false,
+                Some(Reverse((_, Sleeper::Theirs, _))) => self.theirs_wakes = false,
+                Some(Reverse((_, Sleeper::Transaction(_), _))) | None => {}
             }
         }
     }

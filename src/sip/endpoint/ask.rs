@@ -70,7 +70,8 @@ impl Endpoint {
     /// Sends an INVITE with a new offer in the dialog. After a 491 it is sent again by itself (RFC 3261 §14.1).
     ///
     /// # Errors
-    /// When the leg is not established, or an INVITE of either side is under way.
+    /// When the leg is not established, or an INVITE or UPDATE of either side is under way, which may be our refresh of
+    /// the session: the order is to be given again a little later.
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
         self.change(now, leg, sdp, false)
     }

@@ -212,7 +212,7 @@ pub enum Ended {
     },
     /// Our 2xx was not acknowledged for 64·T1. BYE was sent.
     NoAck,
-    /// The peer no longer knows the dialog (481) or no longer answers in it (408).
+    /// The peer no longer knows the dialog (481), or no longer answers in it or refreshes its session (408).
     DialogLost {
         /// 408 or 481.
         code: u16,
