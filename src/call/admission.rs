@@ -114,9 +114,11 @@ fn source_failure(trunk: &Trunk, address: std::net::IpAddr) -> String {
     let listed = trunk.sources.iter().find(|source| source.range.contains(&address));
     match listed {
         Some(source) => {
-            format!("Allowlist {} lists {}, but not at this time", source.allowlist, source.range)
+            format!("{} lists {}, but not at this time", source.owner(), source.range)
         }
-        None if trunk.sources.is_empty() => "it admits no source: its allowlistRefs list nothing".into(),
+        None if trunk.sources.is_empty() => {
+            "it admits no source: its allowlistRefs and popRefs list nothing".into()
+        }
         None => format!("none of its {} source ranges holds {address}", trunk.sources.len()),
     }
 }

@@ -243,6 +243,9 @@ pub struct Source {
     pub valid_until: Option<Timestamp>,
     /// Whose entry it is.
     pub allowlist: AllowlistId,
+    /// Whether that is no Allowlist but a PointOfPresence, whose signalling range it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_pop: bool,
 }
 
 impl Source {
@@ -252,6 +255,12 @@ impl Source {
         self.range.contains(&address)
             && self.valid_from.is_none_or(|from| from <= now)
             && self.valid_until.is_none_or(|until| now < until)
+    }
+
+    /// Kind and name of the object whose entry it is.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        format!("{} {}", if self.of_pop { "PointOfPresence" } else { "Allowlist" }, self.allowlist)
     }
 }
 
@@ -382,6 +391,7 @@ mod tests {
             valid_from: Some(at("2026-01-01T00:00:00Z")),
             valid_until: Some(at("2026-02-01T00:00:00Z")),
             allowlist: AllowlistId::new("platform", "carrier"),
+            of_pop: false,
         };
         for (address, time, wanted) in [
             ("192.0.2.7", "2026-01-15T00:00:00Z", true),

@@ -108,6 +108,7 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         valid_from: None,
         valid_until: None,
         allowlist: AllowlistId::new("platform", "sources"),
+        of_pop: false,
     };
     let peer = Peer {
         name: "one".into(),

@@ -17,13 +17,11 @@ const KINDS: &[&str] = &[
     "Agent",
     "CallTest",
     "Campaign",
-    "Carrier",
     "ContactList",
     "ContactPoint",
     "DoNotCallList",
     "Integration",
     "NumberOrder",
-    "PointOfPresence",
     "Queue",
     "VoicemailBox",
 ];
@@ -39,7 +37,7 @@ enum Meanwhile {
     Idle,
     /// The step takes this outcome at once.
     Takes(&'static str),
-    /// This callee is passed over.
+    /// This callee, or gateway, is passed over.
     PassedOver,
 }
 
@@ -54,7 +52,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.stores", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
     ("VoiceCluster", "spec.media.portUse", &["PerCall"], Ignored),
-    ("Trunk", "spec.popRefs", &[], Ignored),
     ("Trunk", "spec.peers[].transport", &["UDP", "TCP"], Idle),
     ("Trunk", "spec.codecs[]", &["PCMU", "PCMA"], Ignored),
     ("Trunk", "spec.tls", &[], Ignored),
@@ -67,6 +64,9 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.numberFormats", &[], Ignored),
     ("Trunk", "spec.callerIdPolicy", &["Granted"], Ignored),
     ("Trunk", "spec.emergency", &["Refused"], Ignored),
+    ("PointOfPresence", "spec.gateways[].transport", &["UDP", "TCP"], PassedOver),
+    ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
+    ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.dialling", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),
     ("Tenant", "spec.signIn", &[], Ignored),
