@@ -15,6 +15,7 @@ pub mod engine;
 pub mod explanation;
 pub mod health;
 pub mod hours;
+pub mod identity;
 pub mod locate;
 pub mod lots;
 pub mod record;

@@ -10,11 +10,11 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    FlowId, HoursId, Key, TrunkId,
+    E164, FlowId, HoursId, Key, TrunkId,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
     secrets::Secrets,
-    snapshot::{Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
+    snapshot::{NumberRange, Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
 };
 
@@ -181,6 +181,8 @@ pub struct World {
     secrets: Secrets,
     /// Sources of inbound trunks by network: what every packet is held against.
     sources: BTreeMap<String, Vec<Source>>,
+    /// Numbers that other carriers forward here, by what callers dial: the first of the range each leads to.
+    forwarded: BTreeMap<(TrunkId, E164), E164>,
     /// Addresses of peers by network: those that we call speak too.
     peers: BTreeMap<String, BTreeSet<IpAddr>>,
 }
@@ -204,9 +206,10 @@ impl World {
             })?;
             hours.insert(id.clone(), ready);
         }
-        let (sources, peers) = (sources(&snapshot), peers(&snapshot, &names));
+        let (sources, peers, forwarded) =
+            (sources(&snapshot), peers(&snapshot, &names), forwarded(&snapshot));
         let secrets = last.map(|last| last.secrets.clone()).unwrap_or_default();
-        Ok(Self { snapshot, flows, hours, names, secrets, sources, peers })
+        Ok(Self { snapshot, flows, hours, names, secrets, sources, forwarded, peers })
     }
 
     /// The same with other values of Secrets.
@@ -238,7 +241,14 @@ impl World {
             || self.peers.get(network).is_some_and(|peers| peers.contains(&address))
     }
 
-    /// Addresses of the peers' host names.
+    /// The live number of a trunk that another carrier forwards here when `first` is dialled.
+    #[must_use]
+    pub fn forwarded(&self, trunk: &TrunkId, first: E164) -> Option<&NumberRange> {
+        let ours = self.forwarded.get(&(trunk.clone(), first))?;
+        self.snapshot.number(trunk, *ours)
+    }
+
+    /// Where peers and registrars are.
     #[must_use]
     pub const fn names(&self) -> &Names {
         &self.names
@@ -332,6 +342,12 @@ fn flows(snapshot: &Snapshot, last: Option<&World>) -> Result<BTreeMap<FlowId, A
             Err(Refused { field: format!("flows.{id}"), message })
         }
     }
+}
+
+fn forwarded(snapshot: &Snapshot) -> BTreeMap<(TrunkId, E164), E164> {
+    let ranges =
+        snapshot.numbers.iter().flat_map(|(trunk, ranges)| ranges.iter().map(move |range| (trunk, range)));
+    ranges.filter_map(|(trunk, range)| Some(((trunk.clone(), range.forwarded_from?), range.first))).collect()
 }
 
 fn sources(snapshot: &Snapshot) -> BTreeMap<String, Vec<Source>> {

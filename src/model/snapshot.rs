@@ -301,6 +301,9 @@ pub struct NumberRange {
     pub flow: FlowId,
     /// Calls at once. None: the trunk's and the cluster's bounds alone.
     pub calls_max: Option<u32>,
+    /// The number that callers dial and another carrier forwards here (Remote Call Forwarding).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<E164>,
 }
 
 /// When somebody is there.
@@ -355,6 +358,7 @@ mod tests {
             id: NumberId::new("acme", first),
             flow: FlowId::new("acme", "main"),
             calls_max: None,
+            forwarded_from: None,
         }
     }
 

@@ -92,6 +92,7 @@ fn range(id: NumberId, number: &LiveNumber) -> NumberRange {
         id,
         flow: FlowId(number.flow.clone()),
         calls_max: number.spec.limits.as_ref().map(|limits| figure(limits.calls)),
+        forwarded_from: number.spec.forwarding.as_ref().and_then(|forwarding| forwarding.number.parse().ok()),
     }
 }
 
