@@ -75,18 +75,18 @@ impl Dialog {
             && request.from_tag().unwrap_or("") == &*self.remote_tag
     }
 
+    /// Its Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
     /// Whether a name from outside means it. The tag `0` is also an absent one (RFC 3891 §3).
     #[must_use]
     pub fn is_named(&self, name: &DialogName<'_>) -> bool {
         let remote =
             name.remote_tag == &*self.remote_tag || (name.remote_tag == "0" && self.remote_tag.is_empty());
         name.call_id == &*self.call_id && name.local_tag == &*self.local_tag && remote
-    }
-
-    /// Call-ID.
-    #[must_use]
-    pub fn call_id(&self) -> &str {
-        &self.call_id
     }
 
     /// Our tag.
@@ -180,6 +180,10 @@ impl Dialog {
             Some(route) => NameAddr::parse(route.as_bytes())?.uri,
             None => Uri::parse(self.target.as_bytes()).ok()?,
         };
+        // The peer asks for the very flow that its Contact came by (RFC 5626 §5.4).
+        if self.routes.is_empty() && uri.param("ob").is_some() {
+            return None;
+        }
         let port = uri.port.unwrap_or(default_port(base.transport));
         same_family(uri.ip()?, base.remote.ip()).map(|ip| SocketAddr::new(ip, port))
     }

@@ -11,6 +11,10 @@
 //! What needs no decision the endpoint answers by itself, without keeping a transaction (RFC 3261 §8.2.7): OPTIONS,
 //! unknown methods, schemes, extensions and bodies, dialogs that are not there, malformed requests. Equal requests
 //! get equal answers, so a copy is answered like the first. A [`Note`] tells of each.
+//!
+//! Beyond RFC 3261, as far as [`Extensions`] say: reliable provisional responses (RFC 3262), session timers (RFC 4028),
+//! REFER and Replaces (RFC 3515, RFC 3891); always UPDATE (RFC 3311) and INFO (RFC 6086). Each [`Event`] says what it
+//! awaits; what the layer above leaves undecided for 64·T1 is given up.
 
 use std::{
     cmp::Reverse,
@@ -37,6 +41,7 @@ mod heard;
 mod leg;
 mod outside;
 mod reliable;
+mod replaces;
 mod respond;
 mod serve;
 mod session;
@@ -48,7 +53,7 @@ mod within;
 use again::Challenged;
 pub use api::*;
 pub use event::*;
-use leg::Leg;
+use leg::{Leg, Phase};
 use outside::{Own, Theirs};
 use table::{COOKIE, Entry, Purpose, Table, TxId};
 
@@ -69,7 +74,10 @@ pub struct Endpoint {
     challenged: BTreeMap<ChallengeId, Challenged>,
     /// Requests of ours outside of dialogs, and those of peers that the layer above is to answer.
     own: HashMap<RequestId, Own>,
-    theirs: HashMap<RequestId, Theirs>,
+    theirs: BTreeMap<RequestId, Theirs>,
+    /// Whether the wake-up of the first of either is under way.
+    challenged_wakes: bool,
+    theirs_wakes: bool,
     is_draining: bool,
 }
 
@@ -78,8 +86,10 @@ pub struct Endpoint {
 enum Sleeper {
     Transaction(TxId),
     Leg(LegId),
-    Challenge(ChallengeId),
-    Request(RequestId),
+    /// The first of `challenged`; the others follow in the order of their numbers.
+    Challenged,
+    /// The first of `theirs`, likewise.
+    Theirs,
 }
 
 /// What came out of a transaction.
@@ -108,7 +118,9 @@ impl Endpoint {
             wakes: BinaryHeap::new(),
             challenged: BTreeMap::new(),
             own: HashMap::new(),
-            theirs: HashMap::new(),
+            theirs: BTreeMap::new(),
+            challenged_wakes: false,
+            theirs_wakes: false,
             is_draining: false,
         }
     }
@@ -149,6 +161,17 @@ impl Endpoint {
         self.legs.len()
     }
 
+    /// Call-ID of a leg that we call, or whose dialog stands.
+    #[must_use]
+    pub fn call_id(&self, leg: LegId) -> Option<String> {
+        let leg = self.legs.get(&leg)?;
+        if let Some(dialog) = &leg.dialog {
+            return Some(dialog.call_id().to_owned());
+        }
+        let Phase::Calling { tx, .. } = leg.phase else { return None };
+        Some(self.sent_invite(tx)?.call_id().to_owned())
+    }
+
     /// Transactions, those that only absorb copies among them.
     #[must_use]
     pub fn transactions(&self) -> usize {
@@ -168,8 +191,8 @@ impl Endpoint {
             match sleeper {
                 Sleeper::Transaction(id) => self.wake_transaction(now, due, id),
                 Sleeper::Leg(id) => self.wake_leg(now, due, id),
-                Sleeper::Challenge(id) => self.forget_challenge(now, id),
-                Sleeper::Request(id) => self.forget_request(now, id),
+                Sleeper::Challenged => self.forget_challenges(now),
+                Sleeper::Theirs => self.forget_requests(now),
             }
         }
     }
@@ -271,16 +294,20 @@ impl Endpoint {
             let alive = match sleeper {
                 Sleeper::Transaction(id) => self.table.get(*id).is_some(),
                 Sleeper::Leg(id) => self.legs.get(id).is_some_and(|leg| leg.poll_timeout().is_some()),
-                Sleeper::Challenge(id) => self.challenged.contains_key(id),
-                Sleeper::Request(id) => self.theirs.contains_key(id),
+                // There is one of each at most.
+                Sleeper::Challenged => !self.challenged.is_empty(),
+                Sleeper::Theirs => !self.theirs.is_empty(),
             };
             if alive {
                 break;
             }
-            if let Some(Reverse((_, Sleeper::Leg(id), _))) = self.wakes.pop()
-                && let Some(leg) = self.legs.get_mut(&id)
-            {
-                leg.scheduled = None;
+            match self.wakes.pop() {
+                Some(Reverse((_, Sleeper::Leg(id), _))) => {
+                    self.legs.get_mut(&id).into_iter().for_each(|leg| leg.scheduled = None);
+                }
+                Some(Reverse((_, Sleeper::Challenged, _))) => self.challenged_wakes = false,
+                Some(Reverse((_, Sleeper::Theirs, _))) => self.theirs_wakes = false,
+                Some(Reverse((_, Sleeper::Transaction(_), _))) | None => {}
             }
         }
     }

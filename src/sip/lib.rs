@@ -11,6 +11,7 @@ pub mod digest;
 pub mod endpoint;
 pub mod header;
 mod lex;
+pub mod outbound;
 #[cfg(any(test, feature = "testing"))]
 pub mod pair;
 pub mod sdp;

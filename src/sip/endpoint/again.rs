@@ -1,6 +1,6 @@
 //! Requests that are sent anew: with credentials (RFC 3261 §8.1.3.5, §22.2), by UDP after all (§18.1.1).
 
-use std::time::Instant;
+use std::{cmp::Reverse, time::Instant};
 
 use bytes::Bytes;
 use model::{LegId, net::Flow};
@@ -25,6 +25,7 @@ const CHALLENGED_MAX: usize = 1_024;
 pub struct Challenged {
     again: Again,
     response: Message,
+    give_up_at: Instant,
 }
 
 /// All it takes to send a request anew.
@@ -33,6 +34,8 @@ pub struct Again {
     pub request: Bytes,
     pub flow: Flow,
     pub fallback: Option<Flow>,
+    pub udp: Option<Flow>,
+    pub tcp: Option<Flow>,
     pub leg: Option<LegId>,
     pub purpose: Purpose,
     pub attempts: u8,
@@ -44,6 +47,8 @@ impl Again {
             request: entry.machine.request()?.clone(),
             flow: entry.flow,
             fallback: entry.fallback,
+            udp: entry.udp,
+            tcp: entry.tcp,
             leg: entry.leg,
             purpose: entry.purpose,
             attempts: entry.attempts,
@@ -71,14 +76,26 @@ impl Endpoint {
     /// # Errors
     /// When nothing waits for it any more.
     pub fn give_up(&mut self, now: Instant, id: ChallengeId) -> Result<(), Misuse> {
-        let Challenged { again, response } = self.challenged.remove(&id).ok_or(Misuse::NoSuchRequest)?;
+        let Challenged { again, response, .. } = self.challenged.remove(&id).ok_or(Misuse::NoSuchRequest)?;
         let outcome = Outcome { passed: true, failed: None, leg: again.leg };
         self.on_passed(now, 0, again.purpose, &outcome, None, &response);
         Ok(())
     }
 
-    pub(super) fn forget_challenge(&mut self, now: Instant, id: ChallengeId) {
-        let _answered = self.give_up(now, id);
+    /// Those that nobody has answered in time are final. Their deadlines have the order of their numbers.
+    pub(super) fn forget_challenges(&mut self, now: Instant) {
+        self.challenged_wakes = false;
+        while let Some((id, _)) = self.challenged.first_key_value().filter(|(_, one)| one.give_up_at <= now) {
+            let _answered = self.give_up(now, *id);
+        }
+        self.wake_for_challenges();
+    }
+
+    fn wake_for_challenges(&mut self) {
+        if let Some((_, first)) = self.challenged.first_key_value().filter(|_| !self.challenged_wakes) {
+            self.challenged_wakes = true;
+            self.wakes.push(Reverse((first.give_up_at, Sleeper::Challenged, Wake::Undecided)));
+        }
     }
 
     /// The challenge that a leg's first INVITE waits with.
@@ -113,11 +130,7 @@ impl Endpoint {
         let Ok(request) = Message::parse(again.request.clone()) else { return false };
         again.attempts += 1;
         let id = ChallengeId(self.table.number());
-        self.wakes.push(std::cmp::Reverse((
-            now + self.config.timers.give_up(),
-            Sleeper::Challenge(id),
-            Wake::Undecided,
-        )));
+        let give_up_at = now + self.config.timers.give_up();
         self.tell(Event::Challenged {
             id,
             leg: again.leg,
@@ -125,7 +138,8 @@ impl Endpoint {
             request_uri: request.uri_text().to_owned(),
             response: response.clone(),
         });
-        self.challenged.insert(id, Challenged { again, response: response.clone() });
+        self.challenged.insert(id, Challenged { again, response: response.clone(), give_up_at });
+        self.wake_for_challenges();
         true
     }
 
@@ -154,21 +168,22 @@ impl Endpoint {
         };
         let Ok(request) = Message::parse(again.request.clone()) else { return false };
         self.table.remove(id);
-        self.start_anew(now, &request, Again { flow: udp, fallback: None, ..again }, request.cseq(), &[]);
+        let again = Again { flow: udp, fallback: None, udp: None, tcp: None, ..again };
+        self.start_anew(now, &request, again, request.cseq(), &[]);
         true
     }
 
     /// Starts a client transaction, by TCP if its request is too large for the UDP flow that it was made for.
-    pub(super) fn start_by_size(&mut self, now: Instant, tx: TxId, entry: Entry, tcp: Option<Flow>) {
-        let udp = entry.flow;
+    pub(super) fn start_by_size(&mut self, now: Instant, tx: TxId, mut entry: Entry, tcp: Option<Flow>) {
+        entry.tcp = tcp.filter(|_| !entry.flow.transport.is_reliable());
         let large = entry.machine.request().is_some_and(|bytes| bytes.len() > self.config.mtu);
-        let tcp = tcp.filter(|_| large && !udp.transport.is_reliable());
-        let again = tcp.and_then(|tcp| Some(Again { flow: tcp, ..Again::of(&entry)? }));
+        let again = Again::of(&entry).filter(|again| large && again.tcp.is_some());
         let request = again.as_ref().and_then(|again| Message::parse(again.request.clone()).ok());
-        let Some((again, request)) = again.zip(request) else { return self.start(tx, entry) };
-        let tx = self.start_anew(now, &request, again, request.cseq(), &[]);
-        if let Some(entry) = self.table.get_mut(tx) {
-            entry.udp = Some(udp);
+        match again.zip(request) {
+            Some((again, request)) => {
+                self.start_anew(now, &request, again, request.cseq(), &[]);
+            }
+            None => self.start(tx, entry),
         }
     }
 
@@ -176,11 +191,17 @@ impl Endpoint {
         &mut self,
         now: Instant,
         request: &Message,
-        again: Again,
+        mut again: Again,
         cseq: u32,
         headers: &[Header],
     ) -> TxId {
-        let Again { flow, fallback, leg, purpose, attempts, .. } = again;
+        let more: usize = headers.iter().map(|header| header.name.len() + header.value.len() + 4).sum();
+        if request.bytes().len() + more > self.config.mtu
+            && let Some(tcp) = again.tcp.take()
+        {
+            again.udp = Some(std::mem::replace(&mut again.flow, tcp));
+        }
+        let Again { flow, fallback, udp, tcp, leg, purpose, attempts, .. } = again;
         let tx = self.table.number();
         let branch = self.new_branch(tx);
         let via = self.via(flow, &branch);
@@ -192,7 +213,7 @@ impl Endpoint {
             Machine::OtherClient(OtherClient::new(now, reliable, timers, bytes))
         };
         let mut entry = Entry::client(machine, flow, leg, purpose, &branch);
-        (entry.fallback, entry.attempts) = (fallback, attempts);
+        (entry.fallback, entry.udp, entry.tcp, entry.attempts) = (fallback, udp, tcp, attempts);
         self.start(tx, entry);
         self.point_to(leg, purpose, tx);
         tx

@@ -70,7 +70,8 @@ impl Endpoint {
     /// Sends an INVITE with a new offer in the dialog. After a 491 it is sent again by itself (RFC 3261 §14.1).
     ///
     /// # Errors
-    /// When the leg is not established, or an INVITE of either side is under way.
+    /// When the leg is not established, or an INVITE or UPDATE of either side is under way, which may be our refresh of
+    /// the session: the order is to be given again a little later.
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
         self.change(now, leg, sdp, false)
     }
@@ -148,6 +149,21 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Asks by OPTIONS in the dialog whether the peer still knows it (RFC 3261 §11): if not, or if it does not answer,
+    /// [`Ended::DialogLost`] follows; else nothing is told.
+    ///
+    /// # Errors
+    /// When the leg is not established or the transaction table is full.
+    pub fn probe(&mut self, now: Instant, leg: LegId) -> Result<(), Misuse> {
+        let full = self.table_is_full();
+        self.established(leg)?;
+        if full {
+            return Err(Misuse::TableFull);
+        }
+        self.send_within(now, leg, Purpose::Probe, "OPTIONS", &[], ("", &[]));
+        Ok(())
+    }
+
     pub(super) fn send_cancel(&mut self, now: Instant, leg: LegId) {
         let abandon_at = now + self.config.timers.give_up();
         let Some(Phase::Calling { tx, cancel, .. }) = self.legs.get_mut(&leg).map(|leg| &mut leg.phase)
@@ -216,6 +232,7 @@ impl Endpoint {
         leg.says_bye = true;
         leg.unacked = None;
         self.notify_what_waits(now, id);
+        self.answer_refer(now, id);
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let reinvite = leg.reinvite.take();
         let asked = leg.asked.take();
@@ -355,6 +372,7 @@ impl Endpoint {
 }
 
 fn reason_among(headers: &[Header]) -> Option<String> {
-    let reason = headers.iter().find(|header| header.name.eq_ignore_ascii_case("Reason"));
-    reason.map(|header| header.value.clone())
+    let reasons = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Reason"));
+    let values = reasons.map(|header| header.value.as_str()).collect::<Vec<_>>();
+    (!values.is_empty()).then(|| values.join(", "))
 }

@@ -47,6 +47,14 @@ pub enum Event {
         /// The answer; the one of a reliable provisional response, if the 2xx has none.
         sdp: Option<Bytes>,
     },
+    /// A final response to our INVITE that is no 2xx, with the contacts of a redirection, Reason (RFC 6432), Warning and
+    /// Retry-After. `Ended` follows.
+    Refused {
+        /// The leg.
+        leg: LegId,
+        /// The response.
+        response: Message,
+    },
     /// The ACK of our 2xx to the first INVITE came; and of each later INVITE whose 2xx carried an offer.
     Confirmed {
         /// The leg.
@@ -158,6 +166,7 @@ impl Event {
             | Self::Progress { leg, .. }
             | Self::ProgressConfirmed { leg, .. }
             | Self::Answered { leg, .. }
+            | Self::Refused { leg, .. }
             | Self::Confirmed { leg, .. }
             | Self::Reinvited { leg, .. }
             | Self::ReinviteAnswered { leg, .. }
@@ -177,7 +186,7 @@ impl Event {
 pub enum Ended {
     /// The peer cancelled its INVITE; 487 was sent.
     Cancelled {
-        /// Value of CANCEL's Reason header.
+        /// Values of CANCEL's Reason header (RFC 3326).
         reason: Option<String>,
     },
     /// We refused the INVITE.
@@ -198,12 +207,12 @@ pub enum Ended {
     Bye {
         /// Whether we sent it.
         by_us: bool,
-        /// Value of its Reason header.
+        /// Values of its Reason header (RFC 3326).
         reason: Option<String>,
     },
     /// Our 2xx was not acknowledged for 64·T1. BYE was sent.
     NoAck,
-    /// The peer no longer knows the dialog (481) or no longer answers in it (408).
+    /// The peer no longer knows the dialog (481), or no longer answers in it or refreshes its session (408).
     DialogLost {
         /// 408 or 481.
         code: u16,

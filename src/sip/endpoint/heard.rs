@@ -73,12 +73,13 @@ impl Endpoint {
             (Purpose::Refer, 200..) => self.on_refer_final(now, outcome, response),
             (Purpose::Notify, code @ 200..) => self.on_notify_final(now, outcome, code),
             (Purpose::Bye, 200..) => self.on_bye_final(outcome),
-            (Purpose::Info, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
+            (Purpose::Info | Purpose::Probe, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
             (Purpose::Request(id), 200..) => self.finish_request(id, Some(response), Failure::Response),
             (
                 Purpose::Reinvite
                 | Purpose::Bye
                 | Purpose::Info
+                | Purpose::Probe
                 | Purpose::Prack
                 | Purpose::Update
                 | Purpose::Refer
@@ -102,7 +103,9 @@ impl Endpoint {
         let Some(id) = outcome.leg else { return };
         match purpose {
             Purpose::Invite => self.fail_calling(id, code, typed::reason_phrase(code).to_owned(), cause),
-            Purpose::Reinvite | Purpose::Update | Purpose::Info | Purpose::Refer if timed_out => {
+            Purpose::Reinvite | Purpose::Update | Purpose::Info | Purpose::Probe | Purpose::Refer
+                if timed_out =>
+            {
                 self.lose_dialog(now, outcome, code);
             }
             Purpose::Reinvite | Purpose::Update => self.fail_reinvite(now, id, code),
@@ -110,7 +113,7 @@ impl Endpoint {
             Purpose::Notify => self.on_notify_final(now, outcome, code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
-            Purpose::Info | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}
+            Purpose::Info | Purpose::Probe | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}
         }
     }
 
@@ -211,6 +214,9 @@ impl Endpoint {
 
     fn on_failure(&mut self, outcome: &Outcome, response: &Message) {
         let Some(id) = outcome.leg else { return };
+        if self.legs.contains_key(&id) {
+            self.tell(Event::Refused { leg: id, response: response.clone() });
+        }
         let reason = String::from_utf8_lossy(response.reason()).into_owned();
         self.fail_calling(id, response.code(), reason, Failure::Response);
     }
@@ -337,7 +343,7 @@ impl Endpoint {
 
     fn on_bye_final(&mut self, outcome: &Outcome) {
         if let Some(id) = outcome.leg {
-            self.legs.remove(&id);
+            self.end_leg(id, Ended::Bye { by_us: true, reason: None });
         }
     }
 

@@ -26,6 +26,7 @@ pub struct Own {
 pub struct Theirs {
     tx: TxId,
     request: Box<Message>,
+    give_up_at: Instant,
 }
 
 impl Endpoint {
@@ -67,7 +68,8 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Answers a peer's request with a final response.
+    /// Answers a peer's request with a final response. Of a challenge nothing is kept, so that floods of requests without
+    /// credentials take no room (RFC 3261 §8.2.7, §26.3.2.4): a copy of the request is told once more.
     ///
     /// # Errors
     /// When it waits no more, or the code is not from 200 to 699.
@@ -81,7 +83,7 @@ impl Endpoint {
         if !(200..700).contains(&code) {
             return Err(Misuse::BadCode);
         }
-        let Theirs { tx, request } = self.theirs.remove(&id).ok_or(Misuse::NoSuchRequest)?;
+        let Theirs { tx, request, .. } = self.theirs.remove(&id).ok_or(Misuse::NoSuchRequest)?;
         let Some(flow) = self.table.get(tx).map(|entry| entry.flow) else {
             return Err(Misuse::NoSuchRequest);
         };
@@ -95,7 +97,12 @@ impl Endpoint {
             self.writer.header("Server", &self.config.user_agent);
         }
         let bytes = self.writer.finish_empty();
-        self.drive(now, tx, Input::Respond(code, bytes));
+        if matches!(code, 401 | 407) {
+            self.table.remove(tx);
+            self.transmit(flow, bytes);
+        } else {
+            self.drive(now, tx, Input::Respond(code, bytes));
+        }
         Ok(())
     }
 
@@ -106,9 +113,9 @@ impl Endpoint {
         }
         let tx = self.start_server(flow, request, None);
         let id = RequestId(tx);
-        let deadline = now + self.config.timers.give_up();
-        self.wakes.push(Reverse((deadline, Sleeper::Request(id), Wake::Undecided)));
-        self.theirs.insert(id, Theirs { tx, request: Box::new(request.clone()) });
+        let give_up_at = now + self.config.timers.give_up();
+        self.theirs.insert(id, Theirs { tx, request: Box::new(request.clone()), give_up_at });
+        self.wake_for_requests();
         self.tell(Event::Requested { id, flow, request: request.clone() });
     }
 
@@ -118,10 +125,20 @@ impl Endpoint {
         method == Method::Register && listener.is_some_and(|listener| listener.serves_register)
     }
 
-    /// The peer stopped waiting long ago (timer F).
-    pub(super) fn forget_request(&mut self, _now: Instant, id: RequestId) {
-        if let Some(theirs) = self.theirs.remove(&id) {
-            self.table.remove(theirs.tx);
+    /// The peers stopped waiting long ago (timer F). Deadlines have the order of the numbers.
+    pub(super) fn forget_requests(&mut self, now: Instant) {
+        self.theirs_wakes = false;
+        while let Some(first) = self.theirs.first_entry().filter(|first| first.get().give_up_at <= now) {
+            let tx = first.remove().tx;
+            self.table.remove(tx);
+        }
+        self.wake_for_requests();
+    }
+
+    fn wake_for_requests(&mut self) {
+        if let Some((_, first)) = self.theirs.first_key_value().filter(|_| !self.theirs_wakes) {
+            self.theirs_wakes = true;
+            self.wakes.push(Reverse((first.give_up_at, Sleeper::Theirs, Wake::Undecided)));
         }
     }
 

@@ -256,9 +256,11 @@ impl Endpoint {
         if rseq.is_none() && !self.config.extensions.transfers {
             return true;
         }
+        let full = self.table_is_full();
         let Some(early) = self.early_of(id, response) else { return true };
         let Some(rseq) = rseq.and_then(|rseq| u32::try_from(rseq).ok()) else { return true };
-        if early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
+        // What cannot be acknowledged now comes again.
+        if full || early.rseq.is_some_and(|last| rseq != last.wrapping_add(1)) {
             return false;
         }
         early.rseq = Some(rseq);
@@ -297,8 +299,9 @@ impl Endpoint {
 impl Leg {
     /// The numbers of an early dialog go on in the dialog that a 2xx makes of it. Gives the answer that came early.
     pub fn go_on_from_early(&mut self, dialog: &mut Dialog) -> Option<Bytes> {
-        let early = std::mem::take(&mut self.early);
-        let early = early.into_iter().find(|early| early.dialog.remote_tag() == dialog.remote_tag())?;
+        let place = self.early.iter().position(|early| early.dialog.remote_tag() == dialog.remote_tag())?;
+        // The other forks stay: one that answers, too, gets a BYE with the next of its own numbers.
+        let early = self.early.swap_remove(place);
         let remote = self.dialog.as_ref().filter(|known| known.remote_tag() == dialog.remote_tag());
         dialog.go_on_from(&early.dialog, remote);
         early.sdp

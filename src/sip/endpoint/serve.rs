@@ -7,9 +7,9 @@ use model::{LegId, net::Flow};
 use super::{
     Ended, Endpoint, Event, Header, State,
     leg::{Leg, Phase},
+    replaces::has_stray_replaces,
     stateless::{response_flow, with_sent_by_port},
     table::{COOKIE, Entry, Machine, TxId},
-    transfer::has_stray_replaces,
 };
 use crate::{
     body,
@@ -86,7 +86,10 @@ impl Endpoint {
             return true;
         }
         let required = [Name::Require, Name::ProxyRequire].into_iter().flat_map(|name| request.headers(name));
-        let known = |tag: &&str| tokens(self.supported.as_bytes()).any(|ours| ours.eq_ignore_ascii_case(tag));
+        // What a registrar decides on is for the layer above (RFC 3327 §5.3, RFC 5626 §6).
+        let of_registrar = if request.method() == Method::Register { "path, outbound" } else { "" };
+        let ours = || tokens(self.supported.as_bytes()).chain(tokens(of_registrar.as_bytes()));
+        let known = |tag: &&str| ours().any(|ours| ours.eq_ignore_ascii_case(tag));
         let unsupported = required.flat_map(tokens).filter(|tag| !known(tag)).collect::<Vec<_>>().join(", ");
         if !unsupported.is_empty() {
             self.refuse(
@@ -238,9 +241,10 @@ impl Endpoint {
     }
 }
 
-/// Value of the Reason field (RFC 3326).
+/// Values of the Reason fields (RFC 3326 §2: one for each protocol).
 pub(super) fn reason_of(message: &Message) -> Option<String> {
-    message.header(Name::Reason).map(|value| String::from_utf8_lossy(value).into_owned())
+    let values = message.headers(Name::Reason).map(String::from_utf8_lossy).collect::<Vec<_>>();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// Whether the answer that an INVITE gets is wanted (RFC 3261 §20.1). No Accept field means that it is.

@@ -190,8 +190,9 @@ impl Endpoint {
 
     /// Refreshes the session, or ends it.
     pub(super) fn wake_session(&mut self, now: Instant, id: LegId) {
+        let full = self.table_is_full();
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let busy = leg.asked.is_some() || leg.unacked.is_some() || leg.reinvite.is_some();
+        let busy = full || leg.asked.is_some() || leg.unacked.is_some() || leg.reinvite.is_some();
         let by_update = leg.peer_updates;
         let Some(session) = leg.session.as_mut().filter(|_| matches!(leg.phase, Phase::Established)) else {
             return;

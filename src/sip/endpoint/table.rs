@@ -32,6 +32,8 @@ pub enum Purpose {
     Cancel,
     Bye,
     Info,
+    /// OPTIONS within a dialog.
+    Probe,
     Prack,
     Update,
     Refer,
@@ -67,6 +69,8 @@ pub struct Entry {
     pub fallback: Option<Flow>,
     /// Where to go on, by a transaction of its own, when `flow` was tried only for the size (RFC 3261 §18.1.1).
     pub udp: Option<Flow>,
+    /// By which it is to go if it is sent anew and has become too large for `flow`.
+    pub tcp: Option<Flow>,
     /// How often its request was sent anew, with credentials or another timer.
     pub attempts: u8,
     pub leg: Option<LegId>,
@@ -141,6 +145,7 @@ impl Entry {
             flow,
             fallback: None,
             udp: None,
+            tcp: None,
             attempts: 0,
             leg,
             purpose,

@@ -1,4 +1,4 @@
-//! REFER in a dialog, both ways (RFC 3515, RFC 7647, RFC 4488, RFC 3892), and INVITEs that replace a dialog (RFC 3891).
+//! REFER in a dialog, both ways (RFC 3515, RFC 7647, RFC 4488, RFC 3892).
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use model::{LegId, net::Flow};
 use super::{
     Ended, Endpoint, Event, Header, Misuse, Outcome,
     leg::{Leg, Phase},
-    table::{Purpose, TxId, number_in},
+    table::{Purpose, TxId},
 };
 use crate::{
-    header::{DialogName, MediaType, NameAddr, Params},
+    header::{MediaType, NameAddr, Params},
     lex::Lexer,
     typed,
     uri::unescape,
-    wire::{Message, Method, Name},
+    wire::{Message, Name},
 };
 
 /// How long a REFER's subscription lasts that does not end before: a call's longest ringing, and some.
@@ -185,38 +185,6 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The leg whose dialog is named from outside of it, by Replaces or by Target-Dialog (RFC 4538).
-    #[must_use]
-    pub fn leg_named(&self, name: &DialogName<'_>) -> Option<LegId> {
-        let id = LegId(number_in(name.local_tag)?);
-        let leg = self.legs.get(&id)?;
-        let mut dialogs = leg.dialog.iter().chain(leg.early.iter().map(|early| &early.dialog));
-        dialogs.any(|dialog| dialog.is_named(name)).then_some(id)
-    }
-
-    /// The leg that a new INVITE replaces, or how it is refused (RFC 3891 §3).
-    pub(super) fn replaced_by(&self, request: &Message) -> Result<Option<LegId>, (u16, &'static str)> {
-        if !self.config.extensions.transfers {
-            return Ok(None);
-        }
-        let mut values = request.headers(Name::Replaces);
-        let Some(value) = values.next() else { return Ok(None) };
-        let name = DialogName::parse_replaces(value);
-        let Some(name) = name.filter(|_| values.next().is_none() && request.header(Name::Join).is_none())
-        else {
-            return Err((400, "the Replaces is malformed, or not alone"));
-        };
-        let found = self.leg_named(&name).and_then(|id| Some((id, self.legs.get(&id)?)));
-        let Some((id, leg)) = found else { return Err((481, "the dialog to replace is not known")) };
-        match leg.phase {
-            _ if leg.is_over => Err((603, "the dialog to replace has ended")),
-            Phase::Ending => Err((603, "the dialog to replace has ended")),
-            Phase::Ringing { .. } => Err((481, "the dialog to replace is early, and not of our making")),
-            Phase::Established if name.early_only => Err((486, "the dialog to replace is early no more")),
-            Phase::Calling { .. } | Phase::Established => Ok(Some(id)),
-        }
-    }
-
     pub(super) fn on_refer(&mut self, flow: Flow, id: LegId, request: &Message) {
         let mut targets = request.headers(Name::ReferTo);
         let target = targets.next().and_then(NameAddr::parse).filter(|_| targets.next().is_none());
@@ -345,6 +313,10 @@ impl Endpoint {
     }
 
     fn send_notify(&mut self, now: Instant, id: LegId) {
+        // It waits on, for the next code or for the end of the subscription.
+        if self.table_is_full() {
+            return;
+        }
         let transfer = self.legs.get_mut(&id).and_then(|leg| leg.transfer.as_mut());
         let Some(notifier) = transfer.and_then(|transfer| transfer.notifier.as_mut()) else { return };
         if notifier.under_way || !notifier.waits {
@@ -413,9 +385,4 @@ fn status_in(request: &Message) -> Option<u16> {
         && words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"SIP/2.0"));
     let code = words.next().and_then(crate::lex::text)?.parse().ok()?;
     (is_status && (100..700).contains(&code)).then_some(code)
-}
-
-/// Whether a request must not carry a Replaces (RFC 3891 §3).
-pub(super) fn has_stray_replaces(request: &Message) -> bool {
-    request.method() != Method::Invite && request.header(Name::Replaces).is_some()
 }

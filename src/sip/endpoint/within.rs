@@ -71,6 +71,10 @@ impl Endpoint {
     }
 
     fn on_bye(&mut self, now: Instant, flow: Flow, id: LegId, request: &Message) {
+        if matches!(self.legs.get(&id).map(|leg| &leg.phase), Some(Phase::Calling { .. })) {
+            // It answers our INVITE instead (§15).
+            return self.refuse(flow, request, 481, &[], "a callee's BYE in an early dialog");
+        }
         self.answer_pending(now, id);
         let tx = self.start_server(flow, request, None);
         self.respond_plain(now, id, tx, request, 200, &[]);

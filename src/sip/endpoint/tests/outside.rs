@@ -103,12 +103,38 @@ fn a_challenged_register_goes_again_with_credentials() {
 }
 
 #[test]
+fn a_challenge_leaves_nothing_behind() {
+    let mut endpoint = endpoint();
+    for _ in 0..20 {
+        endpoint.handle(
+            epoch(),
+            Input::datagram(flow(), Bytes::from(request("REGISTER", 1, "", "").into_bytes())),
+        );
+        let (_, told) = both(&mut endpoint);
+        let [Event::Requested { id, .. }] = told[..] else { panic!("{told:?}") };
+        endpoint.respond_to(epoch(), id, 401, &[challenge("WWW-Authenticate")]).unwrap();
+        let (_, response) = sent(&mut endpoint).remove(0);
+        assert_eq!((response.code(), endpoint.transactions(), endpoint.theirs.len()), (401, 0, 0));
+        assert!(endpoint.wakes.len() <= 1);
+    }
+}
+
+#[test]
 fn a_register_is_refused_where_it_is_not_served() {
     let mut pair = pair(Transport::Udp);
     let register = to_side(&pair, 0, Method::Register);
     pair.ends[1].request(pair.now, register).unwrap();
     pair.run_for(Duration::from_secs(60));
     assert_eq!(told(&mut pair), ["1 RequestDone 405 Response"]);
+}
+
+#[test]
+fn what_a_registrar_decides_on_may_be_required_of_it() {
+    for (tag, expected) in [("path", [0; 0].as_slice()), ("Outbound, path", &[]), ("gruu", &[420])] {
+        let register = request("REGISTER", 1, "", &format!("Require: {tag}\r\n"));
+        assert_eq!(codes(&mut endpoint(), &register), expected, "{tag}");
+    }
+    assert_eq!(codes(&mut endpoint(), &request("INVITE", 1, "", "Require: path\r\n")), [420]);
 }
 
 #[test]
@@ -155,6 +181,31 @@ fn what_is_too_large_for_a_datagram_goes_by_tcp_if_it_can() {
     assert_eq!(reply(&mut endpoint, &second, 180, ";tag=1", "").len(), 0);
     endpoint.cancel(epoch(), leg, &[]).unwrap();
     assert_eq!(sent(&mut endpoint)[0].1.branch(), second.branch());
+}
+
+#[test]
+fn what_credentials_make_too_large_goes_by_tcp_then() {
+    let mut endpoint = endpoint();
+    let tcp = Flow { transport: Transport::Tcp, ..flow() };
+    let invite = Invite {
+        headers: vec![Header::new("Subject", "x".repeat(700))],
+        tcp: Some(tcp),
+        challenges: true,
+        ..invite_to(flow())
+    };
+    endpoint.invite(epoch(), invite).unwrap();
+    let (by, first) = sent(&mut endpoint).remove(0);
+    assert_eq!(by, flow());
+    reply_by(&mut endpoint, flow(), &first, 401, ";tag=1", "WWW-Authenticate: Digest realm=r, nonce=n\n");
+    let (_, told) = both(&mut endpoint);
+    let [Event::Challenged { id, .. }] = told[..] else { panic!("{told:?}") };
+    endpoint.retry_with(epoch(), id, &[Header::new("Authorization", "y".repeat(400))]).unwrap();
+    let (by, second) = sent(&mut endpoint).remove(0);
+    assert_eq!((by, second.via().unwrap().transport), (tcp, "TCP"));
+    endpoint.handle(epoch(), Input::Unreachable { flow: tcp });
+    let (by, third) = sent(&mut endpoint).remove(0);
+    assert_eq!((by, third.via().unwrap().transport, third.cseq()), (flow(), "UDP", second.cseq()));
+    assert!(third.header(Name::Authorization).is_some());
 }
 
 #[test]

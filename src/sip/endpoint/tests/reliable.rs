@@ -179,6 +179,40 @@ fn once_settled_an_offer_may_come_early_again() {
 }
 
 #[test]
+fn a_callee_may_offer_anew_before_it_answers() {
+    let mut endpoint = Endpoint::new(all_reliable(), 1);
+    endpoint.invite(epoch(), invite_to(flow())).unwrap();
+    let (_, invite) = sent(&mut endpoint).remove(0);
+    let update = |cseq: u32| {
+        let from_us = invite.header_text(Name::From).unwrap();
+        let text = request("UPDATE", cseq, "", "Content-Type: application/sdp\r\n") + "v=0\r\nnew";
+        let text = text.replace("From: <sip:+12125550100@x>;tag=f", "From: <sip:a@b>;tag=one");
+        text.replace("To: <sip:+18005550100@y>", &format!("To: {from_us}"))
+            .replace("Call-ID: one", &format!("Call-ID: {}", invite.call_id()))
+    };
+    let fields = "Require: 100rel\nContact: <sip:one@203.0.113.9:7000>\n";
+    reply(&mut endpoint, &invite, 180, ";tag=one", &format!("{fields}RSeq: 1\n"));
+    // Our offer is not answered yet.
+    assert_eq!(codes(&mut endpoint, &update(1)), [491]);
+    let mut answered = Writer::default();
+    answered.response(183, None);
+    crate::wire::copy_for_response(&mut answered, &invite, &flow(), Some("one"));
+    answered.header("Require", "100rel").header("RSeq", "2");
+    let answered = answered.finish("application/sdp", ANSWER.as_bytes());
+    endpoint.handle(epoch(), Input::datagram(flow(), answered));
+    both(&mut endpoint);
+    endpoint.handle(epoch(), Input::datagram(flow(), Bytes::from(update(2).into_bytes())));
+    let (_, told) = both(&mut endpoint);
+    assert_eq!(told.iter().map(words).collect::<Vec<_>>(), ["Reinvited v=0\r\nnew"]);
+    endpoint.answer_reinvite(epoch(), LegId(1), bytes("v=0\r\nagreed")).unwrap();
+    let (_, response) = sent(&mut endpoint).remove(0);
+    assert_eq!((response.code(), response.body()), (200, &b"v=0\r\nagreed"[..]));
+    // It goes on to count in the dialog that comes of it.
+    reply(&mut endpoint, &invite, 200, ";tag=one", "Contact: <sip:one@203.0.113.9:7000>\n");
+    assert_eq!(codes(&mut endpoint, &update(2).replace("z9hG4bKUPDATE2", "z9hG4bKlate")), [500]);
+}
+
+#[test]
 fn responses_out_of_order_are_not_acknowledged() {
     let mut endpoint = Endpoint::new(all_reliable(), 1);
     endpoint.invite(epoch(), invite_to(flow())).unwrap();
@@ -203,6 +237,10 @@ fn responses_out_of_order_are_not_acknowledged() {
     assert_eq!(progress("one", 8), (format!("sip:one 2 {}", rack(8)), 1));
     let acks = reply(&mut endpoint, &invite, 200, ";tag=one", "Contact: <sip:one@203.0.113.9:7000>\n");
     assert_eq!(acks[0].1.cseq(), invite.cseq());
+    // The other fork answers, too: its BYE comes behind its PRACK.
+    let ended = reply(&mut endpoint, &invite, 200, ";tag=two", "Contact: <sip:two@203.0.113.9:7000>\n");
+    let seen = ended.iter().map(|(_, message)| (message.method_text(), message.cseq() - invite.cseq()));
+    assert_eq!(seen.collect::<Vec<_>>(), [("ACK", 0), ("BYE", 2)]);
     endpoint.bye(epoch(), LegId(1), &[]).unwrap();
     assert_eq!(sent(&mut endpoint)[0].1.cseq(), invite.cseq() + 3);
 }

@@ -115,7 +115,7 @@ fn a_422_is_answered_with_a_longer_time() {
     }
     reply_by(&mut endpoint, flow(), &invite, 422, ";tag=x", "Min-SE: 5000\n");
     let (_, told) = both(&mut endpoint);
-    assert_eq!(told.iter().map(words).collect::<Vec<_>>(), ["Failed 422 Response"]);
+    assert_eq!(told.iter().map(words).collect::<Vec<_>>(), ["Refused 422", "Failed 422 Response"]);
 }
 
 #[test]
