@@ -13,8 +13,8 @@ use model::{
 
 use crate::{
     Now,
+    certificate::{self, Proof},
     explanation::Candidate,
-    identity::{self, Proof},
     world::{Flow, World},
 };
 
@@ -62,10 +62,20 @@ pub struct Admitted {
     pub trunk: TrunkId,
     /// Which number it is for.
     pub number: NumberRange,
-    /// Number that was dialled.
+    /// Number that the trunk delivered.
     pub dialled: E164,
+    /// Number that the caller dialled and another carrier forwarded to `dialled`.
+    pub first_dialled: Option<E164>,
     /// Which flow takes it.
     pub flow: Arc<Flow>,
+}
+
+impl Admitted {
+    /// Number that the caller dialled.
+    #[must_use]
+    pub fn called(&self) -> E164 {
+        self.first_dialled.unwrap_or(self.dialled)
+    }
 }
 
 /// The trunk that a source belongs to, and whose peer it is if the trunk asks for a certificate; or why none.
@@ -97,7 +107,7 @@ pub fn trunk_of<'w>(
         } else if !trunk.direction.is_inbound() {
             Some("its direction is Outbound".into())
         } else {
-            let failed = identity::failure(proof, (id, trunk));
+            let failed = certificate::failure(proof, (id, trunk));
             unproven =
                 unproven.or_else(|| Some(format!("Trunk {id} does not take it: {}.", failed.as_ref()?)));
             failed
@@ -120,17 +130,25 @@ fn source_failure(trunk: &Trunk, address: std::net::IpAddr) -> String {
     let listed = trunk.sources.iter().find(|source| source.range.contains(&address));
     match listed {
         Some(source) => {
-            format!("Allowlist {} lists {}, but not at this time", source.allowlist, source.range)
+            format!("{} lists {}, but not at this time", source.owner(), source.range)
         }
-        None if trunk.sources.is_empty() => "it admits no source: its allowlistRefs list nothing".into(),
+        None if trunk.sources.is_empty() => {
+            "it admits no source: its allowlistRefs and popRefs list nothing".into()
+        }
         None => format!("none of its {} source ranges holds {address}", trunk.sources.len()),
     }
 }
 
 /// Decides over a new INVITE whose source is `trunk`'s.
 ///
-/// `dialled` is the user part of the request-URI.
-pub fn admit(world: &World, trunk: (&TrunkId, &Trunk), dialled: &str, load: &dyn Load) -> Admission {
+/// `dialled` is the user part of the request-URI, and `first` the number that was dialled before others diverted the
+/// call.
+pub fn admit(
+    world: &World,
+    trunk: (&TrunkId, &Trunk),
+    (dialled, first): (&str, Option<E164>),
+    load: &dyn Load,
+) -> Admission {
     let (id, trunk) = trunk;
     let mut candidates = vec![Candidate { object: format!("Trunk {id}"), failed: None }];
     let refuse = |candidates, code, because, reason: Option<&'static str>| {
@@ -143,11 +161,12 @@ pub fn admit(world: &World, trunk: (&TrunkId, &Trunk), dialled: &str, load: &dyn
         );
         return refuse(candidates, 403, because, Some("Q.850;cause=21;text=\"Voip may not carry an A leg\""));
     }
-    let Some(number) = parse_dialled(dialled) else {
-        let because = format!("`{dialled}` is not a number in E.164 form, such as +12125550100.");
+    let Some(number) = trunk.number_formats.read(dialled) else {
+        let because = not_a_number(dialled, trunk);
         return refuse(candidates, 404, because, Some("Q.850;cause=28"));
     };
-    let Some(range) = world.snapshot.number(id, number) else {
+    let forwarded = first.and_then(|first| world.forwarded(id, first));
+    let Some(range) = forwarded.or_else(|| world.snapshot.number(id, number)) else {
         let because = nearest_miss(world, id, trunk, number, &mut candidates);
         return refuse(candidates, 404, because, Some("Q.850;cause=1"));
     };
@@ -163,7 +182,13 @@ pub fn admit(world: &World, trunk: (&TrunkId, &Trunk), dialled: &str, load: &dyn
     }
     candidates.push(Candidate { object, failed: None });
     let flow = Arc::clone(flow);
-    let admitted = Admitted { trunk: id.clone(), number: range.clone(), dialled: number, flow };
+    let admitted = Admitted {
+        trunk: id.clone(),
+        number: range.clone(),
+        dialled: number,
+        first_dialled: first.filter(|_| forwarded.is_some()),
+        flow,
+    };
     Admission { candidates, verdict: Ok(admitted) }
 }
 
@@ -194,22 +219,17 @@ fn over_a_cap(
     Some((503, format!("Trunk {id}'s limits.callsPerSecond of {limit} is reached."), Some("Q.850;cause=42")))
 }
 
-/// Carriers send numbers with and without the `+`; visual separators (RFC 3966 §5.1.1) are nobody's digits.
-fn parse_dialled(user: &str) -> Option<E164> {
-    let mut text = String::with_capacity(17);
-    text.push('+');
-    let user = user.split(';').next().unwrap_or_default();
-    for character in user.strip_prefix('+').unwrap_or(user).chars() {
-        match character {
-            '0'..='9' => text.push(character),
-            '-' | '.' | '(' | ')' => {}
-            _ => return None,
+fn not_a_number(dialled: &str, trunk: &Trunk) -> String {
+    let formats = &trunk.number_formats;
+    match (formats.inbound.needs_country(), &formats.country) {
+        (true, Some(country)) => {
+            format!(
+                "`{dialled}` is not a number as numberFormats of {country} would have it ({:?}).",
+                formats.inbound
+            )
         }
-        if text.len() > 16 {
-            return None;
-        }
+        _ => format!("`{dialled}` is not a number in E.164 form, such as +12125550100."),
     }
-    text.parse().ok()
 }
 
 fn nearest_miss(
@@ -235,27 +255,5 @@ fn nearest_miss(
             grant.namespace
         ),
         None => format!("no PhoneNumber declares {number}, and Trunk {id} grants it to nobody."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_come_in_several_forms() {
-        for (user, wanted) in [
-            ("+18005550100", Some("+18005550100")),
-            ("18005550100", Some("+18005550100")),
-            ("+1-800-555.0100", Some("+18005550100")),
-            ("+18005550100;npdi", Some("+18005550100")),
-            ("sales", None),
-            ("", None),
-            ("+1800555010012345", None),
-            ("0800555", None),
-        ] {
-            let found = parse_dialled(user).map(|number| number.to_string());
-            assert_eq!(found.as_deref(), wanted, "{user}");
-        }
     }
 }

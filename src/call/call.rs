@@ -23,6 +23,7 @@ use crate::{
     cursor::{Action, Cursor, Dialled, Environment, Facts},
     dial::{Branch, Dialling, Sent},
     health::{Heard, Who},
+    identity::Diverted,
     lots::Lots,
     record::{EndedBy, Record, cause_of},
     sdp_leg::{MediaLeg, Ports},
@@ -193,6 +194,8 @@ pub struct Incoming {
     pub call_id: String,
     /// Calling number; empty if withheld.
     pub from: String,
+    /// Through whom it came.
+    pub diverted: Diverted,
     /// Max-Forwards that legs of ours get: one less than the INVITE's.
     pub max_forwards: u8,
     /// What is drawn in this call: by another seed for each.
@@ -282,7 +285,7 @@ impl Call {
     pub fn new(id: CallId, incoming: Incoming, environment: Environment<'_>) -> Self {
         let facts = Facts {
             contact_number: incoming.from.clone(),
-            call_number: incoming.admitted.dialled.to_string(),
+            call_number: incoming.admitted.called().to_string(),
             call_trunk: incoming.admitted.trunk.to_string(),
         };
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
@@ -364,7 +367,7 @@ impl Call {
             call: self.id,
             call_id: self.incoming.call_id.clone(),
             from: self.incoming.from.clone(),
-            to: self.incoming.admitted.dialled.to_string(),
+            to: self.incoming.admitted.called().to_string(),
             trunk: self.incoming.admitted.trunk.clone(),
             number: self.incoming.admitted.number.id.clone(),
             flow: flow.id.clone(),

@@ -8,11 +8,11 @@ use std::{
 };
 
 use model::{
-    E164, LegId, TrunkId,
+    LegId, TrunkId,
     media::Codec,
     net::{Flow as NetFlow, Transport},
     program::{Dial, DialTarget},
-    snapshot::Peer,
+    snapshot::{Peer, Trunk},
 };
 use sip::endpoint::{Ended, Failure, Header, Invite};
 
@@ -20,6 +20,7 @@ use crate::{
     call::Trunks,
     cursor::Dialled,
     health::{Heard, Who},
+    identity::{self, Caller},
     locate::usual_port,
     lots::Lots,
     sdp_leg::MediaLeg,
@@ -114,21 +115,14 @@ pub struct Try {
     pub codecs: Vec<Codec>,
     /// What the trunk's registrar wants a call to take (RFC 3608).
     route: Vec<String>,
+    /// Who calls, beside From.
+    identity: Vec<Header>,
     /// Whether challenges are answered.
     challenges: bool,
     flow: NetFlow,
     request_uri: String,
     from: String,
     to: String,
-}
-
-/// Who calls, as a callee is to see it.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
-    /// Number, or empty if withheld.
-    pub number: &'a str,
-    /// Number that the caller dialled: the tenant's own.
-    pub dialled: &'a str,
 }
 
 impl Branch {
@@ -142,7 +136,8 @@ impl Branch {
 
     /// The INVITE of the present try.
     pub fn invite(&mut self, max_forwards: u8) -> Option<Invite> {
-        let headers = self.now.route.iter().map(|route| Header::new("Route", route.as_str())).collect();
+        let route = self.now.route.iter().map(|route| Header::new("Route", route.as_str()));
+        let headers = route.chain(self.now.identity.iter().cloned()).collect();
         Some(Invite {
             flow: self.now.flow,
             request_uri: self.now.request_uri.clone(),
@@ -179,7 +174,7 @@ pub struct Ways {
     pub told: Vec<String>,
 }
 
-/// All ways to reach a target, as far as `takes` lets calls onto their trunks. Equal peers come as the lots say.
+/// All ways to reach a target, as far as its trunks take calls. Equal peers come as the lots say.
 pub fn ways(
     world: &World,
     target: &DialTarget,
@@ -189,14 +184,9 @@ pub fn ways(
 ) -> Ways {
     let mut ways = Ways::default();
     let mut down = VecDeque::new();
-    let (trunks, user, shown) = match target {
-        DialTarget::Number { number, trunks, caller_id } => {
-            let shown = caller_id.as_ref().map_or_else(|| caller.dialled.to_owned(), E164::to_string);
-            (trunks.as_slice(), number.to_string(), shown)
-        }
-        DialTarget::Extension { user, trunk } => {
-            (std::slice::from_ref(trunk), user.clone(), caller.number.to_owned())
-        }
+    let trunks = match target {
+        DialTarget::Number { trunks, .. } => trunks.as_slice(),
+        DialTarget::Extension { trunk, .. } => std::slice::from_ref(trunk),
         // Which of its stations rings is for an agent's floor to say, and none runs here.
         DialTarget::Agent(_) => return ways,
     };
@@ -209,8 +199,7 @@ pub fn ways(
             ways.told.push(because);
             continue;
         }
-        let peers = trunk.peers.iter().map(|peer| (peer.priority, peer.weight, peer)).collect();
-        for peer in lots.order(peers) {
+        for peer in in_order(trunk, lots) {
             let route = trunks_now.route(id);
             let flows = match route {
                 Some((flow, _)) => vec![flow],
@@ -222,21 +211,11 @@ pub fn ways(
                     peer.name, trunk.network, peer.transport
                 ));
             }
+            let route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
             for flow in flows {
-                let local = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
-                let host = local.map_or("", |listener| listener.advertised.as_str());
-                let way = Try {
-                    trunk: id.clone(),
-                    peer: peer.name.clone(),
-                    network: trunk.network.clone(),
-                    codecs: trunk.codecs.clone(),
-                    route: route.map(|(_, route)| route.to_vec()).unwrap_or_default(),
-                    challenges: trunk.digest.is_some(),
-                    flow,
-                    request_uri: uri_of(Some(&user), peer, true),
-                    from: identity(&shown, host),
-                    to: format!("<{}>", uri_of(Some(&user), peer, false)),
-                };
+                let Some((way, told)) = way(world, (id, trunk, peer), target, caller, flow) else { continue };
+                ways.told.extend(told.filter(|told| !ways.told.contains(told)));
+                let way = Try { route: route.clone(), ..way };
                 match trunks_now.down_since(&way.who()) {
                     None => ways.tries.push_back(way),
                     Some(since) => {
@@ -251,6 +230,48 @@ pub fn ways(
     ways.tries.extend(down);
     ways.tries.truncate(TRIES_MAX);
     ways
+}
+
+fn in_order<'t>(trunk: &'t Trunk, lots: &mut Lots) -> Vec<&'t Peer> {
+    lots.order(trunk.peers.iter().map(|peer| (peer.priority, peer.weight, peer)).collect())
+}
+
+/// A call to a target by one address of a peer, and what is to be told of it.
+fn way(
+    world: &World,
+    (id, trunk, peer): (&TrunkId, &Trunk, &Peer),
+    target: &DialTarget,
+    caller: Caller<'_>,
+    flow: NetFlow,
+) -> Option<(Try, Option<String>)> {
+    let user = match target {
+        DialTarget::Number { number, .. } => trunk.number_formats.write(*number),
+        DialTarget::Extension { user, .. } => user.clone(),
+        DialTarget::Agent(_) => return None,
+    };
+    let local = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
+    let host = local.map_or("", |listener| listener.advertised.as_str());
+    let request_uri = uri_of(Some(&user), peer, true);
+    let shown = match target {
+        DialTarget::Number { caller_id, .. } => {
+            identity::to_number((id, trunk), caller, *caller_id, (host, &request_uri))
+        }
+        DialTarget::Extension { .. } | DialTarget::Agent(_) => identity::to_extension(trunk, caller, host),
+    };
+    let way = Try {
+        trunk: id.clone(),
+        peer: peer.name.clone(),
+        network: trunk.network.clone(),
+        codecs: trunk.codecs.clone(),
+        route: Vec::new(),
+        challenges: trunk.digest.is_some(),
+        flow,
+        request_uri,
+        from: shown.from,
+        identity: shown.headers,
+        to: format!("<{}>", uri_of(Some(&user), peer, false)),
+    };
+    Some((way, shown.told))
 }
 
 /// The URI of a user at a peer, or of the peer itself.
@@ -277,16 +298,6 @@ pub(crate) fn host_port(host: &str, port: Option<u16>) -> String {
         Some(port) => format!("{host}:{port}"),
         None => host,
     }
-}
-
-/// A withheld or unprintable number is anonymous (RFC 3323 §4.1).
-fn identity(number: &str, host: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-_.*#".contains(&byte);
-    if number.is_empty() || !number.bytes().all(plain) {
-        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".into();
-    }
-    // RFC 3261 §25.1: `#` is no character of a user part.
-    format!("<sip:{}@{host}>", number.replace('#', "%23"))
 }
 
 /// How a failed try is told to the flow, with the code for a caller who is not answered yet.
@@ -401,14 +412,6 @@ mod tests {
             (false, Ended::NoAck, &usual, false),
         ] {
             assert_eq!(may_try_another(rang, &how, codes), wanted, "{rang} {how:?} {codes:?}");
-        }
-    }
-
-    #[test]
-    fn a_hostile_number_is_anonymous() {
-        assert_eq!(identity("+12125550100", "192.0.2.1:5060"), "<sip:+12125550100@192.0.2.1:5060>");
-        for hostile in ["", "a>b", "x\r\nVia: y", "\"", "a b"] {
-            assert!(identity(hostile, "h").contains("anonymous.invalid"), "{hostile:?}");
         }
     }
 }

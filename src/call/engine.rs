@@ -19,7 +19,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     CallId, LegId, SessionId, TrunkId,
-    media::{Codec, Direction, MediaEvent, MediaOrder, Order},
+    media::{MediaEvent, MediaOrder, Order},
     net::Flow as NetFlow,
     secrets::Secrets,
     snapshot::{Serves, Snapshot},
@@ -27,20 +27,18 @@ use model::{
 use sip::{
     digest::Nonces,
     endpoint::{self, Endpoint, Event as SipEvent, Header, Invite, Note},
-    sdp::{self, LocalMedia, SdpError},
     wire::{Malformed, Message},
 };
 
 use crate::{
-    Now,
-    admission::{self, Admission, Admitted, Refusal},
+    Now, admission,
     bans::Bans,
-    call::{Call, Context, Effect, Incoming, Told, Unperformed},
+    call::{Call, Context, Effect, Told, Unperformed},
+    certificate::{Identity, Proof},
     cursor::Environment,
     dial::Sent,
-    explanation::{Explanation, Outcome},
+    explanation::Explanation,
     health::Health,
-    identity::{Identity, Proof},
     lots::Lots,
     record::Record,
     registrar::{Registrar, StationId},
@@ -48,12 +46,13 @@ use crate::{
     world::{Names, Refused, World},
 };
 
+mod arrival;
 mod gate;
 mod load;
 mod outside;
 mod stations;
 
-use gate::{Gate, Passage};
+use gate::Gate;
 use load::{Loads, Standings};
 use outside::Outside;
 
@@ -491,151 +490,6 @@ impl Engine {
         self.with_call(now, call, |call, context| call.on_sip(event, context));
     }
 
-    fn invited(&mut self, now: Now, leg: LegId, flow: NetFlow, request: &Message, offer: Option<Bytes>) {
-        let mut explanation = self.explanation(now, &flow, request);
-        if self.is_for_agents(&flow) {
-            return self.station_invites(now, leg, flow, request, explanation);
-        }
-        let world = Arc::clone(&self.world);
-        let proof = Proof::Shown(self.identities.get(&flow.connection));
-        let admission = match admission::trunk_of(&world, &flow, proof, now) {
-            Ok(trunk) => {
-                let who = (flow.remote.ip(), request);
-                match self.gate.pass(now, &world, trunk, who, &mut self.lots) {
-                    Passage::Open => {}
-                    Passage::Challenged { headers, because } => {
-                        return self.challenge(now, leg, explanation, (headers, because));
-                    }
-                    Passage::Closed(because) => {
-                        let refusal = Refusal {
-                            code: 500,
-                            because,
-                            reason: Some("Q.850;cause=41"),
-                            retry_after: false,
-                        };
-                        return self.refuse(now, leg, explanation, refusal);
-                    }
-                }
-                admission::admit(&world, trunk, &explanation.to, &self.load.at(now.instant))
-            }
-            // A peer that we only call, or one whose listing ended while the INVITE was under way.
-            Err((candidates, because)) => {
-                let verdict =
-                    Err(Refusal { code: 403, because, reason: Some("Q.850;cause=21"), retry_after: false });
-                Admission { candidates, verdict }
-            }
-        };
-        explanation.candidates = admission.candidates;
-        let admitted =
-            match admission.verdict.and_then(|admitted| self.room(&world, admitted, offer.as_deref())) {
-                Ok(admitted) => admitted,
-                Err(refusal) => return self.refuse(now, leg, explanation, refusal),
-            };
-        let (admitted, spoken) = admitted;
-        explanation.outcome = Outcome::Routed {
-            trunk: admitted.trunk.clone(),
-            number: admitted.number.id.clone(),
-            flow: admitted.number.flow.clone(),
-        };
-        self.push(Output::Explanation(Box::new(explanation.clone())));
-        let Some(trunk) = world.snapshot.trunks.get(&admitted.trunk) else { return };
-        let incoming = Incoming {
-            leg,
-            call_id: explanation.call_id,
-            from: explanation.from,
-            max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
-            lots: Lots::new(self.lots.draw()),
-            offer,
-            spoken,
-            network: trunk.network.clone(),
-            codecs: trunk.codecs.clone(),
-            admitted,
-        };
-        self.admit(now, leg, incoming);
-    }
-
-    /// What no snapshot can say: whether this shard takes calls, and whether the offer can be answered.
-    fn room(
-        &self,
-        world: &World,
-        admitted: Admitted,
-        offer: Option<&[u8]>,
-    ) -> Result<(Admitted, Option<Codec>), Refusal> {
-        let busy =
-            |because: &str| Refusal { code: 503, because: because.into(), reason: None, retry_after: true };
-        if self.draining {
-            return Err(busy("this edge is draining and takes no new calls."));
-        }
-        if self.out.len() >= OUTPUTS_MAX {
-            return Err(busy("this edge has more to do than it can."));
-        }
-        let trunk = world.snapshot.trunks.get(&admitted.trunk);
-        let codecs = trunk.map(|trunk| trunk.codecs.clone()).unwrap_or_default();
-        match offer.map(|offer| sdp::answer(offer, &trial(codecs))) {
-            None => Ok((admitted, None)),
-            Some(Ok((_, parameters))) => Ok((admitted, Some(parameters.codec))),
-            Some(Err(error)) => Err(unanswerable(&admitted.trunk, &error)),
-        }
-    }
-
-    fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
-        let id = CallId(self.next_call);
-        self.next_call += 1;
-        let Admitted { trunk, number, .. } = &incoming.admitted;
-        self.load.begin(id, leg, trunk, number);
-        if let Some(limits) = self.world.snapshot.trunks.get(trunk) {
-            self.load.spend(trunk, limits, now.instant);
-        }
-        self.legs.insert(leg, id);
-        let world = Arc::clone(&self.world);
-        let environment = Environment { world: &world, expressions: &self.expressions, now };
-        let call = Call::new(id, incoming, environment);
-        self.calls.insert(id, call);
-        self.with_call(now, id, Call::begin);
-    }
-
-    fn challenge(
-        &mut self,
-        now: Now,
-        leg: LegId,
-        mut explanation: Explanation,
-        (headers, because): (Vec<Header>, String),
-    ) {
-        explanation.outcome = Outcome::Challenged { because };
-        self.push(Output::Explanation(Box::new(explanation)));
-        // It was there a moment ago; if its CANCEL came first, that has answered it.
-        let _ = self.endpoint.reject(now.instant, leg, 401, None, &headers);
-    }
-
-    fn refuse(&mut self, now: Now, leg: LegId, mut explanation: Explanation, refusal: Refusal) {
-        let Refusal { code, because, reason, retry_after } = refusal;
-        let mut headers: Vec<_> = reason.map(|reason| Header::new("Reason", reason)).into_iter().collect();
-        if retry_after {
-            headers.push(self.retry_after());
-        }
-        explanation.outcome = Outcome::Refused { code, because };
-        self.push(Output::Explanation(Box::new(explanation)));
-        // It was there a moment ago; if its CANCEL came first, that has answered it.
-        let _ = self.endpoint.reject(now.instant, leg, code, None, &headers);
-    }
-
-    fn explanation(&self, now: Now, flow: &NetFlow, request: &Message) -> Explanation {
-        let listener = self.world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
-        Explanation {
-            call_id: request.call_id().to_owned(),
-            at: now.wall,
-            source: flow.remote,
-            listener: listener.map(|listener| listener.name.clone()).unwrap_or_default(),
-            from: caller(request),
-            to: sip::uri::unescape(request.called_number().unwrap_or_default()).into_owned(),
-            candidates: Vec::new(),
-            outcome: Outcome::Ignored { because: String::new() },
-            legs: Vec::new(),
-            unperformed: Vec::new(),
-            course: Vec::new(),
-        }
-    }
-
     /// Runs something on a call, carries its effects out, and keeps the books.
     fn with_call(&mut self, now: Now, id: CallId, run: impl FnOnce(&mut Call, &mut Context<'_>)) {
         let Some(mut call) = self.calls.remove(&id) else { return };
@@ -765,42 +619,4 @@ impl Engine {
     fn retry_after(&mut self) -> Header {
         Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
-}
-
-/// The calling number as it was sent; empty if withheld (RFC 3323 §4.1.1.3, RFC 3325 §9.3).
-fn caller(request: &Message) -> String {
-    let number = sip::uri::unescape(request.calling_number().unwrap_or_default());
-    let withheld = ["anonymous", "unavailable", "restricted", "unknown"];
-    if withheld.iter().any(|word| number.eq_ignore_ascii_case(word)) {
-        String::new()
-    } else {
-        number.into_owned()
-    }
-}
-
-/// What we would say, to see whether the offer can be answered before any port is taken.
-fn trial(codecs: Vec<Codec>) -> LocalMedia {
-    LocalMedia {
-        address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-        rtp_port: 9,
-        codecs,
-        telephone_event: true,
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-        session_id: 0,
-        version: 0,
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "whatever else is wrong with an offer cannot be answered either"
-)]
-fn unanswerable(trunk: &TrunkId, error: &SdpError) -> Refusal {
-    let (code, reason) = match error {
-        SdpError::Malformed { .. } => (400, "Q.850;cause=95"),
-        _ => (488, "Q.850;cause=88"),
-    };
-    let because = format!("{error}; Trunk {trunk} has the codecs that its spec.codecs list.");
-    Refusal { code, because, reason: Some(reason), retry_after: false }
 }

@@ -1,110 +1,253 @@
-//! Who is at the other end of a connection, as a certificate proves (RFC 5922).
+//! Who calls, through whom, and as whom callees see them (RFC 3323, RFC 3325, RFC 5806, RFC 7044).
 
-use std::collections::BTreeSet;
+use model::{
+    E164, TrunkId,
+    snapshot::Trunk,
+    trunk::{CallerIdPolicy, NumberFormats},
+};
+use sip::{
+    endpoint::Header,
+    header::NameAddr,
+    uri::unescape,
+    wire::{Message, Name},
+};
 
-use model::{TrunkId, snapshot::Trunk};
+/// Most diversions that a call may have behind it; one that was handed on more often goes round.
+pub const HOPS_MAX: u32 = 10;
 
-/// What a peer's certificate says, and who believes it.
+/// How often a number may have diverted a call that comes to it once more.
+const RETURNS_MAX: usize = 2;
+
+/// Most entries of Diversion or History-Info that are looked at and handed on.
+const ENTRIES_MAX: usize = 20;
+
+/// Who calls, as an INVITE of a trunk says it. A trunk is trusted by being listed, so what it asserts holds (RFC 3325
+/// §6).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// SIP domains (RFC 5922 §7.1) and addresses of the certificate, in lower case.
-    pub names: Vec<String>,
-    /// Trunks whose authorities vouch for it.
-    pub vouched: BTreeSet<TrunkId>,
+    /// In E.164 if the trunk writes it so that it can be read, else as it was sent. Empty if withheld.
+    pub number: String,
 }
 
-/// Names of which one must stand in a certificate of the trunk's peers: those it lists, else the hosts that we call.
-pub fn wanted_names(trunk: &Trunk) -> impl Iterator<Item = &str> {
-    let listed = trunk.tls.peer_names.iter().map(String::as_str);
-    let is_listed = !trunk.tls.peer_names.is_empty();
-    listed.chain(trunk.peers.iter().filter(move |_| !is_listed).map(|peer| peer.host.as_str()))
+/// Through whom a call came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diverted {
+    /// Who diverted it, the first one first, as far as they are numbers.
+    pub by: Vec<E164>,
+    /// How often it was diverted.
+    pub hops: u32,
+    /// Values of Diversion, topmost first.
+    pub diversions: Vec<String>,
+    /// Values of History-Info, topmost first.
+    pub history: Vec<String>,
 }
 
-/// What is known of who calls.
+impl Identity {
+    /// P-Asserted-Identity, else Remote-Party-ID, else From.
+    #[must_use]
+    pub fn of(invite: &Message, formats: &NumberFormats) -> Self {
+        if is_private(invite) {
+            return Self::default();
+        }
+        let asserted = invite.addresses(Name::PAssertedIdentity).find_map(|address| number(&address));
+        let party = || {
+            values(invite, "Remote-Party-ID").find_map(|address| {
+                let calling =
+                    address.params.get("party").is_none_or(|party| party.eq_ignore_ascii_case("calling"));
+                number(&address).filter(|_| calling)
+            })
+        };
+        let from = || invite.from().and_then(|from| number(&from));
+        let sent = asserted.or_else(party).or_else(from).unwrap_or_default();
+        let withheld = ["anonymous", "unavailable", "restricted", "unknown"];
+        if withheld.iter().any(|word| sent.eq_ignore_ascii_case(word)) {
+            return Self::default();
+        }
+        Self { number: formats.read(&sent).map_or(sent, |number| number.to_string()) }
+    }
+}
+
+/// Whether the caller wants to be known to nobody (RFC 3323 §4.2, RFC 3325 §9.3; the draft that Remote-Party-ID is of).
+fn is_private(invite: &Message) -> bool {
+    let asks = |value: &[u8]| {
+        let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+        text.split([';', ',']).any(|word| matches!(word.trim(), "id" | "user" | "header"))
+    };
+    invite.headers(Name::Privacy).any(asks)
+        || values(invite, "Remote-Party-ID").any(|address| {
+            address.params.get("privacy").is_some_and(|wish| {
+                ["full", "name", "uri"].iter().any(|word| wish.to_ascii_lowercase().starts_with(word))
+            })
+        })
+}
+
+impl Diverted {
+    /// Of an INVITE.
+    #[must_use]
+    pub fn of(invite: &Message, formats: &NumberFormats) -> Self {
+        let kept = |name: &'static str| {
+            let fields = invite.fields().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
+            let values =
+                fields.filter_map(|(_, value)| Some(std::str::from_utf8(value).ok()?.trim().to_owned()));
+            values.take(ENTRIES_MAX).collect::<Vec<_>>()
+        };
+        let numbers = |name: &'static str| {
+            let addresses = values(invite, name).take(ENTRIES_MAX);
+            addresses.filter_map(|address| formats.read(&number(&address)?)).collect::<Vec<_>>()
+        };
+        let times = |address: NameAddr<'_>| {
+            let counter = address.params.get("counter").and_then(|counter| counter.parse::<u32>().ok());
+            counter.unwrap_or(1).max(1)
+        };
+        // The latest diversion stands on top (RFC 5806 §3), the first target of a history does (RFC 7044 §5).
+        let mut by = numbers("Diversion");
+        by.reverse();
+        let history = numbers("History-Info");
+        if by.is_empty() && history.len() > 1 {
+            by = history[..history.len() - 1].to_vec();
+        }
+        let diverted = values(invite, "Diversion").map(times).fold(0, u32::saturating_add);
+        let told =
+            u32::try_from(values(invite, "History-Info").count()).unwrap_or(u32::MAX).saturating_sub(1);
+        Self { by, hops: diverted.max(told), diversions: kept("Diversion"), history: kept("History-Info") }
+    }
+
+    /// Whether a call to `dialled` goes round: code and reason, if so.
+    #[must_use]
+    pub fn goes_round(&self, dialled: Option<E164>) -> Option<(u16, String)> {
+        if self.hops > HOPS_MAX {
+            let because =
+                format!("the call was diverted {} times, and more than {HOPS_MAX} are a circle", self.hops);
+            return Some((483, because));
+        }
+        let dialled = dialled?;
+        let times = self.by.iter().filter(|number| **number == dialled).count();
+        (times >= RETURNS_MAX).then(|| {
+            (482, format!("{dialled} has diverted this call {times} times already: it goes in a circle"))
+        })
+    }
+}
+
+/// Addresses of a field that has no name of its own.
+fn values<'a>(invite: &'a Message, name: &'static str) -> impl Iterator<Item = NameAddr<'a>> {
+    let fields = invite.fields().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
+    fields.flat_map(|(_, value)| NameAddr::list(value))
+}
+
+fn number(address: &NameAddr<'_>) -> Option<String> {
+    let user = address.uri.user.filter(|user| !user.is_empty())?;
+    let user = unescape(user);
+    Some(user.split(';').next().unwrap_or_default().to_owned())
+}
+
+/// A call as its callees are told of it.
 #[derive(Debug, Clone, Copy)]
-pub enum Proof<'a> {
-    /// Taken for whom the source says, for a question without a call.
-    Taken,
-    /// What the connection's certificate proves, if there is one.
-    Shown(Option<&'a Identity>),
+pub struct Caller<'a> {
+    /// Number, or empty if withheld.
+    pub number: &'a str,
+    /// Number that the caller dialled: the tenant's own.
+    pub dialled: E164,
+    /// The tenant's namespace.
+    pub tenant: &'a str,
+    /// Through whom the call came.
+    pub diverted: &'a Diverted,
 }
 
-/// Why a trunk that asks for a certificate does not take a call with this one. None: it does, or asks for none.
-pub(crate) fn failure(proof: Proof<'_>, (id, trunk): (&TrunkId, &Trunk)) -> Option<String> {
-    let identity = match proof {
-        Proof::Shown(identity) if trunk.tls.client_certificate => identity,
-        Proof::Shown(_) | Proof::Taken => return None,
-    };
-    let Some(identity) = identity else {
-        return Some(
-            "its tls.clientCertificate is Required, and the call came without one: its peer must show one under TLS"
-                .into(),
-        );
-    };
-    if !identity.vouched.contains(id) {
-        return Some(
-            "the peer's certificate is of no authority that it trusts, or none for clients: see its tls.caSecretRef \
-             and tls.serverAuthEku"
-                .into(),
-        );
+/// What an INVITE says of who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Name-addr of From.
+    pub from: String,
+    /// P-Asserted-Identity, Privacy, Diversion, History-Info.
+    pub headers: Vec<Header>,
+    /// Why no number is shown although there is one, as a sentence.
+    pub told: Option<String>,
+}
+
+/// A caller as the PBX behind a trunk sees it: as they came.
+#[must_use]
+pub fn to_extension(trunk: &Trunk, caller: Caller<'_>, host: &str) -> Shown {
+    let number = written(caller.number, &trunk.number_formats);
+    Shown { headers: asserted(&number, host), from: identity(&number, host), told: None }
+}
+
+/// A caller as the public network behind a trunk sees it: by its policy. `wanted` is what the step, or the tenant, wants
+/// to show.
+#[must_use]
+pub fn to_number(
+    (id, trunk): (&TrunkId, &Trunk),
+    caller: Caller<'_>,
+    wanted: Option<E164>,
+    (host, request_uri): (&str, &str),
+) -> Shown {
+    let formats = &trunk.number_formats;
+    if trunk.caller_id_policy == CallerIdPolicy::Forwarded {
+        let number = written(caller.number, formats);
+        let mut headers = asserted(&number, host);
+        headers.extend(forwarded(caller, formats, (host, request_uri)));
+        return Shown { from: identity(&number, host), headers, told: None };
     }
-    let fits = |wanted: &str| identity.names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
-    if wanted_names(trunk).any(fits) {
-        return None;
+    let granted =
+        wanted.into_iter().chain([caller.dialled]).find(|number| grants(id, trunk, caller.tenant, *number));
+    let number = granted.map(|number| formats.write(number)).unwrap_or_default();
+    let told = granted.is_none().then(|| {
+        format!(
+            "Trunk {id} grants neither the caller id nor {} to {}, so no number is shown",
+            caller.dialled, caller.tenant
+        )
+    });
+    Shown { headers: asserted(&number, host), from: identity(&number, host), told }
+}
+
+/// Whether a tenant may show a number on a trunk. Its own trunk shows what it likes.
+fn grants(id: &TrunkId, trunk: &Trunk, tenant: &str, number: E164) -> bool {
+    let fits = |grant: &model::snapshot::Grant| {
+        grant.namespace == tenant && grant.first <= number && number <= grant.last
+    };
+    id.0.namespace() == tenant || trunk.grants.iter().any(fits)
+}
+
+fn written(number: &str, formats: &NumberFormats) -> String {
+    number.parse().map_or_else(|_| number.to_owned(), |number: E164| formats.write(number))
+}
+
+/// Nobody is asserted who is not known, and who is not known wants it so.
+fn asserted(number: &str, host: &str) -> Vec<Header> {
+    if is_plain(number) {
+        vec![Header::new("P-Asserted-Identity", identity(number, host))]
+    } else {
+        vec![Header::new("Privacy", "id")]
     }
-    // Names come from a stranger: few, and as text.
-    let named: Vec<_> = identity.names.iter().take(4).map(|name| format!("{name:?}")).collect();
-    Some(format!("the peer's certificate names {}, none of its tls.peerNames", named.join(", ")))
+}
+
+/// What a call that is handed on has behind it, and the tenant's number with it.
+fn forwarded(caller: Caller<'_>, formats: &NumberFormats, (host, request_uri): (&str, &str)) -> Vec<Header> {
+    let diverter = identity(&formats.write(caller.dialled), host);
+    let mut headers = vec![Header::new("Diversion", format!("{diverter};reason=unconditional;counter=1"))];
+    headers.extend(caller.diverted.diversions.iter().map(|value| Header::new("Diversion", value.as_str())));
+    let history = &caller.diverted.history;
+    headers.extend(history.iter().map(|value| Header::new("History-Info", value.as_str())));
+    // RFC 7044 §10.1: the new target hangs from the last one.
+    let last = history.last().and_then(|last| NameAddr::list(last.as_bytes()).last());
+    if let Some(index) = last.and_then(|last| last.params.get("index").map(str::to_owned)) {
+        headers.push(Header::new("History-Info", format!("<{request_uri}>;index={index}.1;mp={index}")));
+    }
+    headers
+}
+
+/// A withheld or unprintable number is anonymous (RFC 3323 §4.1).
+#[must_use]
+pub fn identity(number: &str, host: &str) -> String {
+    if !is_plain(number) {
+        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".into();
+    }
+    // RFC 3261 §25.1: `#` is no character of a user part.
+    format!("<sip:{}@{host}>", number.replace('#', "%23"))
+}
+
+fn is_plain(number: &str) -> bool {
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-_.*#".contains(&byte))
 }
 
 #[cfg(test)]
-mod tests {
-    use model::trunk::TrunkTls;
-
-    use super::*;
-
-    fn trunk(client_certificate: bool) -> Trunk {
-        let trunk = serde_json::json!({
-            "network": "public", "delivers": "Pstn", "ucaasPartner": false, "direction": "Both", "sources": [],
-            "peers": [], "codecs": [], "callsMax": null, "grants": [],
-        });
-        let tls = TrunkTls {
-            client_certificate,
-            peer_names: vec!["sip.carrier.example".into()],
-            ..TrunkTls::default()
-        };
-        Trunk { tls, ..serde_json::from_value(trunk).unwrap() }
-    }
-
-    #[test]
-    fn a_trunk_that_asks_for_a_certificate_takes_its_own_alone() {
-        let (id, other) = (TrunkId::new("platform", "a"), TrunkId::new("platform", "b"));
-        let identity = |name: &str, vouched: &TrunkId| Identity {
-            names: vec![name.into()],
-            vouched: BTreeSet::from([vouched.clone()]),
-        };
-        for (what, identity, asks, wanted) in [
-            ("no certificate", None, true, Some("without one")),
-            ("no certificate, and none asked for", None, false, None),
-            ("the right one", Some(identity("sip.carrier.example", &id)), true, None),
-            ("the right one in capitals", Some(identity("SIP.carrier.example", &id)), true, None),
-            ("another name", Some(identity("evil.example", &id)), true, Some("none of its tls.peerNames")),
-            ("a name below it", Some(identity("a.sip.carrier.example", &id)), true, Some("none of its")),
-            ("a wildcard", Some(identity("*.carrier.example", &id)), true, Some("none of its")),
-            (
-                "of another authority",
-                Some(identity("sip.carrier.example", &other)),
-                true,
-                Some("no authority"),
-            ),
-        ] {
-            let found = failure(Proof::Shown(identity.as_ref()), (&id, &trunk(asks)));
-            match wanted {
-                None => assert_eq!(found, None, "{what}"),
-                Some(part) => {
-                    assert!(found.as_ref().is_some_and(|found| found.contains(part)), "{what}: {found:?}")
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod bans;
 pub mod call;
+pub mod certificate;
 pub mod cursor;
 mod dial;
 pub mod engine;

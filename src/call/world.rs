@@ -10,12 +10,12 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    FlowId, HoursId, Key, TrunkId,
+    E164, FlowId, HoursId, Key, TrunkId,
     centre::StationKind,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
     secrets::Secrets,
-    snapshot::{Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
+    snapshot::{NumberRange, Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
 };
 use sip::digest::Secret;
@@ -186,6 +186,8 @@ pub struct World {
     sources: BTreeMap<String, Vec<Source>>,
     /// Phones that may register, by the name they register with.
     stations: BTreeMap<String, Vec<(StationId, Key, String)>>,
+    /// Numbers that other carriers forward here, by what callers dial: the first of the range each leads to.
+    forwarded: BTreeMap<(TrunkId, E164), E164>,
     /// Addresses of peers by network: those that we call speak too.
     peers: BTreeMap<String, BTreeSet<IpAddr>>,
 }
@@ -209,10 +211,11 @@ impl World {
             })?;
             hours.insert(id.clone(), ready);
         }
-        let (sources, peers) = (sources(&snapshot), peers(&snapshot, &names));
+        let (sources, peers, forwarded) =
+            (sources(&snapshot), peers(&snapshot, &names), forwarded(&snapshot));
         let secrets = last.map(|last| last.secrets.clone()).unwrap_or_default();
         let stations = stations(&snapshot);
-        Ok(Self { snapshot, flows, hours, names, secrets, sources, stations, peers })
+        Ok(Self { snapshot, flows, hours, names, secrets, sources, stations, forwarded, peers })
     }
 
     /// The same with other values of Secrets.
@@ -271,7 +274,14 @@ impl World {
             || self.peers.get(network).is_some_and(|peers| peers.contains(&address))
     }
 
-    /// Addresses of the peers' host names.
+    /// The live number of a trunk that another carrier forwards here when `first` is dialled.
+    #[must_use]
+    pub fn forwarded(&self, trunk: &TrunkId, first: E164) -> Option<&NumberRange> {
+        let ours = self.forwarded.get(&(trunk.clone(), first))?;
+        self.snapshot.number(trunk, *ours)
+    }
+
+    /// Where peers and registrars are.
     #[must_use]
     pub const fn names(&self) -> &Names {
         &self.names
@@ -401,6 +411,12 @@ fn secret_of(value: &str) -> Secret {
         sha256: hashes.remove("SHA-256"),
         sha512_256: hashes.remove("SHA-512-256"),
     }
+}
+
+fn forwarded(snapshot: &Snapshot) -> BTreeMap<(TrunkId, E164), E164> {
+    let ranges =
+        snapshot.numbers.iter().flat_map(|(trunk, ranges)| ranges.iter().map(move |range| (trunk, range)));
+    ranges.filter_map(|(trunk, range)| Some(((trunk.clone(), range.forwarded_from?), range.first))).collect()
 }
 
 fn sources(snapshot: &Snapshot) -> BTreeMap<String, Vec<Source>> {

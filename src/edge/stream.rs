@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use call::{engine::Input, identity::Identity};
+use call::{certificate::Identity, engine::Input};
 use model::net::{Flow, ListenerIx, Transport};
 use sip::wire::{Frame, Message, StreamFramer};
 use socket2::{SockRef, TcpKeepalive};

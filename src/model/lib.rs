@@ -7,6 +7,7 @@ pub mod centre;
 mod ids;
 pub mod media;
 pub mod net;
+pub mod numbering;
 pub mod program;
 pub mod secrets;
 pub mod section;

@@ -263,6 +263,9 @@ pub struct Source {
     pub valid_until: Option<Timestamp>,
     /// Whose entry it is.
     pub allowlist: AllowlistId,
+    /// Whether that is no Allowlist but a PointOfPresence, whose signalling range it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_pop: bool,
 }
 
 impl Source {
@@ -272,6 +275,12 @@ impl Source {
         self.range.contains(&address)
             && self.valid_from.is_none_or(|from| from <= now)
             && self.valid_until.is_none_or(|until| now < until)
+    }
+
+    /// Kind and name of the object whose entry it is.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        format!("{} {}", if self.of_pop { "PointOfPresence" } else { "Allowlist" }, self.allowlist)
     }
 }
 
@@ -312,6 +321,9 @@ pub struct NumberRange {
     pub flow: FlowId,
     /// Calls at once. None: the trunk's and the cluster's bounds alone.
     pub calls_max: Option<u32>,
+    /// The number that callers dial and another carrier forwards here (Remote Call Forwarding).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded_from: Option<E164>,
 }
 
 /// When somebody is there.
@@ -366,6 +378,7 @@ mod tests {
             id: NumberId::new("acme", first),
             flow: FlowId::new("acme", "main"),
             calls_max: None,
+            forwarded_from: None,
         }
     }
 
@@ -402,6 +415,7 @@ mod tests {
             valid_from: Some(at("2026-01-01T00:00:00Z")),
             valid_until: Some(at("2026-02-01T00:00:00Z")),
             allowlist: AllowlistId::new("platform", "carrier"),
+            of_pop: false,
         };
         for (address, time, wanted) in [
             ("192.0.2.7", "2026-01-15T00:00:00Z", true),

@@ -123,6 +123,7 @@ impl Base {
             judge.clusters();
             judge.tenants();
             judge.allowlists();
+            judge.pops();
             judge.trunks();
             judge.outbound();
             self.turned.extend(replace(&mut self.platform, judge.told()));
@@ -247,7 +248,7 @@ impl Base {
     pub fn force(&self, id: &ObjectId) -> Force {
         let world = &self.world;
         match id.kind {
-            "VoiceCluster" | "Tenant" | "Allowlist" | "Trunk" => world.force(id),
+            "VoiceCluster" | "Tenant" | "Allowlist" | "PointOfPresence" | "Trunk" => world.force(id),
             "Prompt" => self.resolved(id, &self.prompts, world.prompts.contains_key(&id.key)),
             "BusinessHours" => self.resolved(id, &self.hours, world.hours.contains_key(&id.key)),
             "RoutingFlow" => {
@@ -355,9 +356,9 @@ impl Judge<'_> {
         told
     }
 
-    /// The verdicts on clusters, tenants, allowlists and trunks.
+    /// The verdicts on clusters, tenants, allowlists, points of presence and trunks.
     fn keep_platform(&mut self, before: &World) {
-        for kind in ["VoiceCluster", "Tenant", "Allowlist", "Trunk"] {
+        for kind in ["VoiceCluster", "Tenant", "Allowlist", "PointOfPresence", "Trunk"] {
             self.keep(kind, before);
         }
         let world = &mut self.world;
@@ -365,6 +366,7 @@ impl Judge<'_> {
         world.tenants.clone_from(&before.tenants);
         world.served.clone_from(&before.served);
         world.allowlists.clone_from(&before.allowlists);
+        world.pops.clone_from(&before.pops);
         world.trunks.clone_from(&before.trunks);
         world.outbound.clone_from(&before.outbound);
     }
@@ -480,6 +482,17 @@ impl Judge<'_> {
             let id = candidate.id.clone();
             match self.accept(candidate, |item, _, report| platform::allowlist(item, now, report)) {
                 Some((item, ())) => drop(self.world.allowlists.insert(id.key, item)),
+                None => drop(self.world.unusable.insert(id)),
+            }
+        }
+    }
+
+    fn pops(&mut self) {
+        let now = self.now;
+        for candidate in self.candidates("PointOfPresence", Spec::point_of_presence, &self.last.pops) {
+            let id = candidate.id.clone();
+            match self.accept(candidate, |item, _, report| platform::pop(item, now, report)) {
+                Some((item, ())) => drop(self.world.pops.insert(id.key, item)),
                 None => drop(self.world.unusable.insert(id)),
             }
         }

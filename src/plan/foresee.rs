@@ -27,7 +27,7 @@ const NUMBERS_MAX: usize = 1_000;
 const NUMBERS_TOLD: usize = 10;
 
 /// Accepted or not by what others say, or by what this version can do.
-const UNPROVEN: &[Reason] = &[Reason::ForbiddenDestination, Reason::NotYetEffective];
+const UNPROVEN: &[Reason] = &[Reason::ForbiddenDestination, Reason::NotYetEffective, Reason::UnknownCountry];
 
 /// A caller of every flow under proof. No object can have its name.
 const CALLER: &str = "";

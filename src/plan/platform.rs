@@ -1,4 +1,4 @@
-//! VoiceClusters, Tenants, Allowlists and Trunks: what is wrong with one, given those before it.
+//! VoiceClusters, Tenants, Allowlists, PointsOfPresence and Trunks: what is wrong with one, given those before it.
 
 use std::net::IpAddr;
 
@@ -186,8 +186,21 @@ fn zone(name: &str) -> Option<TimeZone> {
 
 /// The ranges of an Allowlist, by themselves.
 pub(crate) fn allowlist(item: &Item<v1::AllowlistSpec>, now: Timestamp, report: &mut Report) {
-    for (index, range) in item.spec.ranges.iter().enumerate() {
-        let field = |name: &str| format!("spec.ranges[{index}].{name}");
+    ranges(item, "spec.ranges", &item.spec.ranges, now, report);
+}
+
+/// A point of presence by itself: its gateways and ranges.
+pub(crate) fn pop(item: &Item<v1::PointOfPresenceSpec>, now: Timestamp, report: &mut Report) {
+    for (index, gateway) in item.spec.gateways.iter().enumerate() {
+        address(item, &gateway.address, &format!("spec.gateways[{index}].address"), report);
+    }
+    ranges(item, "spec.signallingRanges", &item.spec.signalling_ranges, now, report);
+    ranges(item, "spec.mediaRanges", &item.spec.media_ranges, now, report);
+}
+
+fn ranges<T>(item: &Item<T>, list: &str, ranges: &[v1::AddressRange], now: Timestamp, report: &mut Report) {
+    for (index, range) in ranges.iter().enumerate() {
+        let field = |name: &str| format!("{list}[{index}].{name}");
         for (name, time) in [("validFrom", &range.valid_from), ("validUntil", &range.valid_until)] {
             let time = time.as_deref().map(str::parse::<Timestamp>);
             match time {
@@ -235,6 +248,7 @@ pub(crate) fn trunk(
         live: owned && !checks::withheld(&item.spec),
         ucaas_partner: cluster.is_some_and(|cluster| ucaas_partner(item, cluster, report)),
         sources: sources(item, world, report),
+        pops: pops(item, world, report),
         item: item.clone(),
     };
     peers(item, report);
@@ -298,15 +312,36 @@ fn ucaas_partner(
 
 fn peers(item: &Item<v1::TrunkSpec>, report: &mut Report) {
     for (index, peer) in item.spec.peers.iter().enumerate() {
-        // The pattern cannot tell an IPv6 address.
-        if schema::matches(v1::PEER_ADDRESS, &peer.address) && host_and_port(&peer.address).is_none() {
-            let message = format!(
-                "`address` must have an IPv6 address in its brackets, not `{}`.",
-                words::clip(&peer.address)
-            );
-            item.error(report, &format!("spec.peers[{index}].address"), Reason::InvalidValue, message);
+        address(item, &peer.address, &format!("spec.peers[{index}].address"), report);
+    }
+}
+
+/// The pattern cannot tell an IPv6 address.
+fn address<T>(item: &Item<T>, address: &str, field: &str, report: &mut Report) {
+    if schema::matches(v1::PEER_ADDRESS, address) && host_and_port(address).is_none() {
+        let message =
+            format!("`address` must have an IPv6 address in its brackets, not `{}`.", words::clip(address));
+        item.error(report, field, Reason::InvalidValue, message);
+    }
+}
+
+/// The points of presence whose gateways are a trunk's peers, in the order of the trunk. That one is missing has been told.
+fn pops(
+    item: &Item<v1::TrunkSpec>,
+    world: &World,
+    report: &mut Report,
+) -> Vec<Item<v1::PointOfPresenceSpec>> {
+    let mut pops = Vec::new();
+    for reference in &item.spec.pop_refs {
+        let key = Key::new(item.namespace(), &reference.name);
+        match world.pops.get(&key) {
+            Some(pop) if !pop.draft => pops.push(pop.clone()),
+            Some(_) => report.unresolved(),
+            None if world.is_unusable("PointOfPresence", &key) => report.unresolved(),
+            None => {}
         }
     }
+    pops
 }
 
 /// Host and port of a peer; 5060 where none is named.
@@ -362,6 +397,14 @@ fn sources(item: &Item<v1::TrunkSpec>, world: &World, report: &mut Report) -> Ve
         };
         sources.extend(list.spec.ranges.iter().filter_map(|range| admitted(range, &key)));
     }
+    for reference in &item.spec.pop_refs {
+        let key = Key::new(item.namespace(), &reference.name);
+        let pop = world.pops.get(&key).filter(|pop| !pop.draft);
+        told |= pop.is_none();
+        let ranges = pop.iter().flat_map(|pop| &pop.spec.signalling_ranges);
+        let ranges = ranges.filter_map(|range| admitted(range, &key));
+        sources.extend(ranges.map(|range| Admitted { of_pop: true, ..range }));
+    }
     if sources.is_empty() && !told && item.spec.direction != v1::TrunkDirection::Outbound {
         let message = "No source is admitted, so no call can come in: name an Allowlist with ranges in `allowlistRefs`, or say `direction: Outbound`.";
         item.warning(report, "spec.allowlistRefs", Reason::NoSources, message);
@@ -377,6 +420,7 @@ fn admitted(range: &v1::AddressRange, list: &Key) -> Option<Admitted> {
         valid_from: time(&range.valid_from),
         valid_until: time(&range.valid_until),
         allowlist: AllowlistId(list.clone()),
+        of_pop: false,
     })
 }
 
@@ -409,13 +453,21 @@ fn overlap(planned: &PlannedTrunk, world: &World) -> Option<(String, String)> {
         planned.sources.iter().flat_map(pairs)
     });
     let (other, ours, theirs) = pairs.find(|(_, ours, theirs)| clash(ours, theirs))?;
-    let mut references = item.spec.allowlist_refs.iter();
-    let index = references.position(|reference| reference.name == ours.allowlist.0.name());
+    let (list, references) = if ours.of_pop {
+        ("popRefs", &item.spec.pop_refs)
+    } else {
+        ("allowlistRefs", &item.spec.allowlist_refs)
+    };
+    let index = references.iter().position(|reference| reference.name == ours.allowlist.0.name());
     let message = format!(
-        "{} of Allowlist {} overlaps {} of Allowlist {}, which {} admits on the same network; a source must belong to one trunk.",
-        ours.range, ours.allowlist, theirs.range, theirs.allowlist, other.item.id
+        "{} of {} overlaps {} of {}, which {} admits on the same network; a source must belong to one trunk.",
+        ours.range,
+        ours.owner(),
+        theirs.range,
+        theirs.owner(),
+        other.item.id
     );
-    Some((format!("spec.allowlistRefs[{}].name", index.unwrap_or_default()), message))
+    Some((format!("spec.{list}[{}].name", index.unwrap_or_default()), message))
 }
 
 fn clash(a: &Admitted, b: &Admitted) -> bool {

@@ -145,6 +145,8 @@ reasons! {
     DuplicateEntry Accepted
     /// A listener or trunk names a network that its cluster does not have.
     UnknownNetwork Accepted
+    /// A trunk writes numbers as in a country whose prefixes this version does not know.
+    UnknownCountry Accepted
     /// Two listeners, or a listener and the RTP range, bind one port of one address.
     PortClash Accepted
     /// Two trunks of one network admit the same source.

@@ -311,6 +311,7 @@ pick! {
     prompt Prompt PromptSpec
     business_hours BusinessHours BusinessHoursSpec
     carrier Carrier CarrierSpec
+    point_of_presence PointOfPresence PointOfPresenceSpec
     agent Agent AgentSpec
 }
 

@@ -92,6 +92,7 @@ fn range(id: NumberId, number: &LiveNumber) -> NumberRange {
         id,
         flow: FlowId(number.flow.clone()),
         calls_max: number.spec.limits.as_ref().map(|limits| figure(limits.calls)),
+        forwarded_from: number.spec.forwarding.as_ref().and_then(|forwarding| forwarding.number.parse().ok()),
     }
 }
 
@@ -235,7 +236,7 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
             v1::TrunkDirection::Both => TrunkDirection::Both,
         },
         sources: planned.sources.clone(),
-        peers: peers(&spec.peers),
+        peers: peers(planned),
         codecs: spec.codecs.iter().filter_map(|codec| self::codec(*codec)).collect(),
         calls_max: spec.limits.as_ref().map(|limits| figure(limits.calls)),
         grants: grants(&spec.grants),
@@ -251,24 +252,40 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
     }
 }
 
-/// In the order to be tried.
-fn peers(peers: &[v1::Peer]) -> Vec<Peer> {
-    let mut sorted: Vec<&v1::Peer> = peers.iter().collect();
-    sorted.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
-    let peer = |peer: &v1::Peer| {
-        let transport = transport(peer.transport);
-        let (host, declared_port) = host_and_perhaps_port(&peer.address)?;
-        Some(Peer {
-            name: peer.name.clone(),
-            host,
-            declared_port,
-            port: declared_port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 }),
-            transport,
-            priority: port(peer.priority),
-            weight: port(peer.weight),
+/// The trunk's own, then the gateways of its points of presence; in the order of their priorities.
+fn peers(planned: &PlannedTrunk) -> Vec<Peer> {
+    let own = planned.item.spec.peers.iter().filter_map(|declared| {
+        let figures = (declared.priority, declared.weight);
+        peer(declared.name.clone(), &declared.address, declared.transport, figures)
+    });
+    let gateways = planned.pops.iter().flat_map(|pop| {
+        pop.spec.gateways.iter().filter_map(|gateway| {
+            let name = format!("{}/{}", pop.id.key.name(), gateway.name);
+            peer(name, &gateway.address, gateway.transport, (gateway.priority, gateway.weight))
         })
-    };
-    sorted.into_iter().filter_map(peer).collect()
+    });
+    let mut peers: Vec<Peer> = own.chain(gateways).collect();
+    peers.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
+    peers
+}
+
+fn peer(
+    name: String,
+    address: &str,
+    transport: v1::Transport,
+    (priority, weight): (i32, i32),
+) -> Option<Peer> {
+    let transport = self::transport(transport);
+    let (host, declared_port) = host_and_perhaps_port(address)?;
+    Some(Peer {
+        name,
+        host,
+        declared_port,
+        port: declared_port.unwrap_or(if transport == Transport::Tls { 5061 } else { 5060 }),
+        transport,
+        priority: port(priority),
+        weight: port(weight),
+    })
 }
 
 fn grants(grants: &[v1::Grant]) -> Vec<Grant> {

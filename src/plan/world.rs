@@ -98,6 +98,8 @@ pub(crate) struct PlannedTrunk {
     pub live: bool,
     pub ucaas_partner: bool,
     pub sources: Vec<Admitted>,
+    /// Points of presence whose gateways are its peers.
+    pub pops: Vec<Item<v1::PointOfPresenceSpec>>,
 }
 
 impl PlannedTrunk {
@@ -184,6 +186,7 @@ pub(crate) struct World {
     /// The cluster of each tenant that its cluster admits, by namespace.
     pub served: BTreeMap<String, Key>,
     pub allowlists: BTreeMap<Key, Item<v1::AllowlistSpec>>,
+    pub pops: BTreeMap<Key, Item<v1::PointOfPresenceSpec>>,
     pub trunks: BTreeMap<Key, PlannedTrunk>,
     /// Trunks that a tenant dials telephone numbers by, by namespace.
     pub outbound: BTreeMap<String, Vec<Key>>,
@@ -201,15 +204,20 @@ impl World {
         self.unusable.contains(&ObjectId { kind, key: key.clone() })
     }
 
-    /// Every cluster, tenant, allowlist and trunk that can be looked at.
+    /// Every cluster, tenant, allowlist, point of presence and trunk that can be looked at.
     pub fn platform(&self) -> impl Iterator<Item = &ObjectId> {
         let clusters = self.clusters.values().map(|item| &item.id);
         let tenants = self.tenants.values().map(|item| &item.id);
         let allowlists = self.allowlists.values().map(|item| &item.id);
-        clusters.chain(tenants).chain(allowlists).chain(self.trunks.values().map(|trunk| &trunk.item.id))
+        let pops = self.pops.values().map(|item| &item.id);
+        clusters
+            .chain(tenants)
+            .chain(allowlists)
+            .chain(pops)
+            .chain(self.trunks.values().map(|trunk| &trunk.item.id))
     }
 
-    /// Which form is in force of a cluster, a tenant, an allowlist or a trunk.
+    /// Which form is in force of a cluster, a tenant, an allowlist, a point of presence or a trunk.
     pub fn force(&self, id: &ObjectId) -> Force {
         let namespace = id.key.namespace();
         match id.kind {
@@ -219,6 +227,7 @@ impl World {
                 Force::of_item(self.tenants.get(namespace).filter(|item| item.id == *id && served))
             }
             "Allowlist" => Force::of_item(self.allowlists.get(&id.key)),
+            "PointOfPresence" => Force::of_item(self.pops.get(&id.key)),
             "Trunk" => {
                 Force::of_item(self.trunks.get(&id.key).filter(|trunk| trunk.live).map(|trunk| &trunk.item))
             }
@@ -245,6 +254,8 @@ pub(crate) struct Good {
     pub clusters: BTreeMap<Key, Arc<v1::VoiceClusterSpec>>,
     pub tenants: BTreeMap<Key, Arc<v1::TenantSpec>>,
     pub allowlists: BTreeMap<Key, Arc<v1::AllowlistSpec>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pops: BTreeMap<Key, Arc<v1::PointOfPresenceSpec>>,
     pub trunks: BTreeMap<Key, Arc<v1::TrunkSpec>>,
     /// Of each trunk.
     pub sources: BTreeMap<Key, Vec<Admitted>>,
@@ -268,6 +279,7 @@ impl Good {
             clusters: specs(world.clusters.values()),
             tenants: specs(world.tenants.values()),
             allowlists: specs(world.allowlists.values()),
+            pops: specs(world.pops.values()),
             trunks: specs(world.trunks.values().map(|trunk| &trunk.item)),
             sources: world
                 .trunks

@@ -8,9 +8,9 @@ use std::{
 use call::{
     Now,
     admission::{self, Admission, Admitted, Load, Refusal},
+    certificate::Proof,
     cursor::{Environment, Facts},
     explanation::{Explanation, Outcome},
-    identity::Proof,
     world::World,
 };
 use jiff::Timestamp;
@@ -142,7 +142,8 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
     let mut walk = None;
     match admission::trunk_of(world, &entry.flow, Proof::Taken, now) {
         Ok(trunk) => {
-            let Admission { candidates, verdict } = admission::admit(world, trunk, &question.to, &Idle);
+            let Admission { candidates, verdict } =
+                admission::admit(world, trunk, (&question.to, None), &Idle);
             explanation.candidates = candidates;
             explanation.outcome = outcome(&verdict);
             walk = verdict.ok().map(|admitted| walked(world, question, &admitted, now));

@@ -187,7 +187,8 @@ pub struct Forwarding {
     #[schemars(length(min = 1, max = 128))]
     pub carrier: String,
 
-    /// The number it is forwarded from, in E.164, which callers dial. Example: `"+12125550144"`.
+    /// The number it is forwarded from, in E.164, which callers dial: a call of the trunk that was first diverted by it
+    /// (Diversion, History-Info) is this number's, and shows it as the one that was called. Example: `"+12125550144"`.
     #[schemars(length(min = 3, max = 16), regex(pattern = E164))]
     pub number: String,
 

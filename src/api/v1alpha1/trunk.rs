@@ -461,7 +461,8 @@ pub struct NumberFormats {
     #[serde(default)]
     pub outbound: NumberFormat,
 
-    /// ISO 3166-1 code of the country that national numbers are of. Absent: where both are E164. Example: `US`.
+    /// ISO 3166-1 code of the country that national numbers are of; one whose prefixes are known. Absent: where both are
+    /// E164. Example: `US`.
     #[schemars(length(min = 2, max = 2), regex(pattern = r"^[A-Z]{2}$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,

@@ -15,8 +15,9 @@ use sip::endpoint::{Ended, Event as SipEvent};
 use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvited};
 use crate::{
     cursor::Dialled,
-    dial::{self, Branch, CANCEL_WAIT, Caller, Dialling, Leaving, SILENT_PEER, Then, Try},
+    dial::{self, Branch, CANCEL_WAIT, Dialling, Leaving, SILENT_PEER, Then, Try},
     health::Heard,
+    identity::Caller,
     record::EndedBy,
     sdp_leg::{MediaLeg, Ports},
 };
@@ -45,8 +46,13 @@ impl Call {
             let Some(dialling) = &mut self.dialling else { return };
             let Some(target) = dialling.dial.targets.get(dialling.next_target) else { return };
             dialling.next_target += 1;
-            let facts = self.cursor.facts();
-            let caller = Caller { number: &facts.contact_number, dialled: &facts.call_number };
+            let admitted = &self.incoming.admitted;
+            let caller = Caller {
+                number: &self.incoming.from,
+                dialled: admitted.dialled,
+                tenant: admitted.number.id.0.namespace(),
+                diverted: &self.incoming.diverted,
+            };
             if matches!(target, DialTarget::Agent(_)) {
                 dialling.failure = (Dialled::Failed, 480);
                 self.unperformed("ringing an Agent", context);

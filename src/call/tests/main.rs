@@ -6,6 +6,7 @@ mod caps;
 mod cursor;
 mod engine;
 mod failover;
+mod identity;
 mod stations;
 mod trunks;
 mod twin;

@@ -46,6 +46,8 @@ pub struct Phone {
     pub requests: VecDeque<RequestId>,
     /// Whether its INVITEs answer challenges: user and password.
     pub credentials: Option<Credentials>,
+    /// What its INVITEs carry besides.
+    pub headers: Vec<Header>,
     /// The latest message that came, as text.
     pub last: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Phone {
             offer: None,
             requests: VecDeque::new(),
             credentials: None,
+            headers: Vec::new(),
             last: None,
         }
     }
@@ -275,16 +278,26 @@ impl Virtual {
         self.call_with(number, Some(offer), 70);
     }
 
+    /// The carrier calls the Contact `user` for `number`.
+    pub fn call_to(&mut self, user: &str, number: &str, sdp: Bytes) {
+        let (to, uri) = (format!("<sip:{number}@{EDGE}>"), format!("sip:{user}@{EDGE}"));
+        self.invite((uri, to), Some(sdp), 70);
+    }
+
     pub fn call_with(&mut self, number: &str, sdp: Option<Bytes>, max_forwards: u8) {
         let uri = format!("sip:{number}@{EDGE}");
+        self.invite((uri.clone(), format!("<{uri}>")), sdp, max_forwards);
+    }
+
+    fn invite(&mut self, (request_uri, to): (String, String), sdp: Option<Bytes>, max_forwards: u8) {
         let invite = Invite {
             flow: towards_edge(),
-            to: format!("<{uri}>"),
-            request_uri: uri,
+            to,
+            request_uri,
             from: "<sip:+12125550199@192.0.2.1>".into(),
             sdp,
             max_forwards,
-            headers: Vec::<Header>::new(),
+            headers: self.carrier.headers.clone(),
             challenges: self.carrier.credentials.is_some(),
             tcp: None,
         };

@@ -108,6 +108,7 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         valid_from: None,
         valid_until: None,
         allowlist: AllowlistId::new("platform", "sources"),
+        of_pop: false,
     };
     let peer = Peer {
         name: "one".into(),
@@ -153,6 +154,7 @@ pub fn snapshot() -> Snapshot {
         id: NumberId::new("acme", "main"),
         flow: FlowId::new("acme", "main"),
         calls_max: None,
+        forwarded_from: None,
     };
     let weekday = vec![(9 * 3_600, 17 * 3_600)];
     let week = std::array::from_fn(|day| if day < 5 { weekday.clone() } else { Vec::new() });

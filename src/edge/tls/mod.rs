@@ -13,7 +13,10 @@ use std::{
 };
 
 use call::lots::Lots;
-use call::{identity::Identity, identity::wanted_names, world::World};
+use call::{
+    certificate::{Identity, wanted_names},
+    world::World,
+};
 use model::{
     Key, TrunkId,
     centre::SecretKey,

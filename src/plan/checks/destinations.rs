@@ -30,12 +30,39 @@ pub(super) fn check(object: &Object, fields: &Fields, world: &World, report: &mu
     for (path, text) in fields.texts().filter(|(path, _)| FIELDS.contains(&words::last(path))) {
         refuse(object, path, host(text), &allowed, report);
     }
+    if let Some(Spec::PointOfPresence(pop)) = &object.spec {
+        return gateways(object, pop, &allowed, world, report);
+    }
     let Some(Spec::Trunk(trunk)) = &object.spec else {
         return;
     };
+    if let (true, Some(register)) = (over_internet(object, trunk), &trunk.register)
+        && let Some((host, _)) = host_and_port(&register.registrar)
+    {
+        refuse(object, "spec.register.registrar", &host, &allowed, report);
+    }
     for (index, peer) in trunk.peers.iter().enumerate() {
         if let (true, Some((host, _))) = (over_internet(object, trunk), host_and_port(&peer.address)) {
             refuse(object, &format!("spec.peers[{index}].address"), &host, &allowed, report);
+        }
+    }
+}
+
+/// A tenant's own point of presence; the platform's may be anywhere.
+fn gateways(
+    object: &Object,
+    pop: &v1::PointOfPresenceSpec,
+    allowed: &[IpNet],
+    world: &World,
+    report: &mut Report,
+) {
+    let namespace = object.id.key.namespace();
+    if world.clusters.keys().any(|cluster| cluster.namespace() == namespace) {
+        return;
+    }
+    for (index, gateway) in pop.gateways.iter().enumerate() {
+        if let Some((host, _)) = host_and_port(&gateway.address) {
+            refuse(object, &format!("spec.gateways[{index}].address"), &host, allowed, report);
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use api::v1alpha1 as v1;
-use model::Key;
+use model::{
+    Key,
+    numbering::{COUNTRIES, Country},
+};
 
 use super::{named, refers};
 use crate::{
@@ -52,9 +55,32 @@ pub(crate) fn trunk(
         named(item, world, report, &field, ("PointOfPresence", Reason::PointOfPresenceNotFound), &pop.name);
     }
     codecs(item, report);
+    numbers(item, report);
     if let Some(cluster) = cluster {
         media(item, cluster, report);
         suites(item, cluster, report);
+    }
+}
+
+/// A country whose prefixes are not known cannot be told from its digits.
+fn numbers(item: &Item<v1::TrunkSpec>, report: &mut Report) {
+    let Some(formats) = &item.spec.number_formats else { return };
+    let plain = |format: v1::NumberFormat| {
+        matches!(format, v1::NumberFormat::E164 | v1::NumberFormat::E164WithoutPlus)
+    };
+    let Some(country) =
+        formats.country.as_deref().filter(|_| !plain(formats.inbound) || !plain(formats.outbound))
+    else {
+        return;
+    };
+    if Country::of(country).is_none() {
+        let known: Vec<&str> = COUNTRIES.iter().map(|country| country.iso).collect();
+        let message = format!(
+            "How numbers are dialled in {} is not known, only in {}; let the trunk write them in E.164.",
+            words::clip(country),
+            words::all_of(&known)
+        );
+        item.error(report, "spec.numberFormats.country", Reason::UnknownCountry, message);
     }
 }
 

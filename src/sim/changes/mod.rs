@@ -248,7 +248,7 @@ impl<'a> Comparer<'a> {
         let found = place.and_then(|place| Some((place, worlds[place].snapshot.trunks.get(id)?)));
         let Some((place, trunk)) = found else { return Start::Ends(Ending::NotLive(None)) };
         let Admission { verdict, .. } =
-            admission::admit(worlds[place], (id, trunk), &number.to_string(), &Idle);
+            admission::admit(worlds[place], (id, trunk), (&number.to_string(), None), &Idle);
         match verdict {
             Ok(admitted) => Start::Flow(place, admitted.flow, id.clone()),
             Err(refusal) if entry.is_none() => Start::Ends(Ending::NotLive(Some(refusal.code))),

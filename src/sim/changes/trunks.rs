@@ -271,6 +271,7 @@ mod tests {
             valid_from: from.map(at),
             valid_until: until.map(at),
             allowlist: AllowlistId::new("platform", "carrier"),
+            of_pop: false,
         }
     }
 

@@ -243,6 +243,7 @@ mod tests {
             id: model::NumberId::new("acme", "x"),
             flow: model::FlowId::new("acme", "main"),
             calls_max: None,
+            forwarded_from: None,
         };
         assert_eq!(range(&ranged("+12125550102", "+12125550105")), "+12125550102–5");
         assert_eq!(range(&ranged("+12125550102", "+12125550102")), "+12125550102");
