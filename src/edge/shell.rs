@@ -282,7 +282,9 @@ impl Core {
 
     /// After a snapshot or Secrets: what connections are good for is asked again; none is dropped.
     fn renew_tls(&mut self) {
-        self.tls.renew(self.engine.world());
+        if !self.tls.renew(self.engine.world()) {
+            return;
+        }
         for (flow, shown) in self.streams.shown() {
             if shown.as_server && !self.still_reaches(flow, &shown) {
                 self.streams.retire(flow);

@@ -18,7 +18,7 @@ use model::{
     centre::SecretKey,
     net::{Flow, Transport},
     secrets::Secrets,
-    snapshot::{Listener, Peer, Serves, Trunk},
+    snapshot::{Listener, Peer, Serves, Snapshot, Trunk},
     trunk::{TlsPolicy, TrunkTls},
 };
 use rustls::{
@@ -42,6 +42,8 @@ type Authority = Option<(Key, String)>;
 
 /// TLS of one engine's thread.
 pub(crate) struct Tls {
+    /// What was looked at last.
+    seen: Arc<Snapshot>,
     policy: TlsPolicy,
     secrets: Secrets,
     provider: Arc<CryptoProvider>,
@@ -82,6 +84,7 @@ impl Tls {
     pub fn new(world: &World) -> Self {
         let nothing = Err(String::new());
         let mut tls = Self {
+            seen: Arc::clone(&world.snapshot),
             policy: TlsPolicy::default(),
             secrets: Secrets::default(),
             provider: Arc::new(aws_lc_rs::default_provider()),
@@ -94,14 +97,20 @@ impl Tls {
         tls
     }
 
-    /// After a snapshot or values of Secrets were applied. Connections that are up stay so.
-    pub fn renew(&mut self, world: &World) {
-        self.clients.clear();
-        if self.policy == world.snapshot.cluster.tls && self.secrets == *world.secrets() {
-            return;
+    /// After a snapshot or values of Secrets were applied: whether anything of it matters here. Connections that are up stay
+    /// so.
+    pub fn renew(&mut self, world: &World) -> bool {
+        let is_same = self.policy == world.snapshot.cluster.tls && self.secrets == *world.secrets();
+        let before = std::mem::replace(&mut self.seen, Arc::clone(&world.snapshot));
+        if is_same && before.trunks == world.snapshot.trunks {
+            return false;
         }
-        self.roots.clear();
-        self.make_servers(world);
+        self.clients.clear();
+        if !is_same {
+            self.roots.clear();
+            self.make_servers(world);
+        }
+        true
     }
 
     fn make_servers(&mut self, world: &World) {
