@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let kube =
             operator::kube_config(arguments.kubeconfig.as_deref()).await.map_err(anyhow::Error::msg)?;
         let (told, stopped) = tokio::sync::oneshot::channel();
@@ -101,5 +101,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         })
         .await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // A lost lease ends the process at once, while the core's thread may be at work: it must not meet a runtime that
+    // shuts down.
+    std::mem::forget(runtime);
+    ended
 }

@@ -1,6 +1,7 @@
 //! The control plane of these tests: kube-controller-manager, the chart, an audit log of what the operators ask for.
 
 use std::{
+    collections::BTreeSet,
     fs,
     future::Future,
     path::PathBuf,
@@ -8,8 +9,10 @@ use std::{
 };
 
 use kube::{
-    Client, Config,
+    Api, Client, Config,
+    api::{DeleteParams, DynamicObject, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
 };
 use tokio::runtime::Runtime;
 
@@ -165,11 +168,25 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
 
     /// Deletes all objects of ours, and what operators have kept.
     pub fn clear(&self) {
-        let kinds: Vec<String> =
-            api::kinds().iter().map(|kind| format!("{}.{}", kind.plural, api::GROUP)).collect();
-        self.plane
-            .kubectl(&["delete", &kinds.join(","), "--all", "-A", "--wait=true", "--timeout=60s"])
-            .done();
+        // kubectl asks a few times a second at most, for each of hundreds of objects.
+        let (delete, every) = (DeleteParams::default(), ListParams::default());
+        self.run(async {
+            for kind in api::kinds() {
+                let resource = ApiResource::from_gvk_with_plural(
+                    &GroupVersionKind::gvk(api::GROUP, api::VERSION, kind.name),
+                    &kind.plural,
+                );
+                let all: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+                let objects = all.list_metadata(&every).await.unwrap();
+                let namespaces: BTreeSet<String> =
+                    objects.items.into_iter().filter_map(|object| object.metadata.namespace).collect();
+                for namespace in namespaces {
+                    let objects: Api<DynamicObject> =
+                        Api::namespaced_with(self.client.clone(), &namespace, &resource);
+                    objects.delete_collection(&delete, &every).await.unwrap();
+                }
+            }
+        });
         self.plane.kubectl(&["delete", "secrets,leases", "--all", "-n", SYSTEM]).done();
         // A webhook that no longer answers, and the bundle of an authority that is gone.
         let configuration = templates().join("webhook.yaml");
