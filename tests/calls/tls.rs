@@ -19,7 +19,7 @@ use crate::{
     certificates::{Authority, Certificate, For, acceptor, connector, secret},
     harness::{PATIENCE, Process, Setup, System, wait_until, with_prepared},
     phone::{CARRIER, Message, Phone},
-    streams::{Stream, Wire, tcp, tls},
+    streams::{Stream, Wire, over, tcp, tcp_at, tls},
 };
 
 const GREET: &str = "+18005550100";
@@ -494,24 +494,26 @@ fn a_pbx_is_called_by_the_connection_that_it_has_opened_if_it_says_so_with_a_cer
             )
         };
         let port = system.pbx.port();
-        let open = |certificate: &Certificate, alias: &str| {
-            let stream = tls([127, 0, 0, 2].into(), at, &connector(&authority, Some(certificate)));
+        let open = |from: u16, certificate: &Certificate, alias: &str| {
+            let stream = tcp_at(([127, 0, 0, 2], from).into(), at);
+            let stream = over(stream, &connector(&authority, Some(certificate)));
             let stream = Stream::new("TLS", stream);
             stream.send(options(port, alias).as_bytes());
             let answer = stream.receive(PATIENCE).unwrap();
             assert!(answer.starts_with("SIP/2.0 200 "), "{answer}");
             stream
         };
-        // One that says nothing of it, and one that is another: neither is called.
-        let without = open(&authority.ecdsa(PBX, For::Clients), "");
-        let stranger = open(&authority.ecdsa("evil.example", For::Clients), ";alias");
+        // One that says nothing of it, one that is another, and one that comes from the very port: none is called.
+        let without = open(0, &authority.ecdsa(PBX, For::Clients), "");
+        let stranger = open(0, &authority.ecdsa("evil.example", For::Clients), ";alias");
+        let squatter = open(port, &authority.ecdsa("evil.example", For::Clients), "");
         let call = || {
             let mut phone = Phone::new(system, CARRIER, RING);
             let offer = phone.offer("0 101");
             phone.invite(&offer).code()
         };
         assert!(call() >= 480);
-        let alias = open(&authority.ecdsa(PBX, For::Clients), ";alias");
+        let alias = open(0, &authority.ecdsa(PBX, For::Clients), ";alias");
         let code = thread::scope(|scope| {
             let code = scope.spawn(call);
             let invite = Message { text: alias.receive(PATIENCE).unwrap() };
@@ -527,7 +529,7 @@ fn a_pbx_is_called_by_the_connection_that_it_has_opened_if_it_says_so_with_a_cer
             code.join().unwrap()
         });
         assert_eq!(code, 486);
-        for stream in [without, stranger] {
+        for stream in [without, stranger, squatter] {
             assert_eq!(stream.receive(Duration::from_millis(200)), None);
         }
     });

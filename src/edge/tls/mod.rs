@@ -19,7 +19,7 @@ use model::{
     net::{Flow, Transport},
     secrets::Secrets,
     snapshot::{Listener, Peer, Serves, Snapshot, Trunk},
-    trunk::{TlsPolicy, TrunkTls},
+    trunk::{TlsPolicy, TlsVersion, TrunkTls},
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -57,7 +57,9 @@ pub(crate) struct Tls {
 /// What a peer has shown, and in which part.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
-    /// Its certificate first.
+    /// What is spoken.
+    pub version: TlsVersion,
+    /// Its certificate first; empty: it has shown none.
     pub chain: Vec<CertificateDer<'static>>,
     /// Whether it is the server: we have connected.
     pub as_server: bool,
@@ -176,9 +178,10 @@ impl Tls {
 
     /// Who a peer is that has shown a certificate.
     pub fn identify(&mut self, world: &World, flow: Flow, shown: &Shown) -> Identity {
-        let Some((certificate, above)) = shown.chain.split_first() else { return Identity::default() };
+        let nobody = Identity { version: shown.version, ..Identity::default() };
+        let Some((certificate, above)) = shown.chain.split_first() else { return nobody };
         let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
-        let Some(listener) = listener else { return Identity::default() };
+        let Some(listener) = listener else { return nobody };
         let now = jiff::Timestamp::now();
         let trunks = world.snapshot.trunks.iter().filter(|(_, trunk)| {
             let here = || trunk.sources.iter().any(|source| source.admits(flow.remote.ip(), now));
@@ -193,7 +196,7 @@ impl Tls {
             })
             .map(|(id, _)| id.clone())
             .collect();
-        Identity { names: names::of(certificate), vouched }
+        Identity { certified: true, names: names::of(certificate), vouched, ..nobody }
     }
 
     fn vouches_for_client(
