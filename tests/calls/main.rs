@@ -20,6 +20,7 @@ mod rtp;
 mod sipp;
 mod streams;
 mod tls;
+mod tls_suites;
 mod torture;
 mod transports;
 mod wire;
