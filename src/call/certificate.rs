@@ -1,12 +1,16 @@
-//! Who is at the other end of a connection, as a certificate proves (RFC 5922).
+//! Who is at the other end of a connection under TLS, as a certificate proves (RFC 5922).
 
 use std::collections::BTreeSet;
 
-use model::{TrunkId, snapshot::Trunk};
+use model::{TrunkId, snapshot::Trunk, trunk::TlsVersion};
 
-/// What a peer's certificate says, and who believes it.
+/// What a connection under TLS is worth: the version, what the peer's certificate says, and who believes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
+    /// What is spoken.
+    pub version: TlsVersion,
+    /// Whether the peer has shown a certificate at all.
+    pub certified: bool,
     /// SIP domains (RFC 5922 §7.1) and addresses of the certificate, in lower case.
     pub names: Vec<String>,
     /// Trunks whose authorities vouch for it.
@@ -29,12 +33,17 @@ pub enum Proof<'a> {
     Shown(Option<&'a Identity>),
 }
 
-/// Why a trunk that asks for a certificate does not take a call with this one. None: it does, or asks for none.
+/// Why a trunk that asks for a certificate, or a newer TLS, does not take a call with this one. None: it does, or asks
+/// for none.
 pub(crate) fn failure(proof: Proof<'_>, (id, trunk): (&TrunkId, &Trunk)) -> Option<String> {
-    let identity = match proof {
-        Proof::Shown(identity) if trunk.tls.client_certificate => identity,
-        Proof::Shown(_) | Proof::Taken => return None,
-    };
+    let Proof::Shown(identity) = proof else { return None };
+    if identity.is_some_and(|identity| identity.version < trunk.tls.minimum_version) {
+        return Some("its tls.minimumVersion is TLSv1.3, and the call came under TLS 1.2".into());
+    }
+    if !trunk.tls.client_certificate {
+        return None;
+    }
+    let identity = identity.filter(|identity| identity.certified);
     let Some(identity) = identity else {
         return Some(
             "its tls.clientCertificate is Required, and the call came without one: its peer must show one under TLS"
@@ -59,7 +68,7 @@ pub(crate) fn failure(proof: Proof<'_>, (id, trunk): (&TrunkId, &Trunk)) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use model::trunk::TrunkTls;
+    use model::trunk::{TlsVersion, TrunkTls};
 
     use super::*;
 
@@ -77,9 +86,28 @@ mod tests {
     }
 
     #[test]
+    fn a_trunk_that_asks_for_the_newer_tls_takes_no_call_under_the_older() {
+        let id = TrunkId::new("platform", "a");
+        let mut trunk = trunk(false);
+        trunk.tls.minimum_version = TlsVersion::Tls13;
+        for (version, is_taken) in [(TlsVersion::Tls12, false), (TlsVersion::Tls13, true)] {
+            let identity = Identity { version, ..Identity::default() };
+            let found = failure(Proof::Shown(Some(&identity)), (&id, &trunk));
+            assert_eq!(found.is_none(), is_taken, "{found:?}");
+        }
+        assert_eq!(
+            failure(Proof::Shown(None), (&id, &trunk)),
+            None,
+            "in the clear, where there is no TLS to be old"
+        );
+    }
+
+    #[test]
     fn a_trunk_that_asks_for_a_certificate_takes_its_own_alone() {
         let (id, other) = (TrunkId::new("platform", "a"), TrunkId::new("platform", "b"));
         let identity = |name: &str, vouched: &TrunkId| Identity {
+            version: TlsVersion::Tls12,
+            certified: true,
             names: vec![name.into()],
             vouched: BTreeSet::from([vouched.clone()]),
         };

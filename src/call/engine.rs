@@ -100,7 +100,7 @@ pub enum Input {
         /// What is wrong with it.
         malformed: Box<Malformed>,
     },
-    /// A connection's peer has shown a certificate: before the connection's first message.
+    /// A connection under TLS is up, or what is known of its peer has changed: before the connection's first message.
     Identified {
         /// The connection.
         flow: NetFlow,

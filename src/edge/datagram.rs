@@ -25,42 +25,33 @@ const PONG: &[u8] = b"\r\n";
 
 /// The datagram sockets of an engine's thread, with what waits to be sent.
 #[derive(Default)]
-pub struct Datagrams {
-    sockets: BTreeMap<ListenerIx, Rc<UdpSocket>>,
-    unsent: Vec<(ListenerIx, SocketAddr, Bytes)>,
+pub struct Datagrams(BTreeMap<ListenerIx, Sender>);
+
+struct Sender {
+    socket: Rc<UdpSocket>,
+    unsent: Vec<(SocketAddr, Bytes)>,
 }
 
 impl Datagrams {
     pub fn add(&mut self, listener: ListenerIx, socket: Rc<UdpSocket>) {
-        self.sockets.insert(listener, socket);
+        self.0.insert(listener, Sender { socket, unsent: Vec::new() });
     }
 
-    pub fn has(&self, listener: ListenerIx) -> bool {
-        self.sockets.contains_key(&listener)
-    }
-
-    /// To be sent by the next [`Datagrams::flush`].
-    pub fn push(&mut self, listener: ListenerIx, remote: SocketAddr, bytes: Bytes) {
-        self.unsent.push((listener, remote, bytes));
+    /// To be sent by the next [`Datagrams::flush`]. False: the listener is none of datagrams.
+    pub fn push(&mut self, listener: ListenerIx, remote: SocketAddr, bytes: &Bytes) -> bool {
+        let sender = self.0.get_mut(&listener);
+        sender.map(|sender| sender.unsent.push((remote, bytes.clone()))).is_some()
     }
 
     /// Sends what waits, each listener's together; tells how many were sent and how many were not. What a socket has no
     /// room for is lost like any datagram, and sent again by its transaction.
     pub fn flush(&mut self) -> (usize, usize) {
-        let count = self.unsent.len();
-        if count == 0 {
-            return (0, 0);
+        let (mut sent, mut count) = (0, 0);
+        for Sender { socket, unsent } in self.0.values_mut().filter(|sender| !sender.unsent.is_empty()) {
+            count += unsent.len();
+            sent += send(socket, unsent);
+            unsent.clear();
         }
-        let mut by_listener: BTreeMap<ListenerIx, Vec<(SocketAddr, Bytes)>> = BTreeMap::new();
-        for (listener, remote, bytes) in self.unsent.drain(..) {
-            by_listener.entry(listener).or_default().push((remote, bytes));
-        }
-        let sockets = &self.sockets;
-        let sent = by_listener.iter().filter_map(|(listener, datagrams)| {
-            let socket = sockets.get(listener)?;
-            Some(send(socket, datagrams))
-        });
-        let sent = sent.sum();
         (sent, count - sent)
     }
 }
@@ -128,7 +119,7 @@ fn take_one(core: &mut Core, listener: ListenerIx, remote: SocketAddr, bytes: &[
     if let Some(answer) = keep_alive(bytes, remote) {
         // A stranger is told as little by this as by anything else.
         if core.admits(listener, remote.ip()) {
-            core.datagrams.push(listener, remote, answer);
+            core.datagrams.push(listener, remote, &answer);
         } else {
             core.refuse_connection(flow);
         }

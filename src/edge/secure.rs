@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use model::net::Flow;
-use rustls::pki_types::CertificateDer;
+use model::{net::Flow, trunk::TlsVersion};
+use openssl::ssl::SslVersion;
+use rustls::{ProtocolVersion, pki_types::CertificateDer};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_openssl::SslStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -32,8 +33,10 @@ pub async fn accept(core: &Shared, flow: Flow, stream: TcpStream) -> Option<TlsS
     let mut core = core.borrow_mut();
     let because = match shaken {
         Ok(Ok(stream)) => {
-            let chain = stream.get_ref().1.peer_certificates().map(owned).unwrap_or_default();
-            core.secured(flow, Shown { chain, as_server: false });
+            let session = stream.get_ref().1;
+            let chain = session.peer_certificates().map(owned).unwrap_or_default();
+            let newer = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            core.secured(flow, Shown { version: version(newer), chain, as_server: false });
             return Some(stream);
         }
         Ok(Err(error)) => format!("no TLS with who connected: {error}"),
@@ -62,7 +65,8 @@ pub async fn connect(core: &Shared, flow: Flow, stream: TcpStream) -> Option<Ssl
         Ok(Ok(stream)) => {
             let chain = stream.ssl().peer_cert_chain().into_iter().flatten();
             let chain = chain.filter_map(|one| one.to_der().ok().map(CertificateDer::from)).collect();
-            core.secured(flow, Shown { chain, as_server: true });
+            let newer = stream.ssl().version2() == Some(SslVersion::TLS1_3);
+            core.secured(flow, Shown { version: version(newer), chain, as_server: true });
             return Some(stream);
         }
         Ok(Err(error)) => error.to_string(),
@@ -70,6 +74,11 @@ pub async fn connect(core: &Shared, flow: Flow, stream: TcpStream) -> Option<Ssl
     };
     core.insecure(flow, &format!("no TLS with the peer `{}`: {because}", target.host));
     None
+}
+
+/// Nothing older is spoken than the two.
+const fn version(newer: bool) -> TlsVersion {
+    if newer { TlsVersion::Tls13 } else { TlsVersion::Tls12 }
 }
 
 fn owned(chain: &[CertificateDer<'_>]) -> Vec<CertificateDer<'static>> {

@@ -225,8 +225,8 @@ impl Core {
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
         trace!(%flow, "→ {}", String::from_utf8_lossy(&bytes));
-        if self.datagrams.has(flow.listener) {
-            return self.datagrams.push(flow.listener, flow.remote, bytes);
+        if self.datagrams.push(flow.listener, flow.remote, &bytes) {
+            return;
         }
         let sent = self.streams.send(flow, bytes);
         let count = if sent { &self.observed.packets_sent } else { &self.observed.packets_unsent };
@@ -291,11 +291,8 @@ impl Core {
     }
 
     fn identify(&mut self, flow: Flow, shown: Shown) {
-        if shown.chain.is_empty() {
-            return;
-        }
         let identity = self.tls.identify(self.engine.world(), flow, &shown);
-        debug!(%flow, names = ?identity.names, vouched = ?identity.vouched, "the peer has shown a certificate");
+        debug!(%flow, names = ?identity.names, vouched = ?identity.vouched, version = ?identity.version, "under TLS");
         self.streams.identified(flow.connection, shown, identity.clone());
         self.step(Input::Identified { flow, identity });
     }
@@ -331,7 +328,9 @@ impl Core {
 
     /// After a snapshot or Secrets: what connections are good for is asked again; none is dropped.
     fn renew_tls(&mut self) {
-        self.tls.renew(self.engine.world());
+        if !self.tls.renew(self.engine.world()) {
+            return;
+        }
         for (flow, shown) in self.streams.shown() {
             if shown.as_server && !self.still_reaches(flow, &shown) {
                 self.streams.retire(flow);

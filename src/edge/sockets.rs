@@ -63,3 +63,38 @@ fn bind(listener: &Listener, shared: bool) -> io::Result<Bound> {
     socket.listen(BACKLOG)?;
     Ok(Bound::Connections(socket.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use model::snapshot::Serves;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_shared_only_by_those_who_say_so() {
+        for (transport, bind) in [
+            (Transport::Udp, "127.0.0.1:0"),
+            (Transport::Tcp, "127.0.0.1:0"),
+            (Transport::Tls, "[::1]:0"),
+            (Transport::Udp, "[::1]:0"),
+        ] {
+            let mut listener = Listener {
+                name: "one".into(),
+                transport,
+                bind: bind.parse().unwrap(),
+                advertised: bind.into(),
+                network: "lan".into(),
+                serves: Serves::Trunks,
+            };
+            let Sockets(first) = Sockets::bind(std::slice::from_ref(&listener), true).unwrap();
+            listener.bind = match &first[0].1 {
+                Bound::Datagrams(socket) => socket.local_addr().unwrap(),
+                Bound::Connections(socket) => socket.local_addr().unwrap(),
+            };
+            let listeners = [listener];
+            assert!(Sockets::bind(&listeners, true).is_ok(), "{transport} {bind}");
+            let error = Sockets::bind(&listeners, false).unwrap_err().to_string();
+            assert!(error.contains("another program has it"), "{error}");
+        }
+    }
+}

@@ -149,7 +149,10 @@ impl Streams {
             alias: None,
         };
         self.connections.insert(flow.connection, connection);
-        self.by_remote.insert((flow.listener, flow.remote), flow.connection);
+        // Under TLS who has called us from a port is not yet known to be who is called there.
+        if opened || flow.transport == Transport::Tcp {
+            self.by_remote.insert((flow.listener, flow.remote), flow.connection);
+        }
         self.of_address.insert(flow.remote.ip(), of_one + 1);
         Some((flow, receiver))
     }

@@ -255,6 +255,8 @@ reasons! {
     ForbiddenDestination Accepted
     /// A listener under TLS without a certificate.
     CertificateMissing Accepted
+    /// A trunk whose calls no listener of its cluster can send, or take with the certificate that they must show.
+    NoListener Accepted
     /// A trunk or Integration and its cluster have no suite of TLS in common.
     NoCommonSuite Accepted
     /// A trunk none of whose codecs can be decoded.

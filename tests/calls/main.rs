@@ -21,6 +21,7 @@ mod rtp;
 mod sipp;
 mod streams;
 mod tls;
+mod tls_suites;
 mod torture;
 mod transports;
 mod wire;

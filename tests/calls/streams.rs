@@ -88,8 +88,14 @@ impl Carrier for SslStream<TcpStream> {
 
 /// Connects from an address.
 pub fn tcp(from: IpAddr, server: SocketAddr) -> TcpStream {
+    tcp_at(SocketAddr::new(from, 0), server)
+}
+
+/// Connects from an address and port.
+pub fn tcp_at(from: SocketAddr, server: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&from.into()).unwrap();
     socket.connect(&server.into()).unwrap();
     let stream: TcpStream = socket.into();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -98,8 +104,13 @@ pub fn tcp(from: IpAddr, server: SocketAddr) -> TcpStream {
 
 /// Connects under TLS.
 pub fn tls(from: IpAddr, server: SocketAddr, connector: &SslConnector) -> SslStream<TcpStream> {
+    over(tcp(from, server), connector)
+}
+
+/// TLS over a connection.
+pub fn over(stream: TcpStream, connector: &SslConnector) -> SslStream<TcpStream> {
     let ssl = connector.configure().unwrap().verify_hostname(false).into_ssl("c14.example.net").unwrap();
-    ssl.connect(tcp(from, server)).unwrap()
+    ssl.connect(stream).unwrap()
 }
 
 /// TCP, or TLS over it.

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 
 use crate::{
     certificates::{Authority, For, connector},
-    harness::{PATIENCE, Setup, System, with_prepared, with_system},
+    harness::{PATIENCE, Setup, System, wait_until, with_prepared, with_system},
     phone::{CARRIER, Phone},
     streams::{Datagrams, Stream, Web, Wire, tcp, tls},
     tls::{assert_is_greeted, listener, prepare},
@@ -106,6 +106,24 @@ fn calls_over_ipv6_by_udp_tcp_and_tls() {
             let found = crate::audio::likeness(&system.prompt("welcome"), &phone.rtp.samples());
             assert!(found > 0.97, "{server}: {found:.3}");
         }
+    });
+}
+
+#[test]
+fn a_message_that_trickles_in_is_not_waited_for() {
+    with_all(|system, authority| {
+        let stream = tls(CARRIER.into(), listener(system, "tls"), &connector(authority, None));
+        let slow = Stream::new("TLS", stream);
+        slow.send(b"OPTIONS sip:c14.example.net SIP/2.0\r\n");
+        let mut octets = b"X: y\r\n".iter().cycle();
+        wait_until("the connection is closed", || {
+            slow.send(&[*octets.next().unwrap()]);
+            system.log().contains("closed a connection: a message took longer than")
+        });
+        assert!(slow.is_closed());
+        let plain = Stream::new("TCP", tcp(CARRIER.into(), system.sip));
+        plain.send(options(&plain).replace("CSeq", "Content-Length: 0\r\nCSeq").as_bytes());
+        assert!(plain.receive(PATIENCE).unwrap().starts_with("SIP/2.0 200 "));
     });
 }
 

@@ -22,8 +22,8 @@ use model::{
     centre::SecretKey,
     net::{Flow, Transport},
     secrets::Secrets,
-    snapshot::{Listener, Peer, Serves, Trunk},
-    trunk::{TlsPolicy, TrunkTls},
+    snapshot::{Listener, Peer, Serves, Snapshot, Trunk},
+    trunk::{TlsPolicy, TlsVersion, TrunkTls},
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -46,6 +46,8 @@ type Authority = Option<(Key, String)>;
 
 /// TLS of one engine's thread.
 pub(crate) struct Tls {
+    /// What was looked at last.
+    seen: Arc<Snapshot>,
     policy: TlsPolicy,
     secrets: Secrets,
     provider: Arc<CryptoProvider>,
@@ -59,7 +61,9 @@ pub(crate) struct Tls {
 /// What a peer has shown, and in which part.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
-    /// Its certificate first.
+    /// What is spoken.
+    pub version: TlsVersion,
+    /// Its certificate first; empty: it has shown none.
     pub chain: Vec<CertificateDer<'static>>,
     /// Whether it is the server: we have connected.
     pub as_server: bool,
@@ -86,6 +90,7 @@ impl Tls {
     pub fn new(world: &World) -> Self {
         let nothing = Err(String::new());
         let mut tls = Self {
+            seen: Arc::clone(&world.snapshot),
             policy: TlsPolicy::default(),
             secrets: Secrets::default(),
             provider: Arc::new(aws_lc_rs::default_provider()),
@@ -98,14 +103,20 @@ impl Tls {
         tls
     }
 
-    /// After a snapshot or values of Secrets were applied. Connections that are up stay so.
-    pub fn renew(&mut self, world: &World) {
-        self.clients.clear();
-        if self.policy == world.snapshot.cluster.tls && self.secrets == *world.secrets() {
-            return;
+    /// After a snapshot or values of Secrets were applied: whether anything of it matters here. Connections that are up stay
+    /// so.
+    pub fn renew(&mut self, world: &World) -> bool {
+        let is_same = self.policy == world.snapshot.cluster.tls && self.secrets == *world.secrets();
+        let before = std::mem::replace(&mut self.seen, Arc::clone(&world.snapshot));
+        if is_same && before.trunks == world.snapshot.trunks {
+            return false;
         }
-        self.roots.clear();
-        self.make_servers(world);
+        self.clients.clear();
+        if !is_same {
+            self.roots.clear();
+            self.make_servers(world);
+        }
+        true
     }
 
     fn make_servers(&mut self, world: &World) {
@@ -171,9 +182,10 @@ impl Tls {
 
     /// Who a peer is that has shown a certificate.
     pub fn identify(&mut self, world: &World, flow: Flow, shown: &Shown) -> Identity {
-        let Some((certificate, above)) = shown.chain.split_first() else { return Identity::default() };
+        let nobody = Identity { version: shown.version, ..Identity::default() };
+        let Some((certificate, above)) = shown.chain.split_first() else { return nobody };
         let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
-        let Some(listener) = listener else { return Identity::default() };
+        let Some(listener) = listener else { return nobody };
         let now = jiff::Timestamp::now();
         let trunks = world.snapshot.trunks.iter().filter(|(_, trunk)| {
             let here = || trunk.sources.iter().any(|source| source.admits(flow.remote.ip(), now));
@@ -188,7 +200,7 @@ impl Tls {
             })
             .map(|(id, _)| id.clone())
             .collect();
-        Identity { names: names::of(certificate), vouched }
+        Identity { certified: true, names: names::of(certificate), vouched, ..nobody }
     }
 
     fn vouches_for_client(

@@ -59,6 +59,9 @@ pub(crate) fn trunk(
     if let Some(cluster) = cluster {
         media(item, cluster, report);
         suites(item, cluster, report);
+        if cluster.spec.networks.iter().any(|network| network.name == item.spec.network) {
+            listeners(item, cluster, report);
+        }
     }
 }
 
@@ -106,6 +109,48 @@ fn media(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, repor
             cluster.id.key
         );
         item.warning(report, "spec.mediaFirst", Reason::MediaCannotFlow, message);
+    }
+}
+
+/// Calls leave by a listener of their transport and network, whose address is in them; what comes with a certificate
+/// comes under TLS.
+fn listeners(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
+    use v1::{
+        ListenerTransport as Listened,
+        Transport::{Tcp, Tls, Udp},
+    };
+    let spec = &item.spec;
+    let has = |transport| {
+        cluster.spec.listeners.iter().any(|listener| {
+            listener.network == spec.network
+                && listener.serves == v1::Serves::Trunks
+                && listener.transport == transport
+        })
+    };
+    let (key, network) = (&cluster.id.key, &spec.network);
+    for (index, peer) in spec.peers.iter().enumerate() {
+        let (transport, word) = match peer.transport {
+            Udp => (Listened::Udp, "UDP"),
+            Tcp => (Listened::Tcp, "TCP"),
+            Tls => (Listened::Tls, "TLS"),
+        };
+        if spec.direction != v1::TrunkDirection::Inbound && !has(transport) {
+            let message = format!(
+                "VoiceCluster {key} has no listener of {word} for trunks on network `{network}`, so no call leaves to this peer; add one."
+            );
+            item.warning(report, &format!("spec.peers[{index}].transport"), Reason::NoListener, message);
+        }
+    }
+    let required = |tls: &v1::TrunkTls| tls.client_certificate == v1::ClientCertificate::Required;
+    if spec.direction != v1::TrunkDirection::Outbound
+        && spec.tls.as_ref().is_some_and(required)
+        && !has(Listened::Tls)
+        && !has(Listened::Wss)
+    {
+        let message = format!(
+            "VoiceCluster {key} has no listener under TLS for trunks on network `{network}`, so no peer can show its certificate and no call comes in; add one."
+        );
+        item.warning(report, "spec.tls.clientCertificate", Reason::NoListener, message);
     }
 }
 
