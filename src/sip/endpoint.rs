@@ -172,6 +172,12 @@ impl Endpoint {
         Some(self.sent_invite(tx)?.call_id().to_owned())
     }
 
+    /// Whether any provisional response came to our INVITE, 100 included: somebody is at work on it.
+    #[must_use]
+    pub fn is_proceeding(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| matches!(leg.phase, Phase::Calling { provisional: true, .. }))
+    }
+
     /// Transactions, those that only absorb copies among them.
     #[must_use]
     pub fn transactions(&self) -> usize {
