@@ -181,6 +181,9 @@ pub trait Trunks: std::fmt::Debug {
     /// Since when an address of a peer is down.
     fn down_since(&self, who: &Who) -> Option<Timestamp>;
 
+    /// Whether a peer has said at least that it is at work on our INVITE.
+    fn is_proceeding(&self, leg: LegId) -> bool;
+
     /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
     fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
 }

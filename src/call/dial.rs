@@ -14,7 +14,10 @@ use model::{
     program::{Dial, DialTarget},
     snapshot::{Peer, Trunk},
 };
-use sip::endpoint::{Ended, Failure, Header, Invite};
+use sip::{
+    endpoint::{Ended, Failure, Header, Invite},
+    wire::{Message, Name},
+};
 
 use crate::{
     call::Trunks,
@@ -29,6 +32,15 @@ use crate::{
 
 /// How long a peer may stay silent before the next one is tried, if there is one.
 pub const SILENT_PEER: Duration = Duration::from_secs(4);
+
+/// The same of a peer that has said that it is at work: far calls take their time to ring.
+pub const SLOW_PEER: Duration = Duration::from_secs(12);
+
+/// How often one target may be redirected.
+const REDIRECTIONS_MAX: u8 = 3;
+
+/// Most contacts of a redirection that are looked at.
+const CONTACTS_MAX: usize = 8;
 
 /// How long the end of a try that was cancelled is waited for before the next one begins: the peer may have answered
 /// meanwhile, and two callees must never talk at once.
@@ -71,6 +83,12 @@ pub struct Branch {
     pub ring_until: Instant,
     /// When the present peer has been silent long enough.
     pub silent_until: Option<Instant>,
+    /// When the present peer was asked.
+    pub asked_at: Option<Instant>,
+    /// How often it was redirected.
+    pub redirections: u8,
+    /// Whether the present try was redirected, and the next one is where to.
+    pub goes_on: bool,
     /// The present try was cancelled and has not ended yet.
     pub leaving: Option<Leaving>,
 }
@@ -344,15 +362,53 @@ pub const fn heard(how: &Ended) -> Option<Heard> {
     }
 }
 
+/// Where a 3xx leads: only to peers of the trunk that sent it, for any other host is a way round caps, grants and
+/// whatever else a trunk is bound by.
+pub fn redirected(
+    world: &World,
+    branch: &mut Branch,
+    response: &Message,
+    lots: &mut Lots,
+) -> Result<(), String> {
+    let now = &branch.now;
+    let refused = |why: &str| Err(format!("{now} redirected the call ({}), {why}", response.code()));
+    if branch.rang {
+        return refused("which has rung already");
+    }
+    if branch.redirections >= REDIRECTIONS_MAX {
+        return refused("more often than is followed");
+    }
+    let Some(trunk) = world.snapshot.trunks.get(&now.trunk) else { return refused("and its Trunk is gone") };
+    let mut followed = Vec::new();
+    for contact in response.addresses(Name::Contact).take(CONTACTS_MAX) {
+        let uri = contact.uri;
+        let host = uri.host.trim_start_matches('[').trim_end_matches(']');
+        for peer in &trunk.peers {
+            let port = uri.port.is_none_or(|port| port == peer.port);
+            for flow in world.flows_to(&now.trunk, peer, lots) {
+                let here = peer.host.eq_ignore_ascii_case(host) || flow.remote.ip().to_string() == host;
+                if here && port && flow != now.flow {
+                    let request_uri = uri.without_headers().to_owned();
+                    followed.push(Try { peer: peer.name.clone(), flow, request_uri, ..now.clone() });
+                }
+            }
+        }
+    }
+    if followed.is_empty() {
+        return refused("and to no other peer of that Trunk");
+    }
+    branch.redirections += 1;
+    followed.into_iter().rev().for_each(|next| branch.tries.push_front(next));
+    branch.tries.truncate(TRIES_MAX);
+    Ok(())
+}
+
 /// How a failed try is told to people.
 pub fn told(how: &Ended) -> String {
     match how {
         Ended::Failed { cause: Failure::TimedOut, .. } => "never answered".into(),
         Ended::Failed { cause: Failure::Transport, .. } => "cannot be reached".into(),
         Ended::Failed { cause: Failure::Cancelled, .. } => "was given up".into(),
-        Ended::Failed { code: code @ 300..=399, .. } => {
-            format!("redirected the call ({code}), which is followed only to peers of the same Trunk")
-        }
         Ended::Failed { code, .. } => format!("answered {code}"),
         Ended::Cancelled { .. }
         | Ended::Rejected { .. }

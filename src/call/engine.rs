@@ -528,6 +528,7 @@ impl Engine {
             load: &self.load,
             health: &self.health,
             registrations: &self.registrations,
+            endpoint: &self.endpoint,
             now: now.instant,
         };
         let environment = Environment { world, expressions: &self.expressions, now };

@@ -183,6 +183,12 @@ impl Endpoint {
             || self.table.find_server(message, Method::Invite).is_some()
     }
 
+    /// Whether any provisional response came to our INVITE, 100 included: somebody is at work on it.
+    #[must_use]
+    pub fn is_proceeding(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|leg| matches!(leg.phase, Phase::Calling { provisional: true, .. }))
+    }
+
     /// Transactions, those that only absorb copies among them.
     #[must_use]
     pub fn transactions(&self) -> usize {

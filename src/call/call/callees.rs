@@ -10,12 +10,15 @@ use model::{
     media::{Codec, Order, RINGING_TONE},
     program::{Dial, DialStrategy, DialTarget},
 };
-use sip::endpoint::{Ended, Event as SipEvent};
+use sip::{
+    endpoint::{Ended, Event as SipEvent},
+    wire::Message,
+};
 
 use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvited};
 use crate::{
     cursor::Dialled,
-    dial::{self, Branch, CANCEL_WAIT, Dialling, Leaving, SILENT_PEER, Then, Try},
+    dial::{self, Branch, CANCEL_WAIT, Dialling, Leaving, SILENT_PEER, SLOW_PEER, Then, Try},
     health::Heard,
     identity::Caller,
     record::EndedBy,
@@ -94,6 +97,9 @@ impl Call {
             answered: false,
             ring_until,
             silent_until: None,
+            asked_at: None,
+            redirections: 0,
+            goes_on: false,
             leaving: None,
         });
         self.unreleased += 1;
@@ -113,6 +119,7 @@ impl Call {
         let max_forwards = self.incoming.max_forwards;
         let Some(branch) = self.branch(media) else { return };
         let more = !branch.tries.is_empty();
+        branch.asked_at = Some(context.environment.now.instant);
         branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
         if let Some(invite) = branch.invite(max_forwards) {
             let trunk = branch.now.trunk.clone();
@@ -145,6 +152,18 @@ impl Call {
         self.ring(next, tries, ring_until, context);
     }
 
+    /// The leg's end comes next.
+    fn redirected(&mut self, media: LegId, response: &Message, context: &mut Context<'_>) {
+        let world = context.environment.world;
+        let mut lots = self.incoming.lots.clone();
+        let Some(branch) = self.branch(media) else { return };
+        match dial::redirected(world, branch, response, &mut lots) {
+            Ok(()) => branch.goes_on = true,
+            Err(because) => self.tell(because, context),
+        }
+        self.incoming.lots = lots;
+    }
+
     pub(super) fn branch(&mut self, media: LegId) -> Option<&mut Branch> {
         let dialling = self.dialling.as_mut()?;
         dialling.branches.iter_mut().find(|branch| branch.media.id == media)
@@ -163,6 +182,9 @@ impl Call {
                 branch.rang = true;
                 branch.silent_until = None;
                 self.progress(media, code, sdp.as_deref(), context);
+            }
+            SipEvent::Refused { response, .. } if (300..400).contains(&response.code()) => {
+                self.redirected(media, &response, context);
             }
             SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
             SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
@@ -268,7 +290,7 @@ impl Call {
         }
         let trunk = context.environment.world.snapshot.trunks.get(&branch.now.trunk);
         let codes = trunk.map(|trunk| trunk.failover_codes.as_slice()).unwrap_or_default();
-        let goes_on = dial::may_try_another(branch.rang, how, codes);
+        let goes_on = std::mem::take(&mut branch.goes_on) || dial::may_try_another(branch.rang, how, codes);
         let told = format!("{} {}", branch.now, dial::told(how));
         if let Some(heard) = dial::heard(how) {
             context.effects.push(Effect::Heard { who: branch.now.who(), heard });
@@ -376,11 +398,19 @@ impl Call {
             return self.left(media, &leaving.then, context);
         }
         let rang_out = branch.ring_until <= now;
+        let patient = branch.asked_at.map(|asked_at| asked_at + SLOW_PEER).filter(|until| *until > now);
+        if let (false, Some(until), Some(leg)) = (rang_out, patient, branch.sip)
+            && context.trunks.is_proceeding(leg)
+        {
+            branch.silent_until = Some(until);
+            return;
+        }
+        let waited = branch.asked_at.map_or(SILENT_PEER, |asked_at| now.saturating_duration_since(asked_at));
         let then = if rang_out { Then::GiveUp } else { Then::TryOn };
         let waits = branch.sip.filter(|_| !rang_out || more_targets);
         let Some(leg) = waits else { return self.left(media, &then, context) };
         branch.leaving = Some(Leaving { until: now + CANCEL_WAIT, then });
-        let told = format!("{} stayed silent for {} s", branch.now, SILENT_PEER.as_secs());
+        let told = format!("{} stayed silent for {} s", branch.now, waited.as_secs());
         let who = branch.now.who();
         context.effects.push(Effect::Cancel { leg });
         if !rang_out {

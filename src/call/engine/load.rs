@@ -12,6 +12,8 @@ use model::{
     snapshot::{NumberRange, Trunk},
 };
 
+use sip::endpoint::Endpoint;
+
 use crate::{
     admission::Load,
     call::Trunks,
@@ -173,6 +175,7 @@ pub(super) struct Standings<'a> {
     pub(super) load: &'a Loads,
     pub(super) health: &'a Health,
     pub(super) registrations: &'a Registrations,
+    pub(super) endpoint: &'a Endpoint,
     pub(super) now: Instant,
 }
 
@@ -186,6 +189,10 @@ impl Trunks for Standings<'_> {
 
     fn down_since(&self, who: &Who) -> Option<Timestamp> {
         self.health.down_since(who)
+    }
+
+    fn is_proceeding(&self, leg: LegId) -> bool {
+        self.endpoint.is_proceeding(leg)
     }
 
     fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])> {

@@ -98,7 +98,8 @@ impl Engine {
                     self.register(now, trunk, expires_seconds, attempt);
                 }
                 registration::Output::Changed { trunk, is_registered, because } => {
-                    self.news(format!("Trunk {trunk} {because}"), !is_registered);
+                    let is_bad = !is_registered && !self.draining;
+                    self.news(format!("Trunk {trunk} {because}"), is_bad);
                 }
             }
         }

@@ -74,13 +74,14 @@ fn the_second_gateway_is_tried_upon_the_trunks_codes_alone() {
 fn a_silent_gateway_is_cancelled_before_the_next_one_is_tried() {
     let mut world = world(two_gateways(ringing()));
     world.call("+18005550100");
-    world.pass(3);
+    // It has said that it is at work.
+    world.pass(11);
     assert_eq!((world.pbx.heard.join(" "), world.more[0].heard.join(" ")), ("INVITE".into(), String::new()));
     world.pass(2);
     assert_eq!(world.pbx.heard.join(" "), "INVITE CANCEL");
     world.other_says(0, 200);
     assert_eq!((world.heard().as_str(), world.more[0].heard.join(" ").as_str()), ("200", "INVITE ACK"));
-    assert_eq!(world.told, ["peer `one` of Trunk acme/pbx (UDP 192.0.2.2:5060) stayed silent for 4 s"]);
+    assert_eq!(world.told, ["peer `one` of Trunk acme/pbx (UDP 192.0.2.2:5060) stayed silent for 12 s"]);
 }
 
 /// The answer and our CANCEL cross: two callees must never talk at once.
@@ -90,7 +91,7 @@ fn a_gateway_that_answers_a_cancelled_try_is_hung_up_before_the_next_one_is_trie
     world.call("+18005550100");
     let first = world.pbx.leg();
     world.holds = Some("192.0.2.2:5060".parse().unwrap());
-    world.pass(4);
+    world.pass(12);
     assert!(world.more[0].heard.is_empty(), "the end of the first try is awaited");
     let (answer, _) = sip::sdp::answer(world.pbx.offer.as_ref().unwrap(), &world.pbx.media()).unwrap();
     world.pbx.endpoint.accept(world.now.instant, first, answer, &[]).unwrap();
@@ -169,4 +170,57 @@ fn equal_gateways_share_the_calls_by_weight() {
     }
     let first = world.pbx.heard.iter().filter(|word| *word == "INVITE").count();
     assert!((125..=175).contains(&first), "{first} of 200");
+}
+
+#[test]
+fn a_redirection_is_followed_to_peers_of_the_trunk_alone() {
+    type Says = &'static str;
+    let rows: [(Says, bool, Says); 6] = [
+        ("<sip:299@192.0.2.12>", true, "answered 302"),
+        ("<sip:299@192.0.2.12:5060;user=phone>;q=1", true, "answered 302"),
+        ("<sip:299@192.0.2.12:5070>", false, "redirected the call (302), and to no other peer of that Trunk"),
+        ("<sip:299@198.51.100.9>", false, "redirected the call (302), and to no other peer of that Trunk"),
+        // Back to itself.
+        ("<sip:201@192.0.2.2>", false, "redirected the call (302), and to no other peer of that Trunk"),
+        ("<tel:+12125550177>", false, "redirected the call (302), and to no other peer of that Trunk"),
+    ];
+    for (contact, followed, told) in rows {
+        let mut world = world(two_gateways(ringing()));
+        world.call("+18005550100");
+        let leg = world.pbx.leg();
+        let contact = sip::endpoint::Header::new("Contact", contact);
+        world.pbx.endpoint.reject(world.now.instant, leg, 302, None, std::slice::from_ref(&contact)).unwrap();
+        world.settle();
+        let second = world.more[0].heard.join(" ");
+        assert_eq!(second, if followed { "INVITE" } else { "" }, "{contact:?}");
+        assert!(world.told[0].ends_with(told), "{:?}", world.told);
+        if followed {
+            assert!(world.more[0].last.as_ref().unwrap().starts_with("INVITE sip:299@192.0.2.12"));
+            world.other_says(0, 200);
+            assert_eq!(world.heard(), "200");
+        } else {
+            assert_eq!(world.media.orders.last().unwrap(), "play(f)");
+        }
+    }
+}
+
+#[test]
+fn gateways_that_redirect_to_each_other_are_followed_a_few_times() {
+    let mut world = world(two_gateways(ringing()));
+    world.call("+18005550100");
+    for _ in 0..10 {
+        for (from, to) in [(None, "<sip:1@192.0.2.12>"), (Some(0), "<sip:1@192.0.2.2>")] {
+            let phone = match from {
+                None => &mut world.pbx,
+                Some(which) => &mut world.more[which],
+            };
+            let Some(leg) = phone.leg.take() else { continue };
+            let contact = sip::endpoint::Header::new("Contact", to);
+            phone.endpoint.reject(world.now.instant, leg, 302, None, &[contact]).unwrap();
+            world.settle();
+        }
+    }
+    assert_eq!(world.media.orders.last().unwrap(), "play(f)");
+    assert!(world.told.last().unwrap().contains("answered 302"), "{:?}", world.told);
+    assert!(world.told.iter().any(|told| told.contains("more often than is followed")), "{:?}", world.told);
 }
