@@ -99,9 +99,14 @@ impl Bans {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a point in time to count from")]
+    fn moment() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn who_guesses_is_not_heard_for_longer_each_time() {
-        let (mut bans, start) = (Bans::default(), Instant::now());
+        let (mut bans, start) = (Bans::default(), moment());
         let address: IpAddr = "192.0.2.9".parse().unwrap();
         let mut now = start;
         for (round, minutes) in [(1, 10), (2, 20), (3, 40)] {
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_mistyped_password_now_and_then_is_no_attack() {
-        let (mut bans, start) = (Bans::default(), Instant::now());
+        let (mut bans, start) = (Bans::default(), moment());
         let address: IpAddr = "192.0.2.9".parse().unwrap();
         for minute in 0..100 {
             for _ in 1..FAILURES_MAX {
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_ban_can_be_lifted() {
-        let (mut bans, now) = (Bans::default(), Instant::now());
+        let (mut bans, now) = (Bans::default(), moment());
         let address: IpAddr = "2001:db8::9".parse().unwrap();
         assert!(!bans.lift(now, address));
         for _ in 0..FAILURES_MAX {
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_sources_takes_bounded_memory() {
-        let (mut bans, now) = (Bans::default(), Instant::now());
+        let (mut bans, now) = (Bans::default(), moment());
         for n in 0..u32::try_from(SOURCES_MAX).unwrap() + 100 {
             bans.failed(now, std::net::Ipv4Addr::from(n).into());
         }

@@ -20,10 +20,10 @@ use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
 
 use crate::{
     admission::Admitted,
+    caller::Diverted,
     cursor::{Action, Cursor, Dialled, Environment, Facts},
     dial::{Branch, Dialling, Sent},
     health::{Heard, Who},
-    identity::Diverted,
     lots::Lots,
     record::{EndedBy, Record, cause_of},
     sdp_leg::{MediaLeg, Ports},

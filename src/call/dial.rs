@@ -21,9 +21,9 @@ use sip::{
 
 use crate::{
     call::Trunks,
+    caller::{self, Caller},
     cursor::Dialled,
     health::{Heard, Who},
-    identity::{self, Caller},
     locate::usual_port,
     lots::Lots,
     sdp_leg::MediaLeg,
@@ -272,9 +272,9 @@ fn way(
     let request_uri = uri_of(Some(&user), peer, true);
     let shown = match target {
         DialTarget::Number { caller_id, .. } => {
-            identity::to_number((id, trunk), caller, *caller_id, (host, &request_uri))
+            caller::to_number((id, trunk), caller, *caller_id, (host, &request_uri))
         }
-        DialTarget::Extension { .. } | DialTarget::Agent(_) => identity::to_extension(trunk, caller, host),
+        DialTarget::Extension { .. } | DialTarget::Agent(_) => caller::to_extension(trunk, caller, host),
     };
     let way = Try {
         trunk: id.clone(),

@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod bans;
 pub mod call;
+pub mod caller;
 pub mod certificate;
 pub mod cursor;
 mod dial;
@@ -17,7 +18,7 @@ pub mod engine;
 pub mod explanation;
 pub mod health;
 pub mod hours;
-pub mod identity;
+
 pub mod locate;
 pub mod lots;
 pub mod record;

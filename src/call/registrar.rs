@@ -367,6 +367,11 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a point in time to count from")]
+    fn moment() -> Instant {
+        Instant::now()
+    }
+
     fn station() -> StationId {
         StationId { agent: AgentId::new("acme", "ada"), station: "desk".into() }
     }
@@ -401,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_phone_comes_refreshes_and_goes() {
-        let (mut registrar, start) = (Registrar::default(), Instant::now());
+        let (mut registrar, start) = (Registrar::default(), moment());
         let contact = "Contact: <sip:ada-desk@10.0.0.9:5060>\r\n";
         let here = flow("192.0.2.7:1024");
         let answer = registrar.register(at(start, 0), &station(), here, &register(1, contact));
@@ -438,7 +443,7 @@ mod tests {
 
     #[test]
     fn what_is_not_refreshed_ends_and_a_nat_is_kept_open_until_then() {
-        let (mut registrar, start) = (Registrar::default(), Instant::now());
+        let (mut registrar, start) = (Registrar::default(), moment());
         let here = flow("192.0.2.7:1024");
         let fields = "Contact: <sip:ada-desk@10.0.0.9>;expires=60\r\n";
         registrar.register(at(start, 0), &station(), here, &register(1, fields));
@@ -456,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_bad_register_changes_nothing_and_is_told_why() {
-        let start = Instant::now();
+        let start = moment();
         let here = flow("192.0.2.7:1024");
         let ten: String = (0..11).map(|n| format!("Contact: <sip:a@10.0.0.{n}>\r\n")).collect();
         for (cseq, fields, code) in [
@@ -478,7 +483,7 @@ mod tests {
 
     #[test]
     fn devices_replace_their_own_flows_and_lose_them_with_their_connections() {
-        let (mut registrar, start) = (Registrar::default(), Instant::now());
+        let (mut registrar, start) = (Registrar::default(), moment());
         let tcp = |connection| Flow { transport: Transport::Tcp, connection, ..flow("192.0.2.7:1024") };
         let fields = |reg_id: u32| {
             format!(
@@ -502,7 +507,7 @@ mod tests {
 
     #[test]
     fn a_path_is_echoed_and_taken() {
-        let (mut registrar, start) = (Registrar::default(), Instant::now());
+        let (mut registrar, start) = (Registrar::default(), moment());
         let fields = "Supported: path\r\nPath: <sip:p1.example;lr>\r\nContact: <sip:a@10.0.0.9>\r\n";
         let answer =
             registrar.register(at(start, 0), &station(), flow("192.0.2.7:5060"), &register(1, fields));

@@ -17,10 +17,10 @@ use sip::{
 
 use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvited};
 use crate::{
+    caller::Caller,
     cursor::Dialled,
     dial::{self, Branch, CANCEL_WAIT, Dialling, Leaving, SILENT_PEER, SLOW_PEER, Then, Try},
     health::Heard,
-    identity::Caller,
     record::EndedBy,
     sdp_leg::{MediaLeg, Ports},
 };

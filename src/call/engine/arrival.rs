@@ -21,10 +21,10 @@ use crate::{
     Now,
     admission::{self, Admission, Admitted, Refusal},
     call::{Call, Incoming},
+    caller::{Diverted, Identity},
     certificate::Proof,
     cursor::Environment,
     explanation::{Explanation, Outcome},
-    identity::{Diverted, Identity},
     lots::Lots,
 };
 
