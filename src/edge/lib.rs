@@ -169,7 +169,7 @@ impl Edge {
         engine.handle(shell::now(), call::engine::Input::Secrets(config.secrets));
         let EventSource { queue, observed } = events;
         let (control, receiver) = mpsc::channel(64);
-        observed.let_lift(control.clone());
+        observed.let_lift(control.downgrade());
         let seen = Arc::clone(&observed);
         let thread = thread::Builder::new()
             .name("edge-0".into())

@@ -91,7 +91,8 @@ pub struct Observed {
     standing: Mutex<BTreeMap<String, bool>>,
     stations: Mutex<BTreeSet<StationId>>,
     bans: Mutex<BTreeMap<IpAddr, Timestamp>>,
-    control: OnceLock<mpsc::Sender<Control>>,
+    /// Weak: whoever only looks must not keep the edge.
+    control: OnceLock<mpsc::WeakSender<Control>>,
 }
 
 impl Observed {
@@ -163,7 +164,7 @@ impl Observed {
     }
 
     /// By what a ban can be lifted. Once.
-    pub(crate) fn let_lift(&self, control: mpsc::Sender<Control>) {
+    pub(crate) fn let_lift(&self, control: mpsc::WeakSender<Control>) {
         // There is one edge for each of these.
         let _ = self.control.set(control);
     }
@@ -199,7 +200,8 @@ impl Observed {
     /// Has a source heard again. False: it was not banned.
     pub fn lift(&self, address: IpAddr) -> bool {
         let known = self.bans().iter().any(|(banned, _)| *banned == address);
-        known && self.control.get().is_some_and(|control| control.try_send(Control::Lift(address)).is_ok())
+        let control = self.control.get().and_then(mpsc::WeakSender::upgrade);
+        known && control.is_some_and(|control| control.try_send(Control::Lift(address)).is_ok())
     }
 
     /// Keeps a record.
