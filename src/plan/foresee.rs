@@ -47,6 +47,8 @@ impl Planner {
     /// What would be said of an object if its `spec` were this, or of others if it were deleted where there is none. `old` is
     /// the spec that it has now; None where it is new.
     ///
+    /// A number is said to be taken although whoever has it waits to leave it for the one that this one leaves.
+    ///
     /// What the API server's schema says is said too, as something that depends on others: the schema there may be of
     /// another version. Of a kind that is not ours nothing is said.
     #[must_use]
