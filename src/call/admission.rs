@@ -92,8 +92,10 @@ pub fn trunk_of<'w>(
         return Err((Vec::new(), "the listener is no longer part of the VoiceCluster.".into()));
     };
     if listener.serves == Serves::Agents {
-        let because =
-            format!("listener `{}` serves agents, and no agent is registered there.", listener.name);
+        let because = format!(
+            "listener `{}` serves agents: a phone that has not registered hears a challenge of its REGISTER or INVITE and nothing else, and nothing at all while it is banned or says too much.",
+            listener.name
+        );
         return Err((Vec::new(), because));
     }
     let address = flow.remote.ip();

@@ -40,6 +40,7 @@ use crate::{
     explanation::Explanation,
     health::Health,
     lots::Lots,
+    rates::Rates,
     record::Record,
     registrar::{Registrar, StationId},
     registration::Registrations,
@@ -240,6 +241,7 @@ pub struct Engine {
     gate: Gate,
     registrar: Registrar,
     bans: Bans,
+    rates: Rates,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     lots: Lots,
@@ -281,6 +283,7 @@ impl Engine {
             gate: Gate::new(config.nonces),
             registrar: Registrar::default(),
             bans: Bans::default(),
+            rates: Rates::new(config.seed.rotate_left(32)),
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
@@ -416,7 +419,8 @@ impl Engine {
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
     fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
-        let known = self.admits(flow.listener, flow.remote.ip(), now);
+        let known = self.admits(flow.listener, flow.remote.ip(), now)
+            && (!self.is_for_agents(&flow) || self.rates.admits(now.instant, flow.remote.ip()));
         if !known {
             self.push(Output::Stranger { flow });
         }

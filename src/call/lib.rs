@@ -21,6 +21,7 @@ pub mod hours;
 
 pub mod locate;
 pub mod lots;
+pub mod rates;
 pub mod record;
 pub mod registrar;
 pub mod registration;
