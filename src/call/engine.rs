@@ -48,11 +48,14 @@ use crate::{
 };
 
 mod arrival;
+mod attempts;
 mod gate;
 mod load;
 mod outside;
 mod stations;
 
+pub use attempts::Attempt;
+use attempts::Attempts;
 use gate::Gate;
 use load::{Loads, Standings};
 use outside::Outside;
@@ -176,6 +179,8 @@ pub enum Output {
     Told(Box<Told>),
     /// Something happened to a trunk.
     TrunkNews(TrunkNews),
+    /// A call that left has come to something.
+    Attempt(Attempt),
     /// Something happened to agents' phones.
     StationNews(StationNews),
     /// [`Engine::peers`] and [`Engine::registrations`] are others than before.
@@ -242,6 +247,7 @@ pub struct Engine {
     registrar: Registrar,
     bans: Bans,
     rates: Rates,
+    attempts: Attempts,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     lots: Lots,
@@ -283,6 +289,7 @@ impl Engine {
             gate: Gate::new(config.nonces),
             registrar: Registrar::default(),
             bans: Bans::default(),
+            attempts: Attempts::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
@@ -486,6 +493,9 @@ impl Engine {
     fn leg_event(&mut self, now: Now, event: SipEvent) {
         let over = matches!(event, SipEvent::Ended { .. });
         let Some(leg) = event.leg() else { return };
+        if let Some(attempt) = self.attempts.heard(now.instant, &event) {
+            self.push(Output::Attempt(attempt));
+        }
         let Some(call) = self.legs.get(&leg).copied() else { return };
         if over {
             self.legs.remove(&leg);
@@ -602,6 +612,7 @@ impl Engine {
         let dialled = self.endpoint.call_id(leg).unwrap_or_default();
         self.push(Output::Dialled { call_id: call.call_id().to_owned(), leg: dialled });
         self.legs.insert(leg, CallId(call.session().0));
+        self.attempts.sent(now.instant, leg, trunk.clone());
         self.load.burden(leg, trunk);
         self.load.spend(trunk, limits, now.instant);
         Sent::As(leg)

@@ -5,6 +5,7 @@
 
 mod datagram;
 pub mod dns;
+mod figures;
 mod hep;
 pub mod http;
 pub mod ladder;

@@ -12,7 +12,7 @@ use std::{
 
 use call::{
     call::{Told, Unperformed},
-    engine::{Engine, StationNews},
+    engine::{Attempt, Engine, StationNews},
     explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     record::Record,
     registrar::StationId,
@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Control,
+    figures::Figures,
     ladder::{Ladder, Rung},
 };
 
@@ -89,6 +90,7 @@ pub struct Observed {
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
     standing: Mutex<BTreeMap<String, bool>>,
+    figures: Mutex<Figures>,
     stations: Mutex<BTreeSet<StationId>>,
     bans: Mutex<BTreeMap<IpAddr, Timestamp>>,
     /// Weak: whoever only looks must not keep the edge.
@@ -163,6 +165,11 @@ impl Observed {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = peers.chain(registrations).collect();
     }
 
+    /// Counts what a call that left has come to.
+    pub fn attempt(&self, attempt: &Attempt) {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).left(attempt);
+    }
+
     /// By what a ban can be lifted. Once.
     pub(crate) fn let_lift(&self, control: mpsc::WeakSender<Control>) {
         // There is one edge for each of these.
@@ -207,6 +214,7 @@ impl Observed {
     /// Keeps a record.
     pub fn record(&self, record: Record) {
         self.ended.add(1);
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).came(&record);
         keep(&self.records, record);
     }
 
@@ -261,6 +269,11 @@ impl Observed {
             write_metric(&mut text, &format!("switchboard_{name}"), kind, help, sum);
         }
         write_standing(&mut text, edges);
+        let mut figures = Figures::default();
+        for edge in edges {
+            figures.add(&edge.figures.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        figures.write(&mut text);
         text
     }
 }

@@ -151,6 +151,7 @@ impl Core {
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
+                Output::Attempt(attempt) => self.observed.attempt(&attempt),
                 Output::Standing => self.observed.standing(&self.engine),
                 Output::Record(record) => {
                     info!(

@@ -428,7 +428,7 @@ impl Virtual {
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
             Output::TrunkNews(news) => self.news.push(news.what),
-            Output::Standing | Output::StationNews(_) => {}
+            Output::Standing | Output::StationNews(_) | Output::Attempt(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }
