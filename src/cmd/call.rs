@@ -30,7 +30,7 @@ use sip::{
 };
 use tokio::{net::UdpSocket, sync::mpsc};
 
-use super::{random, say, trace};
+use super::{ladder, random, say, trace, warn};
 
 const LISTENER: ListenerIx = ListenerIx(0);
 const SESSION: SessionId = SessionId(1);
@@ -58,6 +58,9 @@ pub struct Arguments {
     /// Hangs up after so many seconds; without it the other side does.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     seconds: u64,
+    /// Prints what the edge that serves HTTP there said in the call, to us and to whomever it dialled.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
+    ladder: Option<SocketAddr>,
     /// UDP ports for our audio, first and last.
     #[arg(long, value_name = "FIRST-LAST", default_value = "41000-41099")]
     rtp_ports: String,
@@ -78,6 +81,7 @@ struct Phone<'a> {
     flow: Flow,
     local: Option<LocalMedia>,
     leg: Option<LegId>,
+    call_id: Option<String>,
     answered: bool,
     began: Instant,
     press_at: Option<Instant>,
@@ -122,6 +126,7 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         flow: Flow { transport: Transport::Udp, listener: LISTENER, remote, connection: 0 },
         local: None,
         leg: None,
+        call_id: None,
         answered: false,
         began: now,
         press_at: None,
@@ -251,7 +256,8 @@ impl Phone<'_> {
         };
         self.local = Some(local);
         self.began = Instant::now();
-        self.leg = Some(self.endpoint.invite(self.began, invite)?);
+        let leg = self.endpoint.invite(self.began, invite)?;
+        (self.leg, self.call_id) = (Some(leg), self.endpoint.call_id(leg));
         Ok(())
     }
 
@@ -356,6 +362,12 @@ impl Phone<'_> {
             say(&format!("recorded: {}", file.display()));
         }
         self.server.stop();
+        if let Some((edge, call_id)) = self.arguments.ladder.zip(self.call_id.as_deref()) {
+            match ladder::of(edge, call_id).await {
+                Ok(ladder) => say(&ladder),
+                Err(error) => warn(&format!("the ladder of {edge} cannot be had: {error:#}")),
+            }
+        }
         let (told, code) = verdict(self.ended.as_ref(), self.answered, self.refusal.as_deref());
         say(&told);
         Ok(code)

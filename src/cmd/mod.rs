@@ -10,6 +10,7 @@ pub mod edge;
 pub mod explain;
 pub mod firewall;
 mod folder;
+mod ladder;
 pub mod local;
 pub mod media;
 pub mod operator;
