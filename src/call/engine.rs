@@ -397,6 +397,7 @@ impl Engine {
 
     fn begin_draining(&mut self) {
         self.draining = true;
+        self.endpoint.set_draining(true);
         self.registrations.drain();
     }
 

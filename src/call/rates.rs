@@ -29,7 +29,7 @@ struct Bucket {
     full_us: u64,
 }
 
-/// Buckets of all sources: some 650 kB, once anything came.
+/// Buckets of all sources: some 520 kB, once anything came.
 #[derive(Debug)]
 pub struct Rates {
     sets: Vec<[Option<Bucket>; WAYS]>,

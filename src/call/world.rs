@@ -254,7 +254,11 @@ impl World {
     /// Whether there is such a phone.
     #[must_use]
     pub fn has_station(&self, station: &StationId) -> bool {
-        self.stations.values().flatten().any(|(known, ..)| known == station)
+        let agent = self.snapshot.centre.agents.get(&station.agent);
+        let phones = agent.into_iter().flat_map(|agent| &agent.stations);
+        phones
+            .filter(|phone| matches!(phone.kind, StationKind::Sip { .. }))
+            .any(|phone| phone.name == station.station)
     }
 
     /// What a phone proves to know. None: the Secret's value is not at hand.

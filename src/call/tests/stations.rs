@@ -275,3 +275,31 @@ fn a_source_that_floods_is_not_read_and_nobody_else_suffers() {
     let asked = desk.request("REGISTER", "ada-desk", "");
     assert_eq!(desk.send(flood, &asked)[0].code(), 401);
 }
+
+#[test]
+fn a_phone_that_is_configured_no_more_is_gone_and_the_others_stay() {
+    let mut desk = Desk::new();
+    desk.register(HOME, "ada-desk", "made-up");
+    desk.register(HOME, "ada-hash", "made-up-2");
+    desk.news.clear();
+    let mut next = (*desk.engine.world().snapshot).clone();
+    let ada = AgentId::new("acme", "ada");
+    next.centre.agents.insert(ada.clone(), agent(vec![station("hash", "ada-hash")]));
+    desk.engine.apply(next.into()).unwrap();
+    desk.pass(1);
+    let gone = call::registrar::StationId { agent: ada, station: "desk".into() };
+    assert_eq!(desk.news, [StationNews::Went(gone)]);
+}
+
+#[test]
+fn peers_that_probe_are_told_of_a_drain() {
+    let mut desk = Desk::new();
+    desk.register(HOME, "ada-desk", "made-up");
+    for (draining, code) in [(false, 200), (true, 503)] {
+        if draining {
+            desk.engine.handle(desk.now, Input::Drain);
+        }
+        let asked = desk.request("OPTIONS", "ada-desk", "");
+        assert_eq!(desk.send(HOME, &asked)[0].code(), code);
+    }
+}
