@@ -2,7 +2,8 @@
 //! said.
 //!
 //! Messages are kept as they were and masked when they are given out: credentials, keys of SRTP and pressed keys never
-//! leave the process. Writing takes one copy and no allocation once the ring is full; reading holds it up for the copy of one segment at most.
+//! leave the process. Writing takes one copy and no allocation once the ring is full; reading holds it up for the copy of
+//! one segment at most.
 
 use std::{
     borrow::Cow,
