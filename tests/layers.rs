@@ -13,10 +13,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("plan", &["api", "expr", "model"]),
     ("sip", &["model"]),
-    ("call", &["expr", "model", "sip"]),
+    ("stir", &[]),
+    ("call", &["expr", "model", "sip", "stir"]),
     ("rtp", &["model"]),
     ("link", &["model"]),
-    ("edge", &["call", "link", "model", "sip"]),
+    ("edge", &["call", "link", "model", "sip", "stir"]),
     ("media", &["link", "model", "rtp"]),
     ("sim", &["call", "expr", "model"]),
     ("operator", &["api", "link", "model", "plan"]),
@@ -24,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without socket, clock, thread or randomness.
-const PURE: &[&str] = &["model", "expr", "plan", "sip", "call", "rtp", "sim"];
+const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "call", "rtp", "sim"];
 
 /// What would bring those in.
 const IMPURE: &[&str] = &[
