@@ -31,6 +31,12 @@ pub trait Load {
     fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32;
     /// Whether one more call would be more than `per_second` on a trunk, both directions together.
     fn is_too_fast(&self, trunk: &TrunkId, per_second: u32) -> bool;
+    /// The same of a number or range of a trunk.
+    fn is_number_too_fast(&self, trunk: &TrunkId, number: &NumberRange, per_second: u32) -> bool;
+    /// To all numbers of a tenant, which is a namespace.
+    fn of_tenant(&self, tenant: &str) -> u32;
+    /// Whether one more call would be more than `per_second` to all numbers of a tenant.
+    fn is_tenant_too_fast(&self, tenant: &str, per_second: u32) -> bool;
 }
 
 /// What to do with an INVITE, and what was tried.
@@ -194,8 +200,8 @@ pub fn admit(
     Admission { candidates, verdict: Ok(admitted) }
 }
 
-/// Caps, with codes that stop nobody else: a number's 480, a trunk's 503 without Retry-After; only the whole edge's
-/// bound sends peers elsewhere (RFC 3261 §21.5.4).
+/// Caps, with codes that stop nobody else: a number's or tenant's 480, a trunk's 503 without Retry-After; only the whole
+/// edge's bound sends peers elsewhere (RFC 3261 §21.5.4).
 fn over_a_cap(
     world: &World,
     (id, trunk): (&TrunkId, &Trunk),
@@ -206,8 +212,7 @@ fn over_a_cap(
     if load.calls() >= limit {
         return Some((503, format!("the VoiceCluster's limits.calls of {limit} is reached."), None));
     }
-    if let Some(limit) = range.calls_max.filter(|limit| load.of_number(id, range) >= *limit) {
-        let because = format!("PhoneNumber {}'s limits.calls of {limit} is reached.", range.id);
+    if let Some(because) = over_a_tenants_cap(world, id, range, load) {
         return Some((480, because, Some("Q.850;cause=42")));
     }
     if let Some(limit) = trunk.calls_max.filter(|limit| load.of_trunk(id) >= *limit) {
@@ -219,6 +224,24 @@ fn over_a_cap(
     }
     let limit = trunk.calls_per_second_max.filter(|limit| load.is_too_fast(id, *limit))?;
     Some((503, format!("Trunk {id}'s limits.callsPerSecond of {limit} is reached."), Some("Q.850;cause=42")))
+}
+
+fn over_a_tenants_cap(world: &World, id: &TrunkId, range: &NumberRange, load: &dyn Load) -> Option<String> {
+    let number = &range.id;
+    if let Some(limit) = range.calls_max.filter(|limit| load.of_number(id, range) >= *limit) {
+        return Some(format!("PhoneNumber {number}'s limits.calls of {limit} is reached."));
+    }
+    let too_fast = |limit: &u32| load.is_number_too_fast(id, range, *limit);
+    if let Some(limit) = range.calls_per_second_max.filter(too_fast) {
+        return Some(format!("PhoneNumber {number}'s limits.callsPerSecond of {limit} is reached."));
+    }
+    let tenant = number.0.namespace();
+    let limits = world.snapshot.cluster.tenants.get(tenant)?;
+    if let Some(limit) = limits.calls_max.filter(|limit| load.of_tenant(tenant) >= *limit) {
+        return Some(format!("limits.calls of {limit} of namespace {tenant}'s Tenant is reached."));
+    }
+    let limit = limits.calls_per_second_max.filter(|limit| load.is_tenant_too_fast(tenant, *limit))?;
+    Some(format!("limits.callsPerSecond of {limit} of namespace {tenant}'s Tenant is reached."))
 }
 
 fn not_a_number(dialled: &str, trunk: &Trunk) -> String {

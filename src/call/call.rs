@@ -18,6 +18,8 @@ use model::{
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
 
+use stir::{Verstat, claim::Claim};
+
 use crate::{
     admission::Admitted,
     caller::Diverted,
@@ -27,6 +29,7 @@ use crate::{
     lots::Lots,
     record::{EndedBy, Record, cause_of},
     sdp_leg::{MediaLeg, Ports},
+    vetting::Vetted,
 };
 
 mod callees;
@@ -96,6 +99,8 @@ pub enum Effect {
         trunk: TrunkId,
         /// The INVITE.
         invite: Box<Invite>,
+        /// What is signed of it.
+        claim: Option<Claim>,
     },
     /// The SIP leg is no longer the call's; what still comes of it is the endpoint's business.
     Forget {
@@ -199,6 +204,8 @@ pub struct Incoming {
     pub from: String,
     /// Through whom it came.
     pub diverted: Diverted,
+    /// What is known of whether the calling number is theirs.
+    pub vetted: Vetted,
     /// Max-Forwards that legs of ours get: one less than the INVITE's.
     pub max_forwards: u8,
     /// What is drawn in this call: by another seed for each.
@@ -288,6 +295,7 @@ impl Call {
     pub fn new(id: CallId, incoming: Incoming, environment: Environment<'_>) -> Self {
         let facts = Facts {
             contact_number: incoming.from.clone(),
+            contact_verstat: incoming.vetted.verstat.map_or("", Verstat::as_str),
             call_number: incoming.admitted.called().to_string(),
             call_trunk: incoming.admitted.trunk.to_string(),
         };
@@ -322,6 +330,13 @@ impl Call {
     #[must_use]
     pub const fn a_leg(&self) -> LegId {
         self.incoming.leg
+    }
+
+    /// Whether a branch is there whose INVITE is still to be sent.
+    #[must_use]
+    pub fn awaits(&self, branch: LegId) -> bool {
+        let mut branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        branches.any(|one| one.media.id == branch && one.sip.is_none() && one.leaving.is_none())
     }
 
     /// Call-ID of the A leg.
@@ -370,6 +385,8 @@ impl Call {
             call: self.id,
             call_id: self.incoming.call_id.clone(),
             from: self.incoming.from.clone(),
+            verstat: self.incoming.vetted.verstat,
+            attestation: self.incoming.vetted.attestation,
             to: self.incoming.admitted.called().to_string(),
             trunk: self.incoming.admitted.trunk.clone(),
             number: self.incoming.admitted.number.id.clone(),

@@ -11,6 +11,9 @@ use sip::{
     uri::unescape,
     wire::{Message, Name},
 };
+use stir::Verstat;
+
+use crate::signing::Whose;
 
 /// Most diversions that a call may have behind it; one that was handed on more often goes round.
 pub const HOPS_MAX: u32 = 10;
@@ -151,6 +154,10 @@ pub struct Caller<'a> {
     pub tenant: &'a str,
     /// Through whom the call came.
     pub diverted: &'a Diverted,
+    /// What is known of whether the number is theirs. None: nobody asked.
+    pub verstat: Option<Verstat>,
+    /// Values of Identity that go on with it where it is handed on.
+    pub identities: &'a [String],
 }
 
 /// What an INVITE says of who calls.
@@ -158,8 +165,10 @@ pub struct Caller<'a> {
 pub struct Shown {
     /// Name-addr of From.
     pub from: String,
-    /// P-Asserted-Identity, Privacy, Diversion, History-Info.
+    /// P-Asserted-Identity, Privacy, Diversion, History-Info, Identity.
     pub headers: Vec<Header>,
+    /// The number that is shown, for signatures. None: none is.
+    pub number: Option<(E164, Whose)>,
     /// Why no number is shown although there is one, as a sentence.
     pub told: Option<String>,
 }
@@ -168,7 +177,13 @@ pub struct Shown {
 #[must_use]
 pub fn to_extension(trunk: &Trunk, caller: Caller<'_>, host: &str) -> Shown {
     let number = written(caller.number, &trunk.number_formats);
-    Shown { headers: asserted(&number, host), from: identity(&number, host), told: None }
+    let parameter = caller.verstat.map(|verstat| format!(";verstat={verstat}")).unwrap_or_default();
+    Shown {
+        headers: asserted(&number, &parameter, host),
+        from: with_parameter(&number, &parameter, host),
+        number: None,
+        told: None,
+    }
 }
 
 /// A caller as the public network behind a trunk sees it: by its policy. `wanted` is what the step, or the tenant, wants
@@ -183,9 +198,11 @@ pub fn to_number(
     let formats = &trunk.number_formats;
     if trunk.caller_id_policy == CallerIdPolicy::Forwarded {
         let number = written(caller.number, formats);
-        let mut headers = asserted(&number, host);
+        let mut headers = asserted(&number, "", host);
         headers.extend(forwarded(caller, formats, (host, request_uri)));
-        return Shown { from: identity(&number, host), headers, told: None };
+        headers.extend(caller.identities.iter().map(|value| Header::new("Identity", value.as_str())));
+        let shown = caller.number.parse().ok().map(|number| (number, Whose::Passed));
+        return Shown { from: identity(&number, host), headers, number: shown, told: None };
     }
     let granted =
         wanted.into_iter().chain([caller.dialled]).find(|number| grants(id, trunk, caller.tenant, *number));
@@ -196,7 +213,21 @@ pub fn to_number(
             caller.dialled, caller.tenant
         )
     });
-    Shown { headers: asserted(&number, host), from: identity(&number, host), told }
+    Shown {
+        headers: asserted(&number, "", host),
+        from: identity(&number, host),
+        number: granted.map(|shown| (shown, whose(trunk, caller, shown))),
+        told,
+    }
+}
+
+/// Whether a number that a tenant may show is theirs for all that we know.
+fn whose(trunk: &Trunk, caller: Caller<'_>, number: E164) -> Whose {
+    let live = number == caller.dialled;
+    let granted = trunk.grants.iter().any(|grant| {
+        grant.namespace == caller.tenant && grant.first <= number && number <= grant.last
+    });
+    if live || granted { Whose::Theirs } else { Whose::Claimed }
 }
 
 /// Whether a tenant may show a number on a trunk. Its own trunk shows what it likes.
@@ -212,9 +243,9 @@ fn written(number: &str, formats: &NumberFormats) -> String {
 }
 
 /// Nobody is asserted who is not known, and who is not known wants it so.
-fn asserted(number: &str, host: &str) -> Vec<Header> {
+fn asserted(number: &str, parameter: &str, host: &str) -> Vec<Header> {
     if is_plain(number) {
-        vec![Header::new("P-Asserted-Identity", identity(number, host))]
+        vec![Header::new("P-Asserted-Identity", with_parameter(number, parameter, host))]
     } else {
         vec![Header::new("Privacy", "id")]
     }
@@ -238,11 +269,16 @@ fn forwarded(caller: Caller<'_>, formats: &NumberFormats, (host, request_uri): (
 /// A withheld or unprintable number is anonymous (RFC 3323 §4.1).
 #[must_use]
 pub fn identity(number: &str, host: &str) -> String {
+    with_parameter(number, "", host)
+}
+
+/// The same, with a parameter of the number.
+fn with_parameter(number: &str, parameter: &str, host: &str) -> String {
     if !is_plain(number) {
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".into();
     }
     // RFC 3261 §25.1: `#` is no character of a user part.
-    format!("<sip:{}@{host}>", number.replace('#', "%23"))
+    format!("<sip:{}{parameter}@{host}>", number.replace('#', "%23"))
 }
 
 fn is_plain(number: &str) -> bool {

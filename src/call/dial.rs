@@ -19,6 +19,8 @@ use sip::{
     wire::{Message, Name},
 };
 
+use stir::claim::Claim;
+
 use crate::{
     call::Trunks,
     caller::{self, Caller},
@@ -27,6 +29,7 @@ use crate::{
     locate::usual_port,
     lots::Lots,
     sdp_leg::MediaLeg,
+    signing,
     world::World,
 };
 
@@ -135,9 +138,13 @@ pub struct Try {
     route: Vec<String>,
     /// Who calls, beside From.
     identity: Vec<Header>,
+    /// What is signed of it.
+    pub claim: Option<Claim>,
     /// Whether challenges are answered.
     challenges: bool,
     flow: NetFlow,
+    /// Where it goes first if it is too large for a datagram.
+    tcp: Option<NetFlow>,
     request_uri: String,
     from: String,
     to: String,
@@ -165,7 +172,7 @@ impl Branch {
             max_forwards,
             headers,
             challenges: self.now.challenges,
-            tcp: None,
+            tcp: self.now.tcp,
         })
     }
 }
@@ -276,14 +283,22 @@ fn way(
         }
         DialTarget::Extension { .. } | DialTarget::Agent(_) => caller::to_extension(trunk, caller, host),
     };
+    let claim = match (target, shown.number) {
+        (DialTarget::Number { number, .. }, Some(shows)) => {
+            signing::claim((id, trunk), caller, shows, *number)
+        }
+        _ => None,
+    };
     let way = Try {
         trunk: id.clone(),
         peer: peer.name.clone(),
         network: trunk.network.clone(),
         codecs: trunk.codecs.clone(),
         route: Vec::new(),
+        claim,
         challenges: trunk.digest.is_some(),
         flow,
+        tcp: world.stream_beside(id, peer, flow),
         request_uri,
         from: shown.from,
         identity: shown.headers,
@@ -389,7 +404,8 @@ pub fn redirected(
                 let here = peer.host.eq_ignore_ascii_case(host) || flow.remote.ip().to_string() == host;
                 if here && port && flow != now.flow {
                     let request_uri = uri.without_headers().to_owned();
-                    followed.push(Try { peer: peer.name.clone(), flow, request_uri, ..now.clone() });
+                    let tcp = world.stream_beside(&now.trunk, peer, flow);
+                    followed.push(Try { peer: peer.name.clone(), flow, tcp, request_uri, ..now.clone() });
                 }
             }
         }

@@ -53,12 +53,14 @@ mod gate;
 mod load;
 mod outside;
 mod stations;
+mod stir;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
 use gate::Gate;
 use load::{Loads, Standings};
 use outside::Outside;
+pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
@@ -122,6 +124,20 @@ pub enum Input {
     Names(Names),
     /// Values of Secrets, all of them, in place of those before.
     Secrets(Secrets),
+    /// What was asked for by [`Output::Verify`].
+    Verified {
+        /// Its ticket.
+        ticket: u64,
+        /// Whether all of it holds.
+        verdict: Result<(), ::stir::Fault>,
+    },
+    /// What was asked for by [`Output::Sign`].
+    Signed {
+        /// Its ticket.
+        ticket: u64,
+        /// ES256, or why there is none.
+        signature: Result<[u8; 64], String>,
+    },
     /// Hear a banned source again.
     Lift {
         /// The source.
@@ -177,6 +193,10 @@ pub enum Output {
     Unperformed(Box<Unperformed>),
     /// Something in the course of a call that a person who asks about it should know.
     Told(Box<Told>),
+    /// Fetch the certificates of these, and say whether they hold: at once or within [`VERIFY_WAIT`].
+    Verify(Box<ToVerify>),
+    /// Sign this: at once or within [`SIGN_WAIT`].
+    Sign(Box<ToSign>),
     /// Something happened to a trunk.
     TrunkNews(TrunkNews),
     /// A call that left has come to something.
@@ -248,6 +268,7 @@ pub struct Engine {
     bans: Bans,
     rates: Rates,
     attempts: Attempts,
+    waiting: stir::Waiting,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     lots: Lots,
@@ -290,6 +311,7 @@ impl Engine {
             registrar: Registrar::default(),
             bans: Bans::default(),
             attempts: Attempts::default(),
+            waiting: stir::Waiting::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
@@ -374,6 +396,8 @@ impl Engine {
             Input::Media(event) => self.media(now, event),
             Input::Names(names) => self.renewed(names, self.world.secrets().clone()),
             Input::Secrets(secrets) => self.renewed(self.world.names().clone(), secrets),
+            Input::Verified { ticket, verdict } => self.verified(now, ticket, verdict),
+            Input::Signed { ticket, signature } => self.signed(now, ticket, signature),
             Input::Lift { address } => self.lift(now, address),
             Input::Drain => self.begin_draining(),
             Input::Stop { because } => {
@@ -411,8 +435,12 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let endpoint = self.endpoint.poll_timeout().map(|(at, _)| at);
         let call = self.deadlines.first().map(|(at, _)| *at);
-        let beside =
-            [self.health.poll_timeout(), self.registrations.poll_timeout(), self.registrar.poll_timeout()];
+        let beside = [
+            self.health.poll_timeout(),
+            self.registrations.poll_timeout(),
+            self.registrar.poll_timeout(),
+            self.waiting.poll_timeout(),
+        ];
         [endpoint, call].into_iter().chain(beside).flatten().min()
     }
 
@@ -464,6 +492,7 @@ impl Engine {
         self.registrations.timeout(now);
         self.registrar.timeout(now.instant);
         self.tell_of_stations();
+        self.stop_waiting(now);
         while let Some((at, call)) = self.deadlines.first().copied()
             && at <= now.instant
         {
@@ -497,7 +526,9 @@ impl Engine {
         if let Some(attempt) = self.attempts.heard(now.instant, &event) {
             self.push(Output::Attempt(attempt));
         }
-        let Some(call) = self.legs.get(&leg).copied() else { return };
+        let Some(call) = self.legs.get(&leg).copied() else {
+            return if over { self.waiting.forget(leg) } else { () };
+        };
         if over {
             self.legs.remove(&leg);
             self.load.unburden(leg);
@@ -592,7 +623,9 @@ impl Engine {
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Heard { who, heard } => self.health.called(now, &who, heard),
-            Effect::Invite { branch, trunk, invite } => {
+            Effect::Invite { branch, trunk, invite, claim } => {
+                let id = CallId(call.session().0);
+                let invite = self.sign(now, id, (branch, &trunk), invite, claim)?;
                 return Some((branch, self.invite(now, call, &trunk, *invite)));
             }
         }

@@ -26,6 +26,8 @@ pub mod record;
 pub mod registrar;
 pub mod registration;
 mod sdp_leg;
+pub mod signing;
+pub mod vetting;
 pub mod world;
 
 use std::time::Instant;

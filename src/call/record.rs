@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use model::{CallId, FlowId, NumberId, TrunkId, media::Quality};
 use serde::Serialize;
+use stir::{Attestation, Verstat};
 
 /// Who ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -29,6 +30,12 @@ pub struct Record {
     pub call_id: String,
     /// Calling number, as it was sent; empty if withheld.
     pub from: String,
+    /// What came of the verification of that number. None: its trunk verifies nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verstat: Option<Verstat>,
+    /// How sure its signer is that it is the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
     /// Number that was dialled.
     pub to: String,
     /// Trunk of the A leg.

@@ -331,6 +331,13 @@ impl World {
         flows
     }
 
+    /// The stream that requests to a peer take which are too large for a datagram of `flow`. None: they go as datagrams.
+    #[must_use]
+    pub fn stream_beside(&self, trunk: &TrunkId, peer: &Peer, flow: NetFlow) -> Option<NetFlow> {
+        let trunk = self.snapshot.trunks.get(trunk).filter(|_| peer.large_by_tcp)?;
+        (flow.transport == Transport::Udp).then(|| self.flow_by(&trunk.network, Transport::Tcp, flow.remote))?
+    }
+
     fn flow_by(&self, network: &str, transport: Transport, remote: SocketAddr) -> Option<NetFlow> {
         let fits = |listener: &model::snapshot::Listener| {
             listener.network == network

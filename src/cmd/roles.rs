@@ -213,6 +213,9 @@ mod tests {
             domains: Vec::new(),
             digest_algorithms: model::trunk::default_digest_algorithms(),
             capture: None,
+            reachable_ranges: Vec::new(),
+            tracing: None,
+            tenants: BTreeMap::new(),
         }
     }
 

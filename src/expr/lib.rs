@@ -15,8 +15,8 @@
 //! assert_eq!(priority.kind(), Some(Kind::Integer));
 //!
 //! let vip = Value::Boolean(true);
-//! let inputs = Inputs { contact_number: "+12125550100", call_number: "+18005550100", call_trunk: "platform/carrier",
-//!     variables: &[("vip", &vip)], response: None };
+//! let inputs = Inputs { contact_number: "+12125550100", contact_verstat: "", call_number: "+18005550100",
+//!     call_trunk: "platform/carrier", variables: &[("vip", &vip)], response: None };
 //! assert_eq!(Engine::new().evaluate(&priority, &inputs)?, Value::Integer(9));
 //! # Ok(())
 //! # }
@@ -56,8 +56,14 @@ const BODY: &str = "body";
 const STATUS: &str = "status";
 
 /// Names that every flow has, with what they hold.
-pub const FIXED: [(&str, &str, Kind, &str); 3] = [
+pub const FIXED: [(&str, &str, Kind, &str); 4] = [
     ("contact", "number", Kind::String, "the caller's number, such as +12125550100; empty if withheld"),
+    (
+        "contact",
+        "verstat",
+        Kind::String,
+        "TN-Validation-Passed, TN-Validation-Failed or No-TN-Validation; empty where the trunk verifies nothing",
+    ),
     ("call", "number", Kind::String, "the number that was dialled"),
     ("call", "trunk", Kind::String, "namespace/name of the trunk that delivered the call"),
 ];
@@ -220,6 +226,8 @@ fn syntax(errors: &cel::ParseErrors) -> Error {
 pub struct Inputs<'a> {
     /// `contact.number`.
     pub contact_number: &'a str,
+    /// `contact.verstat`.
+    pub contact_verstat: &'a str,
     /// `call.number`.
     pub call_number: &'a str,
     /// `call.trunk`.
@@ -261,7 +269,8 @@ impl Engine {
     /// answer does not have or has of another kind.
     pub fn evaluate(&self, compiled: &Compiled, inputs: &Inputs<'_>) -> Result<Value, Failure> {
         let mut context = self.root.new_inner_scope();
-        context.add_variable_from_value("contact", object(&[("number", inputs.contact_number)]));
+        let contact = [("number", inputs.contact_number), ("verstat", inputs.contact_verstat)];
+        context.add_variable_from_value("contact", object(&contact));
         let call = [("number", inputs.call_number), ("trunk", inputs.call_trunk)];
         context.add_variable_from_value("call", object(&call));
         for (name, value) in inputs.variables {
@@ -315,6 +324,7 @@ mod tests {
         let name = Value::String("Ann".into());
         let inputs = Inputs {
             contact_number: "+12125550100",
+            contact_verstat: "TN-Validation-Passed",
             call_number: "+18005550100",
             call_trunk: "platform/carrier",
             variables: &[("vip", &vip), ("visits", &visits), ("name", &name)],
@@ -341,6 +351,7 @@ mod tests {
             ("int('12') * 2", Value::Integer(24)),
             ("name.contains('n') && name.endsWith('n')", Value::Boolean(true)),
             ("-visits", Value::Integer(-3)),
+            ("contact.verstat == 'TN-Validation-Passed'", Value::Boolean(true)),
             ("call.trunk", text("platform/carrier")),
         ] {
             assert_eq!(evaluate(source), Ok(wanted), "{source}");
@@ -352,7 +363,7 @@ mod tests {
         for (source, wanted) in [
             ("", "not valid CEL"),
             ("vip &&", "not valid CEL"),
-            ("vipp", "`vipp` is not known here; known are name, vip, visits, contact.number"),
+            ("vipp", "`vipp` is not known here; known are name, vip, visits, contact.number, contact.verstat"),
             ("contact.name", "`contact.name` is not known"),
             ("contact", "`contact` is not known"),
             ("vip + 1", "`+` takes two Integers or two Strings, not Boolean and Integer"),
@@ -403,7 +414,7 @@ mod tests {
             let scope = Scope::flow([("a", Kind::Integer), ("b", Kind::Integer)]);
             let compiled = compile(&format!("a {op} b"), &scope).unwrap();
             let (a, b) = (Value::Integer(a), Value::Integer(b));
-            let inputs = Inputs { contact_number: "", call_number: "", call_trunk: "", variables: &[("a", &a), ("b", &b)], response: None };
+            let inputs = Inputs { contact_number: "", contact_verstat: "", call_number: "", call_trunk: "", variables: &[("a", &a), ("b", &b)], response: None };
             let _ = Engine::new().evaluate(&compiled, &inputs);
         }
     }

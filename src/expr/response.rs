@@ -90,6 +90,7 @@ mod tests {
         let visits = Value::Integer(3);
         let inputs = Inputs {
             contact_number: "+12125550100",
+            contact_verstat: "",
             call_number: "",
             call_trunk: "",
             variables: &[("visits", &visits)],

@@ -17,7 +17,7 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, TlsPolicy, TrunkDigest, TrunkTls,
+        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, Stir, TlsPolicy, TrunkDigest, TrunkTls,
         default_digest_algorithms, default_failover_codes,
     },
 };
@@ -88,6 +88,39 @@ pub struct Cluster {
     /// Where copies of SIP messages go. None: nowhere.
     #[serde(default)]
     pub capture: Option<Capture>,
+    /// Private ranges that what is fetched may come from all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reachable_ranges: Vec<IpNet>,
+    /// Where spans of calls go. None: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+    /// Bounds of tenants that have some, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantLimits>,
+}
+
+/// Bounds of a tenant: of calls to all its numbers together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantLimits {
+    /// Calls at once. None: no bound of its own.
+    pub calls_max: Option<u32>,
+    /// New calls a second. None: no bound of its own.
+    pub calls_per_second_max: Option<u32>,
+}
+
+/// A collector of OpenTelemetry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracing {
+    /// Scheme, host and perhaps a port.
+    pub endpoint: String,
+    /// How many of 1,000 calls are traced.
+    pub sample_permille: u32,
+    /// The Secret that holds headers of each request, and which of its keys.
+    pub headers: Option<(Key, String)>,
+    /// The same for authorities to trust. None: the public ones.
+    pub ca: Option<(Key, String)>,
 }
 
 /// A server of HEP version 3 that gets copies of SIP messages over UDP.
@@ -202,6 +235,9 @@ pub struct Trunk {
     /// How peers are probed by OPTIONS. None: not at all.
     #[serde(default)]
     pub health: Option<Health>,
+    /// Whether calls are signed and verified.
+    #[serde(default, skip_serializing_if = "Stir::is_none")]
+    pub stir: Stir,
 }
 
 /// Numbers granted to a namespace.
@@ -305,6 +341,9 @@ pub struct Peer {
     /// Among peers of one priority, how many of the calls it takes first, against the others' weights; 0: as few as can be.
     #[serde(default)]
     pub weight: u16,
+    /// Whether a request that is too large for a datagram goes by TCP first. UDP alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub large_by_tcp: bool,
 }
 
 /// A live number, or a range of them.
@@ -324,6 +363,9 @@ pub struct NumberRange {
     /// The number that callers dial and another carrier forwards here (Remote Call Forwarding).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarded_from: Option<E164>,
+    /// New calls a second. None: no bound of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_second_max: Option<u32>,
 }
 
 /// When somebody is there.
@@ -379,6 +421,7 @@ mod tests {
             flow: FlowId::new("acme", "main"),
             calls_max: None,
             forwarded_from: None,
+            calls_per_second_max: None,
         }
     }
 
@@ -442,6 +485,9 @@ mod tests {
                 domains: Vec::new(),
                 digest_algorithms: default_digest_algorithms(),
                 capture: None,
+                reachable_ranges: Vec::new(),
+                tracing: None,
+                tenants: BTreeMap::new(),
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -144,6 +144,66 @@ pub enum CallerIdPolicy {
     Forwarded,
 }
 
+/// Whether calls of a trunk are signed and verified (STIR/SHAKEN).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stir {
+    /// How those that leave are signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<StirSign>,
+    /// How those that arrive are verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<StirVerify>,
+}
+
+impl Stir {
+    /// Whether it is neither.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.sign.is_none() && self.verify.is_none()
+    }
+}
+
+/// How calls are signed. Secrets are of the trunk's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StirSign {
+    /// The private key (PEM).
+    pub key: SecretKey,
+    /// Its certificate (PEM), then those that vouch for it.
+    pub certificate: SecretKey,
+    /// Where others find that.
+    pub certificate_url: String,
+    /// The most that is attested.
+    pub maximum_attestation: Attestation,
+    /// A UUID. None: one for each tenant.
+    pub origin_id: Option<String>,
+}
+
+/// How sure the signer is that the caller may use the number (RFC 8588 §4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Attestation {
+    /// Full.
+    #[default]
+    A,
+    /// Partial.
+    B,
+    /// Gateway.
+    C,
+}
+
+/// How calls are verified. Secrets are of the trunk's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StirVerify {
+    /// Whether a call that does not pass is refused.
+    pub required: bool,
+    /// Authorities of signers (PEM).
+    pub anchors: SecretKey,
+    /// Authorities of the servers that certificates are fetched from (PEM). None: the public ones.
+    pub ca: Option<SecretKey>,
+}
+
 /// How peers are probed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

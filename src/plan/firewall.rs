@@ -18,7 +18,7 @@ use model::{
     ClusterId, Key, TrunkId,
     centre::Integration,
     net::Transport,
-    snapshot::{Listener, Network, Serves, Trunk},
+    snapshot::{Listener, Network, Peer, Serves, Trunk},
 };
 use serde::Serialize;
 
@@ -227,9 +227,9 @@ impl Side<'_> {
     /// Our INVITEs to peers leave by each listener of the peer's transport.
     fn signalling_in(&self, rules: &mut BTreeSet<Rule>) {
         for (id, trunk) in self.trunks.iter().filter(|(_, trunk)| trunk.direction.is_outbound()) {
-            for peer in &trunk.peers {
+            for (peer, transport) in trunk.peers.iter().flat_map(ways_to) {
                 let fits = |listener: &&Listener| {
-                    listener.serves == Serves::Trunks && listener.transport == peer.transport
+                    listener.serves == Serves::Trunks && listener.transport == transport
                 };
                 let ours = self.listeners().filter(fits).filter_map(advertised);
                 let ours =
@@ -243,10 +243,10 @@ impl Side<'_> {
                     source: host,
                     // Datagrams leave by the listener's own port, streams by any.
                     source_ports:
-                        (!peer.transport.is_reliable()).then_some(Ports { first: port, last: port }),
+                        (!transport.is_reliable()).then_some(Ports { first: port, last: port }),
                     destination: destination.clone(),
                     destination_ports: Ports { first: peer.port, last: peer.port },
-                    protocol: protocol(peer.transport),
+                    protocol: protocol(transport),
                     trunk: Some((*id).clone()),
                     valid_from: None,
                     valid_until: None,
@@ -344,6 +344,12 @@ fn requests(integration: &Integration, egress: &[Address]) -> Vec<Rule> {
         valid_until: None,
     };
     sources.map(rule).collect()
+}
+
+/// What a peer is called by.
+fn ways_to(peer: &Peer) -> impl Iterator<Item = (&Peer, Transport)> {
+    let large = peer.large_by_tcp.then_some(Transport::Tcp);
+    std::iter::once(peer.transport).chain(large).map(move |transport| (peer, transport))
 }
 
 const fn anybody() -> End {

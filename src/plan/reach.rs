@@ -66,6 +66,7 @@ pub(crate) fn needs(item: &Item<v1::VoiceClusterSpec>, world: &World) -> SecretN
         spec.digest.iter().for_each(|digest| needs.edge(namespace, &digest.secret_ref));
         let authorities = spec.tls.iter().filter_map(|tls| tls.ca_secret_ref.as_ref());
         authorities.for_each(|authority| needs.edge(namespace, authority));
+        spec.stir.iter().for_each(|stir| of_stir(namespace, stir, &mut needs));
     }
     let serves = |key: &Key| world.served.get(key.namespace()) == Some(cluster);
     for tenant in world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key)) {
@@ -91,6 +92,10 @@ fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
     spec.tls.certificate_ref.iter().for_each(|certificate| needs.certificate(namespace, &certificate.name));
     let capture = spec.capture.iter().filter_map(|capture| capture.secret_ref.as_ref());
     capture.for_each(|secret| needs.edge(namespace, secret));
+    if let Some(tracing) = &spec.tracing {
+        let secrets = tracing.headers_secret_ref.iter().chain(&tracing.ca_secret_ref);
+        secrets.for_each(|secret| needs.edge(namespace, secret));
+    }
     let Some(stores) = &spec.stores else { return };
     for store in stores.live_state.iter().chain(&stores.records) {
         needs.edge(namespace, &store.secret_ref);
@@ -99,6 +104,18 @@ fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
     if let Some(store) = &stores.blobs {
         let v1::SecretKeyRef { name, key } = &store.secret_ref;
         add(&mut needs.media, namespace, name, key);
+    }
+}
+
+/// What is off needs none.
+fn of_stir(namespace: &str, stir: &v1::Stir, needs: &mut SecretNeeds) {
+    if let Some(sign) = &stir.sign {
+        needs.edge(namespace, &sign.key_secret_ref);
+        needs.edge(namespace, &sign.certificate_secret_ref);
+    }
+    for verify in stir.verify.iter().filter(|verify| verify.mode != v1::StirMode::Off) {
+        needs.edge(namespace, &verify.anchors_secret_ref);
+        verify.ca_secret_ref.iter().for_each(|authority| needs.edge(namespace, authority));
     }
 }
 

@@ -4,10 +4,10 @@ use api::v1alpha1 as v1;
 use model::{
     Key,
     centre::SecretKey,
-    snapshot::Capture,
+    snapshot::{Capture, Tracing},
     trunk::{
-        CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats, Register,
-        TlsPolicy, TlsVersion, TrunkDigest, TrunkTls, default_failover_codes,
+        Attestation, CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats, Register, Stir,
+        StirSign, StirVerify, TlsPolicy, TlsVersion, TrunkDigest, TrunkTls, default_failover_codes,
     },
 };
 
@@ -59,6 +59,38 @@ pub(crate) fn capture(item: &Item<v1::VoiceClusterSpec>) -> Option<Capture> {
         id: figure(capture.id),
         secret: secret.map(|secret| (Key::new(item.namespace(), &secret.name), secret.key.clone())),
     })
+}
+
+pub(crate) fn tracing(item: &Item<v1::VoiceClusterSpec>) -> Option<Tracing> {
+    let tracing = item.spec.tracing.as_ref()?;
+    let place = |secret: &v1::SecretKeyRef| (Key::new(item.namespace(), &secret.name), secret.key.clone());
+    Some(Tracing {
+        endpoint: tracing.endpoint.trim_end_matches('/').to_owned(),
+        sample_permille: figure(tracing.sample_permille),
+        headers: tracing.headers_secret_ref.as_ref().map(place),
+        ca: tracing.ca_secret_ref.as_ref().map(place),
+    })
+}
+
+pub(crate) fn stir(stir: &v1::Stir) -> Stir {
+    let sign = stir.sign.as_ref().map(|sign| StirSign {
+        key: secret(&sign.key_secret_ref),
+        certificate: secret(&sign.certificate_secret_ref),
+        certificate_url: sign.certificate_url.clone(),
+        maximum_attestation: match sign.maximum_attestation {
+            v1::Attestation::A => Attestation::A,
+            v1::Attestation::B => Attestation::B,
+            v1::Attestation::C => Attestation::C,
+        },
+        origin_id: sign.origin_id.clone(),
+    });
+    let verify = stir.verify.as_ref().filter(|verify| verify.mode != v1::StirMode::Off);
+    let verify = verify.map(|verify| StirVerify {
+        required: verify.mode == v1::StirMode::Require,
+        anchors: secret(&verify.anchors_secret_ref),
+        ca: verify.ca_secret_ref.as_ref().map(secret),
+    });
+    Stir { sign, verify }
 }
 
 /// What a trunk narrows, else the cluster's and the usual ones.

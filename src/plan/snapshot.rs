@@ -15,7 +15,7 @@ use model::{
     section::{BucketEntry, Section},
     snapshot::{
         Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
-        Serves, Snapshot, Trunk, TrunkDirection,
+        Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
     },
 };
 
@@ -56,7 +56,7 @@ fn cluster(
     let planned = Closure::of(item, world, numbers);
     let snapshot = Snapshot {
         schema: SCHEMA,
-        cluster: settings(item),
+        cluster: settings(item, world),
         trunks: members(item, world)
             .map(|(key, member)| (TrunkId(key.clone()), trunk(member, world)))
             .collect(),
@@ -93,6 +93,12 @@ fn range(id: NumberId, number: &LiveNumber) -> NumberRange {
         flow: FlowId(number.flow.clone()),
         calls_max: number.spec.limits.as_ref().map(|limits| figure(limits.calls)),
         forwarded_from: number.spec.forwarding.as_ref().and_then(|forwarding| forwarding.number.parse().ok()),
+        calls_per_second_max: number
+            .spec
+            .limits
+            .as_ref()
+            .and_then(|limits| limits.calls_per_second)
+            .map(figure),
     }
 }
 
@@ -169,7 +175,23 @@ impl Closure {
     }
 }
 
-fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
+/// Bounds of the tenants that the cluster serves.
+fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, TenantLimits> {
+    let served = world.tenants.values().filter(|tenant| {
+        !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key)
+    });
+    let limits = |tenant: &Item<v1::TenantSpec>| {
+        let limits = tenant.spec.limits.as_ref()?;
+        let limits = TenantLimits {
+            calls_max: limits.calls.map(figure),
+            calls_per_second_max: limits.calls_per_second.map(figure),
+        };
+        Some((tenant.namespace().to_owned(), limits))
+    };
+    served.filter_map(limits).collect()
+}
+
+fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
     let spec = &item.spec;
     Cluster {
         id: ClusterId(item.id.key.clone()),
@@ -186,6 +208,9 @@ fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
         domains: spec.domains.clone(),
         digest_algorithms: signalling::digest_algorithms(item),
         capture: signalling::capture(item),
+        reachable_ranges: spec.reachable_ranges.iter().filter_map(|range| range.parse().ok()).collect(),
+        tracing: signalling::tracing(item),
+        tenants: tenants(item, world),
     }
 }
 
@@ -249,6 +274,7 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
         caller_id_policy: signalling::caller_id_policy(spec.caller_id_policy),
         emergency: spec.emergency == v1::Emergency::Accepted,
         health: spec.health.as_ref().map(signalling::health),
+        stir: spec.stir.as_ref().map(|stir| signalling::stir(stir)).unwrap_or_default(),
     }
 }
 
@@ -275,6 +301,7 @@ fn peer(
     transport: v1::Transport,
     (priority, weight): (i32, i32),
 ) -> Option<Peer> {
+    let large_by_tcp = transport == v1::Transport::Auto;
     let transport = self::transport(transport);
     let (host, declared_port) = host_and_perhaps_port(address)?;
     Some(Peer {
@@ -285,6 +312,7 @@ fn peer(
         transport,
         priority: port(priority),
         weight: port(weight),
+        large_by_tcp,
     })
 }
 
@@ -303,7 +331,7 @@ fn grants(grants: &[v1::Grant]) -> Vec<Grant> {
 
 const fn transport(transport: v1::Transport) -> Transport {
     match transport {
-        v1::Transport::Udp => Transport::Udp,
+        v1::Transport::Udp | v1::Transport::Auto => Transport::Udp,
         v1::Transport::Tcp => Transport::Tcp,
         v1::Transport::Tls => Transport::Tls,
     }

@@ -97,6 +97,18 @@ impl Load for Idle {
     fn is_too_fast(&self, _: &TrunkId, _: u32) -> bool {
         false
     }
+
+    fn is_number_too_fast(&self, _: &TrunkId, _: &NumberRange, _: u32) -> bool {
+        false
+    }
+
+    fn of_tenant(&self, _: &str) -> u32 {
+        0
+    }
+
+    fn is_tenant_too_fast(&self, _: &str, _: u32) -> bool {
+        false
+    }
 }
 
 /// What would become of a call at `now`, for each way by which it could come; at most [`ENTRIES_MAX`].
@@ -176,6 +188,7 @@ fn walked(world: &World, question: &Question, admitted: &Admitted, now: Now) -> 
     let withheld = question.from.eq_ignore_ascii_case("anonymous");
     let facts = Facts {
         contact_number: if withheld { String::new() } else { question.from.clone() },
+        contact_verstat: "",
         call_number: admitted.dialled.to_string(),
         call_trunk: admitted.trunk.to_string(),
     };

@@ -67,6 +67,10 @@ pub enum Transport {
     Tcp,
     /// A stream under TLS.
     Tls,
+    /// Datagrams; but a request above 1,300 bytes goes by a stream in the clear (RFC 3261 §18.1.1), and as a datagram after
+    /// all where none can be had.
+    #[serde(rename = "Auto")]
+    Auto,
 }
 
 /// A key of a Secret or ConfigMap.

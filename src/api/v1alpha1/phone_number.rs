@@ -132,6 +132,12 @@ pub struct NumberLimits {
     /// Calls at once, a range's together; one more is answered 480. 1 to 100,000. Example: `20`.
     #[schemars(range(min = 1, max = 100_000))]
     pub calls: i32,
+
+    /// New calls a second, a range's together; one more is answered 480. 1 to 10,000; absent: no bound of its own. Example:
+    /// `5`.
+    #[schemars(range(min = 1, max = 10_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_second: Option<i32>,
 }
 
 /// A toll-free number's responsible organisation.

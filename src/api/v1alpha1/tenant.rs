@@ -83,6 +83,10 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
 
+    /// Bounds of all its numbers together, of each pod for itself. Absent: the cluster's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<TenantLimits>,
+
     /// How agents sign in. Absent: by passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<TenantSignIn>,
@@ -104,6 +108,23 @@ pub struct Skill {
     #[schemars(length(min = 1, max = 256))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// Bounds of a tenant.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.calls) || has(self.callsPerSecond)").message("limits must have calls, callsPerSecond or both"))]
+#[serde(rename_all = "camelCase")]
+pub struct TenantLimits {
+    /// Calls at once to all its numbers; one more is answered 480. 1 to 100,000; absent: no bound of its own. Example: `200`.
+    #[schemars(range(min = 1, max = 100_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<i32>,
+
+    /// New calls a second to all its numbers; one more is answered 480. 1 to 10,000; absent: no bound of its own. Example:
+    /// `20`.
+    #[schemars(range(min = 1, max = 10_000))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_per_second: Option<i32>,
 }
 
 /// What may be dialled.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, SIP_USER, SecretKeyRef, Status, TlsVersion,
+    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, SIP_USER, SecretKeyRef, Status, Stir, TlsVersion,
     Transport,
 };
 
@@ -141,6 +141,10 @@ pub struct TrunkSpec {
     /// Whether emergency calls may leave by it. Absent: `Refused`.
     #[serde(default)]
     pub emergency: Emergency,
+
+    /// Whether calls are signed and verified (STIR/SHAKEN). Absent: neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stir: Option<Box<Stir>>,
 
     /// How peers are probed by OPTIONS. Absent: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

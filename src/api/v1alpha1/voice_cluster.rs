@@ -130,6 +130,10 @@ pub struct VoiceClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
 
+    /// Where spans of calls go (OpenTelemetry), without numbers' last digits and pressed keys. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+
     /// How long a pod that ends waits for its calls to end. 0 to 3,600; absent: 30.
     #[schemars(range(min = 0, max = 3_600))]
     #[serde(default = "default_drain")]
@@ -274,6 +278,36 @@ pub struct Capture {
 
 const fn default_capture_id() -> i32 {
     2_001
+}
+
+/// Where spans of calls go: a collector of OpenTelemetry, by OTLP over gRPC.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tracing {
+    /// The collector. `http` is for one in the cluster's own network. At most 512 characters. Example:
+    /// `http://otel-collector.monitoring:4317`.
+    #[schemars(length(min = 8, max = 512), regex(pattern = HTTP_URL))]
+    pub endpoint: String,
+
+    /// How many of 1,000 calls are traced, chosen by their Call-ID. 1 to 1,000; absent: 1,000.
+    #[schemars(range(min = 1, max = 1_000))]
+    #[serde(default = "default_permille")]
+    pub sample_permille: i32,
+
+    /// Headers of each request, one a line as `name: value`, such as the key of a hosted collector. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers_secret_ref: Option<SecretKeyRef>,
+
+    /// Certificates (PEM) of the authorities to trust where the endpoint is `https`. Absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+}
+
+/// Scheme, host and perhaps a port.
+pub const HTTP_URL: &str = r"^https?://[^\s/?#@]+/?$";
+
+const fn default_permille() -> i32 {
+    1_000
 }
 
 /// Bounds of a cluster. Each pod has these for itself.

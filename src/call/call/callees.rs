@@ -55,6 +55,8 @@ impl Call {
                 dialled: admitted.dialled,
                 tenant: admitted.number.id.0.namespace(),
                 diverted: &self.incoming.diverted,
+                verstat: self.incoming.vetted.verstat,
+                identities: &self.incoming.vetted.identities,
             };
             if matches!(target, DialTarget::Agent(_)) {
                 dialling.failure = (Dialled::Failed, 480);
@@ -122,8 +124,8 @@ impl Call {
         branch.asked_at = Some(context.environment.now.instant);
         branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
         if let Some(invite) = branch.invite(max_forwards) {
-            let trunk = branch.now.trunk.clone();
-            context.effects.push(Effect::Invite { branch: media, trunk, invite: Box::new(invite) });
+            let (trunk, claim) = (branch.now.trunk.clone(), branch.now.claim.clone());
+            context.effects.push(Effect::Invite { branch: media, trunk, invite: Box::new(invite), claim });
         }
     }
 

@@ -38,6 +38,8 @@ pub const PRIORITY_MAX: u8 = 9;
 pub struct Facts {
     /// Calling number; empty if withheld.
     pub contact_number: String,
+    /// What is known of whether that number is theirs; empty: nobody asked.
+    pub contact_verstat: &'static str,
     /// Number that was dialled.
     pub call_number: String,
     /// `namespace/name` of the A leg's trunk.

@@ -249,6 +249,7 @@ impl Cursor {
         let variables: Vec<_> = names.zip(&self.frame.values).collect();
         let inputs = expr::Inputs {
             contact_number: &self.facts.contact_number,
+            contact_verstat: self.facts.contact_verstat,
             call_number: &self.facts.call_number,
             call_trunk: &self.facts.call_trunk,
             variables: &variables,

@@ -16,6 +16,8 @@ use sip::{
     wire::Message,
 };
 
+use stir::{Fault, passport::Passport};
+
 use super::{Engine, OUTPUTS_MAX, Output, gate::Passage};
 use crate::{
     Now,
@@ -26,7 +28,17 @@ use crate::{
     cursor::Environment,
     explanation::{Explanation, Outcome},
     lots::Lots,
+    vetting::Vetted,
 };
+
+/// An INVITE of a trunk, on its way into a flow.
+pub(super) struct Arrival<'a> {
+    pub leg: LegId,
+    pub trunk: &'a TrunkId,
+    pub request: &'a Message,
+    pub offer: Option<Bytes>,
+    pub explanation: Explanation,
+}
 
 impl Engine {
     pub(super) fn invited(
@@ -62,20 +74,53 @@ impl Engine {
         }
         explanation.from = Identity::of(request, &trunk.number_formats).number;
         explanation.to = called(request, trunk);
+        self.arrived(now, Arrival { leg, trunk: id, request, offer, explanation }, None);
+    }
+
+    /// An INVITE of a trunk that is proved to be its own; `verdict` is what the verification of its Identity came to, if
+    /// that was asked for.
+    pub(super) fn arrived(
+        &mut self,
+        now: Now,
+        mut arrival: Arrival<'_>,
+        verdict: Option<Result<Vec<Passport>, Fault>>,
+    ) {
+        let world = Arc::clone(&self.world);
+        let (id, request, leg) = (arrival.trunk, arrival.request, arrival.leg);
+        let Some(trunk) = world.snapshot.trunks.get(id) else {
+            let because = format!("Trunk {id} is gone.");
+            return self.refuse(now, leg, arrival.explanation, refusal(403, because, "Q.850;cause=21"));
+        };
+        let explanation = &mut arrival.explanation;
         let diverted = Diverted::of(request, &trunk.number_formats);
         if let Some((code, because)) = diverted.goes_round(trunk.number_formats.read(&explanation.to)) {
             let because = format!("{because}; see its Diversion and History-Info.");
-            return self.refuse(now, leg, explanation, refusal(code, because, "Q.850;cause=25"));
+            return self.refuse(now, leg, arrival.explanation, refusal(code, because, "Q.850;cause=25"));
         }
         let dialled = (explanation.to.as_str(), diverted.by.first().copied());
-        let Admission { candidates, verdict } =
+        let Admission { candidates, verdict: admission } =
             admission::admit(&world, (id, trunk), dialled, &self.load.at(now.instant));
         explanation.candidates = candidates;
         let (admitted, spoken) =
-            match verdict.and_then(|admitted| self.room(trunk, admitted, offer.as_deref())) {
+            match admission.and_then(|admitted| self.room(trunk, admitted, arrival.offer.as_deref())) {
                 Ok(admitted) => admitted,
-                Err(refusal) => return self.refuse(now, leg, explanation, refusal),
+                Err(refusal) => return self.refuse(now, leg, arrival.explanation, refusal),
             };
+        let vetted = match (verdict, &trunk.stir.verify) {
+            (_, None) => Vetted::unasked(request),
+            (Some(verdict), Some(_)) => {
+                if !self.passes(now, &mut arrival, &verdict) {
+                    return;
+                }
+                Vetted::of(request, &verdict)
+            }
+            (None, Some(_)) => {
+                // It comes back here with its verdict.
+                let Some((arrival, verdict)) = self.vet(now, arrival) else { return };
+                return self.arrived(now, arrival, Some(verdict));
+            }
+        };
+        let Arrival { mut explanation, offer, .. } = arrival;
         explanation.outcome = Outcome::Routed {
             trunk: admitted.trunk.clone(),
             number: admitted.number.id.clone(),
@@ -87,6 +132,7 @@ impl Engine {
             call_id: explanation.call_id,
             from: explanation.from,
             diverted,
+            vetted,
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
             lots: Lots::new(self.lots.draw()),
             offer,
@@ -128,6 +174,8 @@ impl Engine {
         if let Some(limits) = self.world.snapshot.trunks.get(trunk) {
             self.load.spend(trunk, limits, now.instant);
         }
+        let tenant = self.world.snapshot.cluster.tenants.get(number.id.0.namespace());
+        self.load.spend_number(trunk, number, tenant, now.instant);
         self.legs.insert(leg, id);
         let world = Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };

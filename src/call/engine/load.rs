@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use model::{
     CallId, E164, LegId, TrunkId,
     net::Flow,
-    snapshot::{NumberRange, Trunk},
+    snapshot::{NumberRange, TenantLimits, Trunk},
 };
 
 use sip::endpoint::Endpoint;
@@ -33,7 +33,14 @@ pub(super) struct Loads {
     /// The trunk that each leg burdens.
     of_leg: BTreeMap<LegId, TrunkId>,
     rates: BTreeMap<TrunkId, Bucket>,
+    number_rates: BTreeMap<(TrunkId, E164), Bucket>,
+    /// Calls to all numbers of tenants, and how fast they came.
+    tenants: BTreeMap<String, u32>,
+    tenant_rates: BTreeMap<String, Bucket>,
 }
+
+/// Buckets of numbers, beyond which those that are full again are forgotten: a full one is as none.
+const BUCKETS_MAX: usize = 4_096;
 
 /// The loads at a time.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +65,20 @@ impl Load for At<'_> {
     fn is_too_fast(&self, trunk: &TrunkId, per_second: u32) -> bool {
         !self.load.has_token(trunk, per_second, self.now)
     }
+
+    fn is_number_too_fast(&self, trunk: &TrunkId, number: &NumberRange, per_second: u32) -> bool {
+        let bucket = self.load.number_rates.get(&(trunk.clone(), number.first));
+        bucket.is_some_and(|bucket| bucket.filled(per_second, self.now) < Bucket::CALL)
+    }
+
+    fn of_tenant(&self, tenant: &str) -> u32 {
+        self.load.tenants.get(tenant).copied().unwrap_or(0)
+    }
+
+    fn is_tenant_too_fast(&self, tenant: &str, per_second: u32) -> bool {
+        let bucket = self.load.tenant_rates.get(tenant);
+        bucket.is_some_and(|bucket| bucket.filled(per_second, self.now) < Bucket::CALL)
+    }
 }
 
 impl Loads {
@@ -76,6 +97,7 @@ impl Loads {
     pub(super) fn begin(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
         self.calls += 1;
         *self.numbers.entry((trunk.clone(), number.first)).or_default() += 1;
+        *self.tenants.entry(number.id.0.namespace().to_owned()).or_default() += 1;
         self.counted.insert(call);
         self.burden(leg, trunk);
     }
@@ -102,6 +124,7 @@ impl Loads {
         if self.counted.remove(&call) {
             self.calls -= 1;
             lower(&mut self.numbers, &(trunk.clone(), number.first));
+            lower(&mut self.tenants, number.id.0.namespace());
             self.unburden(leg);
         }
     }
@@ -114,6 +137,27 @@ impl Loads {
         match trunk.calls_per_second_max.filter(|rate| !self.has_token(id, *rate, now)) {
             Some(rate) => Err(format!("Trunk {id}'s limits.callsPerSecond of {rate} is reached")),
             None => Ok(()),
+        }
+    }
+
+    /// A call came to a number.
+    pub(super) fn spend_number(
+        &mut self,
+        trunk: &TrunkId,
+        number: &NumberRange,
+        tenant: Option<&TenantLimits>,
+        now: Instant,
+    ) {
+        if let Some(rate) = number.calls_per_second_max {
+            if self.number_rates.len() >= BUCKETS_MAX {
+                self.number_rates.retain(|_, bucket| !bucket.is_full_at(now));
+            }
+            let bucket = self.number_rates.entry((trunk.clone(), number.first));
+            bucket.or_insert_with(|| Bucket::full(rate, now)).spend(rate, now);
+        }
+        if let Some(rate) = tenant.and_then(|tenant| tenant.calls_per_second_max) {
+            let bucket = self.tenant_rates.entry(number.id.0.namespace().to_owned());
+            bucket.or_insert_with(|| Bucket::full(rate, now)).spend(rate, now);
         }
     }
 
@@ -153,13 +197,18 @@ impl Bucket {
         self.tokens.saturating_add(came * rate).min(rate * Self::CALL)
     }
 
+    /// Whatever it had, a second fills it.
+    fn is_full_at(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= Duration::from_secs(1)
+    }
+
     fn spend(&mut self, per_second: u32, now: Instant) {
         self.tokens = self.filled(per_second, now).saturating_sub(Self::CALL);
         self.at = self.at.max(now);
     }
 }
 
-fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+fn lower<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, u32>, key: &Q) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

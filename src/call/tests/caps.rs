@@ -21,15 +21,42 @@ fn carrier(snapshot: &mut Snapshot) -> &mut model::snapshot::Trunk {
     snapshot.trunks.get_mut(&TrunkId::new("platform", "carrier")).unwrap()
 }
 
+fn tenant(snapshot: &mut Snapshot) -> &mut model::snapshot::TenantLimits {
+    snapshot.cluster.tenants.entry("acme".into()).or_default()
+}
+
 /// How the second call is refused: code, what its Reason is, whether the peer is told when to come again.
 #[test]
 fn each_cap_is_refused_so_that_nobody_else_is_stopped() {
-    let rows: [(&str, Spoil, u16, &str, bool); 4] = [
+    let rows: [(&str, Spoil, u16, &str, bool); 7] = [
         (
             "PhoneNumber acme/main's limits.calls of 1",
             |s| {
                 s.numbers.values_mut().flatten().for_each(|range| range.calls_max = Some(1));
             },
+            480,
+            "Q.850;cause=42",
+            false,
+        ),
+        (
+            "PhoneNumber acme/main's limits.callsPerSecond of 1",
+            |s| {
+                s.numbers.values_mut().flatten().for_each(|range| range.calls_per_second_max = Some(1));
+            },
+            480,
+            "Q.850;cause=42",
+            false,
+        ),
+        (
+            "limits.calls of 1 of namespace acme's Tenant",
+            |s| tenant(s).calls_max = Some(1),
+            480,
+            "Q.850;cause=42",
+            false,
+        ),
+        (
+            "limits.callsPerSecond of 1 of namespace acme's Tenant",
+            |s| tenant(s).calls_per_second_max = Some(1),
             480,
             "Q.850;cause=42",
             false,
@@ -97,4 +124,37 @@ fn calls_that_leave_count_against_their_trunk_too() {
 
 fn pbx(snapshot: &mut Snapshot) -> &mut model::snapshot::Trunk {
     snapshot.trunks.get_mut(&TrunkId::new("acme", "pbx")).unwrap()
+}
+
+#[test]
+fn a_tenant_takes_calls_again_once_some_are_over_or_a_second_has_passed() {
+    let mut world = capped(|s| tenant(s).calls_per_second_max = Some(2));
+    for _ in 0..3 {
+        world.call("+18005550100");
+    }
+    assert_eq!(world.heard(), "200 200 480");
+    world.pass(1);
+    world.call("+18005550100");
+    assert_eq!(world.carrier.heard[3], "200");
+}
+
+/// The bound is that of all numbers together, and another tenant's calls do not count.
+#[test]
+fn a_tenants_bound_is_of_all_its_numbers_together() {
+    let mut world = capped(|s| {
+        tenant(s).calls_max = Some(2);
+        let trunk = TrunkId::new("platform", "carrier");
+        let ranges = s.numbers.get_mut(&trunk).unwrap();
+        let mut second = ranges[0].clone();
+        (second.first, second.last) = ("+18005550101".parse().unwrap(), "+18005550101".parse().unwrap());
+        second.id = model::NumberId::new("acme", "second");
+        let mut other = second.clone();
+        (other.first, other.last) = ("+18005550102".parse().unwrap(), "+18005550102".parse().unwrap());
+        other.id = model::NumberId::new("globex", "main");
+        ranges.extend([second, other]);
+    });
+    for number in ["+18005550102", "+18005550100", "+18005550101", "+18005550101", "+18005550102"] {
+        world.call(number);
+    }
+    assert_eq!(world.heard(), "200 200 200 480 200");
 }

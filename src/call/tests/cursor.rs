@@ -27,6 +27,7 @@ impl Contact {
         let flow = world.flow(&model::FlowId::new("acme", "main")).unwrap().clone();
         let facts = Facts {
             contact_number: number.into(),
+            contact_verstat: "",
             call_number: "+18005550100".into(),
             call_trunk: "platform/carrier".into(),
         };

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output},
+    engine::{Config, Engine, Input, Output, ToSign, ToVerify},
     explanation::Explanation,
     record::Record,
 };
@@ -226,6 +226,8 @@ pub struct Virtual {
     pub unperformed: Vec<String>,
     pub told: Vec<String>,
     pub news: Vec<String>,
+    pub to_verify: Vec<ToVerify>,
+    pub to_sign: Vec<ToSign>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// To whom nothing is delivered for now.
     pub holds: Option<SocketAddr>,
@@ -263,6 +265,8 @@ impl Virtual {
             unperformed: Vec::new(),
             told: Vec::new(),
             news: Vec::new(),
+            to_verify: Vec::new(),
+            to_sign: Vec::new(),
             wire: VecDeque::new(),
             holds: None,
             held: Vec::new(),
@@ -428,6 +432,8 @@ impl Virtual {
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
             Output::TrunkNews(news) => self.news.push(news.what),
+            Output::Verify(asked) => self.to_verify.push(*asked),
+            Output::Sign(asked) => self.to_sign.push(*asked),
             Output::Standing | Output::StationNews(_) | Output::Attempt(_) => {}
             Output::Record(record) => self.records.push(*record),
         }

@@ -42,6 +42,7 @@ impl Contact {
         let flow = world.flow(&FlowId::new("acme", "main")).unwrap().clone();
         let facts = Facts {
             contact_number: "+12125550199".into(),
+            contact_verstat: "",
             call_number: "+18005550100".into(),
             call_trunk: "platform/carrier".into(),
         };

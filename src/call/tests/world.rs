@@ -118,6 +118,7 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         transport: Transport::Udp,
         priority: 0,
         weight: 0,
+        large_by_tcp: false,
     };
     Trunk {
         network: "public".into(),
@@ -138,6 +139,7 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         caller_id_policy: CallerIdPolicy::default(),
         emergency: false,
         health: None,
+        stir: model::trunk::Stir::default(),
     }
 }
 
@@ -155,6 +157,7 @@ pub fn snapshot() -> Snapshot {
         flow: FlowId::new("acme", "main"),
         calls_max: None,
         forwarded_from: None,
+        calls_per_second_max: None,
     };
     let weekday = vec![(9 * 3_600, 17 * 3_600)];
     let week = std::array::from_fn(|day| if day < 5 { weekday.clone() } else { Vec::new() });
@@ -188,6 +191,9 @@ pub fn snapshot() -> Snapshot {
             domains: Vec::new(),
             digest_algorithms: model::trunk::default_digest_algorithms(),
             capture: None,
+            reachable_ranges: Vec::new(),
+            tracing: None,
+            tenants: BTreeMap::new(),
         },
         trunks: [
             (carrier.clone(), pstn),

@@ -117,7 +117,7 @@ fn media(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, repor
 fn listeners(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
     use v1::{
         ListenerTransport as Listened,
-        Transport::{Tcp, Tls, Udp},
+        Transport::{Auto, Tcp, Tls, Udp},
     };
     let spec = &item.spec;
     let has = |transport| {
@@ -130,7 +130,7 @@ fn listeners(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, r
     let (key, network) = (&cluster.id.key, &spec.network);
     for (index, peer) in spec.peers.iter().enumerate() {
         let (transport, word) = match peer.transport {
-            Udp => (Listened::Udp, "UDP"),
+            Udp | Auto => (Listened::Udp, "UDP"),
             Tcp => (Listened::Tcp, "TCP"),
             Tls => (Listened::Tls, "TLS"),
         };

@@ -410,6 +410,7 @@ impl<'a> Comparer<'a> {
         }
         let facts = Facts {
             contact_number: caller.to_owned(),
+            contact_verstat: "",
             call_number: number.to_string(),
             call_trunk: trunk.to_string(),
         };

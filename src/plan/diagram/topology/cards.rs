@@ -244,6 +244,7 @@ mod tests {
             flow: model::FlowId::new("acme", "main"),
             calls_max: None,
             forwarded_from: None,
+            calls_per_second_max: None,
         };
         assert_eq!(range(&ranged("+12125550102", "+12125550105")), "+12125550102–5");
         assert_eq!(range(&ranged("+12125550102", "+12125550102")), "+12125550102");
