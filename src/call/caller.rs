@@ -224,9 +224,10 @@ pub fn to_number(
 /// Whether a number that a tenant may show is theirs for all that we know.
 fn whose(trunk: &Trunk, caller: Caller<'_>, number: E164) -> Whose {
     let live = number == caller.dialled;
-    let granted = trunk.grants.iter().any(|grant| {
-        grant.namespace == caller.tenant && grant.first <= number && number <= grant.last
-    });
+    let granted = trunk
+        .grants
+        .iter()
+        .any(|grant| grant.namespace == caller.tenant && grant.first <= number && number <= grant.last);
     if live || granted { Whose::Theirs } else { Whose::Claimed }
 }
 

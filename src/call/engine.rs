@@ -527,7 +527,10 @@ impl Engine {
             self.push(Output::Attempt(attempt));
         }
         let Some(call) = self.legs.get(&leg).copied() else {
-            return if over { self.waiting.forget(leg) } else { () };
+            if over {
+                self.waiting.forget(leg);
+            }
+            return;
         };
         if over {
             self.legs.remove(&leg);

@@ -58,7 +58,8 @@ pub fn facts(request: &Message, trunk: &Trunk, called: &str, now_seconds: i64) -
     };
     let caller = request.calling_number().map(unescape);
     let to = request.to().and_then(|to| to.uri.user).map(unescape);
-    let mut destinations: Vec<String> = [Some(called), to.as_deref()].into_iter().flatten().filter_map(whole).collect();
+    let mut destinations: Vec<String> =
+        [Some(called), to.as_deref()].into_iter().flatten().filter_map(whole).collect();
     destinations.dedup();
     let date = request.header_text(Name::Date).and_then(|date| {
         let date = DateTimeParser::new().parse_timestamp(date.trim()).ok()?;

@@ -335,7 +335,8 @@ impl World {
     #[must_use]
     pub fn stream_beside(&self, trunk: &TrunkId, peer: &Peer, flow: NetFlow) -> Option<NetFlow> {
         let trunk = self.snapshot.trunks.get(trunk).filter(|_| peer.large_by_tcp)?;
-        (flow.transport == Transport::Udp).then(|| self.flow_by(&trunk.network, Transport::Tcp, flow.remote))?
+        (flow.transport == Transport::Udp)
+            .then(|| self.flow_by(&trunk.network, Transport::Tcp, flow.remote))?
     }
 
     fn flow_by(&self, network: &str, transport: Transport, remote: SocketAddr) -> Option<NetFlow> {

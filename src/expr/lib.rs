@@ -363,7 +363,10 @@ mod tests {
         for (source, wanted) in [
             ("", "not valid CEL"),
             ("vip &&", "not valid CEL"),
-            ("vipp", "`vipp` is not known here; known are name, vip, visits, contact.number, contact.verstat"),
+            (
+                "vipp",
+                "`vipp` is not known here; known are name, vip, visits, contact.number, contact.verstat",
+            ),
             ("contact.name", "`contact.name` is not known"),
             ("contact", "`contact` is not known"),
             ("vip + 1", "`+` takes two Integers or two Strings, not Boolean and Integer"),

@@ -17,8 +17,8 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, Stir, TlsPolicy, TrunkDigest, TrunkTls,
-        default_digest_algorithms, default_failover_codes,
+        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, Stir, TlsPolicy, TrunkDigest,
+        TrunkTls, default_digest_algorithms, default_failover_codes,
     },
 };
 

@@ -242,8 +242,7 @@ impl Side<'_> {
                     network: self.network.name.clone(),
                     source: host,
                     // Datagrams leave by the listener's own port, streams by any.
-                    source_ports:
-                        (!transport.is_reliable()).then_some(Ports { first: port, last: port }),
+                    source_ports: (!transport.is_reliable()).then_some(Ports { first: port, last: port }),
                     destination: destination.clone(),
                     destination_ports: Ports { first: peer.port, last: peer.port },
                     protocol: protocol(transport),

@@ -6,8 +6,9 @@ use model::{
     centre::SecretKey,
     snapshot::{Capture, Tracing},
     trunk::{
-        Attestation, CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats, Register, Stir,
-        StirSign, StirVerify, TlsPolicy, TlsVersion, TrunkDigest, TrunkTls, default_failover_codes,
+        Attestation, CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats,
+        Register, Stir, StirSign, StirVerify, TlsPolicy, TlsVersion, TrunkDigest, TrunkTls,
+        default_failover_codes,
     },
 };
 

@@ -177,9 +177,10 @@ impl Closure {
 
 /// Bounds of the tenants that the cluster serves.
 fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, TenantLimits> {
-    let served = world.tenants.values().filter(|tenant| {
-        !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key)
-    });
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
     let limits = |tenant: &Item<v1::TenantSpec>| {
         let limits = tenant.spec.limits.as_ref()?;
         let limits = TenantLimits {

@@ -84,9 +84,11 @@ fn fits(passport: Passport, origin: &str, call: &Call) -> Result<Passport, Fault
 /// The shortest way from a first PASSporT to who is called.
 fn lead_on<'p>(first: &'p Passport, read: &'p [Passport], call: &Call) -> Option<Vec<&'p Passport>> {
     let is_there = |passport: &Passport| {
-        passport.claims.destinations.iter().any(
-            |party| matches!(party, Party::Number(number) if call.destinations.contains(number)),
-        )
+        passport
+            .claims
+            .destinations
+            .iter()
+            .any(|party| matches!(party, Party::Number(number) if call.destinations.contains(number)))
     };
     let mut ways = vec![vec![first]];
     for _ in 0..CHAIN_MAX {

@@ -110,8 +110,9 @@ impl Passport {
     pub fn read(header: &str, payload: &str, signature: &str) -> Result<Self, Fault> {
         let head = object("header", header)?;
         let ppt = text(&head, "ppt");
-        let kind = Kind::of(ppt)
-            .ok_or_else(|| Fault::Missing(format!("`ppt` {:?} is not known here", clip(ppt.unwrap_or(""), 32))))?;
+        let kind = Kind::of(ppt).ok_or_else(|| {
+            Fault::Missing(format!("`ppt` {:?} is not known here", clip(ppt.unwrap_or(""), 32)))
+        })?;
         if head.contains_key("crit") {
             return invalid("its header has `crit`, and nothing that it could name is known here");
         }

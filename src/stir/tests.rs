@@ -110,7 +110,12 @@ fn what_does_not_fit_the_call_has_its_status() {
     let rows: Vec<(&str, Vec<&str>, Call, u16)> = vec![
         ("none", vec![], call("12155550131"), 428),
         ("another callee", vec![&good], call("12155550132"), 438),
-        ("another caller", vec![&good], Call { origin: Some("12155550199".into()), ..call("12155550131") }, 438),
+        (
+            "another caller",
+            vec![&good],
+            Call { origin: Some("12155550199".into()), ..call("12155550131") },
+            438,
+        ),
         ("no caller", vec![&good], Call { origin: None, ..call("12155550131") }, 438),
         ("old", vec![&good], at(NOW + FRESH_SECONDS + 1), 403),
         ("early", vec![&good], at(NOW - FRESH_SECONDS - 1), 403),
@@ -149,7 +154,12 @@ fn what_cannot_be_read_is_refused() {
         (head, r#"{"dest":{"tn":["12155550131"]},"iat":"now","orig":{"tn":"12155550121"}}"#, info, 438),
         (head, r#"{"dest":{"tn":[]},"iat":1443208345,"orig":{"tn":"12155550121"}}"#, info, 438),
         (head, r#"{"dest":{"tn":["12155550131"]},"iat":1443208345}"#, info, 438),
-        (head, r#"{"dest":{"tn":["12155550131"]},"iat":1443208345,"orig":{"tn":"1","uri":"sip:a@b"}}"#, info, 438),
+        (
+            head,
+            r#"{"dest":{"tn":["12155550131"]},"iat":1443208345,"orig":{"tn":"1","uri":"sip:a@b"}}"#,
+            info,
+            438,
+        ),
         (head, r#"{"dest":{"tn":["1"]},"iat":1443208345,"mky":"a","orig":{"tn":"1"}}"#, info, 438),
     ];
     let left = Left { origin: "12155550121", destination: "12155550131", date: None };
@@ -166,7 +176,10 @@ fn a_compact_form_is_made_whole_from_the_request() {
     let compact = format!("..{};info=<{URL}>;alg=ES256", URL_SAFE_NO_PAD.encode([7_u8; 64]));
     let with_date = Call { date: Some(NOW), ..call("12155550131") };
     let read = chain(&[&compact], &with_date).unwrap();
-    assert_eq!(read[0].signed, format!("{}.{}", URL_SAFE_NO_PAD.encode(whole), URL_SAFE_NO_PAD.encode(payload)));
+    assert_eq!(
+        read[0].signed,
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(whole), URL_SAFE_NO_PAD.encode(payload))
+    );
     assert_eq!(chain(&[&compact], &call("12155550131")).unwrap_err().code(), 438);
     let extended = format!("{compact};ppt=shaken");
     assert_eq!(chain(&[&extended], &with_date).unwrap_err().code(), 438);
@@ -190,7 +203,11 @@ fn a_diversion_leads_from_the_first_callee_to_the_present_one() {
 
 #[test]
 fn an_unknown_extension_beside_a_known_one_changes_nothing() {
-    let unknown = value(r#"{"alg":"ES256","ppt":"rcd","typ":"passport","x5u":"https://a"}"#, "{}", ";info=<https://a>;ppt=rcd");
+    let unknown = value(
+        r#"{"alg":"ES256","ppt":"rcd","typ":"passport","x5u":"https://a"}"#,
+        "{}",
+        ";info=<https://a>;ppt=rcd",
+    );
     let known = written(&shaken("12155550131"), NOW);
     assert_eq!(chain(&[&unknown, &known], &call("12155550131")).unwrap().len(), 1);
     assert_eq!(chain(&[&unknown], &call("12155550131")).unwrap_err().code(), 428);
@@ -199,7 +216,11 @@ fn an_unknown_extension_beside_a_known_one_changes_nothing() {
 #[test]
 fn media_keys_must_be_those_of_the_offer() {
     let payload = r#"{"dest":{"tn":["12155550131"]},"iat":1443208345,"mky":[{"alg":"sha-256","dig":"021ACC5427ABEB9C533F3E4B652E7D46"}],"orig":{"tn":"12155550121"}}"#;
-    let value = value(&format!(r#"{{"alg":"ES256","typ":"passport","x5u":"{URL}"}}"#), payload, &format!(";info=<{URL}>"));
+    let value = value(
+        &format!(r#"{{"alg":"ES256","typ":"passport","x5u":"{URL}"}}"#),
+        payload,
+        &format!(";info=<{URL}>"),
+    );
     let key = MediaKey::new("SHA-256", "02:1a:cc:54:27:ab:eb:9c:53:3f:3e:4b:65:2e:7d:46").unwrap();
     assert!(chain(&[&value], &Call { media_keys: vec![key], ..call("12155550131") }).is_ok());
     assert_eq!(chain(&[&value], &call("12155550131")).unwrap_err().code(), 438);

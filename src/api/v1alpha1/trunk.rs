@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, SIP_USER, SecretKeyRef, Status, Stir, TlsVersion,
-    Transport,
+    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, SIP_USER, SecretKeyRef, Status, Stir,
+    TlsVersion, Transport,
 };
 
 /// A carrier or PBX that speaks SIP with us.

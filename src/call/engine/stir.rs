@@ -153,7 +153,8 @@ impl Engine {
         let candidate = Candidate { object: format!("Identity ({verstat}{attested})"), failed };
         arrival.explanation.candidates.push(candidate);
         let trunk = self.world.snapshot.trunks.get(arrival.trunk);
-        let required = trunk.and_then(|trunk| trunk.stir.verify.as_ref()).is_some_and(|verify| verify.required);
+        let required =
+            trunk.and_then(|trunk| trunk.stir.verify.as_ref()).is_some_and(|verify| verify.required);
         let Some(fault) = verdict.as_ref().err().filter(|_| required) else { return true };
         let because = format!(
             "Trunk {} takes only calls whose Identity holds (stir.verify.mode: Require): {fault}.",

@@ -15,12 +15,12 @@ use crate::{
 
 const OUT: &str = "192.0.2.3:5060";
 
-fn trunk<'a>(snapshot: &'a mut Snapshot, name: &str) -> &'a mut Trunk {
+pub fn trunk<'a>(snapshot: &'a mut Snapshot, name: &str) -> &'a mut Trunk {
     snapshot.trunks.get_mut(&TrunkId::new("platform", name)).unwrap()
 }
 
 /// Rings +13125550177 by another carrier, which grants the tenant what `change` says.
-fn calling_out(caller_id: Option<&str>, change: impl FnOnce(&mut Snapshot)) -> Virtual {
+pub fn calling_out(caller_id: Option<&str>, change: impl FnOnce(&mut Snapshot)) -> Virtual {
     let mut step = dial("ring", [1, 1, 1, 1]);
     let Verb::Dial(ring) = &mut step.verb else { unreachable!() };
     ring.targets = vec![DialTarget::Number {
@@ -45,7 +45,7 @@ fn formats(inbound: NumberFormat, outbound: NumberFormat) -> NumberFormats {
 }
 
 /// Values of a field of the INVITE that went out.
-fn sent(world: &Virtual, name: &str) -> Vec<String> {
+pub fn sent(world: &Virtual, name: &str) -> Vec<String> {
     let invite = world.more[0].last.clone().unwrap();
     let prefix = format!("{name}: ");
     let values = invite.lines().filter_map(|line| line.strip_prefix(&prefix));

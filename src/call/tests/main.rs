@@ -8,6 +8,7 @@ mod engine;
 mod failover;
 mod identity;
 mod stations;
+mod stir;
 mod trunks;
 mod twin;
 mod verbs;

@@ -228,6 +228,8 @@ pub struct Virtual {
     pub news: Vec<String>,
     pub to_verify: Vec<ToVerify>,
     pub to_sign: Vec<ToSign>,
+    /// By which each message of the edge left.
+    pub flows: Vec<Flow>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// To whom nothing is delivered for now.
     pub holds: Option<SocketAddr>,
@@ -267,6 +269,7 @@ impl Virtual {
             news: Vec::new(),
             to_verify: Vec::new(),
             to_sign: Vec::new(),
+            flows: Vec::new(),
             wire: VecDeque::new(),
             holds: None,
             held: Vec::new(),
@@ -418,6 +421,7 @@ impl Virtual {
     pub fn carry_out(&mut self, output: Output) {
         match output {
             Output::Transmit { flow, bytes } => {
+                self.flows.push(flow);
                 self.wire.push_back((EDGE.parse().unwrap(), flow.remote, bytes));
             }
             Output::Media(order) => {
