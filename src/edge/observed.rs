@@ -85,6 +85,18 @@ pub struct Observed {
     pub copies_sent: Number,
     /// Copies that were lost.
     pub copies_lost: Number,
+    /// Calls that left with a signature of ours.
+    pub identities_signed: Number,
+    /// Calls that should have, and left without.
+    pub identities_unsigned: Number,
+    /// Calls whose signatures were verified, and hold.
+    pub identities_passed: Number,
+    /// Calls whose signatures were verified, and do not hold or cannot be checked.
+    pub identities_failed: Number,
+    /// Certificates of signers that were fetched.
+    pub certificates_fetched: Number,
+    /// Those that could not be.
+    pub certificates_failed: Number,
     /// The latest SIP messages.
     pub ladder: Ladder,
     explanations: Mutex<VecDeque<Explanation>>,
@@ -236,7 +248,7 @@ impl Observed {
     #[must_use]
     pub fn metrics(edges: &[Arc<Self>]) -> String {
         type Of = fn(&Observed) -> &Number;
-        let all: [(&str, &str, &str, Of); 15] = [
+        let all: [(&str, &str, &str, Of); 21] = [
             ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
             ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
             ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
@@ -260,6 +272,33 @@ impl Observed {
                 &seen.tls_sessions
             }),
             ("tls_failed_total", "counter", "TLS handshakes that came to nothing.", |seen| &seen.tls_failed),
+            ("identities_signed_total", "counter", "Calls that left with a signature of ours.", |seen| {
+                &seen.identities_signed
+            }),
+            (
+                "identities_unsigned_total",
+                "counter",
+                "Calls that should have left with a signature of ours, and left without.",
+                |seen| &seen.identities_unsigned,
+            ),
+            ("identities_passed_total", "counter", "Calls whose signatures hold.", |seen| {
+                &seen.identities_passed
+            }),
+            (
+                "identities_failed_total",
+                "counter",
+                "Calls whose signatures do not hold or cannot be checked.",
+                |seen| &seen.identities_failed,
+            ),
+            ("certificates_fetched_total", "counter", "Certificates of signers fetched.", |seen| {
+                &seen.certificates_fetched
+            }),
+            (
+                "certificates_failed_total",
+                "counter",
+                "Certificates of signers that could not be fetched.",
+                |seen| &seen.certificates_failed,
+            ),
             ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
             ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
         ];

@@ -41,6 +41,7 @@ use crate::{
     ladder,
     observed::Observed,
     sockets::{Bound, Sockets},
+    stir::{self, Stir},
     stream::{self, Handshake, Streams},
     tls::{Shown, Target, Tls, names},
 };
@@ -57,6 +58,7 @@ pub struct Core {
     orders: Arc<dyn MediaOrders>,
     observed: Arc<Observed>,
     tls: Tls,
+    pub stir: Stir,
     pub datagrams: Datagrams,
     pub streams: Streams,
     /// Datagrams wait until a batch is through.
@@ -72,11 +74,13 @@ pub struct Core {
 impl Core {
     pub fn new(engine: Engine, orders: Arc<dyn MediaOrders>, observed: Arc<Observed>) -> Self {
         let tls = Tls::new(engine.world());
+        let stir = Stir::new(engine.world(), Arc::clone(&observed));
         Self {
             engine,
             orders,
             observed,
             tls,
+            stir,
             datagrams: Datagrams::default(),
             streams: Streams::default(),
             held: false,
@@ -92,9 +96,9 @@ impl Core {
     pub fn step(&mut self, input: Input) {
         let now = now();
         self.engine.handle(now, input);
-        // An order that the media server does not take is answered in its stead, which may give further orders.
-        while let Some(refused) = self.carry_out(now) {
-            self.engine.handle(now, Input::Media(refused));
+        // What is answered at once, as in the stead of a media server that takes no order, may give further outputs.
+        while let Some(answer) = self.carry_out(now) {
+            self.engine.handle(now, answer);
         }
         if !self.held {
             self.flush();
@@ -111,7 +115,7 @@ impl Core {
         }
     }
 
-    fn carry_out(&mut self, now: Now) -> Option<MediaEvent> {
+    fn carry_out(&mut self, now: Now) -> Option<Input> {
         while let Some(output) = self.engine.poll() {
             match output {
                 Output::Transmit { flow, bytes } => {
@@ -122,7 +126,7 @@ impl Core {
                 Output::Dialled { call_id, leg } => self.observed.dialled(&call_id, leg),
                 Output::Media(order) => {
                     if let Some(refused) = self.order(order) {
-                        return Some(refused);
+                        return Some(Input::Media(refused));
                     }
                 }
                 Output::Note(note) => {
@@ -151,6 +155,14 @@ impl Core {
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
+                Output::Sign(to_sign) => {
+                    return Some(self.stir.sign(self.engine.world(), &to_sign, now.wall));
+                }
+                Output::Verify(to_verify) => {
+                    if let Some(verdict) = self.stir.verify(self.engine.world(), *to_verify) {
+                        return Some(verdict);
+                    }
+                }
                 Output::Attempt(attempt) => self.observed.attempt(&attempt),
                 Output::Standing => self.observed.standing(&self.engine),
                 Output::Record(record) => {
@@ -428,6 +440,7 @@ async fn live(
     }
     tokio::task::spawn_local(take_events(Rc::clone(&core), events));
     tokio::task::spawn_local(keep_time(Rc::clone(&core)));
+    tokio::task::spawn_local(stir::serve(Rc::clone(&core)));
     // Peers may be probed and registrars be told from now on.
     core.borrow_mut().step(Input::Timeout);
     while let Some(order) = control.recv().await {

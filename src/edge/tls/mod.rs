@@ -308,7 +308,7 @@ fn value<'a>(secrets: &'a Secrets, namespace: &str, secret: &SecretKey) -> Resul
 }
 
 /// The machine's public authorities, as PEM; empty if it has none.
-fn public_authorities() -> Vec<u8> {
+pub(crate) fn public_authorities() -> Vec<u8> {
     let file = openssl_probe::probe().cert_file;
     file.and_then(|file| fs::read(file).ok()).unwrap_or_default()
 }
