@@ -17,8 +17,7 @@ const LEGS_MAX: usize = 8;
 const TRANSACTIONS_MAX: usize = 16;
 /// Outputs to one input: the copies and answers of all transactions, and then some.
 const OUTPUTS_MAX: usize = 16 * TRANSACTIONS_MAX;
-const SDP: &str =
-    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n";
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0\r\n";
 
 fuzz_target!(|input: &[u8]| {
     let mut endpoint = Endpoint::new(config(), 1);
@@ -34,8 +33,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn config() -> Config {
-    let listener =
-        |transport| ListenerConfig { transport, sent_by: "127.0.0.1:5060".into(), serves_register: true };
+    let listener = |transport| ListenerConfig { transport, sent_by: "127.0.0.1:5060".into(), serves_register: true };
     Config {
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
         token: "fuzz".into(),

@@ -29,8 +29,7 @@ fn take(meter: &mut Meter, packet: Packet<'_>, tick: u64, now: std::time::Instan
     let ntp = Ntp(tick << 31);
     match packet {
         Packet::SenderReport { ssrc, sender, reports } => {
-            let header =
-                Header { ssrc, sequence: tick as u16, timestamp: sender.timestamp, ..Header::default() };
+            let header = Header { ssrc, sequence: tick as u16, timestamp: sender.timestamp, ..Header::default() };
             meter.receive(&header, true, now);
             meter.sender_report(ssrc, &sender, now);
             reports.iter().for_each(|report| meter.report_about_us(&report, ntp));

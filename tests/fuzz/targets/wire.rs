@@ -26,13 +26,7 @@ fn read(message: &Message) {
         assert!(!name.is_empty());
         assert!(message.bytes().len() >= name.len() + value.len());
     }
-    let _ = (
-        message.method(),
-        message.method_text(),
-        message.call_id(),
-        message.branch(),
-        message.max_forwards(),
-    );
+    let _ = (message.method(), message.method_text(), message.call_id(), message.branch(), message.max_forwards());
     let _ = (message.from_tag(), message.to_tag(), message.calling_number(), message.called_number());
     if message.is_request() {
         let _ = (message.uri_text(), message.uri().map(|uri| (uri.ip(), uri.params().count())));
