@@ -357,6 +357,12 @@ impl Engine {
         self.calls.len()
     }
 
+    /// SIP messages that were sent once more for want of an answer, since the engine began.
+    #[must_use]
+    pub const fn retransmitted(&self) -> u64 {
+        self.endpoint.retransmitted()
+    }
+
     /// Whether nothing is left: no call, no leg, no transaction.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -643,13 +649,14 @@ impl Engine {
         if let Err(because) = self.load.takes(trunk, limits, now.instant) {
             return Sent::Refused(because);
         }
+        let flow = invite.flow;
         let Ok(leg) = self.endpoint.invite(now.instant, invite) else {
             return Sent::Refused("this edge has as many legs or transactions as it can".into());
         };
         let dialled = self.endpoint.call_id(leg).unwrap_or_default();
         self.push(Output::Dialled { call_id: call.call_id().to_owned(), leg: dialled });
         self.legs.insert(leg, CallId(call.session().0));
-        self.attempts.sent(now.instant, leg, trunk.clone());
+        self.attempts.sent(now, leg, call.call_id(), (trunk, flow));
         self.load.burden(leg, trunk);
         self.load.spend(trunk, limits, now.instant);
         Sent::As(leg)

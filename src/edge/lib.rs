@@ -19,6 +19,7 @@ mod stream;
 mod stun;
 mod sys;
 pub mod tls;
+mod traces;
 mod websocket;
 
 use std::{

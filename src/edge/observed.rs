@@ -19,6 +19,7 @@ use call::{
 };
 
 use jiff::Timestamp;
+use model::{net::ListenerIx, snapshot::Listener};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -50,6 +51,21 @@ impl Number {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// What was heard and said on one listener.
+#[derive(Debug, Default)]
+pub struct AtListener {
+    name: String,
+    transport: &'static str,
+    /// SIP messages of sources that are known.
+    pub received: Number,
+    /// SIP messages.
+    pub sent: Number,
+    /// Handshakes under TLS that came to a connection.
+    pub tls_sessions: Number,
+    /// Those that came to nothing.
+    pub tls_failed: Number,
 }
 
 /// Counters, explanations and records of one edge.
@@ -97,6 +113,14 @@ pub struct Observed {
     pub certificates_fetched: Number,
     /// Those that could not be.
     pub certificates_failed: Number,
+    /// Spans of calls that a collector has taken.
+    pub spans_sent: Number,
+    /// Spans that were lost.
+    pub spans_lost: Number,
+    /// SIP messages that were sent once more for want of an answer.
+    pub retransmitted: Number,
+    /// What was heard and said, listener by listener; they stay the same as long as the edge lives.
+    listeners: OnceLock<Vec<AtListener>>,
     /// The latest SIP messages.
     pub ladder: Ladder,
     explanations: Mutex<VecDeque<Explanation>>,
@@ -110,11 +134,33 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Names the listeners. Once.
+    pub(crate) fn name_listeners(&self, listeners: &[Listener]) {
+        let named = listeners.iter().map(|listener| AtListener {
+            name: listener.name.clone(),
+            transport: listener.transport.as_str(),
+            ..AtListener::default()
+        });
+        // There is one edge for each of these.
+        let _ = self.listeners.set(named.collect());
+    }
+
+    /// What was heard and said on a listener.
+    #[must_use]
+    pub fn at(&self, listener: ListenerIx) -> Option<&AtListener> {
+        self.listeners.get()?.get(usize::from(listener.0))
+    }
+
     /// Keeps an explanation.
     pub fn explain(&self, explanation: Explanation) {
         match &explanation.outcome {
             Outcome::Routed { .. } => self.routed.add(1),
-            Outcome::Refused { .. } | Outcome::Ignored { .. } => self.refused.add(1),
+            Outcome::Refused { code, .. } => {
+                self.refused.add(1);
+                let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+                figures.refused(&explanation.listener, *code);
+            }
+            Outcome::Ignored { .. } => self.refused.add(1),
             // The INVITE that answers is the one that counts.
             Outcome::Challenged { .. } => {}
         }
@@ -247,66 +293,15 @@ impl Observed {
     /// The sums over several edges, in the text format of Prometheus.
     #[must_use]
     pub fn metrics(edges: &[Arc<Self>]) -> String {
-        type Of = fn(&Observed) -> &Number;
-        let all: [(&str, &str, &str, Of); 21] = [
-            ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
-            ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
-            ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
-            ("calls_ended_total", "counter", "Calls that are over.", |seen| &seen.ended),
-            ("sip_received_total", "counter", "SIP messages received.", |seen| &seen.packets_received),
-            ("sip_sent_total", "counter", "SIP messages sent.", |seen| &seen.packets_sent),
-            ("sip_unsent_total", "counter", "SIP messages that could not be sent.", |seen| {
-                &seen.packets_unsent
-            }),
-            ("sip_strangers_total", "counter", "Packets of sources that no trunk admits.", |seen| {
-                &seen.strangers
-            }),
-            ("sip_malformed_total", "counter", "Bad SIP messages.", |seen| &seen.malformed),
-            ("capture_sent_total", "counter", "Copies of SIP messages sent to a capture server.", |seen| {
-                &seen.copies_sent
-            }),
-            ("capture_lost_total", "counter", "Copies of SIP messages that were lost.", |seen| {
-                &seen.copies_lost
-            }),
-            ("tls_sessions_total", "counter", "TLS handshakes that came to a connection.", |seen| {
-                &seen.tls_sessions
-            }),
-            ("tls_failed_total", "counter", "TLS handshakes that came to nothing.", |seen| &seen.tls_failed),
-            ("identities_signed_total", "counter", "Calls that left with a signature of ours.", |seen| {
-                &seen.identities_signed
-            }),
-            (
-                "identities_unsigned_total",
-                "counter",
-                "Calls that should have left with a signature of ours, and left without.",
-                |seen| &seen.identities_unsigned,
-            ),
-            ("identities_passed_total", "counter", "Calls whose signatures hold.", |seen| {
-                &seen.identities_passed
-            }),
-            (
-                "identities_failed_total",
-                "counter",
-                "Calls whose signatures do not hold or cannot be checked.",
-                |seen| &seen.identities_failed,
-            ),
-            ("certificates_fetched_total", "counter", "Certificates of signers fetched.", |seen| {
-                &seen.certificates_fetched
-            }),
-            (
-                "certificates_failed_total",
-                "counter",
-                "Certificates of signers that could not be fetched.",
-                |seen| &seen.certificates_failed,
-            ),
-            ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
-            ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
-        ];
         let mut text = String::new();
-        for (name, kind, help, of) in all {
+        for (name, kind, help, of) in NUMBERS {
             let sum = edges.iter().map(|edge| of(edge).get()).sum();
             write_metric(&mut text, &format!("switchboard_{name}"), kind, help, sum);
         }
+        let stations = edges.iter().map(|edge| edge.stations().len() as u64).sum();
+        let help = "Agents' phones that are registered.";
+        write_metric(&mut text, "switchboard_stations_registered", "gauge", help, stations);
+        write_listeners(&mut text, edges);
         write_standing(&mut text, edges);
         let mut figures = Figures::default();
         for edge in edges {
@@ -314,6 +309,84 @@ impl Observed {
         }
         figures.write(&mut text);
         text
+    }
+}
+
+type Of = fn(&Observed) -> &Number;
+
+/// Name, kind, help and place of what is one number for the whole edge.
+const NUMBERS: [(&str, &str, &str, Of); 24] = [
+    ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
+    ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
+    ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
+    ("calls_ended_total", "counter", "Calls that are over.", |seen| &seen.ended),
+    ("sip_received_total", "counter", "SIP messages received.", |seen| &seen.packets_received),
+    ("sip_sent_total", "counter", "SIP messages sent.", |seen| &seen.packets_sent),
+    ("sip_unsent_total", "counter", "SIP messages that could not be sent.", |seen| &seen.packets_unsent),
+    ("sip_strangers_total", "counter", "Packets of sources that no trunk admits.", |seen| &seen.strangers),
+    ("sip_malformed_total", "counter", "Bad SIP messages.", |seen| &seen.malformed),
+    ("capture_sent_total", "counter", "Copies of SIP messages sent to a capture server.", |seen| {
+        &seen.copies_sent
+    }),
+    ("capture_lost_total", "counter", "Copies of SIP messages that were lost.", |seen| &seen.copies_lost),
+    ("tls_sessions_total", "counter", "TLS handshakes that came to a connection.", |seen| &seen.tls_sessions),
+    ("tls_failed_total", "counter", "TLS handshakes that came to nothing.", |seen| &seen.tls_failed),
+    ("identities_signed_total", "counter", "Calls that left with a signature of ours.", |seen| {
+        &seen.identities_signed
+    }),
+    (
+        "identities_unsigned_total",
+        "counter",
+        "Calls that should have left with a signature of ours, and left without.",
+        |seen| &seen.identities_unsigned,
+    ),
+    ("identities_passed_total", "counter", "Calls whose signatures hold.", |seen| &seen.identities_passed),
+    (
+        "identities_failed_total",
+        "counter",
+        "Calls whose signatures do not hold or cannot be checked.",
+        |seen| &seen.identities_failed,
+    ),
+    ("certificates_fetched_total", "counter", "Certificates of signers fetched.", |seen| {
+        &seen.certificates_fetched
+    }),
+    ("certificates_failed_total", "counter", "Certificates of signers that could not be fetched.", |seen| {
+        &seen.certificates_failed
+    }),
+    ("spans_sent_total", "counter", "Spans of calls that a collector has taken.", |seen| &seen.spans_sent),
+    ("spans_lost_total", "counter", "Spans of calls that were lost.", |seen| &seen.spans_lost),
+    (
+        "sip_retransmitted_total",
+        "counter",
+        "SIP messages that were sent once more for want of an answer.",
+        |seen| &seen.retransmitted,
+    ),
+    ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
+    ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
+];
+
+/// Listener by listener; those of one name are the same on every edge.
+fn write_listeners(text: &mut String, edges: &[Arc<Observed>]) {
+    type Of = fn(&AtListener) -> &Number;
+    let all: [(&str, &str, Of); 4] = [
+        ("received_total", "SIP messages of known sources that a listener received.", |at| &at.received),
+        ("sent_total", "SIP messages that a listener sent.", |at| &at.sent),
+        ("tls_sessions_total", "TLS handshakes of a listener that came to a connection.", |at| {
+            &at.tls_sessions
+        }),
+        ("tls_failed_total", "TLS handshakes of a listener that came to nothing.", |at| &at.tls_failed),
+    ];
+    for (name, help, of) in all {
+        let name = format!("switchboard_listener_{name}");
+        let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for at in edges.iter().filter_map(|edge| edge.listeners.get()).flatten() {
+            *sums.entry((&at.name, at.transport)).or_default() += of(at).get();
+        }
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n");
+        for ((listener, transport), sum) in sums {
+            let listener = label(listener);
+            let _ = writeln!(text, "{name}{{listener=\"{listener}\",transport=\"{transport}\"}} {sum}");
+        }
     }
 }
 
@@ -335,7 +408,7 @@ fn write_standing(text: &mut String, edges: &[Arc<Observed>]) {
 }
 
 /// The value of a label, which may hold no quote, backslash or line break.
-fn label(text: &str) -> String {
+pub(crate) fn label(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect()
 }
 
@@ -351,4 +424,47 @@ fn keep<T>(kept: &Mutex<VecDeque<T>>, item: T) {
         kept.pop_front();
     }
     kept.push_back(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{net::Transport, snapshot::Serves};
+
+    use super::*;
+
+    #[test]
+    fn what_a_listener_hears_and_says_is_told_by_its_name_and_every_metric_has_a_help() {
+        let observed = Arc::new(Observed::default());
+        observed.name_listeners(&[Listener {
+            name: "trunks".into(),
+            transport: Transport::Tls,
+            bind: "127.0.0.1:5061".parse().unwrap(),
+            advertised: "127.0.0.1:5061".into(),
+            network: "lan".into(),
+            serves: Serves::Trunks,
+        }]);
+        let at = observed.at(ListenerIx(0)).unwrap();
+        at.received.add(3);
+        at.sent.add(2);
+        at.tls_sessions.add(1);
+        assert!(observed.at(ListenerIx(1)).is_none());
+        observed.retransmitted.add(7);
+        let text = Observed::metrics(&[Arc::clone(&observed), observed]);
+        for line in [
+            "switchboard_listener_received_total{listener=\"trunks\",transport=\"TLS\"} 6",
+            "switchboard_listener_sent_total{listener=\"trunks\",transport=\"TLS\"} 4",
+            "switchboard_listener_tls_sessions_total{listener=\"trunks\",transport=\"TLS\"} 2",
+            "switchboard_listener_tls_failed_total{listener=\"trunks\",transport=\"TLS\"} 0",
+            "switchboard_sip_retransmitted_total 14",
+            "switchboard_stations_registered 0",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+        let helped: BTreeSet<_> =
+            text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+        let typed: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        assert_eq!(helped.len(), typed.len(), "each has one HELP and one TYPE");
+        assert!(typed.iter().all(|name| helped.contains(name)));
+    }
 }

@@ -44,6 +44,7 @@ use crate::{
     stir::{self, Stir},
     stream::{self, Handshake, Streams},
     tls::{Shown, Target, Tls, names},
+    traces::Traces,
 };
 
 /// Sources that are remembered, so that each is logged once in [`QUIET`].
@@ -59,6 +60,7 @@ pub struct Core {
     observed: Arc<Observed>,
     tls: Tls,
     pub stir: Stir,
+    traces: Traces,
     pub datagrams: Datagrams,
     pub streams: Streams,
     /// Datagrams wait until a batch is through.
@@ -75,12 +77,15 @@ impl Core {
     pub fn new(engine: Engine, orders: Arc<dyn MediaOrders>, observed: Arc<Observed>) -> Self {
         let tls = Tls::new(engine.world());
         let stir = Stir::new(engine.world(), Arc::clone(&observed));
+        let traces = Traces::new(Arc::clone(&observed));
+        observed.name_listeners(&engine.world().snapshot.cluster.listeners);
         Self {
             engine,
             orders,
             observed,
             tls,
             stir,
+            traces,
             datagrams: Datagrams::default(),
             streams: Streams::default(),
             held: false,
@@ -104,6 +109,7 @@ impl Core {
             self.flush();
         }
         self.observed.calls.set(self.engine.calls());
+        self.observed.retransmitted.set(usize::try_from(self.engine.retransmitted()).unwrap_or(usize::MAX));
         let due = self.engine.poll_timeout();
         if due.is_some_and(|due| self.woken_at.is_none_or(|woken| due < woken)) {
             self.timer.notify_one();
@@ -142,6 +148,9 @@ impl Core {
                         info!(call_id = explanation.call_id, code, "refused: {because}");
                     }
                     debug!("{explanation}");
+                    if self.traces.is_on() {
+                        self.traces.explained(&explanation, now.wall);
+                    }
                     self.observed.explain(*explanation);
                 }
                 Output::Unperformed(step) => {
@@ -150,6 +159,7 @@ impl Core {
                 }
                 Output::Told(told) => {
                     info!(call_id = told.call_id, "{}", told.what);
+                    self.traces.told(&told.call_id, &told.what, now.wall);
                     self.observed.tell(&told);
                 }
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
@@ -163,7 +173,10 @@ impl Core {
                         return Some(verdict);
                     }
                 }
-                Output::Attempt(attempt) => self.observed.attempt(&attempt),
+                Output::Attempt(attempt) => {
+                    self.traces.attempt(&attempt);
+                    self.observed.attempt(&attempt);
+                }
                 Output::Standing => self.observed.standing(&self.engine),
                 Output::Record(record) => {
                     info!(
@@ -176,6 +189,7 @@ impl Core {
                         "call ended after {} steps",
                         record.path.len()
                     );
+                    self.traces.ended(&record);
                     self.observed.record(*record);
                 }
             }
@@ -221,6 +235,13 @@ impl Core {
     /// Keeps a message, and sends a copy where one is wanted.
     fn witness(&mut self, now: Now, direction: ladder::Direction, flow: &Flow, message: &[u8]) {
         self.observed.ladder.keep(now.wall, direction, flow, message);
+        if let Some(at) = self.observed.at(flow.listener) {
+            let count = match direction {
+                ladder::Direction::In => &at.received,
+                ladder::Direction::Out => &at.sent,
+            };
+            count.add(1);
+        }
         let Some(capture) = &mut self.capture else { return };
         let listeners = &self.engine.world().snapshot.cluster.listeners;
         let Some(ours) = listeners.get(usize::from(flow.listener.0)).map(|listener| listener.bind) else {
@@ -294,12 +315,14 @@ impl Core {
     /// A handshake failed.
     pub fn insecure(&mut self, flow: Flow, what: &str) {
         self.observed.tls_failed.add(1);
+        self.observed.at(flow.listener).into_iter().for_each(|at| at.tls_failed.add(1));
         self.complain(flow, what);
     }
 
     /// A handshake is through.
     pub fn secured(&mut self, flow: Flow, shown: Shown) {
         self.observed.tls_sessions.add(1);
+        self.observed.at(flow.listener).into_iter().for_each(|at| at.tls_sessions.add(1));
         self.identify(flow, shown);
     }
 
@@ -387,6 +410,7 @@ impl Core {
                 let applied = self.engine.apply(snapshot);
                 if applied.is_ok() {
                     self.renew_tls();
+                    self.traces.renew(self.engine.world());
                 }
                 let _ = answer.send(applied);
                 self.step(Input::Timeout);
@@ -397,6 +421,7 @@ impl Core {
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
                 self.renew_tls();
+                self.traces.renew(self.engine.world());
             }
             Control::Drain => self.step(Input::Drain),
             Control::Stop(because, answer) => {
@@ -441,6 +466,10 @@ async fn live(
     tokio::task::spawn_local(take_events(Rc::clone(&core), events));
     tokio::task::spawn_local(keep_time(Rc::clone(&core)));
     tokio::task::spawn_local(stir::serve(Rc::clone(&core)));
+    {
+        let core = &mut *core.borrow_mut();
+        core.traces.renew(core.engine.world());
+    }
     // Peers may be probed and registrars be told from now on.
     core.borrow_mut().step(Input::Timeout);
     while let Some(order) = control.recv().await {

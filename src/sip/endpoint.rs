@@ -79,6 +79,7 @@ pub struct Endpoint {
     challenged_wakes: bool,
     theirs_wakes: bool,
     is_draining: bool,
+    retransmitted: u64,
 }
 
 /// What a wake-up is for.
@@ -122,6 +123,7 @@ impl Endpoint {
             challenged_wakes: false,
             theirs_wakes: false,
             is_draining: false,
+            retransmitted: 0,
         }
     }
 
@@ -153,6 +155,12 @@ impl Endpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
         self.wakes.peek().map(|Reverse((at, _, wake))| (*at, *wake))
+    }
+
+    /// Messages that were sent once more for want of an answer.
+    #[must_use]
+    pub const fn retransmitted(&self) -> u64 {
+        self.retransmitted
     }
 
     /// Legs whose last message is not over: some of them have told `Ended` and await the end of their BYE.
@@ -254,11 +262,13 @@ impl Endpoint {
     /// Hands an input to a transaction, sends what it wants sent, and removes it when it is over.
     fn drive(&mut self, now: Instant, id: TxId, input: transaction::Input) -> Outcome {
         let Some(entry) = self.table.get_mut(id) else { return Outcome::default() };
+        let by_timer = matches!(input, transaction::Input::Timeout);
         entry.machine.handle(now, input);
         let mut outcome = Outcome { leg: entry.leg, ..Outcome::default() };
         while let Some(output) = entry.machine.poll() {
             match output {
                 transaction::Output::Transmit(bytes) => {
+                    self.retransmitted += u64::from(by_timer);
                     self.out.push_back(Output::Transmit { flow: entry.flow, bytes })
                 }
                 transaction::Output::Pass => outcome.passed = true,

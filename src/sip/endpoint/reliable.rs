@@ -191,6 +191,7 @@ impl Endpoint {
             sent.resend_after *= 2;
             sent.resend_at = now + sent.resend_after;
             let (code, response) = (sent.code, sent.response.clone());
+            self.retransmitted += 1;
             self.drive(now, tx, Input::Respond(code, response));
         }
     }

@@ -202,6 +202,7 @@ impl Endpoint {
             unacked.resend_after = (2 * unacked.resend_after).min(t2);
             unacked.resend_at = now + unacked.resend_after;
             let (tx, response) = (unacked.tx, unacked.response.clone());
+            self.retransmitted += 1;
             self.drive(now, tx, Input::Respond(200, response));
         }
     }
