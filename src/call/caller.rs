@@ -200,8 +200,10 @@ pub fn to_number(
         let number = written(caller.number, formats);
         let mut headers = asserted(&number, "", host);
         headers.extend(forwarded(caller, formats, (host, request_uri)));
-        headers.extend(caller.identities.iter().map(|value| Header::new("Identity", value.as_str())));
         let shown = caller.number.parse().ok().map(|number| (number, Whose::Passed));
+        // Whoever withholds a number does not have it told by the signature.
+        let identities = caller.identities.iter().filter(|_| shown.is_some());
+        headers.extend(identities.map(|value| Header::new("Identity", value.as_str())));
         return Shown { from: identity(&number, host), headers, number: shown, told: None };
     }
     let granted =

@@ -24,5 +24,6 @@ mod streams;
 mod tls;
 mod tls_suites;
 mod torture;
+mod traces;
 mod transports;
 mod wire;

@@ -156,6 +156,18 @@ fn a_forwarded_call_takes_its_identity_along_and_a_div_is_added() {
 }
 
 #[test]
+fn a_withheld_number_is_not_told_by_the_identity_that_came_with_it() {
+    let mut world = calling_out(None, |s| {
+        signs(s);
+        trunk(s, "voip").caller_id_policy = CallerIdPolicy::Forwarded;
+    });
+    world.carrier.headers = vec![carriers(&world, "18005550100", 0), Header::new("Privacy", "id")];
+    world.call("+18005550100");
+    assert_eq!(world.more[0].heard, ["INVITE"]);
+    assert!(world.to_sign.is_empty() && sent(&world, "Identity").is_empty());
+}
+
+#[test]
 fn nothing_is_signed_of_a_call_that_shows_no_number() {
     let mut world = calling_out(None, |s| {
         signs(s);

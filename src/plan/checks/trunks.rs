@@ -140,6 +140,12 @@ fn listeners(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, r
             );
             item.warning(report, &format!("spec.peers[{index}].transport"), Reason::NoListener, message);
         }
+        if spec.direction != v1::TrunkDirection::Inbound && peer.transport == Auto && !has(Listened::Tcp) {
+            let message = format!(
+                "VoiceCluster {key} has no listener of TCP for trunks on network `{network}`, so requests above 1,300 bytes go to this peer as datagrams too; add one, or say `transport: UDP`."
+            );
+            item.warning(report, &format!("spec.peers[{index}].transport"), Reason::NoListener, message);
+        }
     }
     let required = |tls: &v1::TrunkTls| tls.client_certificate == v1::ClientCertificate::Required;
     if spec.direction != v1::TrunkDirection::Outbound

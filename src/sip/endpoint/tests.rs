@@ -421,6 +421,18 @@ fn a_lost_connection_is_opened_anew_for_a_bye() {
 }
 
 #[test]
+fn messages_that_are_sent_once_more_are_counted() {
+    let mut pair = pair(Transport::Udp);
+    pair.filter = Box::new(|_, _| true);
+    let now = pair.now;
+    let invite = pair.invite_from(0, Some(OFFER));
+    pair.ends[0].invite(now, invite).unwrap();
+    pair.run_for(Duration::from_secs(40));
+    // Timer A: after 0.5, 1, 2, 4, 8 and 16 s more (RFC 3261 §17.1.1.2).
+    assert_eq!(pair.ends.each_ref().map(Endpoint::retransmitted), [6, 0]);
+}
+
+#[test]
 fn orders_that_do_not_fit_are_misuse() {
     let mut pair = pair(Transport::Udp);
     let [caller, callee] = established(&mut pair);

@@ -62,7 +62,8 @@ fn everything_secret() -> Objects {
     let c14 = objects.get_mut(&("VoiceCluster", "platform/c14")).unwrap();
     c14["tls"] = json!({"certificateRef": {"name": "certificate"}});
     c14["stores"] = json!({"liveState": {"secretRef": at("redis")}, "records": {"secretRef": at("records")}, "blobs": {"secretRef": at("blobs")}});
-    c14["tracing"] = json!({"endpoint": "http://otel:4317", "headersSecretRef": at("otel"), "caSecretRef": at("otel-ca")});
+    c14["tracing"] =
+        json!({"endpoint": "http://otel:4317", "headersSecretRef": at("otel"), "caSecretRef": at("otel-ca")});
     let carrier = objects.get_mut(&("Trunk", "platform/carrier")).unwrap();
     carrier["stir"] = json!({
         "sign": {"keySecretRef": at("stir-key"), "certificateSecretRef": at("stir-chain"), "certificateUrl": "https://a.example/a"},
