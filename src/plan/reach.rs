@@ -113,7 +113,7 @@ fn of_stir(namespace: &str, stir: &v1::Stir, needs: &mut SecretNeeds) {
         needs.edge(namespace, &sign.key_secret_ref);
         needs.edge(namespace, &sign.certificate_secret_ref);
     }
-    for verify in stir.verify.iter().filter(|verify| verify.mode != v1::StirMode::Off) {
+    for verify in stir.verify.iter().filter(|verify| verify.mode != v1::StirMode::Disabled) {
         needs.edge(namespace, &verify.anchors_secret_ref);
         verify.ca_secret_ref.iter().for_each(|authority| needs.edge(namespace, authority));
     }

@@ -85,7 +85,7 @@ pub(crate) fn stir(stir: &v1::Stir) -> Stir {
         },
         origin_id: sign.origin_id.clone(),
     });
-    let verify = stir.verify.as_ref().filter(|verify| verify.mode != v1::StirMode::Off);
+    let verify = stir.verify.as_ref().filter(|verify| verify.mode != v1::StirMode::Disabled);
     let verify = verify.map(|verify| StirVerify {
         required: verify.mode == v1::StirMode::Require,
         anchors: secret(&verify.anchors_secret_ref),

@@ -87,7 +87,7 @@ pub struct StirVerify {
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StirMode {
     /// Nothing is verified.
-    Off,
+    Disabled,
     /// The call goes on; flows see what came of it in `contact.verstat`, and callees in the parameter `verstat`.
     #[default]
     Note,
