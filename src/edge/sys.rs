@@ -20,6 +20,16 @@ pub const BATCH: usize = 32;
 /// Room for any datagram. Pages of it that none has reached cost nothing.
 const DATAGRAM_MAX: usize = 65_536;
 
+/// Gives memory that was freed back to the system, which the allocator by itself does only where nothing above it is in use.
+/// Takes some milliseconds.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time by any thread (malloc_trim(3)), and takes no pointers.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Asks the kernel to keep ICMP errors with the address that each is about.
 pub fn keep_errors(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()> {
     let (level, name) =

@@ -162,6 +162,11 @@ impl System {
         audio::read_wav(&self.manifest(&format!("prompts/{name}.wav")))
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map(Process::pid).unwrap()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::errors).unwrap_or_default()
@@ -310,6 +315,10 @@ impl Process {
         let output = collect(child.stdout.take().unwrap());
         let errors = collect(child.stderr.take().unwrap());
         Self { name: name.into(), child: Mutex::new(child), output, errors }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     pub fn output(&self) -> String {

@@ -4,6 +4,7 @@
 //! calls is left. Programs that are missing are a failure: `tests/run` installs them.
 #![expect(clippy::unwrap_used, clippy::print_stderr, clippy::panic, reason = "a test fails by panicking")]
 
+mod afterwards;
 mod agents;
 mod audio;
 mod carrier;
@@ -11,6 +12,7 @@ mod certificates;
 mod cli;
 mod dtmf;
 mod harness;
+mod hostile;
 mod phone;
 mod plan;
 mod pods;
@@ -19,6 +21,7 @@ mod registrar;
 mod reload;
 mod rtp;
 mod sipp;
+mod stations;
 mod streams;
 mod tls;
 mod tls_suites;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// An agent with one phone, and listeners for phones. baresip 1.0 gives up at a challenge of another algorithm than MD5.
-fn prepare(system: &System) {
+pub fn prepare(system: &System) {
     let port = listener(system).port();
     let rows = ["UDP", "TCP"].map(|transport| {
         format!(
@@ -42,7 +42,7 @@ spec:
     .unwrap();
 }
 
-fn listener(system: &System) -> SocketAddr {
+pub fn listener(system: &System) -> SocketAddr {
     SocketAddr::new(system.sip.ip(), system.own_port(0))
 }
 
