@@ -1,6 +1,13 @@
 //! What must hold after anything bad: ordinary calls pass, and the process has given back what the bad took.
 
-use std::{fs, net::SocketAddr, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    process::Command,
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+    time::Duration,
+};
 
 use crate::{
     harness::{Process, System, wait_until},
@@ -21,6 +28,8 @@ pub const SLACK_KB: u64 = 6 * 1024;
 /// Octets that a ladder keeps at most, and what fills it.
 const LADDER: usize = 64 << 20;
 const BALLAST: usize = 60_000;
+
+static ELSEWHERE: AtomicU16 = AtomicU16::new(20_000);
 
 /// A number that plays its prompt until the caller hangs up.
 const LONG: &str = "+18005550103";
@@ -43,7 +52,8 @@ impl System {
 
 /// sipp with its own scenario `uac`: so many calls, each answered and hung up, all of which must succeed.
 pub fn ordinary_calls(system: &System, count: usize, per_second: usize) {
-    start_calls(system, "127.0.0.1", system.sip, count, per_second).wait_for_all();
+    let usual = Ordinary { count, per_second, ..Ordinary::of(system) };
+    usual.start(system).wait_for_all();
 }
 
 /// sipp at work.
@@ -58,21 +68,56 @@ impl Calls {
     }
 }
 
-/// Begins such calls, from an address.
-pub fn start_calls(system: &System, from: &str, to: SocketAddr, count: usize, per_second: usize) -> Calls {
-    let (port, media) = (system.peer_port(), system.peer_port());
-    // It takes the port two above as well, for video.
-    system.peer_port();
-    let mut command = Command::new("sipp");
-    command.current_dir(system.dir.path()).args(["-sn", "uac", "-s", LONG, "-i", from, "-mi", from]);
-    command.args(["-p", &port.to_string(), "-mp", &media.to_string(), "-nostdin"]);
-    command.args(["-m", &count.to_string(), "-r", &per_second.to_string(), "-l", &CALLS.to_string()]);
-    command.args(["-timeout", "60s", "-timeout_error"]).arg(to.to_string());
-    Calls(Process::start("sipp -sn uac", command), count)
+/// Which calls.
+#[derive(Debug)]
+pub struct Ordinary<'a> {
+    /// What runs sipp elsewhere.
+    pub by: &'a [&'a str],
+    pub from: &'a str,
+    pub to: SocketAddr,
+    pub number: &'a str,
+    pub count: usize,
+    pub per_second: usize,
+}
+
+impl Ordinary<'_> {
+    pub fn of(system: &System) -> Self {
+        let (count, per_second) = (CALLS, 100);
+        Self { by: &[], from: "127.0.0.1", to: system.sip, number: LONG, count, per_second }
+    }
+
+    /// Begins them.
+    pub fn start(&self, system: &System) -> Calls {
+        let (port, media) = if self.by.is_empty() {
+            // It takes the port two above as well, for video.
+            let ports = (system.peer_port(), system.peer_port());
+            system.peer_port();
+            ports
+        } else {
+            // All ports of another place are free; those of the call before may still be about to close.
+            let port = ELSEWHERE.fetch_add(6, Ordering::Relaxed);
+            (port, port + 2)
+        };
+        let mut words = self.by.iter().copied().chain(["sipp"]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).current_dir(system.dir.path());
+        command.args(["-sn", "uac", "-s", self.number, "-i", self.from, "-mi", self.from]);
+        command.args(["-p", &port.to_string(), "-mp", &media.to_string(), "-nostdin"]);
+        command.args(["-m", &self.count.to_string(), "-r", &self.per_second.to_string()]);
+        command
+            .args(["-l", &CALLS.to_string(), "-timeout", "60s", "-timeout_error"])
+            .arg(self.to.to_string());
+        Calls(Process::start("sipp -sn uac", command), self.count)
+    }
 }
 
 /// Makes the process what it is after some time: tables allocated, the latest messages kept. Gives its memory in kB.
 pub fn warmed_up(system: &System) -> u64 {
+    warmed_up_by(system, CALLS)
+}
+
+/// The same after so many calls; after 1,024 no more of them are remembered.
+pub fn warmed_up_by(system: &System, calls: usize) -> u64 {
     let carrier = Datagrams::new(CARRIER.into(), system.sip);
     let before = system.metric("switchboard_sip_received_total");
     let count = LADDER / BALLAST + 20;
@@ -87,7 +132,7 @@ pub fn warmed_up(system: &System) -> u64 {
             });
         }
     }
-    ordinary_calls(system, CALLS, 100);
+    ordinary_calls(system, calls, 200.min(calls));
     system.wait_for_metric("switchboard_calls", 0);
     settled(system)
 }

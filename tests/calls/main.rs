@@ -11,6 +11,7 @@ mod carrier;
 mod certificates;
 mod cli;
 mod dtmf;
+mod flood;
 mod harness;
 mod hostile;
 mod phone;

@@ -78,8 +78,8 @@ fn drain(endpoint: &mut Endpoint, now: Instant, choice: u8, tag: &mut Vec<u8>) {
                 assert!(!bytes.is_empty());
                 // The answer to a malformed request repeats what is wrong with it.
                 let is_request = !bytes.starts_with(b"SIP/2.0 ");
-                let Ok(message) = Message::parse(bytes) else {
-                    assert!(!is_request, "a request of ours does not parse");
+                let Ok(message) = Message::parse(bytes.clone()) else {
+                    assert!(!is_request, "a request of ours does not parse: {bytes:?}");
                     continue;
                 };
                 if let Some(ours) = message.to_tag().filter(|_| !message.is_request()) {

@@ -183,7 +183,7 @@ impl Edge {
         self.answered.push(flow.remote);
         // The answer to a malformed request repeats what is wrong with it.
         let Ok(message) = Message::parse(bytes.clone()) else {
-            assert!(bytes.starts_with(b"SIP/2.0 "), "a request of ours does not parse");
+            assert!(bytes.starts_with(b"SIP/2.0 "), "a request of ours does not parse: {bytes:?}");
             return;
         };
         if message.is_request() && flow.remote == SocketAddr::from(PBX) {
