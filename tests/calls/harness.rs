@@ -306,8 +306,13 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(name: &str, mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn start(name: &str, command: Command) -> Self {
+        Self::start_with(name, command, Stdio::null())
+    }
+
+    /// One that has something to read, or waits for it.
+    pub fn start_with(name: &str, mut command: Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.env("TERM", "dumb").env_remove("RUST_LOG").env("NO_COLOR", "1").spawn();
         let mut child = child.unwrap_or_else(|error| {
             panic!("{name} cannot start: {error}; `tests/run` installs what is needed")

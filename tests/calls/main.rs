@@ -6,6 +6,7 @@
 
 mod afterwards;
 mod agents;
+mod attackers;
 mod audio;
 mod carrier;
 mod certificates;
@@ -14,6 +15,8 @@ mod dtmf;
 mod flood;
 mod harness;
 mod hostile;
+mod kamailio;
+mod linphone;
 mod phone;
 mod plan;
 mod pods;
@@ -29,3 +32,4 @@ mod tls_suites;
 mod torture;
 mod transports;
 mod wire;
+mod works;
