@@ -220,7 +220,7 @@ fn copies_by_other_paths(system: &System) {
     let branch = format!("z9hG4bK{}", phone.call_id);
     phone.send(&invite);
     phone.send(invite.replace(&branch, &format!("{branch}fork")));
-    let mut codes = vec![phone.final_response(), phone.final_response()];
+    let mut codes = [phone.final_response(), phone.final_response()];
     codes.sort_by_key(Message::code);
     assert_eq!(codes.iter().map(Message::code).collect::<Vec<_>>(), [200, 482]);
     phone.acknowledge(&codes[0], "");
