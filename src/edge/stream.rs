@@ -26,7 +26,6 @@ use tracing::{debug, info, trace};
 use crate::{
     secure,
     shell::{Core, Shared},
-    sys,
     tls::Shown,
     websocket,
 };
@@ -36,9 +35,6 @@ const CONNECTIONS_MAX: usize = 8_192;
 
 /// Connections at once of one address, so that nobody has them all.
 const CONNECTIONS_OF_ONE_MAX: usize = 2_048;
-
-/// Once so many connections were there at a time and fifteen in sixteen of them are gone, their memory is given back.
-const CROWD: usize = 256;
 
 /// Handshakes at once, which cost more than anything else that a stranger can ask for.
 const HANDSHAKES_MAX: usize = 512;
@@ -72,8 +68,6 @@ pub struct Streams {
     by_remote: BTreeMap<(ListenerIx, SocketAddr), u64>,
     of_address: BTreeMap<IpAddr, usize>,
     handshakes: Rc<Cell<usize>>,
-    /// Most connections at once since memory was last given back.
-    crowd: usize,
     last: u64,
     core: Weak<std::cell::RefCell<Core>>,
 }
@@ -160,7 +154,6 @@ impl Streams {
             self.by_remote.insert((flow.listener, flow.remote), flow.connection);
         }
         self.of_address.insert(flow.remote.ip(), of_one + 1);
-        self.crowd = self.crowd.max(self.connections.len());
         Some((flow, receiver))
     }
 
@@ -176,10 +169,6 @@ impl Streams {
             _ => {
                 self.of_address.remove(&address);
             }
-        }
-        if self.crowd >= CROWD && self.connections.len() <= self.crowd / 16 {
-            self.crowd = self.connections.len();
-            tokio::task::spawn_blocking(sys::give_memory_back);
         }
         Some(removed)
     }
