@@ -27,7 +27,7 @@ use model::{
 use sip::{
     digest::Nonces,
     endpoint::{self, Endpoint, Event as SipEvent, Header, Invite, Note},
-    wire::{Malformed, Message},
+    wire::{Malformed, Message, Method},
 };
 
 use crate::{
@@ -471,8 +471,23 @@ impl Engine {
 
     /// A source that is known says something.
     fn hear(&mut self, now: Now, flow: NetFlow, bytes: Bytes, input: endpoint::Input) {
+        let message = match &input {
+            endpoint::Input::Message { message, .. } => Some(message),
+            endpoint::Input::Malformed { .. }
+            | endpoint::Input::Unreachable { .. }
+            | endpoint::Input::Timeout => None,
+        };
         if !self.answers(&flow, &input) {
-            return self.push(Output::Stranger { flow });
+            // The ACK of an answer that was forgotten is part of the protocol.
+            if message.is_none_or(|message| message.method() != Method::Ack) {
+                self.push(Output::Stranger { flow });
+            }
+            return;
+        }
+        if let Some(message) = message
+            && self.is_greeted(now, flow, message)
+        {
+            return;
         }
         self.push(Output::Heard { flow, bytes });
         self.endpoint.handle(now.instant, input);

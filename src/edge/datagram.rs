@@ -135,15 +135,14 @@ pub async fn take(core: Shared, listener: ListenerIx, socket: Rc<Polled>) {
 
 fn take_one(core: &mut Core, listener: ListenerIx, remote: SocketAddr, bytes: &[u8]) {
     let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
-    trace!(%flow, "← {}", String::from_utf8_lossy(bytes));
     core.received();
+    // Before anything is read or copied: a flood of strangers is to cost as little as may be.
+    if !core.admits(listener, remote.ip()) {
+        return core.refuse_connection(flow);
+    }
+    trace!(%flow, "← {}", String::from_utf8_lossy(bytes));
     if let Some(answer) = keep_alive(bytes, remote) {
-        // A stranger is told as little by this as by anything else.
-        if core.admits(listener, remote.ip()) {
-            core.datagrams.push(listener, remote, &answer);
-        } else {
-            core.refuse_connection(flow);
-        }
+        core.datagrams.push(listener, remote, &answer);
         return;
     }
     // Memory of its own: whoever keeps the message must not keep the batch.

@@ -23,7 +23,7 @@ use link::MediaOrders;
 use model::{
     media::{Event, MediaEvent, MediaOrder, Order, Refusal},
     net::{Flow, ListenerIx, Transport},
-    snapshot::Listener,
+    snapshot::{Listener, Serves},
 };
 use rustls::ServerConfig;
 use sip::endpoint::Done;
@@ -53,6 +53,9 @@ use crate::{
 const QUIET_MAX: usize = 1_024;
 const QUIET: Duration = Duration::from_secs(10);
 
+/// Bad messages of sources that are known, of which each has a line, in [`QUIET`].
+const NOTES_MAX: u64 = 500;
+
 /// Media events that are taken before the sockets have their turn.
 const EVENTS_AT_ONCE: usize = 64;
 
@@ -79,6 +82,11 @@ pub struct Core {
     /// When timers were looked at.
     looked_at: Option<Instant>,
     quiet: BTreeMap<IpAddr, Instant>,
+    /// When all of those may be forgotten, and what has gone without a line since there were too many.
+    quiet_until: Option<Instant>,
+    hushed: u64,
+    /// Bad messages since ten seconds before then.
+    noted: (Option<Instant>, u64),
     capture: Option<Capture>,
     /// Told once the engine is idle.
     stopping: Option<oneshot::Sender<()>>,
@@ -104,6 +112,9 @@ impl Core {
             woken_at: None,
             looked_at: None,
             quiet: BTreeMap::new(),
+            quiet_until: None,
+            hushed: 0,
+            noted: (None, 0),
             capture: None,
             stopping: None,
         }
@@ -148,7 +159,9 @@ impl Core {
         while let Some(output) = self.engine.poll() {
             match output {
                 Output::Transmit { flow, bytes } => {
-                    self.witness(now, ladder::Direction::Out, &flow, &bytes);
+                    if !self.is_for_nobody(flow, &bytes) {
+                        self.witness(now, ladder::Direction::Out, &flow, &bytes);
+                    }
                     self.transmit(flow, bytes);
                 }
                 Output::Heard { flow, bytes } => self.witness(now, ladder::Direction::In, &flow, &bytes),
@@ -161,6 +174,7 @@ impl Core {
                 Output::Note(note) => {
                     self.observed.malformed.add(1);
                     match note.done {
+                        _ if !self.may_note(now) => {}
                         Done::Answered(code) => info!(flow = %note.flow, answered = code, "{}", note.what),
                         Done::Dropped => info!(flow = %note.flow, "dropped: {}", note.what),
                     }
@@ -219,6 +233,25 @@ impl Core {
             }
         }
         None
+    }
+
+    /// Whether it is a challenge to who has not proved anything, of which a flood would push calls out of the ladder.
+    fn is_for_nobody(&self, flow: Flow, bytes: &[u8]) -> bool {
+        let is_for_agents = || self.listener(flow).is_some_and(|listener| listener.serves == Serves::Agents);
+        bytes.starts_with(b"SIP/2.0 401 ") && is_for_agents()
+    }
+
+    /// Whether one more bad message gets a line: so many in ten seconds, whoever sends them.
+    fn may_note(&mut self, now: Now) -> bool {
+        let (until, count) = self.noted;
+        if until.is_none_or(|until| until <= now.instant) {
+            if count > NOTES_MAX {
+                info!("{} bad messages more were answered or dropped without a line", count - NOTES_MAX);
+            }
+            self.noted = (Some(now.instant + QUIET), 0);
+        }
+        self.noted.1 += 1;
+        self.noted.1 <= NOTES_MAX
     }
 
     fn order(&self, order: MediaOrder) -> Option<MediaEvent> {
@@ -317,14 +350,25 @@ impl Core {
         info!(%flow, "ignored: {because}");
     }
 
-    /// One line per source and ten seconds: a flood must not fill the log.
+    /// One line per source and ten seconds, of so many sources: a flood must not fill the log, whoever it says it is from.
     fn is_quiet(&mut self, flow: Flow, now: Now) -> bool {
         let source = flow.remote.ip();
         if self.quiet.get(&source).is_some_and(|until| now.instant < *until) {
             return true;
         }
         if self.quiet.len() >= QUIET_MAX {
+            if self.quiet_until.is_some_and(|until| now.instant < until) {
+                self.hushed += 1;
+                return true;
+            }
             self.quiet.clear();
+            let hushed = std::mem::take(&mut self.hushed);
+            if hushed > 0 {
+                info!("ignored: {hushed} packets and connections more, of more than {QUIET_MAX} sources");
+            }
+        }
+        if self.quiet.is_empty() {
+            self.quiet_until = Some(now.instant + QUIET);
         }
         self.quiet.insert(source, now.instant + QUIET);
         false

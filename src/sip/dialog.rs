@@ -35,7 +35,8 @@ impl Dialog {
     #[must_use]
     pub fn of_server(request: &Message, local_tag: &str, local_cseq: u32) -> Self {
         let to = request.header(Name::To).unwrap_or(b"");
-        let contact = contact_of(request).or_else(|| request.from().map(|from| from.uri.text.to_owned()));
+        let contact =
+            contact_of(request).or_else(|| request.from().map(|from| from.uri.without_headers().to_owned()));
         Self {
             call_id: request.call_id().into(),
             local_tag: local_tag.into(),
@@ -140,7 +141,7 @@ impl Dialog {
         let strict = self.routes.first().filter(|first| !is_loose(first));
         let uri = strict
             .and_then(|first| NameAddr::parse(first.as_bytes()))
-            .map_or(&*self.target, |first| first.uri.text);
+            .map_or(&*self.target, |first| first.uri.without_headers());
         writer.request(method, uri).header("Via", via).number("Max-Forwards", 70_u64);
         let after_strict = usize::from(strict.is_some());
         for route in &self.routes[after_strict..] {
@@ -209,9 +210,10 @@ fn same_family(ip: IpAddr, like: IpAddr) -> Option<IpAddr> {
     }
 }
 
+/// Without its header fields, which no Request-URI may have (§19.1.1).
 fn contact_of(message: &Message) -> Option<String> {
     let contact = message.addresses(Name::Contact).next()?;
-    Some(contact.uri.text).filter(|text| text.len() <= URI_MAX).map(str::to_owned)
+    Some(contact.uri.without_headers()).filter(|text| text.len() <= URI_MAX).map(str::to_owned)
 }
 
 fn routes_of(message: &Message) -> impl Iterator<Item = Box<str>> {

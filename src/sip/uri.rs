@@ -101,6 +101,10 @@ impl<'a> Uri<'a> {
     /// Whether both name the same resource (RFC 3261 §19.1.4).
     #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
+        // Whatever it is, a parameter that stands there twice among it.
+        if self.text == other.text {
+            return true;
+        }
         if self.scheme != other.scheme {
             return false;
         }

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     audio::{self, likeness, loud_part, share, tone},
     harness::{Process, Setup, System, wait_until, with_system},
+    works,
 };
 
 /// How long a user agent has something to say: it hangs up at the end of its file.
@@ -124,6 +125,7 @@ fn baresip_hears_the_prompts_and_no_others() {
             assert_eq!(found > 0.9, is_heard, "{name}: {found:.3} in {} samples", heard.len());
         }
         assert_eq!(system.path_of_call(1), ["welcome: played", "bye: hangup"]);
+        works::passed("baresip", "UDP", "hears the prompts of a flow");
     });
 }
 

@@ -1,13 +1,15 @@
 //! sipp is the carrier.
 
-use std::{thread, time::Duration};
+use std::{process::Command, thread, time::Duration};
 
 use crate::{
+    afterwards::Ordinary,
     audio::likeness,
-    harness::{Setup, System, with_system},
+    harness::{Process, Setup, System, wait_until, with_system},
     phone::CARRIER,
     rtp::Rtp,
     sipp::{Run, Sipp, scenario},
+    works,
 };
 
 pub const GREET: &str = "+18005550100";
@@ -69,6 +71,7 @@ fn a_caller_who_gives_up_while_it_rings_cancels_the_callee_too() {
         callee.wait();
         system.path_of_call(1);
         assert_eq!(system.records()[0]["sipCode"], 487);
+        works::passed("sipp", "UDP", "gives up while it rings; the callee is cancelled");
     });
 }
 
@@ -85,6 +88,7 @@ fn hold_and_resume_are_answered_with_their_mirror_and_the_call_goes_on() {
         let packets = rtp.packets().len();
         assert!(packets > 90, "{packets} packets: the call did not resume");
         assert!(packets < 175, "{packets} packets: audio was sent to who was on hold");
+        works::passed("sipp", "UDP", "hold and resume by re-INVITE");
     });
 }
 
@@ -95,6 +99,7 @@ fn an_invite_without_an_offer_gets_ours_and_its_answer_is_taken_from_the_ack() {
         call(system, scenario!("late-offer"), GREET, &rtp).wait();
         assert!(rtp.packets().iter().all(|packet| packet.payload_type == 8), "A-law was agreed");
         assert_greeted(system, &rtp);
+        works::passed("sipp", "UDP", "an INVITE without an offer");
     });
 }
 
@@ -117,17 +122,24 @@ fn a_caller_who_never_sends_an_ack_is_given_up_with_a_bye() {
         system.path_of_call(1);
         assert_eq!(system.records()[0]["endedBy"], "Failure");
         assert_eq!(system.records()[0]["because"], "the caller never sent an ACK");
+        works::passed(
+            "sipp",
+            "UDP",
+            "a 200 that was lost is sent again; without an ACK the call is given up",
+        );
     });
 }
 
 #[test]
 fn a_hundred_calls_at_once_are_all_answered_and_all_end() {
     hundred(&[]);
+    works::passed("sipp", "UDP", "100 calls at once");
 }
 
 #[test]
 fn a_hundred_calls_at_once_on_one_tcp_connection_are_all_answered_and_all_end() {
     hundred(&["-t", "t1"]);
+    works::passed("sipp", "TCP", "100 calls at once on one connection");
 }
 
 fn hundred(transport: &[&str]) {
@@ -186,5 +198,34 @@ fn a_key_of_sipps_recording_leads_to_its_branch() {
         let run = Run { scenario: scenario!("presses-2"), number: MENU, ..Run::default() };
         Sipp::start(system, &run).wait();
         assert_eq!(system.path_of_call(1)[1..], ["two: played", "bye: hangup"]);
+        works::passed("sipp", "UDP", "a key of its recording is understood");
+    });
+}
+
+#[test]
+fn sipps_own_scenarios_call_and_are_called() {
+    with_system(&Setup::default(), |system| {
+        let mut uas = Command::new("sipp");
+        uas.current_dir(system.dir.path()).args([
+            "-sn",
+            "uas",
+            "-i",
+            "127.0.0.1",
+            "-mi",
+            "127.0.0.1",
+            "-nostdin",
+        ]);
+        let (port, media) = (system.pbx.port().to_string(), system.peer_port().to_string());
+        // It takes the port two above as well, for video.
+        system.peer_port();
+        uas.args(["-p", &port, "-mp", &media, "-m", "10", "-timeout", "60s", "-timeout_error"]);
+        let uas = Process::start("sipp -sn uas", uas);
+        wait_until("sipp listens", || std::net::UdpSocket::bind(system.pbx).is_err());
+        Ordinary { number: RING, count: 10, per_second: 10, ..Ordinary::of(system) }
+            .start(system)
+            .wait_for_all();
+        assert!(uas.wait().success(), "{}", uas.output());
+        works::passed("sipp", "UDP", "its own scenario uac calls");
+        works::passed("sipp", "UDP", "its own scenario uas is called");
     });
 }

@@ -162,6 +162,11 @@ impl System {
         audio::read_wav(&self.manifest(&format!("prompts/{name}.wav")))
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map(Process::pid).unwrap()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::errors).unwrap_or_default()
@@ -301,8 +306,13 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(name: &str, mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn start(name: &str, command: Command) -> Self {
+        Self::start_with(name, command, Stdio::null())
+    }
+
+    /// One that has something to read, or waits for it.
+    pub fn start_with(name: &str, mut command: Command, input: Stdio) -> Self {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.env("TERM", "dumb").env_remove("RUST_LOG").env("NO_COLOR", "1").spawn();
         let mut child = child.unwrap_or_else(|error| {
             panic!("{name} cannot start: {error}; `tests/run` installs what is needed")
@@ -310,6 +320,10 @@ impl Process {
         let output = collect(child.stdout.take().unwrap());
         let errors = collect(child.stderr.take().unwrap());
         Self { name: name.into(), child: Mutex::new(child), output, errors }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
     }
 
     pub fn output(&self) -> String {

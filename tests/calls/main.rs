@@ -4,13 +4,19 @@
 //! calls is left. Programs that are missing are a failure: `tests/run` installs them.
 #![expect(clippy::unwrap_used, clippy::print_stderr, clippy::panic, reason = "a test fails by panicking")]
 
+mod afterwards;
 mod agents;
+mod attackers;
 mod audio;
 mod carrier;
 mod certificates;
 mod cli;
 mod dtmf;
+mod flood;
 mod harness;
+mod hostile;
+mod kamailio;
+mod linphone;
 mod phone;
 mod plan;
 mod pods;
@@ -20,6 +26,7 @@ mod reload;
 mod rtp;
 mod sipp;
 mod stir;
+mod stations;
 mod streams;
 mod tls;
 mod tls_suites;
@@ -27,3 +34,4 @@ mod torture;
 mod traces;
 mod transports;
 mod wire;
+mod works;

@@ -201,6 +201,16 @@ impl Phone {
         }
     }
 
+    /// Sends the ACK of a final response to an INVITE within the dialog, whichever it was.
+    pub fn acknowledge_reinvite(&mut self, answer: &Message) {
+        let number = answer.header("CSeq").unwrap().split(' ').next().unwrap().parse().unwrap();
+        let latest = std::mem::replace(&mut self.cseq, number);
+        let own = if answer.code() < 300 { "ack" } else { "" };
+        let ack = self.write("ACK", own, "", "");
+        self.cseq = latest;
+        self.send(&ack);
+    }
+
     /// Calls and is answered.
     pub fn call(&mut self, formats: &str) -> Message {
         let answer = self.invite(&self.offer(formats));

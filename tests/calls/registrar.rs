@@ -5,10 +5,11 @@ use std::{fs, net::SocketAddr, time::Duration};
 use crate::{
     agents::Agent,
     harness::{Setup, System, wait_until, with_prepared},
+    works,
 };
 
 /// An agent with one phone, and listeners for phones. baresip 1.0 gives up at a challenge of another algorithm than MD5.
-fn prepare(system: &System) {
+pub fn prepare(system: &System) {
     let port = listener(system).port();
     let rows = ["UDP", "TCP"].map(|transport| {
         format!(
@@ -42,7 +43,7 @@ spec:
     .unwrap();
 }
 
-fn listener(system: &System) -> SocketAddr {
+pub fn listener(system: &System) -> SocketAddr {
     SocketAddr::new(system.sip.ip(), system.own_port(0))
 }
 
@@ -69,6 +70,8 @@ fn baresip_registers_and_goes_by_udp_and_tcp() {
             });
             phone.end();
             wait_until("the station is gone", || registered(system).ends_with("[]"));
+            let by = if transport == "udp" { "UDP" } else { "TCP" };
+            works::passed("baresip", by, "registers with a digest, and goes");
         }
         system.wait_for_log("desk of Agent acme/ada is registered no more");
         assert!(!system.log().contains("made-up"));

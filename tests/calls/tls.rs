@@ -15,6 +15,7 @@ use crate::{
     harness::{PATIENCE, Setup, System, wait_until, with_prepared},
     phone::{CARRIER, Message, Phone},
     streams::{Stream, Wire, over, tcp, tcp_at, tls},
+    works,
 };
 
 const GREET: &str = "+18005550100";
@@ -333,6 +334,9 @@ fn baresip_calls_and_is_called_under_tls_tcp_and_udp() {
             // It opens further ones for what it sends in a dialog.
             let sessions = system.metric("switchboard_tls_sessions_total");
             assert_eq!(sessions >= 2, under_tls, "{transport}: {sessions}");
+            let by =
+                [("udp", "UDP"), ("tcp", "TCP"), ("tls", "TLS")].iter().find(|(name, _)| *name == transport);
+            works::passed("baresip", by.unwrap().1, "calls and is called; both hear each other");
         });
     }
 }

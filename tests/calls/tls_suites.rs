@@ -17,6 +17,7 @@ use crate::{
     harness::{PATIENCE, Process, Setup, System, wait_until, with_prepared},
     phone::{CARRIER, Message, Phone},
     tls::{EDGE, PBX, RING, listener, pbx_under_tls, prepare},
+    works,
 };
 
 /// Suites of TLS 1.2 that trunks are offered, by number, OpenSSL's name, and whether the certificate is of RSA.
@@ -167,6 +168,7 @@ fn a_pbx_with_any_one_of_the_suites_is_called_and_the_client_hello_lists_them_al
             let suites: Vec<_> = suites.into_iter().filter(|suite| suite != "0x00ff").collect();
             assert_eq!(suites, wanted);
             assert_eq!(versions, ["0x0304", "0x0303"]);
+            works::saw("our ClientHello to a trunk", &suites);
         }
         let chosen: Vec<_> =
             hellos(&file, 2, system.pbx.port()).into_iter().map(|(suites, _)| suites).collect();
@@ -219,9 +221,18 @@ fn our_listener_answers_the_policys_suites_and_no_other_on_the_wire() {
                 let suites: Vec<_> = answered.into_iter().map(|(suites, _)| suites).collect();
                 assert_eq!(suites, wanted);
                 assert_eq!(versions, BTreeSet::from(["0x0303".into(), "0x0304".into()]));
+                works::saw(
+                    if is_rsa {
+                        "our ServerHellos with an RSA certificate"
+                    } else {
+                        "our ServerHellos with an ECDSA certificate"
+                    },
+                    &wanted.concat(),
+                );
             },
         );
     }
+    works::passed("openssl", "TLS", "each suite of the policy is taken, each other is refused");
 }
 
 #[test]

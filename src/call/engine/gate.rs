@@ -89,6 +89,27 @@ impl Gate {
         }
     }
 
+    /// Whether a request answers a challenge that was sent to its very source: then the source is no forged one. Else the
+    /// challenges, which cost nothing to keep.
+    pub(super) fn greet(
+        &self,
+        now: Now,
+        world: &World,
+        (source, request): (IpAddr, &Message),
+        lots: &mut Lots,
+    ) -> Result<(), Vec<Header>> {
+        let realm = station_realm(world);
+        let now_ms = u64::try_from(now.wall.as_millisecond()).unwrap_or_default();
+        let is_ours = |answer: &Answer| {
+            let freshness = self.nonces.check(&answer.nonce, now_ms, source, realm);
+            answer.realm == *realm && freshness != Freshness::Foreign
+        };
+        if Answer::all(request, false).iter().any(is_ours) {
+            return Ok(());
+        }
+        Err(self.challenges(now_ms, source, realm, (&algorithms(world), false), lots))
+    }
+
     /// Which station sent a request, as its answer to a challenge proves.
     pub(super) fn station(
         &mut self,
@@ -97,8 +118,7 @@ impl Gate {
         (source, request): (IpAddr, &Message),
         lots: &mut Lots,
     ) -> Proof {
-        let cluster = &world.snapshot.cluster;
-        let realm = cluster.domains.first().unwrap_or(&cluster.code).clone();
+        let realm = station_realm(world).clone();
         let algorithms = algorithms(world);
         let now_ms = u64::try_from(now.wall.as_millisecond()).unwrap_or_default();
         let answers = Answer::all(request, false);
@@ -219,6 +239,12 @@ fn realm(world: &World, digest: &TrunkDigest) -> String {
     let cluster = &world.snapshot.cluster;
     let named = digest.realm.as_ref().or_else(|| cluster.domains.first());
     named.unwrap_or(&cluster.code).clone()
+}
+
+/// Stations': the cluster's first domain, else its code.
+fn station_realm(world: &World) -> &String {
+    let cluster = &world.snapshot.cluster;
+    cluster.domains.first().unwrap_or(&cluster.code)
 }
 
 /// What peers are challenged with, in that order.

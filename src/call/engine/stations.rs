@@ -51,6 +51,25 @@ impl Engine {
         }
     }
 
+    /// On a listener for agents, what opens something and does not answer a challenge that was sent to its very source is
+    /// answered with one and forgotten: a flood of forged sources takes neither a transaction nor a leg from anybody.
+    pub(super) fn is_greeted(&mut self, now: Now, flow: NetFlow, message: &Message) -> bool {
+        let opens =
+            matches!(message.method(), Method::Register | Method::Invite) && message.to_tag().is_none();
+        let is_new = message.is_request() && opens && self.is_for_agents(&flow);
+        if !is_new || self.endpoint.is_expected(message) {
+            return false;
+        }
+        let world = Arc::clone(&self.world);
+        match self.gate.greet(now, &world, (flow.remote.ip(), message), &mut self.lots) {
+            Ok(()) => false,
+            Err(headers) => {
+                self.endpoint.answer_at_once(flow, message, 401, &headers);
+                true
+            }
+        }
+    }
+
     pub(super) fn is_for_agents(&self, flow: &NetFlow) -> bool {
         let listener = self.world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
         listener.is_some_and(|listener| listener.serves == Serves::Agents)

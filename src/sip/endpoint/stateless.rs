@@ -24,6 +24,11 @@ impl Endpoint {
         self.note(flow, what, Done::Answered(code));
     }
 
+    /// Answers a request that was not handed in, and keeps nothing of it (RFC 3261 §8.2.7).
+    pub fn answer_at_once(&mut self, flow: Flow, request: &Message, code: u16, headers: &[Header]) {
+        self.answer(flow, request, code, headers);
+    }
+
     pub(super) fn answer(&mut self, flow: Flow, request: &Message, code: u16, headers: &[Header]) {
         let tag = self.stateless_tag(request);
         self.answer_with_tag(flow, request, code, headers, &tag);
