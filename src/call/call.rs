@@ -12,208 +12,27 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    AudioId, CallId, LegId, PlayId, SessionId, TrunkId,
-    media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
-    net::Flow,
+    AudioId, CallId, LegId, PlayId, SessionId,
+    media::{Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
 };
-use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
+use sip::endpoint::{Ended, Event as SipEvent, Header};
 
 use crate::{
-    admission::Admitted,
-    caller::Diverted,
+    admission::{Admitted, Origin},
     cursor::{Action, Cursor, Dialled, Environment, Facts},
-    dial::{Branch, Dialling, Sent},
-    health::{Heard, Who},
-    lots::Lots,
+    dial::{Branch, Dialling, Party, Sent},
     record::{EndedBy, Record, cause_of},
+    registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
 };
 
 mod callees;
+mod effect;
+
+pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
 
 /// How long the end of a call waits for its media server.
 const RELEASE_WAIT: Duration = Duration::from_secs(2);
-
-/// Something to be done for a call.
-#[derive(Debug)]
-pub enum Effect {
-    /// 101 to 199 on the A leg.
-    Provisional {
-        /// SIP leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-        /// Early answer.
-        sdp: Option<Bytes>,
-    },
-    /// 200 on the A leg.
-    Accept {
-        /// SIP leg.
-        leg: LegId,
-        /// Answer, or offer.
-        sdp: Bytes,
-    },
-    /// 300 to 699 on the A leg.
-    Reject {
-        /// SIP leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-        /// Further headers.
-        headers: Vec<Header>,
-    },
-    /// CANCEL on a leg that rings.
-    Cancel {
-        /// SIP leg.
-        leg: LegId,
-    },
-    /// BYE.
-    Bye {
-        /// SIP leg.
-        leg: LegId,
-        /// Value of the Reason header.
-        reason: Option<String>,
-    },
-    /// 200 to a re-INVITE.
-    AnswerReinvite {
-        /// SIP leg.
-        leg: LegId,
-        /// Answer, or offer.
-        sdp: Bytes,
-    },
-    /// Refusal of a re-INVITE.
-    RejectReinvite {
-        /// SIP leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-    },
-    /// Call somebody; tell [`Call::invited`].
-    Invite {
-        /// Media leg of the branch.
-        branch: LegId,
-        /// Which trunk it burdens.
-        trunk: TrunkId,
-        /// The INVITE.
-        invite: Box<Invite>,
-    },
-    /// The SIP leg is no longer the call's; what still comes of it is the endpoint's business.
-    Forget {
-        /// SIP leg.
-        leg: LegId,
-    },
-    /// To the media server.
-    Media(Order),
-    /// Say that a step cannot be performed by this edge.
-    Unperformed(Unperformed),
-    /// Say what befell the call.
-    Tell(Told),
-    /// Remember what a peer did.
-    Heard {
-        /// Which.
-        who: Who,
-        /// What it did.
-        heard: Heard,
-    },
-}
-
-/// Something in the course of a call that its explanation tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Call-ID of the A leg.
-    pub call_id: String,
-    /// A sentence, without its full stop.
-    pub what: String,
-}
-
-/// A step, or a callee, that this edge has no means for. The call goes on by the outcome of its failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unperformed {
-    /// Call-ID of the A leg.
-    pub call_id: String,
-    /// Name of the step, as the path has it.
-    pub step: String,
-    /// What cannot be done yet.
-    pub what: &'static str,
-}
-
-/// What an edge has no means for yet. None: it performs the action.
-#[must_use]
-pub const fn not_performed(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::Request(_) => Some("requests of Integrations"),
-        Action::Queue { .. } => Some("waiting in a Queue"),
-        Action::Callback { .. } => Some("callbacks"),
-        Action::Voicemail { .. } => Some("taking messages"),
-        Action::Record(_) => Some("recording"),
-        Action::Message { .. } => Some("writing messages"),
-        Action::Play { .. }
-        | Action::StopPlay
-        | Action::Wait(_)
-        | Action::Dial(_)
-        | Action::Draw
-        | Action::Reject(_)
-        | Action::Hangup(_)
-        | Action::End
-        | Action::Fail(_) => None,
-    }
-}
-
-/// What a call may look at, and where its effects go.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// World, expressions, time.
-    pub environment: Environment<'a>,
-    /// How trunks stand.
-    pub trunks: &'a dyn Trunks,
-    /// Carried out in order.
-    pub effects: Vec<Effect>,
-}
-
-/// How trunks stand at the moment.
-pub trait Trunks: std::fmt::Debug {
-    /// Whether a trunk takes one more call.
-    ///
-    /// # Errors
-    /// The cap that is reached, as a sentence.
-    fn takes(&self, trunk: &TrunkId) -> Result<(), String>;
-
-    /// Since when an address of a peer is down.
-    fn down_since(&self, who: &Who) -> Option<Timestamp>;
-
-    /// Whether a peer has said at least that it is at work on our INVITE.
-    fn is_proceeding(&self, leg: LegId) -> bool;
-
-    /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
-    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
-}
-
-/// An INVITE that was admitted.
-#[derive(Debug)]
-pub struct Incoming {
-    /// SIP leg.
-    pub leg: LegId,
-    /// Call-ID, for people.
-    pub call_id: String,
-    /// Calling number; empty if withheld.
-    pub from: String,
-    /// Through whom it came.
-    pub diverted: Diverted,
-    /// Max-Forwards that legs of ours get: one less than the INVITE's.
-    pub max_forwards: u8,
-    /// What is drawn in this call: by another seed for each.
-    pub lots: Lots,
-    /// The offer.
-    pub offer: Option<Bytes>,
-    /// Codec that the offer will be answered with.
-    pub spoken: Option<Codec>,
-    /// Where it leads.
-    pub admitted: Admitted,
-    /// Name of the trunk's network.
-    pub network: String,
-    /// What the trunk may use.
-    pub codecs: Vec<Codec>,
-}
 
 /// One call.
 #[derive(Debug)]
@@ -262,6 +81,8 @@ enum AfterPlay {
     Ring,
     /// The music of a `wait`, which the wait ends.
     Wait,
+    /// The tone of a call that cannot be made.
+    Refuse,
 }
 
 /// What goes on once the A leg can hear.
@@ -270,6 +91,7 @@ enum Waiting {
     For(Action),
     Join,
     JoinEarly,
+    Apology,
 }
 
 #[derive(Debug)]
@@ -288,8 +110,8 @@ impl Call {
     pub fn new(id: CallId, incoming: Incoming, environment: Environment<'_>) -> Self {
         let facts = Facts {
             contact_number: incoming.from.clone(),
-            call_number: incoming.admitted.called().to_string(),
-            call_trunk: incoming.admitted.trunk.to_string(),
+            call_number: incoming.admitted.called().map(|called| called.to_string()).unwrap_or_default(),
+            call_trunk: incoming.admitted.trunk().map(ToString::to_string).unwrap_or_default(),
         };
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
         let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
@@ -336,6 +158,15 @@ impl Call {
         &self.incoming.admitted
     }
 
+    /// Whether a phone is in it: it called, or was called and has answered.
+    #[must_use]
+    pub fn is_with(&self, station: &StationId) -> bool {
+        let called = matches!(&self.incoming.admitted.origin, Origin::Station(origin) if origin == station);
+        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let mut answered = branches.filter(|branch| branch.answered);
+        called || answered.any(|branch| branch.now.party == Party::Station(station.clone()))
+    }
+
     /// Whether its end has begun: no leg of it is up any more.
     #[must_use]
     pub const fn is_ending(&self) -> bool {
@@ -365,16 +196,23 @@ impl Call {
     pub fn record(&self, ended_at: Timestamp) -> Record {
         let code = if self.answered_at.is_some() { 200 } else { self.ending.as_ref().map_or(0, |e| e.code) };
         let normal = self.ending.as_ref().is_some_and(|ending| ending.because.is_none());
-        let flow = self.cursor.flow();
+        let admitted = &self.incoming.admitted;
+        // What is performed where a phone dials is nobody's flow.
+        let flow = Some(self.cursor.flow()).filter(|_| self.incoming.placement.is_none());
         Record {
             call: self.id,
             call_id: self.incoming.call_id.clone(),
             from: self.incoming.from.clone(),
-            to: self.incoming.admitted.called().to_string(),
-            trunk: self.incoming.admitted.trunk.clone(),
-            number: self.incoming.admitted.number.id.clone(),
-            flow: flow.id.clone(),
-            revision: flow.program.revision.clone(),
+            to: self.incoming.to.clone(),
+            trunk: admitted.trunk().cloned(),
+            station: match &admitted.origin {
+                Origin::Station(station) => Some(station.clone()),
+                Origin::Trunk(_) => None,
+            },
+            number: admitted.number.as_ref().map(|number| number.range.id.clone()),
+            flow: flow.map(|flow| flow.id.clone()),
+            revision: flow.map(|flow| flow.program.revision.clone()),
+            part_of: self.incoming.part_of.clone(),
             started_at: self.started_at,
             answered_at: self.answered_at,
             ended_at,
@@ -457,7 +295,7 @@ impl Call {
     pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
         match (self.branch(branch), sent) {
             (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
-            (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg }),
+            (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg, reason: None }),
             (Some(_), Sent::Refused(because)) => self.not_sent(branch, because, context),
             (None, Sent::Refused(_)) => {}
         }
@@ -574,6 +412,7 @@ impl Call {
         match then {
             AfterPlay::Ring | AfterPlay::Wait => {}
             AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
+            AfterPlay::Refuse => self.unhelped(context),
             AfterPlay::GoOn => {
                 let actions = self.cursor.played(context.environment);
                 self.perform(actions, context);
@@ -660,6 +499,7 @@ impl Call {
             Some(Waiting::For(action)) => self.perform(vec![action], context),
             Some(Waiting::Join) => self.join(context),
             Some(Waiting::JoinEarly) => self.join_early(context),
+            Some(Waiting::Apology) => self.apologize(context),
             None => {}
         }
     }
@@ -754,7 +594,7 @@ impl Call {
         self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });
         self.waiting = None;
         self.playing = None;
-        self.drop_branches(|_| true, context);
+        self.drop_branches(|_| true, None, context);
         self.dialling = None;
         let leg = self.incoming.leg;
         match self.a.state {

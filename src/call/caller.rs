@@ -145,8 +145,11 @@ fn number(address: &NameAddr<'_>) -> Option<String> {
 pub struct Caller<'a> {
     /// Number, or empty if withheld.
     pub number: &'a str,
-    /// Number that the caller dialled: the tenant's own.
-    pub dialled: E164,
+    /// Number that the caller dialled: the tenant's own. None: a phone of the tenant calls, which shows what the call is to
+    /// show and nothing else.
+    pub dialled: Option<E164>,
+    /// Phone of the tenant that calls: as it registers, and the name of its agent.
+    pub phone: Option<(&'a str, &'a str)>,
     /// The tenant's namespace.
     pub tenant: &'a str,
     /// Through whom the call came.
@@ -162,6 +165,21 @@ pub struct Shown {
     pub headers: Vec<Header>,
     /// Why no number is shown although there is one, as a sentence.
     pub told: Option<String>,
+}
+
+/// A caller as an agent's phone sees it: as they came, or as another phone that can be called back.
+#[must_use]
+pub fn to_station(caller: Caller<'_>, domain: &str) -> Shown {
+    let Some((user, name)) = caller.phone else {
+        return Shown {
+            headers: asserted(caller.number, domain),
+            from: identity(caller.number, domain),
+            told: None,
+        };
+    };
+    let plain: String = name.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
+    let from = format!("\"{plain}\" <sip:{user}@{domain}>");
+    Shown { headers: vec![Header::new("P-Asserted-Identity", from.clone())], from, told: None }
 }
 
 /// A caller as the PBX behind a trunk sees it: as they came.
@@ -181,20 +199,26 @@ pub fn to_number(
     (host, request_uri): (&str, &str),
 ) -> Shown {
     let formats = &trunk.number_formats;
-    if trunk.caller_id_policy == CallerIdPolicy::Forwarded {
+    if let (CallerIdPolicy::Forwarded, Some(_)) = (trunk.caller_id_policy, caller.dialled) {
         let number = written(caller.number, formats);
         let mut headers = asserted(&number, host);
         headers.extend(forwarded(caller, formats, (host, request_uri)));
         return Shown { from: identity(&number, host), headers, told: None };
     }
     let granted =
-        wanted.into_iter().chain([caller.dialled]).find(|number| grants(id, trunk, caller.tenant, *number));
+        wanted.into_iter().chain(caller.dialled).find(|number| grants(id, trunk, caller.tenant, *number));
     let number = granted.map(|number| formats.write(number)).unwrap_or_default();
-    let told = granted.is_none().then(|| {
-        format!(
-            "Trunk {id} grants neither the caller id nor {} to {}, so no number is shown",
-            caller.dialled, caller.tenant
-        )
+    let told = granted.is_none().then(|| match caller.dialled {
+        Some(dialled) => {
+            format!(
+                "Trunk {id} grants neither the caller id nor {dialled} to {}, so no number is shown",
+                caller.tenant
+            )
+        }
+        None => format!(
+            "Trunk {id} grants no number to {} that the phone may show, so none is shown",
+            caller.tenant
+        ),
     });
     Shown { headers: asserted(&number, host), from: identity(&number, host), told }
 }
@@ -222,8 +246,10 @@ fn asserted(number: &str, host: &str) -> Vec<Header> {
 
 /// What a call that is handed on has behind it, and the tenant's number with it.
 fn forwarded(caller: Caller<'_>, formats: &NumberFormats, (host, request_uri): (&str, &str)) -> Vec<Header> {
-    let diverter = identity(&formats.write(caller.dialled), host);
-    let mut headers = vec![Header::new("Diversion", format!("{diverter};reason=unconditional;counter=1"))];
+    let diverter = caller.dialled.map(|dialled| identity(&formats.write(dialled), host));
+    let diverter = diverter.map(|diverter| format!("{diverter};reason=unconditional;counter=1"));
+    let mut headers: Vec<Header> =
+        diverter.into_iter().map(|diverter| Header::new("Diversion", diverter)).collect();
     headers.extend(caller.diverted.diversions.iter().map(|value| Header::new("Diversion", value.as_str())));
     let history = &caller.diverted.history;
     headers.extend(history.iter().map(|value| Header::new("History-Info", value.as_str())));

@@ -52,6 +52,7 @@ mod attempts;
 mod gate;
 mod load;
 mod outside;
+mod placing;
 mod stations;
 
 pub use attempts::Attempt;
@@ -59,6 +60,8 @@ use attempts::Attempts;
 use gate::Gate;
 use load::{Loads, Standings};
 use outside::Outside;
+pub use placing::CALLBACK;
+use placing::Callbacks;
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
@@ -196,6 +199,17 @@ pub enum StationNews {
     Came(StationId),
     /// A station can be reached no more.
     Went(StationId),
+    /// A station calls for help.
+    Emergency {
+        /// Which.
+        station: StationId,
+        /// What it dialled.
+        number: String,
+        /// Call-ID of its INVITE.
+        call_id: String,
+        /// Whether any trunk of its tenant carries such calls.
+        is_carried: bool,
+    },
     /// A source guessed passwords, and is not heard for a while.
     Banned {
         /// The source.
@@ -247,7 +261,10 @@ pub struct Engine {
     registrar: Registrar,
     bans: Bans,
     rates: Rates,
+    /// The same of calls for help, which no flood of anything else shall hold back.
+    rates_of_help: Rates,
     attempts: Attempts,
+    callbacks: Callbacks,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     lots: Lots,
@@ -290,7 +307,9 @@ impl Engine {
             registrar: Registrar::default(),
             bans: Bans::default(),
             attempts: Attempts::default(),
+            callbacks: Callbacks::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
+            rates_of_help: Rates::new(config.seed.rotate_left(16)),
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
@@ -345,7 +364,7 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Packet { flow, bytes } => {
-                if self.is_known(now, flow) {
+                if self.is_known(now, flow, &bytes) {
                     self.hear(now, flow, bytes.clone(), endpoint::Input::datagram(flow, bytes));
                 }
             }
@@ -426,9 +445,12 @@ impl Engine {
     }
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
-    fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
-        let known = self.admits(flow.listener, flow.remote.ip(), now)
-            && (!self.is_for_agents(&flow) || self.rates.admits(now.instant, flow.remote.ip()));
+    fn is_known(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
+        let known = if self.is_for_agents(&flow) {
+            self.hears_phone(now, flow, bytes)
+        } else {
+            self.admits(flow.listener, flow.remote.ip(), now)
+        };
         if !known {
             self.push(Output::Stranger { flow });
         }
@@ -522,7 +544,7 @@ impl Engine {
         // Caps count calls, not what is left to tidy up: whoever hung up may call again at once.
         if call.is_ending() {
             let admitted = call.admitted();
-            self.load.end(id, call.a_leg(), &admitted.trunk, &admitted.number);
+            self.load.end(id, call.a_leg(), admitted.number.as_ref());
         }
         if call.is_over(now.instant) {
             return self.close(now, &call);
@@ -544,6 +566,7 @@ impl Engine {
             health: &self.health,
             registrations: &self.registrations,
             endpoint: &self.endpoint,
+            registrar: &self.registrar,
             now: now.instant,
         };
         let environment = Environment { world, expressions: &self.expressions, now };
@@ -570,8 +593,10 @@ impl Engine {
                 }
                 let _ = self.endpoint.reject(at, leg, code, None, &headers);
             }
-            Effect::Cancel { leg } => {
-                let _ = self.endpoint.cancel(at, leg, &[]);
+            Effect::Cancel { leg, reason } => {
+                let headers: Vec<_> =
+                    reason.map(|reason| Header::new("Reason", reason)).into_iter().collect();
+                let _ = self.endpoint.cancel(at, leg, &headers);
             }
             Effect::Bye { leg, reason } => {
                 let headers: Vec<_> =
@@ -592,19 +617,28 @@ impl Engine {
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Heard { who, heard } => self.health.called(now, &who, heard),
-            Effect::Invite { branch, trunk, invite } => {
-                return Some((branch, self.invite(now, call, &trunk, *invite)));
+            Effect::Invite { branch, trunk, is_urgent, invite } => {
+                return Some((branch, self.invite(now, call, (trunk.as_ref(), is_urgent), *invite)));
             }
         }
         None
     }
 
-    fn invite(&mut self, now: Now, call: &Call, trunk: &TrunkId, invite: Invite) -> Sent {
+    fn invite(
+        &mut self,
+        now: Now,
+        call: &Call,
+        (trunk, is_urgent): (Option<&TrunkId>, bool),
+        invite: Invite,
+    ) -> Sent {
         let world = Arc::clone(&self.world);
-        let Some(limits) = world.snapshot.trunks.get(trunk) else {
+        let limits = trunk.and_then(|trunk| world.snapshot.trunks.get_key_value(trunk));
+        if let (Some(trunk), None) = (trunk, limits) {
             return Sent::Refused(format!("Trunk {trunk} is gone"));
-        };
-        if let Err(because) = self.load.takes(trunk, limits, now.instant) {
+        }
+        if let Some((trunk, limits)) = limits.filter(|_| !is_urgent)
+            && let Err(because) = self.load.takes(trunk, limits, now.instant)
+        {
             return Sent::Refused(because);
         }
         let Ok(leg) = self.endpoint.invite(now.instant, invite) else {
@@ -613,9 +647,11 @@ impl Engine {
         let dialled = self.endpoint.call_id(leg).unwrap_or_default();
         self.push(Output::Dialled { call_id: call.call_id().to_owned(), leg: dialled });
         self.legs.insert(leg, CallId(call.session().0));
-        self.attempts.sent(now.instant, leg, trunk.clone());
-        self.load.burden(leg, trunk);
-        self.load.spend(trunk, limits, now.instant);
+        if let Some((trunk, limits)) = limits {
+            self.attempts.sent(now.instant, leg, trunk.clone());
+            self.load.burden(leg, trunk);
+            self.load.spend(trunk, limits, now.instant);
+        }
         Sent::As(leg)
     }
 

@@ -42,7 +42,9 @@ impl Figures {
 
     /// A call that came is over.
     pub fn came(&mut self, record: &Record) {
-        count(&mut self.0.entry(record.trunk.clone()).or_default().came, record.sip_code);
+        if let Some(trunk) = &record.trunk {
+            count(&mut self.0.entry(trunk.clone()).or_default().came, record.sip_code);
+        }
     }
 
     /// The sum of both.

@@ -59,6 +59,10 @@ pub struct Observed {
     pub calls: Number,
     /// INVITEs that a flow took.
     pub routed: Number,
+    /// INVITEs of agents' phones that were taken.
+    pub placed: Number,
+    /// Calls for help.
+    pub emergencies: Number,
     /// INVITEs that were refused.
     pub refused: Number,
     /// Calls that are over.
@@ -102,6 +106,7 @@ impl Observed {
     pub fn explain(&self, explanation: Explanation) {
         match &explanation.outcome {
             Outcome::Routed { .. } => self.routed.add(1),
+            Outcome::Placed { .. } => self.placed.add(1),
             Outcome::Refused { .. } | Outcome::Ignored { .. } => self.refused.add(1),
             // The INVITE that answers is the one that counts.
             Outcome::Challenged { .. } => {}
@@ -185,6 +190,7 @@ impl Observed {
             StationNews::Went(station) => drop(stations.remove(&station)),
             StationNews::Banned { address, until } => drop(bans.insert(address, until)),
             StationNews::Lifted { address } => drop(bans.remove(&address)),
+            StationNews::Emergency { .. } => self.emergencies.add(1),
             StationNews::Told { .. } => {}
         }
     }
@@ -236,9 +242,15 @@ impl Observed {
     #[must_use]
     pub fn metrics(edges: &[Arc<Self>]) -> String {
         type Of = fn(&Observed) -> &Number;
-        let all: [(&str, &str, &str, Of); 15] = [
+        let all: [(&str, &str, &str, Of); 17] = [
             ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
             ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
+            ("calls_placed_total", "counter", "INVITEs of agents' phones that were taken.", |seen| {
+                &seen.placed
+            }),
+            ("emergency_calls_total", "counter", "Calls for help of agents' phones.", |seen| {
+                &seen.emergencies
+            }),
             ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),
             ("calls_ended_total", "counter", "Calls that are over.", |seen| &seen.ended),
             ("sip_received_total", "counter", "SIP messages received.", |seen| &seen.packets_received),

@@ -39,7 +39,7 @@ impl Engine {
     ) {
         let mut explanation = self.explanation(now, &flow, request);
         if self.is_for_agents(&flow) {
-            return self.station_invites(now, leg, flow, request, explanation);
+            return self.station_invites(now, (leg, flow), request, offer, explanation);
         }
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));
@@ -62,6 +62,9 @@ impl Engine {
         }
         explanation.from = Identity::of(request, &trunk.number_formats).number;
         explanation.to = called(request, trunk);
+        if let Some(station) = self.calls_back(now, trunk, &explanation.to, request) {
+            return self.return_call(now, (leg, offer, request), (id, trunk), station, explanation);
+        }
         let diverted = Diverted::of(request, &trunk.number_formats);
         if let Some((code, because)) = diverted.goes_round(trunk.number_formats.read(&explanation.to)) {
             let because = format!("{because}; see its Diversion and History-Info.");
@@ -72,20 +75,19 @@ impl Engine {
             admission::admit(&world, (id, trunk), dialled, &self.load.at(now.instant));
         explanation.candidates = candidates;
         let (admitted, spoken) =
-            match verdict.and_then(|admitted| self.room(trunk, admitted, offer.as_deref())) {
+            match verdict.and_then(|admitted| self.room((id, trunk), admitted, offer.as_deref())) {
                 Ok(admitted) => admitted,
                 Err(refusal) => return self.refuse(now, leg, explanation, refusal),
             };
-        explanation.outcome = Outcome::Routed {
-            trunk: admitted.trunk.clone(),
-            number: admitted.number.id.clone(),
-            flow: admitted.number.flow.clone(),
-        };
+        explanation.outcome = admitted.outcome();
         self.push(Output::Explanation(Box::new(explanation.clone())));
         let incoming = Incoming {
             leg,
             call_id: explanation.call_id,
             from: explanation.from,
+            to: admitted.called().map(|called| called.to_string()).unwrap_or_default(),
+            placement: None,
+            part_of: None,
             diverted,
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
             lots: Lots::new(self.lots.draw()),
@@ -101,7 +103,7 @@ impl Engine {
     /// What no snapshot can say: whether this shard takes calls, and whether the offer can be answered.
     fn room(
         &self,
-        trunk: &Trunk,
+        (id, trunk): (&TrunkId, &Trunk),
         admitted: Admitted,
         offer: Option<&[u8]>,
     ) -> Result<(Admitted, Option<Codec>), Refusal> {
@@ -116,16 +118,17 @@ impl Engine {
         match offer.map(|offer| sdp::answer(offer, &trial(trunk.codecs.clone()))) {
             None => Ok((admitted, None)),
             Some(Ok((_, parameters))) => Ok((admitted, Some(parameters.codec))),
-            Some(Err(error)) => Err(unanswerable(&admitted.trunk, &error)),
+            Some(Err(error)) => Err(unanswerable(id, &error)),
         }
     }
 
-    fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
+    pub(super) fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
         let id = CallId(self.next_call);
         self.next_call += 1;
-        let Admitted { trunk, number, .. } = &incoming.admitted;
+        let (trunk, number) = (incoming.admitted.trunk(), incoming.admitted.number.as_ref());
         self.load.begin(id, leg, trunk, number);
-        if let Some(limits) = self.world.snapshot.trunks.get(trunk) {
+        if let Some((trunk, limits)) = trunk.and_then(|trunk| self.world.snapshot.trunks.get_key_value(trunk))
+        {
             self.load.spend(trunk, limits, now.instant);
         }
         self.legs.insert(leg, id);
@@ -192,7 +195,7 @@ fn called(request: &Message, trunk: &Trunk) -> String {
 }
 
 /// What we would say, to see whether the offer can be answered before any port is taken.
-fn trial(codecs: Vec<Codec>) -> LocalMedia {
+pub(super) fn trial(codecs: Vec<Codec>) -> LocalMedia {
     LocalMedia {
         address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
         rtp_port: 9,

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use bytes::Bytes;
 use model::{
     net::{Flow as NetFlow, ListenerIx},
     snapshot::Serves,
@@ -11,13 +12,8 @@ use sip::{
     wire::{Message, Method},
 };
 
-use super::{Engine, Output, StationNews, gate::Proof};
-use crate::{
-    Now,
-    explanation::{Explanation, Outcome},
-    registrar::News,
-    world::World,
-};
+use super::{Engine, Output, StationNews, gate::Proof, placing::Asked};
+use crate::{Now, explanation::Explanation, registrar::News, world::World};
 
 impl Engine {
     /// Whether a source may be heard on a listener at all, before anything of it is read: on one for trunks only who is
@@ -31,6 +27,18 @@ impl Engine {
             Serves::Trunks => self.world.knows(&place.network, address, now.wall),
             Serves::Agents => self.bans.hears(now.instant, address.to_canonical()),
         }
+    }
+
+    /// Whether a datagram is looked at: not if its source is banned or says too much, unless it calls for help, or has lately.
+    pub(super) fn hears_phone(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
+        let source = flow.remote.ip().to_canonical();
+        if self.callbacks.called_from(now.instant, source) {
+            return true;
+        }
+        if self.world.is_for_help(bytes) {
+            return self.rates_of_help.admits(now.instant, source);
+        }
+        self.bans.hears(now.instant, source) && self.rates.admits(now.instant, source)
     }
 
     /// Whether a message is answered. On a listener for agents a stranger gets nothing but a challenge of a REGISTER or an
@@ -79,10 +87,10 @@ impl Engine {
     pub(super) fn station_invites(
         &mut self,
         now: Now,
-        leg: model::LegId,
-        flow: NetFlow,
+        (leg, flow): (model::LegId, NetFlow),
         request: &Message,
-        mut explanation: Explanation,
+        offer: Option<Bytes>,
+        explanation: Explanation,
     ) {
         let world = Arc::clone(&self.world);
         match self.prove(now, &world, flow, request) {
@@ -92,11 +100,7 @@ impl Engine {
                 self.challenge(now, leg, explanation, (headers, because));
             }
             Ok(station) => {
-                let because = format!("{station} is known, but calls that a phone dials are not placed yet.");
-                explanation.outcome = Outcome::Refused { code: 403, because };
-                self.push(Output::Explanation(Box::new(explanation)));
-                let reason = [Header::new("Reason", "Q.850;cause=29;text=\"Not placed yet\"")];
-                let _ = self.endpoint.reject(now.instant, leg, 403, None, &reason);
+                self.station_calls(now, Asked { leg, flow, request, offer, station }, explanation);
             }
         }
     }

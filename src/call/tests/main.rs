@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod agents;
 mod caps;
 mod cursor;
+mod dialling;
+mod emergency;
 mod engine;
 mod failover;
 mod identity;
+mod phones;
 mod stations;
 mod trunks;
 mod twin;

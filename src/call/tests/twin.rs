@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output},
+    engine::{Config, Engine, Input, Output, StationNews},
     explanation::Explanation,
     record::Record,
 };
@@ -32,6 +32,9 @@ use sip::{
 use crate::world::{flow, snapshot};
 
 pub const EDGE: &str = "192.0.2.100:5060";
+
+/// Where agents' phones are heard, if the snapshot has such a listener.
+pub const PHONES: &str = "192.0.2.100:5080";
 
 /// A SIP phone of the test: what it heard, in words.
 pub struct Phone {
@@ -226,6 +229,7 @@ pub struct Virtual {
     pub unperformed: Vec<String>,
     pub told: Vec<String>,
     pub news: Vec<String>,
+    pub stations: Vec<StationNews>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// To whom nothing is delivered for now.
     pub holds: Option<SocketAddr>,
@@ -263,6 +267,7 @@ impl Virtual {
             unperformed: Vec::new(),
             told: Vec::new(),
             news: Vec::new(),
+            stations: Vec::new(),
             wire: VecDeque::new(),
             holds: None,
             held: Vec::new(),
@@ -300,6 +305,7 @@ impl Virtual {
             headers: self.carrier.headers.clone(),
             challenges: self.carrier.credentials.is_some(),
             tcp: None,
+            attached: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
         self.settle();
@@ -406,7 +412,8 @@ impl Virtual {
                 return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
             }
         }
-        if to == EDGE.parse().unwrap() {
+        if let Some(listener) = [EDGE, PHONES].iter().position(|ours| to == ours.parse().unwrap()) {
+            let flow = Flow { listener: ListenerIx(u16::try_from(listener).unwrap()), ..flow };
             self.engine.handle(self.now, Input::Packet { flow, bytes });
         }
     }
@@ -414,7 +421,8 @@ impl Virtual {
     pub fn carry_out(&mut self, output: Output) {
         match output {
             Output::Transmit { flow, bytes } => {
-                self.wire.push_back((EDGE.parse().unwrap(), flow.remote, bytes));
+                let ours = [EDGE, PHONES][usize::from(flow.listener.0)];
+                self.wire.push_back((ours.parse().unwrap(), flow.remote, bytes));
             }
             Output::Media(order) => {
                 for told in self.media.take(self.now.instant, order) {
@@ -428,7 +436,8 @@ impl Virtual {
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
             Output::TrunkNews(news) => self.news.push(news.what),
-            Output::Standing | Output::StationNews(_) | Output::Attempt(_) => {}
+            Output::StationNews(news) => self.stations.push(news),
+            Output::Standing | Output::Attempt(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }
