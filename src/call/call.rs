@@ -28,8 +28,14 @@ use crate::{
 
 mod callees;
 mod effect;
+mod handover;
+mod joining;
+
+use handover::Handover;
+use joining::Joiner;
 
 pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
+pub use handover::Connected;
 
 /// How long the end of a call waits for its media server.
 const RELEASE_WAIT: Duration = Duration::from_secs(2);
@@ -42,6 +48,8 @@ pub struct Call {
     cursor: Cursor,
     a: LegA,
     dialling: Option<Dialling>,
+    handover: Option<Handover>,
+    joiner: Option<Joiner>,
     playing: Option<(PlayId, AfterPlay)>,
     waiting: Option<Waiting>,
     started_at: Timestamp,
@@ -56,6 +64,8 @@ pub struct Call {
 #[derive(Debug)]
 struct LegA {
     media: MediaLeg,
+    /// The phone that it is.
+    station: Option<StationId>,
     state: StateA,
     answer: Option<Bytes>,
     /// Our 2xx to a re-INVITE carried an offer: the ACK brings the answer.
@@ -116,12 +126,18 @@ impl Call {
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
         let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
         let media = MediaLeg::new(LegId(id.0 << 16), incoming.codecs.clone());
+        let station = match &incoming.admitted.origin {
+            Origin::Station(station) => Some(station.clone()),
+            Origin::Trunk(_) => None,
+        };
         Self {
             id,
             cursor,
-            a: LegA { media, state: StateA::Invited, answer: None, reoffered: false },
+            a: LegA { media, station, state: StateA::Invited, answer: None, reoffered: false },
             incoming,
             dialling: None,
+            handover: None,
+            joiner: None,
             playing: None,
             waiting: None,
             started_at: environment.now.wall,
@@ -161,7 +177,7 @@ impl Call {
     /// Whether a phone is in it: it called, or was called and has answered.
     #[must_use]
     pub fn is_with(&self, station: &StationId) -> bool {
-        let called = matches!(&self.incoming.admitted.origin, Origin::Station(origin) if origin == station);
+        let called = self.a.station.as_ref() == Some(station);
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
         let mut answered = branches.filter(|branch| branch.answered);
         called || answered.any(|branch| branch.now.party == Party::Station(station.clone()))
@@ -259,6 +275,8 @@ impl Call {
         let Some(leg) = event.leg() else { return };
         if leg == self.incoming.leg {
             self.on_a(event, context);
+        } else if self.joiner.as_ref().is_some_and(|joiner| joiner.sip == leg) {
+            self.on_joiner(&event, context);
         } else {
             self.on_b(leg, event, context);
         }
@@ -275,7 +293,12 @@ impl Call {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(address, rtp_port, session_id);
-                    self.invite(leg, context);
+                    match branch.sip.filter(|_| branch.answered) {
+                        Some(sip) => self.reinvite(leg, sip, context),
+                        None => self.invite(leg, context),
+                    }
+                } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
+                    self.take_place(joiner, (address, rtp_port), context);
                 }
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
@@ -517,6 +540,9 @@ impl Call {
         } else if let Some(branch) = self.branch(leg) {
             branch.media.ports = Ports::None;
             self.branch_failed(leg, (Dialled::Failed, 503), context);
+        } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
+            let headers = refusal_headers(cause_of(503), Some(because));
+            context.effects.push(Effect::Reject { leg: joiner.sip, code: 503, headers });
         }
     }
 
@@ -529,6 +555,7 @@ impl Call {
                 self.a.reoffered = sdp.is_none();
                 reinvited(leg, &mut self.a.media, sdp.as_deref(), context);
             }
+            SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
                 if let Some(key) = info_digit(&content_type, &body)
                     && self.a.media.parameters.as_ref().is_some_and(|p| p.receive_telephone_event.is_none())
@@ -596,6 +623,7 @@ impl Call {
         self.playing = None;
         self.drop_branches(|_| true, None, context);
         self.dialling = None;
+        self.drop_others(context);
         let leg = self.incoming.leg;
         match self.a.state {
             StateA::Over => {}

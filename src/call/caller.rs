@@ -150,6 +150,8 @@ pub struct Caller<'a> {
     pub dialled: Option<E164>,
     /// Phone of the tenant that calls: as it registers, and the name of its agent.
     pub phone: Option<(&'a str, &'a str)>,
+    /// Phone of the tenant that hands the caller on, as it registers.
+    pub referred_by: Option<&'a str>,
     /// The tenant's namespace.
     pub tenant: &'a str,
     /// Through whom the call came.
@@ -170,12 +172,12 @@ pub struct Shown {
 /// A caller as an agent's phone sees it: as they came, or as another phone that can be called back.
 #[must_use]
 pub fn to_station(caller: Caller<'_>, domain: &str) -> Shown {
+    let referred = caller.referred_by.map(|user| format!("<sip:{user}@{domain}>"));
+    let referred = referred.map(|by| Header::new("Referred-By", by));
     let Some((user, name)) = caller.phone else {
-        return Shown {
-            headers: asserted(caller.number, domain),
-            from: identity(caller.number, domain),
-            told: None,
-        };
+        let mut headers = asserted(caller.number, domain);
+        headers.extend(referred);
+        return Shown { headers, from: identity(caller.number, domain), told: None };
     };
     let plain: String = name.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
     let from = format!("\"{plain}\" <sip:{user}@{domain}>");

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use model::{
     LegId, TrunkId,
     media::Codec,
-    net::{Flow as NetFlow, Transport},
+    net::{Flow as NetFlow, ListenerIx, Transport},
     program::{Dial, DialTarget},
     snapshot::{Peer, Trunk},
 };
@@ -168,9 +168,29 @@ pub enum Party {
     },
     /// A phone that has registered.
     Station(StationId),
+    /// Whoever was in another call, or called in the first place.
+    Joined(String),
 }
 
 impl Branch {
+    /// A target that is about to be rung, and answered if it is connected already.
+    pub const fn new(media: MediaLeg, now: Try, tries: VecDeque<Try>, ring_until: Instant) -> Self {
+        Self {
+            media,
+            sip: None,
+            now,
+            tries,
+            rang: false,
+            answered: false,
+            ring_until,
+            silent_until: None,
+            asked_at: None,
+            redirections: 0,
+            goes_on: false,
+            leaving: None,
+        }
+    }
+
     /// When something is to be done about it, while it is not answered.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.leaving {
@@ -205,7 +225,31 @@ impl Try {
             Party::Peer { trunk, peer } => {
                 Some(Who { trunk: trunk.clone(), peer: peer.clone(), flow: self.flow })
             }
-            Party::Station(_) => None,
+            Party::Station(_) | Party::Joined(_) => None,
+        }
+    }
+
+    /// Somebody who is connected already, and is called no more.
+    pub fn joined(party: Party, network: String, codecs: Vec<Codec>) -> Self {
+        let nowhere = NetFlow {
+            transport: Transport::Udp,
+            listener: ListenerIx(0),
+            remote: (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).into(),
+            connection: 0,
+        };
+        Self {
+            party,
+            is_urgent: false,
+            network,
+            codecs,
+            route: Vec::new(),
+            identity: Vec::new(),
+            attached: None,
+            challenges: false,
+            flow: nowhere,
+            request_uri: String::new(),
+            from: String::new(),
+            to: String::new(),
         }
     }
 
@@ -213,7 +257,7 @@ impl Try {
     pub const fn trunk(&self) -> Option<&TrunkId> {
         match &self.party {
             Party::Peer { trunk, .. } => Some(trunk),
-            Party::Station(_) => None,
+            Party::Station(_) | Party::Joined(_) => None,
         }
     }
 }
@@ -223,6 +267,7 @@ impl fmt::Display for Try {
         match &self.party {
             Party::Peer { trunk, peer } => write!(f, "peer `{peer}` of Trunk {trunk} ({})", self.flow),
             Party::Station(station) => write!(f, "station {station} ({})", self.flow),
+            Party::Joined(who) => f.write_str(who),
         }
     }
 }

@@ -54,6 +54,7 @@ mod load;
 mod outside;
 mod placing;
 mod stations;
+mod transfers;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
@@ -293,7 +294,7 @@ impl Engine {
                 transactions_max: config.transactions_max,
                 timers: sip::transaction::Timers::default(),
                 mtu: endpoint::MTU,
-                extensions: endpoint::Extensions::default(),
+                extensions: endpoint::Extensions { transfers: true, ..endpoint::Extensions::default() },
             },
             config.seed,
         );
@@ -499,8 +500,11 @@ impl Engine {
             match output {
                 endpoint::Output::Transmit { flow, bytes } => self.push(Output::Transmit { flow, bytes }),
                 endpoint::Output::Note(note) => self.push(Output::Note(note)),
-                endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp, .. }) => {
-                    self.invited(now, leg, flow, &request, sdp);
+                endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp, replaces }) => {
+                    self.invited(now, (leg, replaces), flow, &request, sdp);
+                }
+                endpoint::Output::Event(SipEvent::Referred { leg, replaces: Some(replaces), .. }) => {
+                    self.referred_to_a_dialog(now, leg, &replaces);
                 }
                 endpoint::Output::Event(
                     event @ (SipEvent::RequestDone { .. } | SipEvent::Challenged { .. }),
@@ -608,6 +612,19 @@ impl Engine {
             }
             Effect::RejectReinvite { leg, code } => {
                 let _ = self.endpoint.reject_reinvite(at, leg, code);
+            }
+            Effect::Reinvite { branch, leg, sdp } => {
+                let sent = self.endpoint.reinvite(at, leg, sdp);
+                return sent.err().map(|misuse| (branch, Sent::Refused(misuse.to_string())));
+            }
+            Effect::AcceptRefer { leg } => {
+                let _ = self.endpoint.accept_refer(at, leg);
+            }
+            Effect::RejectRefer { leg, code, because } => {
+                self.refuse_refer(now, leg, call.call_id(), (code, because));
+            }
+            Effect::NotifyRefer { leg, code, is_final } => {
+                let _ = self.endpoint.notify_refer(at, leg, code, is_final);
             }
             Effect::Forget { leg } => {
                 self.legs.remove(&leg);

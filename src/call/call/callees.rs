@@ -46,7 +46,7 @@ impl Call {
         self.dial_whom(dial, targets, context);
     }
 
-    fn dial_whom(&mut self, dial: Box<Dial>, targets: Vec<Whom>, context: &mut Context<'_>) {
+    pub(super) fn dial_whom(&mut self, dial: Box<Dial>, targets: Vec<Whom>, context: &mut Context<'_>) {
         let simultaneous = dial.strategy == DialStrategy::Simultaneous;
         let rounds = if simultaneous { targets.len() } else { 1 };
         let failure = (Dialled::Failed, 480);
@@ -71,10 +71,16 @@ impl Call {
                 Origin::Station(station) => Dialler::of(world, station),
                 Origin::Trunk(_) => None,
             };
+            // Who is handed on is shown, not who hands on.
+            let handed_on = self.handover.is_some();
+            let number = if handed_on && phone.is_some() { &self.incoming.to } else { &self.incoming.from };
+            let shown = phone.filter(|_| !handed_on);
+            let by = self.handover.as_ref().and_then(|handover| Dialler::of(world, &handover.station));
             let caller = Caller {
-                number: &self.incoming.from,
+                number,
                 dialled: admitted.dialled.filter(|_| phone.is_none()),
-                phone: phone.map(|phone| (phone.username(), phone.agent.display_name.as_str())),
+                phone: shown.map(|phone| (phone.username(), phone.agent.display_name.as_str())),
+                referred_by: by.map(|by| by.username()),
                 tenant: &admitted.tenant,
                 diverted: &self.incoming.diverted,
             };
@@ -110,20 +116,7 @@ impl Call {
         let network = now.network.clone();
         let mut media = MediaLeg::new(id, codecs);
         media.ports = Ports::Asked;
-        dialling.branches.push(Branch {
-            media,
-            sip: None,
-            now,
-            tries,
-            rang: false,
-            answered: false,
-            ring_until,
-            silent_until: None,
-            asked_at: None,
-            redirections: 0,
-            goes_on: false,
-            leaving: None,
-        });
+        dialling.branches.push(Branch::new(media, now, tries, ring_until));
         self.unreleased += 1;
         context.effects.push(Effect::Media(Order::Allocate { leg: id, network }));
     }
@@ -200,7 +193,7 @@ impl Call {
     pub(super) fn on_b(&mut self, leg: LegId, event: SipEvent, context: &mut Context<'_>) {
         let Some(dialling) = &mut self.dialling else { return };
         let Some(branch) = dialling.branches.iter_mut().find(|branch| branch.sip == Some(leg)) else {
-            return;
+            return self.on_referrer(leg, event, context);
         };
         let media = branch.media.id;
         match event {
@@ -215,6 +208,9 @@ impl Call {
             }
             SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
             SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
+            SipEvent::ReinviteAnswered { sdp, .. } => self.rejoined(media, sdp.as_deref(), context),
+            SipEvent::ReinviteFailed { code, .. } => self.not_rejoined(media, code, context),
+            SipEvent::Referred { refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Confirmed { sdp: Some(sdp), .. } if branch.media.accept(&sdp).is_ok() => {
                 configure(&branch.media, context);
             }
@@ -231,6 +227,7 @@ impl Call {
         sdp: Option<&[u8]>,
         context: &mut Context<'_>,
     ) {
+        self.tell_referrer(code, false, context);
         let single = self.dialling.as_ref().is_some_and(|dialling| dialling.branches.len() == 1);
         let Some(branch) = self.branch(media) else { return };
         let heard = single && sdp.is_some_and(|sdp| branch.media.accept(sdp).is_ok());
@@ -286,6 +283,7 @@ impl Call {
             dialling.joined = Some(media);
         }
         self.drop_branches(|branch| branch.media.id != media, Some(ELSEWHERE), context);
+        self.handed_on(context);
         self.join(context);
     }
 
@@ -378,13 +376,14 @@ impl Call {
 
     pub(super) fn conclude(&mut self, outcome: Dialled, code: u16, context: &mut Context<'_>) {
         let Some(dialling) = self.dialling.take() else { return };
-        if self.playing.take_if(|(_, then)| *then == AfterPlay::Ring).is_some() {
-            context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
-        }
+        self.stop_ringing_tone(context);
         if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
             self.waiting = None;
         }
         let is_help = self.incoming.placement.as_ref().is_some_and(|placement| placement.is_help);
+        if let Some(handover) = self.handover.take() {
+            return self.handover_failed(handover, (outcome, code), context);
+        }
         if outcome != Dialled::Ended && outcome != Dialled::Busy && is_help {
             return self.apologize(context);
         }

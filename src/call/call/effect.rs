@@ -86,6 +86,38 @@ pub enum Effect {
         /// The INVITE.
         invite: Box<Invite>,
     },
+    /// Re-INVITE.
+    Reinvite {
+        /// Media leg of the branch.
+        branch: LegId,
+        /// SIP leg.
+        leg: LegId,
+        /// Our offer.
+        sdp: Bytes,
+    },
+    /// 202 to a REFER.
+    AcceptRefer {
+        /// SIP leg.
+        leg: LegId,
+    },
+    /// Refusal of a REFER.
+    RejectRefer {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+        /// Why, as a sentence.
+        because: String,
+    },
+    /// How far we are with a REFER.
+    NotifyRefer {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code of whom it named.
+        code: u16,
+        /// Whether that is the end of it.
+        is_final: bool,
+    },
     /// The SIP leg is no longer the call's; what still comes of it is the endpoint's business.
     Forget {
         /// SIP leg.

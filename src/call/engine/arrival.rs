@@ -32,14 +32,14 @@ impl Engine {
     pub(super) fn invited(
         &mut self,
         now: Now,
-        leg: LegId,
+        (leg, replaces): (LegId, Option<LegId>),
         flow: NetFlow,
         request: &Message,
         offer: Option<Bytes>,
     ) {
         let mut explanation = self.explanation(now, &flow, request);
         if self.is_for_agents(&flow) {
-            return self.station_invites(now, (leg, flow), request, offer, explanation);
+            return self.station_invites(now, (leg, flow), request, (offer, replaces), explanation);
         }
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));
@@ -59,6 +59,11 @@ impl Engine {
             Passage::Closed(because) => {
                 return self.refuse(now, leg, explanation, refusal(500, because, "Q.850;cause=41"));
             }
+        }
+        if replaces.is_some() {
+            let because =
+                format!("Trunk {id} may not take the place of a leg (Replaces): only agents' phones may.");
+            return self.refuse(now, leg, explanation, refusal(403, because, "Q.850;cause=21"));
         }
         explanation.from = Identity::of(request, &trunk.number_formats).number;
         explanation.to = called(request, trunk);

@@ -341,7 +341,7 @@ impl Engine {
     }
 }
 
-fn plain(code: u16, because: String) -> Refusal {
+pub(super) fn plain(code: u16, because: String) -> Refusal {
     Refusal { code, because, reason: Some("Q.850;cause=21"), retry_after: false }
 }
 

@@ -89,7 +89,7 @@ impl Engine {
         now: Now,
         (leg, flow): (model::LegId, NetFlow),
         request: &Message,
-        offer: Option<Bytes>,
+        (offer, replaces): (Option<Bytes>, Option<model::LegId>),
         explanation: Explanation,
     ) {
         let world = Arc::clone(&self.world);
@@ -100,7 +100,11 @@ impl Engine {
                 self.challenge(now, leg, explanation, (headers, because));
             }
             Ok(station) => {
-                self.station_calls(now, Asked { leg, flow, request, offer, station }, explanation);
+                let asked = Asked { leg, flow, request, offer, station };
+                match replaces {
+                    Some(replaces) => self.station_replaces(now, asked, replaces, explanation),
+                    None => self.station_calls(now, asked, explanation),
+                }
             }
         }
     }

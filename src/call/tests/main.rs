@@ -11,6 +11,7 @@ mod engine;
 mod failover;
 mod identity;
 mod phones;
+mod refer;
 mod stations;
 mod trunks;
 mod twin;

@@ -12,7 +12,7 @@ use model::{
 };
 use sip::{
     digest::{Algorithm, Credentials, Secret},
-    endpoint::{Ended, Header, Invite, OutOfDialog},
+    endpoint::{Ended, Extensions, Header, Invite, OutOfDialog},
     sdp,
     wire::Method,
 };
@@ -118,7 +118,8 @@ impl Virtual {
         .into_iter()
         .enumerate()
         {
-            let mut phone = Phone::new(address, 10 + place as u64);
+            let extensions = Extensions { transfers: true, ..Extensions::default() };
+            let mut phone = Phone::with(address, 10 + place as u64, extensions);
             let secret = Secret::Password("made-up".into());
             phone.credentials = Some(Credentials { username: user.into(), secret, least: Algorithm::Md5 });
             world.more.push(phone);
@@ -197,6 +198,20 @@ impl Virtual {
         self.settle();
     }
 
+    /// A phone answers a re-INVITE.
+    pub fn agrees(&mut self, which: usize, leg: LegId) {
+        let phone = &mut self.more[which];
+        let answer = sdp::offer(&phone.media());
+        phone.endpoint.answer_reinvite(self.now.instant, leg, answer).unwrap();
+        self.settle();
+    }
+
+    pub fn refers(&mut self, which: usize, leg: LegId, to: &str, headers: &[Header]) {
+        let phone = &mut self.more[which];
+        phone.endpoint.refer(self.now.instant, leg, &format!("<{to}>"), headers).unwrap();
+        self.settle();
+    }
+
     pub fn hangs_up(&mut self, which: usize) {
         let phone = &mut self.more[which];
         let leg = phone.leg();
@@ -221,6 +236,15 @@ impl Virtual {
     /// What a phone heard since the last time.
     pub fn phone_heard(&mut self, which: usize) -> String {
         std::mem::take(&mut self.more[which].heard).join(" ")
+    }
+
+    /// Our peer's tag in the early dialog of the call that rings at a phone, as its latest answer had it.
+    pub fn early_tag(&self, which: usize) -> String {
+        let address = self.more[which].address;
+        let sent =
+            self.sent.iter().rev().find(|(from, text)| *from == address && text.starts_with("SIP/2.0 180"));
+        let to = field(&sent.expect("a 180").1, "To");
+        to.split("tag=").nth(1).unwrap_or_default().to_owned()
     }
 
     /// A header field of the latest message that came to the carrier.

@@ -57,6 +57,10 @@ pub struct Phone {
 
 impl Phone {
     pub fn new(address: &str, seed: u64) -> Self {
+        Self::with(address, seed, endpoint::Extensions::default())
+    }
+
+    pub fn with(address: &str, seed: u64, extensions: endpoint::Extensions) -> Self {
         let config = endpoint::Config {
             listeners: vec![ListenerConfig {
                 transport: Transport::Udp,
@@ -69,7 +73,7 @@ impl Phone {
             transactions_max: 1_000,
             timers: Timers::default(),
             mtu: endpoint::MTU,
-            extensions: endpoint::Extensions::default(),
+            extensions,
         };
         Self {
             address: address.parse().unwrap(),
@@ -123,6 +127,9 @@ impl Phone {
             Event::Reinvited { .. } => self.heard.push("re-INVITE".into()),
             Event::ReinviteAnswered { .. } => self.heard.push("re-200".into()),
             Event::ReinviteFailed { code, .. } => self.heard.push(format!("re-{code}")),
+            Event::ReferProgress { code, is_final, .. } => {
+                self.heard.push(format!("refer:{code}{}", if is_final { "!" } else { "" }));
+            }
             Event::Info { .. } => self.heard.push("INFO".into()),
             Event::Ended { how, .. } => {
                 self.heard.push(match &how {
@@ -231,6 +238,8 @@ pub struct Virtual {
     pub news: Vec<String>,
     pub stations: Vec<StationNews>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
+    /// What came to the engine, and from whom.
+    pub sent: Vec<(SocketAddr, String)>,
     /// To whom nothing is delivered for now.
     pub holds: Option<SocketAddr>,
     pub held: Vec<(SocketAddr, SocketAddr, Bytes)>,
@@ -269,6 +278,7 @@ impl Virtual {
             news: Vec::new(),
             stations: Vec::new(),
             wire: VecDeque::new(),
+            sent: Vec::new(),
             holds: None,
             held: Vec::new(),
         };
@@ -412,6 +422,7 @@ impl Virtual {
                 return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
             }
         }
+        self.sent.push((from, String::from_utf8_lossy(&bytes).into_owned()));
         if let Some(listener) = [EDGE, PHONES].iter().position(|ours| to == ours.parse().unwrap()) {
             let flow = Flow { listener: ListenerIx(u16::try_from(listener).unwrap()), ..flow };
             self.engine.handle(self.now, Input::Packet { flow, bytes });
