@@ -19,6 +19,7 @@ mod registrar;
 mod reload;
 mod rtp;
 mod sipp;
+mod stations;
 mod streams;
 mod tls;
 mod tls_suites;
