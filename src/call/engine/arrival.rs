@@ -39,7 +39,7 @@ impl Engine {
     ) {
         let mut explanation = self.explanation(now, &flow, request);
         if self.is_for_agents(&flow) {
-            return self.station_invites(now, (leg, flow), request, (offer, replaces), explanation);
+            return self.station_invites(now, (leg, flow), request, offer, explanation);
         }
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));

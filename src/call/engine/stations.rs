@@ -12,7 +12,11 @@ use sip::{
     wire::{Message, Method},
 };
 
-use super::{Engine, Output, StationNews, gate::Proof, placing::Asked};
+use super::{
+    Engine, Output, StationNews,
+    gate::Proof,
+    placing::{Asked, plain},
+};
 use crate::{Now, explanation::Explanation, registrar::News, world::World};
 
 impl Engine {
@@ -89,7 +93,7 @@ impl Engine {
         now: Now,
         (leg, flow): (model::LegId, NetFlow),
         request: &Message,
-        (offer, replaces): (Option<Bytes>, Option<model::LegId>),
+        offer: Option<Bytes>,
         explanation: Explanation,
     ) {
         let world = Arc::clone(&self.world);
@@ -101,9 +105,12 @@ impl Engine {
             }
             Ok(station) => {
                 let asked = Asked { leg, flow, request, offer, station };
-                match replaces {
-                    Some(replaces) => self.station_replaces(now, asked, replaces, explanation),
-                    None => self.station_calls(now, asked, explanation),
+                match self.endpoint.replaced_by(request) {
+                    Ok(Some(replaces)) => self.station_replaces(now, asked, replaces, explanation),
+                    Ok(None) => self.station_calls(now, asked, explanation),
+                    Err((code, what)) => {
+                        self.refuse_station(now, leg, explanation, plain(code, format!("{what}.")));
+                    }
                 }
             }
         }

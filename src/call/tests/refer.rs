@@ -360,6 +360,18 @@ fn a_call_goes_on_at_another_phone() {
 }
 
 #[test]
+fn only_who_has_proved_who_it_is_learns_which_dialogs_there_are() {
+    let (mut world, _) = talking();
+    let nobodys = || vec![Header::new("Replaces", "nobody;to-tag=a;from-tag=b")];
+    world.dial_with(ADA, "sip:bob-desk@c14.example", nobodys());
+    assert_eq!(world.phone_heard(ADA), "401 481");
+    world.more[ADA_AT_HOME].credentials.as_mut().unwrap().secret =
+        sip::digest::Secret::Password("wrong".into());
+    world.dial_with(ADA_AT_HOME, "sip:bob-desk@c14.example", nobodys());
+    assert!(!world.phone_heard(ADA_AT_HOME).contains("481"));
+}
+
+#[test]
 fn a_trunk_takes_nobodys_place() {
     let (mut world, _) = talking();
     let name =
