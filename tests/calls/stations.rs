@@ -25,9 +25,11 @@ const CARRIER: f64 = 1_250.0;
 /// Ada and Bob with a phone each; the carrier takes calls, and calls for help.
 fn prepare(system: &System) {
     let port = listener(system).port();
-    let row =
-        format!("  - {{name: phones, transport: UDP, port: {port}, network: loopback, serves: Agents}}\n");
-    system.edit("platform.yaml", "  media:\n", &(row + "  media:\n"));
+    let rows = ["UDP", "TCP"].map(|transport| {
+        let name = transport.to_lowercase();
+        format!("  - {{name: phones-{name}, transport: {transport}, port: {port}, network: loopback, serves: Agents}}\n")
+    });
+    system.edit("platform.yaml", "  media:\n", &(rows.concat() + "  media:\n"));
     system.edit(
         "platform.yaml",
         "  drainSeconds: 1\n",
@@ -69,7 +71,8 @@ spec:
 }
 
 fn listener(system: &System) -> SocketAddr {
-    SocketAddr::new(system.sip.ip(), system.own_port(0))
+    // The carrier's baresip takes the port above its own as well.
+    SocketAddr::new(system.sip.ip(), system.own_port(2))
 }
 
 fn gateway(system: &System) -> u16 {
@@ -84,9 +87,9 @@ fn carrier(system: &System) -> Agent {
 }
 
 /// A phone that has registered, answers, and calls `uri`.
-fn phone(system: &System, user: &str, note: f64, uri: Option<&str>) -> Agent {
+fn phone(system: &System, user: &str, note: f64, (transport, uri): (&str, Option<&str>)) -> Agent {
     let account = format!(
-        "<sip:{user}@{}>;auth_user={user};auth_pass=made-up;regint=60;answermode=auto;audio_codecs=pcmu\n",
+        "<sip:{user}@{}{transport}>;auth_user={user};auth_pass=made-up;regint=60;answermode=auto;audio_codecs=pcmu\n",
         listener(system)
     );
     let agent = Agent::with_account(system, system.peer_port(), &tone(note, SPEECH_SECONDS), (&account, uri));
@@ -102,7 +105,7 @@ fn a_phone_and_the_carriers_callee_hear_each_other() {
     with_prepared(&Setup::default(), prepare, |system| {
         let callee = carrier(system);
         let uri = format!("sip:2125550177@{}", listener(system));
-        let caller = phone(system, "ada-desk", ADA, Some(&uri));
+        let caller = phone(system, "ada-desk", ADA, ("", Some(&uri)));
         callee.wait_for("Call established");
         caller.wait_for("Call established");
         thread::sleep(Duration::from_secs(4));
@@ -122,9 +125,10 @@ fn a_phone_and_the_carriers_callee_hear_each_other() {
 #[test]
 fn a_phone_calls_a_colleague() {
     with_prepared(&Setup::default(), prepare, |system| {
-        let callee = phone(system, "bob-desk", BOB, None);
+        // Bob's phone is reached by the connection that it has opened, and by no other.
+        let callee = phone(system, "bob-desk", BOB, (";transport=tcp", None));
         let uri = format!("sip:bob@{}", listener(system));
-        let caller = phone(system, "ada-desk", ADA, Some(&uri));
+        let caller = phone(system, "ada-desk", ADA, ("", Some(&uri)));
         caller.wait_for("Call established");
         thread::sleep(Duration::from_secs(4));
         let by_caller = caller.heard();
@@ -176,7 +180,7 @@ fn help_is_called_with_the_place_of_the_phone() {
 fn a_callee_is_handed_on_by_a_phone_that_hangs_up_at_once() {
     with_prepared(&Setup::default(), prepare, |system| {
         let callee = carrier(system);
-        let bob = phone(system, "bob-desk", BOB, None);
+        let bob = phone(system, "bob-desk", BOB, ("", None));
         let ada = Sipp::start(
             system,
             &Run {
@@ -279,7 +283,7 @@ impl Desk {
 fn a_callee_is_handed_on_to_a_colleague_who_was_asked() {
     with_prepared(&Setup::default(), prepare, |system| {
         let callee = carrier(system);
-        let bob = phone(system, "bob-desk", BOB, None);
+        let bob = phone(system, "bob-desk", BOB, ("", None));
         let mut contact = Desk::new(system, "contact", "+12125550177");
         contact.call(system.peer_port());
         let mut consult = Desk::new(system, "consult", "bob-desk");

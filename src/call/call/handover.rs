@@ -138,6 +138,12 @@ impl Call {
         placement.map(|placement| placement.targets.clone()).unwrap_or_default()
     }
 
+    /// Whom it rings is rung by the call with Call-ID `into` from now on.
+    pub fn yield_to(&mut self, into: &str, context: &mut Context<'_>) {
+        self.incoming.part_of = Some(into.to_owned());
+        self.finish(EndedBy::Caller, 487, None, context);
+    }
+
     /// A phone hands its contact on to whom another call of its has rung.
     pub fn hand_on(&mut self, leg: LegId, targets: Vec<Whom>, context: &mut Context<'_>) {
         if self.part(leg, Some(leg)) {

@@ -34,9 +34,8 @@ impl Engine {
         let rung = self.calls.get(&second).map(Call::rung).unwrap_or_default();
         if !rung.is_empty() {
             // Whom it has rung is rung for the contact: an INVITE that has no answer yet has no audio to move.
-            self.with_call(now, second, |call, context| {
-                call.end("handed on before it was answered", context)
-            });
+            let into = self.calls.get(&first).map(|call| call.call_id().to_owned()).unwrap_or_default();
+            self.with_call(now, second, |call, context| call.yield_to(&into, context));
             return self.with_call(now, first, |call, context| call.hand_on(leg, rung, context));
         }
         let _ = self.endpoint.accept_refer(now.instant, leg);

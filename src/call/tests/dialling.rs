@@ -52,6 +52,21 @@ fn a_phone_hears_what_its_callee_answers() {
 }
 
 #[test]
+fn a_phone_hears_the_announcement_of_the_network_it_calls() {
+    let mut world = Virtual::office(office());
+    world.dial(ADA, "sip:+12125550177@c14.example");
+    let (leg, offer) = (world.carrier.leg(), world.carrier.offer.clone().unwrap());
+    let (answer, _) = sip::sdp::answer(&offer, &world.carrier.media()).unwrap();
+    world.carrier.endpoint.provisional(world.now.instant, leg, 183, Some(answer), &[]).unwrap();
+    world.settle();
+    assert_eq!(world.phone_heard(ADA), "401 183+sdp");
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    world.carrier_says(404);
+    assert_eq!(world.phone_heard(ADA), "404");
+    assert_eq!(world.nothing_is_left().answered_at, None);
+}
+
+#[test]
 fn what_may_not_be_dialled_is_refused_with_the_rule() {
     for (dialled, code, because) in [
         ("sip:+442079460000@c14.example", 403, "`dialling.countries` of acme are CA, US."),

@@ -274,6 +274,7 @@ fn whom_the_agent_has_only_rung_is_rung_for_the_contact() {
     world.phone_heard(BOB);
     world.refers(BOB, bob, &format!("sip:ada-desk@c14.example?Replaces={name}"), &[]);
     assert_eq!(world.phone_heard(ADA), "INVITE CANCEL INVITE");
+    assert!(world.phone_heard(BOB).contains("487"));
     world.other_says(ADA, 200);
     assert!(world.phone_heard(BOB).contains("refer:200!"));
     assert!(last_bridged(&world) && world.heard() == "200");
