@@ -21,7 +21,7 @@ use crate::{
     admission::{Admitted, Origin},
     cursor::{Action, Cursor, Dialled, Environment, Facts},
     dial::{Branch, Dialling, Party, Sent},
-    record::{EndedBy, Record, cause_of},
+    record::{EndedBy, PATH_MAX, Record, cause_of},
     registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
 };
@@ -46,6 +46,8 @@ pub struct Call {
     id: CallId,
     incoming: Incoming,
     cursor: Cursor,
+    /// Path through flows that a phone has taken the contact out of.
+    earlier: Vec<String>,
     a: LegA,
     dialling: Option<Dialling>,
     handover: Option<Handover>,
@@ -133,6 +135,7 @@ impl Call {
         Self {
             id,
             cursor,
+            earlier: Vec::new(),
             a: LegA { media, station, state: StateA::Invited, answer: None, reoffered: false },
             incoming,
             dialling: None,
@@ -232,7 +235,7 @@ impl Call {
             started_at: self.started_at,
             answered_at: self.answered_at,
             ended_at,
-            path: self.cursor.path().to_vec(),
+            path: self.earlier.iter().chain(self.cursor.path()).take(PATH_MAX).cloned().collect(),
             ended_by: self.ending.as_ref().map_or(EndedBy::Failure, |ending| ending.by),
             sip_code: code,
             cause: if normal {

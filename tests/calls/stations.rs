@@ -241,7 +241,7 @@ impl Desk {
         let wanted = format!("{} {method}", self.cseq);
         let mut buffer = [0; 65_535];
         loop {
-            let (length, _) = self.socket.recv_from(&mut buffer).expect("a final response");
+            let (length, _) = self.socket.recv_from(&mut buffer).unwrap();
             let message = Message { text: String::from_utf8_lossy(&buffer[..length]).into_owned() };
             if message.code() >= 200 && message.header("CSeq") == Some(wanted.as_str()) {
                 return message;

@@ -3,8 +3,10 @@
 //! The phone may hang up as soon as its REFER is taken, and many do: the contact stays, and if nobody answers the agent is rung
 //! again. Whoever hands on is a callee from then on, and the contact the A leg, whichever of the two called.
 
+use std::sync::Arc;
+
 use model::{
-    LegId,
+    E164, LegId,
     media::{Codec, Order},
     program::{Dial, DialStrategy, DialTarget},
 };
@@ -12,12 +14,13 @@ use sip::{endpoint::Event as SipEvent, uri::Uri};
 
 use super::{AfterPlay, Call, Context, Effect, StateA, configure, reinvited};
 use crate::{
-    cursor::Dialled,
+    cursor::{Cursor, Dialled, Facts},
     dial::{Branch, Dialling, Party, Try, Whom},
     dialling::{self, Destination, Dialler},
     record::EndedBy,
     registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
+    world::Flow,
 };
 
 /// How long whom a contact is handed on to may ring, in milliseconds.
@@ -42,6 +45,14 @@ pub(super) struct Handover {
     original: Box<Dial>,
     /// Whether the agent is rung again.
     recalls: bool,
+}
+
+/// What a REFER leads to.
+enum Target {
+    /// Somebody is rung.
+    Rings(Whom),
+    /// The contact enters a flow, that of this number.
+    Enters(Arc<Flow>, E164),
 }
 
 /// Somebody who leaves one call for another, connected.
@@ -84,19 +95,20 @@ impl Call {
 
     /// A REFER came.
     pub(super) fn referred(&mut self, leg: LegId, refer_to: &str, context: &mut Context<'_>) {
-        match self.refer_targets(leg, refer_to, context) {
-            Ok(targets) => self.hand_on(leg, targets, context),
+        match self.refer_target(leg, refer_to, context) {
+            Ok(Target::Rings(whom)) => self.hand_on(leg, vec![whom], context),
+            Ok(Target::Enters(flow, number)) => self.enter(leg, flow, number, context),
             Err((code, because)) => context.effects.push(Effect::RejectRefer { leg, code, because }),
         }
     }
 
     /// Whom a REFER names, by the rules of the phone that sent it: its URI is never followed as it stands.
-    fn refer_targets(
+    fn refer_target(
         &self,
         leg: LegId,
         refer_to: &str,
         context: &Context<'_>,
-    ) -> Result<Vec<Whom>, (u16, String)> {
+    ) -> Result<Target, (u16, String)> {
         let station = self.station_at(leg);
         let station =
             station.ok_or_else(|| (403, "only phones of agents may hand a call on by REFER".to_owned()))?;
@@ -108,7 +120,7 @@ impl Call {
         let uri = Uri::parse(refer_to.as_bytes()).map_err(|bad| (400, format!("the Refer-To {bad}")))?;
         let domain = world.snapshot.cluster.domains.first().unwrap_or(&world.snapshot.cluster.code);
         let destination = dialling::resolve(world, dialler, (&uri, domain));
-        Ok(vec![match destination.map_err(|refusal| (refusal.code, refusal.because))? {
+        Ok(Target::Rings(match destination.map_err(|refusal| (refusal.code, refusal.because))? {
             Destination::Emergency(emergency) => Whom::Emergency(emergency),
             Destination::Station(station) => Whom::Station(station),
             Destination::Agent(agent) => Whom::Target(DialTarget::Agent(agent)),
@@ -117,9 +129,28 @@ impl Call {
                 Whom::Target(DialTarget::Number { number, trunks, caller_id: dialler.number() })
             }
             Destination::Own(_, range) => {
-                return Err((403, format!("a contact cannot be handed on to PhoneNumber {} yet", range.id)));
+                let flow = world.flow(&range.flow);
+                let missing =
+                    || (500, format!("RoutingFlow {} of PhoneNumber {} is missing", range.flow, range.id));
+                return Ok(Target::Enters(Arc::clone(flow.ok_or_else(missing)?), range.first));
             }
-        }])
+        }))
+    }
+
+    /// The contact goes on in the flow of a number of the tenant, and the phone is done.
+    fn enter(&mut self, leg: LegId, flow: Arc<Flow>, number: E164, context: &mut Context<'_>) {
+        if !self.part(leg, Some(leg)) {
+            return;
+        }
+        context.effects.push(Effect::AcceptRefer { leg });
+        context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
+        self.handed_on(context);
+        let facts = Facts { call_number: number.to_string(), ..self.cursor.facts().clone() };
+        let cursor = std::mem::replace(&mut self.cursor, Cursor::new(flow, facts));
+        self.earlier.extend(cursor.path().iter().cloned());
+        self.incoming.placement = None;
+        let actions = self.cursor.begin(context.environment);
+        self.perform(actions, context);
     }
 
     /// Whether a leg is one of two that talk.

@@ -1,16 +1,16 @@
 //! Phones hand their contacts on: by REFER, to whom they talk to beside, and by taking each other's place.
 
 use model::{
-    AgentId, LegId,
+    AgentId, LegId, TrunkId,
     program::{Dial, DialStrategy, DialTarget, Step, Verb},
-    snapshot::Snapshot,
+    snapshot::{NumberRange, Snapshot},
 };
 use sip::{endpoint::Header, sdp};
 
 use crate::{
     phones::{ADA, ADA_AT_HOME, BOB, field, office},
     twin::Virtual,
-    world::{flow, hangup, step},
+    world::{flow, hangup, play, step},
 };
 
 /// Rings Bob, then plays by outcome: ended a, busy b, no answer c, failed d.
@@ -171,7 +171,6 @@ fn whom_a_phone_may_not_dial_it_may_not_hand_on_to() {
         ("sip:+442079460000@c14.example", 403),
         ("sip:ada-desk@example.org", 404),
         ("sip:nobody@c14.example", 404),
-        ("sip:+18005550100@c14.example", 403),
         ("sip:192.0.2.1", 484),
     ] {
         let (mut world, bob) = talking();
@@ -184,6 +183,29 @@ fn whom_a_phone_may_not_dial_it_may_not_hand_on_to() {
             world.told
         );
     }
+}
+
+#[test]
+fn a_contact_is_handed_on_to_a_number_whose_flow_takes_it() {
+    let mut snapshot = bobs();
+    let menu = flow("menu", vec![play("hello", "h", 1), hangup("bye", "b")], Vec::new());
+    snapshot.flows.insert(menu.0.clone(), menu.1);
+    let ranges = snapshot.numbers.get_mut(&TrunkId::new("platform", "carrier")).unwrap();
+    let number = "+18005550105".parse().unwrap();
+    ranges.push(NumberRange { first: number, last: number, flow: menu.0, ..ranges[0].clone() });
+    let mut world = Virtual::office(snapshot);
+    world.register(BOB);
+    world.call("+18005550100");
+    world.other_says(BOB, 200);
+    world.phone_heard(BOB);
+    let bob = world.more[BOB].leg();
+    world.refers(BOB, bob, "sip:8005550105@c14.example", &[]);
+    let heard = world.phone_heard(BOB);
+    assert!(heard.contains("refer:200!") && heard.ends_with("BYE"), "{heard}");
+    assert_eq!(world.media.orders.last().unwrap(), "play(h)");
+    assert_eq!(world.heard(), "200");
+    world.pass(5);
+    assert_eq!(world.nothing_is_left().path, ["hello: played", "bye: hangup"]);
 }
 
 #[test]
