@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Now,
-    call::{Call, Connected},
+    call::Connected,
     explanation::{Explanation, Outcome},
 };
 
@@ -31,7 +31,7 @@ impl Engine {
             }
         };
         let Pair { first: (first, leg), second: (second, other) } = pair;
-        let rung = self.calls.get(&second).map(Call::rung).unwrap_or_default();
+        let rung = self.calls.get(&second).map(|call| call.rung()).unwrap_or_default();
         if !rung.is_empty() {
             // Whom it has rung is rung for the contact: an INVITE that has no answer yet has no audio to move.
             let into = self.calls.get(&first).map(|call| call.call_id().to_owned()).unwrap_or_default();
