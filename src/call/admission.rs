@@ -14,7 +14,8 @@ use model::{
 use crate::{
     Now,
     certificate::{self, Proof},
-    explanation::Candidate,
+    explanation::{Candidate, Outcome},
+    registrar::StationId,
     world::{Flow, World},
 };
 
@@ -61,26 +62,71 @@ pub struct Refusal {
     pub retry_after: bool,
 }
 
-/// An INVITE that a flow takes.
+/// An INVITE that is taken.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// Which trunk delivered it.
-    pub trunk: TrunkId,
-    /// Which number it is for.
-    pub number: NumberRange,
-    /// Number that the trunk delivered.
-    pub dialled: E164,
+    /// Who brought it.
+    pub origin: Origin,
+    /// Namespace of the tenant whose call it is.
+    pub tenant: String,
+    /// Which number it is for. None: for no number of ours.
+    pub number: Option<Numbered>,
+    /// Number of ours that was dialled.
+    pub dialled: Option<E164>,
     /// Number that the caller dialled and another carrier forwarded to `dialled`.
     pub first_dialled: Option<E164>,
     /// Which flow takes it.
     pub flow: Arc<Flow>,
 }
 
+/// Who brought an INVITE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A trunk.
+    Trunk(TrunkId),
+    /// A phone of an agent.
+    Station(StationId),
+}
+
+/// A live number that a call is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    /// The trunk that delivers it.
+    pub trunk: TrunkId,
+    /// The number, or the range that has it.
+    pub range: NumberRange,
+}
+
 impl Admitted {
-    /// Number that the caller dialled.
+    /// Number of ours that the caller dialled.
     #[must_use]
-    pub fn called(&self) -> E164 {
-        self.first_dialled.unwrap_or(self.dialled)
+    pub fn called(&self) -> Option<E164> {
+        self.first_dialled.or(self.dialled)
+    }
+
+    /// As its explanation tells it.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match (&self.origin, &self.number) {
+            (Origin::Trunk(trunk), Some(Numbered { range, .. })) => {
+                Outcome::Routed { trunk: trunk.clone(), number: range.id.clone(), flow: range.flow.clone() }
+            }
+            (Origin::Station(station), _) => {
+                Outcome::Placed { station: station.clone(), to: format!("RoutingFlow {}", self.flow.id) }
+            }
+            (Origin::Trunk(trunk), None) => {
+                Outcome::Ignored { because: format!("Trunk {trunk} brought it for no number.") }
+            }
+        }
+    }
+
+    /// The trunk that brought it.
+    #[must_use]
+    pub const fn trunk(&self) -> Option<&TrunkId> {
+        match &self.origin {
+            Origin::Trunk(trunk) => Some(trunk),
+            Origin::Station(_) => None,
+        }
     }
 }
 
@@ -191,9 +237,10 @@ pub fn admit(
     candidates.push(Candidate { object, failed: None });
     let flow = Arc::clone(flow);
     let admitted = Admitted {
-        trunk: id.clone(),
-        number: range.clone(),
-        dialled: number,
+        origin: Origin::Trunk(id.clone()),
+        tenant: range.id.0.namespace().to_owned(),
+        number: Some(Numbered { trunk: id.clone(), range: range.clone() }),
+        dialled: Some(number),
         first_dialled: first.filter(|_| forwarded.is_some()),
         flow,
     };

@@ -12,215 +12,34 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    AudioId, CallId, LegId, PlayId, SessionId, TrunkId,
-    media::{Codec, Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
-    net::Flow,
+    AudioId, CallId, LegId, PlayId, SessionId,
+    media::{Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
 };
-use sip::endpoint::{Ended, Event as SipEvent, Header, Invite};
-
-use stir::{Verstat, claim::Claim};
+use sip::endpoint::{Ended, Event as SipEvent, Header};
+use stir::Verstat;
 
 use crate::{
-    admission::Admitted,
-    caller::Diverted,
+    admission::{Admitted, Origin},
     cursor::{Action, Cursor, Dialled, Environment, Facts},
-    dial::{Branch, Dialling, Sent},
-    health::{Heard, Who},
-    lots::Lots,
-    record::{EndedBy, Record, cause_of},
+    dial::{Branch, Dialling, Party, Sent},
+    record::{EndedBy, PATH_MAX, Record, cause_of},
+    registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
-    vetting::Vetted,
 };
 
 mod callees;
+mod effect;
+mod handover;
+mod joining;
+
+use handover::Handover;
+use joining::Joiner;
+
+pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
+pub use handover::Connected;
 
 /// How long the end of a call waits for its media server.
 const RELEASE_WAIT: Duration = Duration::from_secs(2);
-
-/// Something to be done for a call.
-#[derive(Debug)]
-pub enum Effect {
-    /// 101 to 199 on the A leg.
-    Provisional {
-        /// SIP leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-        /// Early answer.
-        sdp: Option<Bytes>,
-    },
-    /// 200 on the A leg.
-    Accept {
-        /// SIP leg.
-        leg: LegId,
-        /// Answer, or offer.
-        sdp: Bytes,
-    },
-    /// 300 to 699 on the A leg.
-    Reject {
-        /// SIP leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-        /// Further headers.
-        headers: Vec<Header>,
-    },
-    /// CANCEL on a leg that rings.
-    Cancel {
-        /// SIP leg.
-        leg: LegId,
-    },
-    /// BYE.
-    Bye {
-        /// SIP leg.
-        leg: LegId,
-        /// Value of the Reason header.
-        reason: Option<String>,
-    },
-    /// 200 to a re-INVITE.
-    AnswerReinvite {
-        /// SIP leg.
-        leg: LegId,
-        /// Answer, or offer.
-        sdp: Bytes,
-    },
-    /// Refusal of a re-INVITE.
-    RejectReinvite {
-        /// SIP leg.
-        leg: LegId,
-        /// Status code.
-        code: u16,
-    },
-    /// Call somebody; tell [`Call::invited`].
-    Invite {
-        /// Media leg of the branch.
-        branch: LegId,
-        /// Which trunk it burdens.
-        trunk: TrunkId,
-        /// The INVITE.
-        invite: Box<Invite>,
-        /// What is signed of it.
-        claim: Option<Claim>,
-    },
-    /// The SIP leg is no longer the call's; what still comes of it is the endpoint's business.
-    Forget {
-        /// SIP leg.
-        leg: LegId,
-    },
-    /// To the media server.
-    Media(Order),
-    /// Say that a step cannot be performed by this edge.
-    Unperformed(Unperformed),
-    /// Say what befell the call.
-    Tell(Told),
-    /// Remember what a peer did.
-    Heard {
-        /// Which.
-        who: Who,
-        /// What it did.
-        heard: Heard,
-    },
-}
-
-/// Something in the course of a call that its explanation tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Call-ID of the A leg.
-    pub call_id: String,
-    /// A sentence, without its full stop.
-    pub what: String,
-}
-
-/// A step, or a callee, that this edge has no means for. The call goes on by the outcome of its failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unperformed {
-    /// Call-ID of the A leg.
-    pub call_id: String,
-    /// Name of the step, as the path has it.
-    pub step: String,
-    /// What cannot be done yet.
-    pub what: &'static str,
-}
-
-/// What an edge has no means for yet. None: it performs the action.
-#[must_use]
-pub const fn not_performed(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::Request(_) => Some("requests of Integrations"),
-        Action::Queue { .. } => Some("waiting in a Queue"),
-        Action::Callback { .. } => Some("callbacks"),
-        Action::Voicemail { .. } => Some("taking messages"),
-        Action::Record(_) => Some("recording"),
-        Action::Message { .. } => Some("writing messages"),
-        Action::Play { .. }
-        | Action::StopPlay
-        | Action::Wait(_)
-        | Action::Dial(_)
-        | Action::Draw
-        | Action::Reject(_)
-        | Action::Hangup(_)
-        | Action::End
-        | Action::Fail(_) => None,
-    }
-}
-
-/// What a call may look at, and where its effects go.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// World, expressions, time.
-    pub environment: Environment<'a>,
-    /// How trunks stand.
-    pub trunks: &'a dyn Trunks,
-    /// Carried out in order.
-    pub effects: Vec<Effect>,
-}
-
-/// How trunks stand at the moment.
-pub trait Trunks: std::fmt::Debug {
-    /// Whether a trunk takes one more call.
-    ///
-    /// # Errors
-    /// The cap that is reached, as a sentence.
-    fn takes(&self, trunk: &TrunkId) -> Result<(), String>;
-
-    /// Since when an address of a peer is down.
-    fn down_since(&self, who: &Who) -> Option<Timestamp>;
-
-    /// Whether a peer has said at least that it is at work on our INVITE.
-    fn is_proceeding(&self, leg: LegId) -> bool;
-
-    /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
-    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
-}
-
-/// An INVITE that was admitted.
-#[derive(Debug)]
-pub struct Incoming {
-    /// SIP leg.
-    pub leg: LegId,
-    /// Call-ID, for people.
-    pub call_id: String,
-    /// Calling number; empty if withheld.
-    pub from: String,
-    /// Through whom it came.
-    pub diverted: Diverted,
-    /// What is known of whether the calling number is theirs.
-    pub vetted: Vetted,
-    /// Max-Forwards that legs of ours get: one less than the INVITE's.
-    pub max_forwards: u8,
-    /// What is drawn in this call: by another seed for each.
-    pub lots: Lots,
-    /// The offer.
-    pub offer: Option<Bytes>,
-    /// Codec that the offer will be answered with.
-    pub spoken: Option<Codec>,
-    /// Where it leads.
-    pub admitted: Admitted,
-    /// Name of the trunk's network.
-    pub network: String,
-    /// What the trunk may use.
-    pub codecs: Vec<Codec>,
-}
 
 /// One call.
 #[derive(Debug)]
@@ -228,8 +47,12 @@ pub struct Call {
     id: CallId,
     incoming: Incoming,
     cursor: Cursor,
+    /// Path through flows that a phone has taken the contact out of.
+    earlier: Vec<String>,
     a: LegA,
     dialling: Option<Dialling>,
+    handover: Option<Handover>,
+    joiner: Option<Joiner>,
     playing: Option<(PlayId, AfterPlay)>,
     waiting: Option<Waiting>,
     started_at: Timestamp,
@@ -244,6 +67,8 @@ pub struct Call {
 #[derive(Debug)]
 struct LegA {
     media: MediaLeg,
+    /// The phone that it is.
+    station: Option<StationId>,
     state: StateA,
     answer: Option<Bytes>,
     /// Our 2xx to a re-INVITE carried an offer: the ACK brings the answer.
@@ -269,6 +94,8 @@ enum AfterPlay {
     Ring,
     /// The music of a `wait`, which the wait ends.
     Wait,
+    /// The tone of a call that cannot be made.
+    Refuse,
 }
 
 /// What goes on once the A leg can hear.
@@ -277,6 +104,7 @@ enum Waiting {
     For(Action),
     Join,
     JoinEarly,
+    Apology,
 }
 
 #[derive(Debug)]
@@ -296,18 +124,25 @@ impl Call {
         let facts = Facts {
             contact_number: incoming.from.clone(),
             contact_verstat: incoming.vetted.verstat.map_or("", Verstat::as_str),
-            call_number: incoming.admitted.called().to_string(),
-            call_trunk: incoming.admitted.trunk.to_string(),
+            call_number: incoming.admitted.called().map(|called| called.to_string()).unwrap_or_default(),
+            call_trunk: incoming.admitted.trunk().map(ToString::to_string).unwrap_or_default(),
         };
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
         let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
         let media = MediaLeg::new(LegId(id.0 << 16), incoming.codecs.clone());
+        let station = match &incoming.admitted.origin {
+            Origin::Station(station) => Some(station.clone()),
+            Origin::Trunk(_) => None,
+        };
         Self {
             id,
             cursor,
-            a: LegA { media, state: StateA::Invited, answer: None, reoffered: false },
+            earlier: Vec::new(),
+            a: LegA { media, station, state: StateA::Invited, answer: None, reoffered: false },
             incoming,
             dialling: None,
+            handover: None,
+            joiner: None,
             playing: None,
             waiting: None,
             started_at: environment.now.wall,
@@ -351,6 +186,15 @@ impl Call {
         &self.incoming.admitted
     }
 
+    /// Whether a phone is in it: it called, or was called and has answered.
+    #[must_use]
+    pub fn is_with(&self, station: &StationId) -> bool {
+        let called = self.a.station.as_ref() == Some(station);
+        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let mut answered = branches.filter(|branch| branch.answered);
+        called || answered.any(|branch| branch.now.party == Party::Station(station.clone()))
+    }
+
     /// Whether its end has begun: no leg of it is up any more.
     #[must_use]
     pub const fn is_ending(&self) -> bool {
@@ -380,22 +224,29 @@ impl Call {
     pub fn record(&self, ended_at: Timestamp) -> Record {
         let code = if self.answered_at.is_some() { 200 } else { self.ending.as_ref().map_or(0, |e| e.code) };
         let normal = self.ending.as_ref().is_some_and(|ending| ending.because.is_none());
-        let flow = self.cursor.flow();
+        let admitted = &self.incoming.admitted;
+        // What is performed where a phone dials is nobody's flow.
+        let flow = Some(self.cursor.flow()).filter(|_| self.incoming.placement.is_none());
         Record {
             call: self.id,
             call_id: self.incoming.call_id.clone(),
             from: self.incoming.from.clone(),
             verstat: self.incoming.vetted.verstat,
             attestation: self.incoming.vetted.attestation,
-            to: self.incoming.admitted.called().to_string(),
-            trunk: self.incoming.admitted.trunk.clone(),
-            number: self.incoming.admitted.number.id.clone(),
-            flow: flow.id.clone(),
-            revision: flow.program.revision.clone(),
+            to: self.incoming.to.clone(),
+            trunk: admitted.trunk().cloned(),
+            station: match &admitted.origin {
+                Origin::Station(station) => Some(station.clone()),
+                Origin::Trunk(_) => None,
+            },
+            number: admitted.number.as_ref().map(|number| number.range.id.clone()),
+            flow: flow.map(|flow| flow.id.clone()),
+            revision: flow.map(|flow| flow.program.revision.clone()),
+            part_of: self.incoming.part_of.clone(),
             started_at: self.started_at,
             answered_at: self.answered_at,
             ended_at,
-            path: self.cursor.path().to_vec(),
+            path: self.earlier.iter().chain(self.cursor.path()).take(PATH_MAX).cloned().collect(),
             ended_by: self.ending.as_ref().map_or(EndedBy::Failure, |ending| ending.by),
             sip_code: code,
             cause: if normal {
@@ -438,6 +289,8 @@ impl Call {
         let Some(leg) = event.leg() else { return };
         if leg == self.incoming.leg {
             self.on_a(event, context);
+        } else if self.joiner.as_ref().is_some_and(|joiner| joiner.sip == leg) {
+            self.on_joiner(&event, context);
         } else {
             self.on_b(leg, event, context);
         }
@@ -454,7 +307,12 @@ impl Call {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(address, rtp_port, session_id);
-                    self.invite(leg, context);
+                    match branch.sip.filter(|_| branch.answered) {
+                        Some(sip) => self.reinvite(leg, sip, context),
+                        None => self.invite(leg, context),
+                    }
+                } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
+                    self.take_place(joiner, (address, rtp_port), context);
                 }
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
@@ -474,7 +332,7 @@ impl Call {
     pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
         match (self.branch(branch), sent) {
             (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
-            (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg }),
+            (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg, reason: None }),
             (Some(_), Sent::Refused(because)) => self.not_sent(branch, because, context),
             (None, Sent::Refused(_)) => {}
         }
@@ -591,6 +449,7 @@ impl Call {
         match then {
             AfterPlay::Ring | AfterPlay::Wait => {}
             AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
+            AfterPlay::Refuse => self.unhelped(context),
             AfterPlay::GoOn => {
                 let actions = self.cursor.played(context.environment);
                 self.perform(actions, context);
@@ -677,6 +536,7 @@ impl Call {
             Some(Waiting::For(action)) => self.perform(vec![action], context),
             Some(Waiting::Join) => self.join(context),
             Some(Waiting::JoinEarly) => self.join_early(context),
+            Some(Waiting::Apology) => self.apologize(context),
             None => {}
         }
     }
@@ -694,6 +554,9 @@ impl Call {
         } else if let Some(branch) = self.branch(leg) {
             branch.media.ports = Ports::None;
             self.branch_failed(leg, (Dialled::Failed, 503), context);
+        } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
+            let headers = refusal_headers(cause_of(503), Some(because));
+            context.effects.push(Effect::Reject { leg: joiner.sip, code: 503, headers });
         }
     }
 
@@ -706,6 +569,7 @@ impl Call {
                 self.a.reoffered = sdp.is_none();
                 reinvited(leg, &mut self.a.media, sdp.as_deref(), context);
             }
+            SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
                 if let Some(key) = info_digit(&content_type, &body)
                     && self.a.media.parameters.as_ref().is_some_and(|p| p.receive_telephone_event.is_none())
@@ -771,8 +635,9 @@ impl Call {
         self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });
         self.waiting = None;
         self.playing = None;
-        self.drop_branches(|_| true, context);
+        self.drop_branches(|_| true, None, context);
         self.dialling = None;
+        self.drop_others(context);
         let leg = self.incoming.leg;
         match self.a.state {
             StateA::Over => {}

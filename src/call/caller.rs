@@ -148,8 +148,13 @@ fn number(address: &NameAddr<'_>) -> Option<String> {
 pub struct Caller<'a> {
     /// Number, or empty if withheld.
     pub number: &'a str,
-    /// Number that the caller dialled: the tenant's own.
-    pub dialled: E164,
+    /// Number that the caller dialled: the tenant's own. None: a phone of the tenant calls, which shows what the call is to
+    /// show and nothing else.
+    pub dialled: Option<E164>,
+    /// Phone of the tenant that calls: as it registers, and the name of its agent.
+    pub phone: Option<(&'a str, &'a str)>,
+    /// Phone of the tenant that hands the caller on, as it registers.
+    pub referred_by: Option<&'a str>,
     /// The tenant's namespace.
     pub tenant: &'a str,
     /// Through whom the call came.
@@ -171,6 +176,24 @@ pub struct Shown {
     pub number: Option<(E164, Whose)>,
     /// Why no number is shown although there is one, as a sentence.
     pub told: Option<String>,
+}
+
+/// A caller as an agent's phone sees it: as they came, or as another phone that can be called back.
+#[must_use]
+pub fn to_station(caller: Caller<'_>, domain: &str) -> Shown {
+    let referred = caller.referred_by.map(|user| format!("<sip:{user}@{domain}>"));
+    let referred = referred.map(|by| Header::new("Referred-By", by));
+    let Some((user, name)) = caller.phone else {
+        let parameter = caller.verstat.map(|verstat| format!(";verstat={verstat}")).unwrap_or_default();
+        let mut headers = asserted(caller.number, &parameter, domain);
+        headers.extend(referred);
+        let from = with_parameter(caller.number, &parameter, domain);
+        return Shown { headers, from, number: None, told: None };
+    };
+    let plain: String = name.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).collect();
+    let from = format!("\"{plain}\" <sip:{user}@{domain}>");
+    let headers = vec![Header::new("P-Asserted-Identity", from.clone())];
+    Shown { headers, from, number: None, told: None }
 }
 
 /// A caller as the PBX behind a trunk sees it: as they came.
@@ -196,7 +219,7 @@ pub fn to_number(
     (host, request_uri): (&str, &str),
 ) -> Shown {
     let formats = &trunk.number_formats;
-    if trunk.caller_id_policy == CallerIdPolicy::Forwarded {
+    if let (CallerIdPolicy::Forwarded, Some(_)) = (trunk.caller_id_policy, caller.dialled) {
         let number = written(caller.number, formats);
         let mut headers = asserted(&number, "", host);
         headers.extend(forwarded(caller, formats, (host, request_uri)));
@@ -207,13 +230,19 @@ pub fn to_number(
         return Shown { from: identity(&number, host), headers, number: shown, told: None };
     }
     let granted =
-        wanted.into_iter().chain([caller.dialled]).find(|number| grants(id, trunk, caller.tenant, *number));
+        wanted.into_iter().chain(caller.dialled).find(|number| grants(id, trunk, caller.tenant, *number));
     let number = granted.map(|number| formats.write(number)).unwrap_or_default();
-    let told = granted.is_none().then(|| {
-        format!(
-            "Trunk {id} grants neither the caller id nor {} to {}, so no number is shown",
-            caller.dialled, caller.tenant
-        )
+    let told = granted.is_none().then(|| match caller.dialled {
+        Some(dialled) => {
+            format!(
+                "Trunk {id} grants neither the caller id nor {dialled} to {}, so no number is shown",
+                caller.tenant
+            )
+        }
+        None => format!(
+            "Trunk {id} grants no number to {} that the phone may show, so none is shown",
+            caller.tenant
+        ),
     });
     Shown {
         headers: asserted(&number, "", host),
@@ -225,7 +254,7 @@ pub fn to_number(
 
 /// Whether a number that a tenant may show is theirs for all that we know.
 fn whose(trunk: &Trunk, caller: Caller<'_>, number: E164) -> Whose {
-    let live = number == caller.dialled;
+    let live = Some(number) == caller.dialled;
     let granted = trunk
         .grants
         .iter()
@@ -256,8 +285,10 @@ fn asserted(number: &str, parameter: &str, host: &str) -> Vec<Header> {
 
 /// What a call that is handed on has behind it, and the tenant's number with it.
 fn forwarded(caller: Caller<'_>, formats: &NumberFormats, (host, request_uri): (&str, &str)) -> Vec<Header> {
-    let diverter = identity(&formats.write(caller.dialled), host);
-    let mut headers = vec![Header::new("Diversion", format!("{diverter};reason=unconditional;counter=1"))];
+    let diverter = caller.dialled.map(|dialled| identity(&formats.write(dialled), host));
+    let diverter = diverter.map(|diverter| format!("{diverter};reason=unconditional;counter=1"));
+    let mut headers: Vec<Header> =
+        diverter.into_iter().map(|diverter| Header::new("Diversion", diverter)).collect();
     headers.extend(caller.diverted.diversions.iter().map(|value| Header::new("Diversion", value.as_str())));
     let history = &caller.diverted.history;
     headers.extend(history.iter().map(|value| Header::new("History-Info", value.as_str())));

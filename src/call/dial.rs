@@ -3,19 +3,20 @@
 use std::{
     collections::VecDeque,
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use model::{
     LegId, TrunkId,
     media::Codec,
-    net::{Flow as NetFlow, Transport},
+    net::{Flow as NetFlow, ListenerIx, Transport},
     program::{Dial, DialTarget},
     snapshot::{Peer, Trunk},
 };
 use sip::{
-    endpoint::{Ended, Failure, Header, Invite},
+    endpoint::{Attached, Ended, Failure, Header, Invite},
     wire::{Message, Name},
 };
 
@@ -28,10 +29,18 @@ use crate::{
     health::{Heard, Who},
     locate::usual_port,
     lots::Lots,
+    registrar::StationId,
     sdp_leg::MediaLeg,
     signing,
     world::World,
 };
+
+mod help;
+mod stations;
+mod whom;
+
+pub use help::callback;
+pub use whom::{Placement, Whom};
 
 /// How long a peer may stay silent before the next one is tried, if there is one.
 pub const SILENT_PEER: Duration = Duration::from_secs(4);
@@ -57,6 +66,8 @@ const TRIES_MAX: usize = 16;
 pub struct Dialling {
     /// What the step says.
     pub dial: Box<Dial>,
+    /// Whom it rings.
+    pub targets: Vec<Whom>,
     /// The target that comes next.
     pub next_target: usize,
     /// Those that ring.
@@ -126,13 +137,13 @@ pub enum Sent {
 /// A way to reach a target.
 #[derive(Debug, Clone)]
 pub struct Try {
-    /// Which trunk, for its caps and failover codes.
-    pub trunk: TrunkId,
-    /// Name of the trunk's peer.
-    pub peer: String,
-    /// Name of the trunk's network, for media.
+    /// Whom it goes to.
+    pub party: Party,
+    /// Whether it is a call for help, which no cap holds back.
+    pub is_urgent: bool,
+    /// Name of the network, for media.
     pub network: String,
-    /// What the trunk may use, in its order.
+    /// What the party may use, in its order.
     pub codecs: Vec<Codec>,
     /// What the trunk's registrar wants a call to take (RFC 3608).
     route: Vec<String>,
@@ -140,6 +151,8 @@ pub struct Try {
     identity: Vec<Header>,
     /// What is signed of it.
     pub claim: Option<Claim>,
+    /// What the INVITE carries besides.
+    attached: Option<Box<Attached>>,
     /// Whether challenges are answered.
     challenges: bool,
     flow: NetFlow,
@@ -150,7 +163,41 @@ pub struct Try {
     to: String,
 }
 
+/// Whom a try goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Party {
+    /// A peer of a trunk.
+    Peer {
+        /// Which trunk, for its caps and failover codes.
+        trunk: TrunkId,
+        /// Name of the trunk's peer.
+        peer: String,
+    },
+    /// A phone that has registered.
+    Station(StationId),
+    /// Whoever was in another call, or called in the first place.
+    Joined(String),
+}
+
 impl Branch {
+    /// A target that is about to be rung, and answered if it is connected already.
+    pub const fn new(media: MediaLeg, now: Try, tries: VecDeque<Try>, ring_until: Instant) -> Self {
+        Self {
+            media,
+            sip: None,
+            now,
+            tries,
+            rang: false,
+            answered: false,
+            ring_until,
+            silent_until: None,
+            asked_at: None,
+            redirections: 0,
+            goes_on: false,
+            leaving: None,
+        }
+    }
+
     /// When something is to be done about it, while it is not answered.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.leaving {
@@ -173,46 +220,106 @@ impl Branch {
             headers,
             challenges: self.now.challenges,
             tcp: self.now.tcp,
+            attached: self.now.attached.clone(),
         })
     }
 }
 
 impl Try {
-    /// Whom it goes to.
-    pub fn who(&self) -> Who {
-        Who { trunk: self.trunk.clone(), peer: self.peer.clone(), flow: self.flow }
+    /// The peer that it goes to. None: it goes to a phone, which nobody watches.
+    pub fn who(&self) -> Option<Who> {
+        match &self.party {
+            Party::Peer { trunk, peer } => {
+                Some(Who { trunk: trunk.clone(), peer: peer.clone(), flow: self.flow })
+            }
+            Party::Station(_) | Party::Joined(_) => None,
+        }
+    }
+
+    /// Somebody who is connected already, and is called no more.
+    pub fn joined(party: Party, network: String, codecs: Vec<Codec>) -> Self {
+        let nowhere = NetFlow {
+            transport: Transport::Udp,
+            listener: ListenerIx(0),
+            remote: (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).into(),
+            connection: 0,
+        };
+        Self {
+            party,
+            is_urgent: false,
+            network,
+            codecs,
+            route: Vec::new(),
+            identity: Vec::new(),
+            attached: None,
+            claim: None,
+            tcp: None,
+            challenges: false,
+            flow: nowhere,
+            request_uri: String::new(),
+            from: String::new(),
+            to: String::new(),
+        }
+    }
+
+    /// The trunk that it burdens.
+    pub const fn trunk(&self) -> Option<&TrunkId> {
+        match &self.party {
+            Party::Peer { trunk, .. } => Some(trunk),
+            Party::Station(_) | Party::Joined(_) => None,
+        }
     }
 }
 
 impl fmt::Display for Try {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "peer `{}` of Trunk {} ({})", self.peer, self.trunk, self.flow)
+        match &self.party {
+            Party::Peer { trunk, peer } => write!(f, "peer `{peer}` of Trunk {trunk} ({})", self.flow),
+            Party::Station(station) => write!(f, "station {station} ({})", self.flow),
+            Party::Joined(who) => f.write_str(who),
+        }
     }
 }
 
 /// Ways to reach a target.
 #[derive(Debug, Default)]
 pub struct Ways {
-    /// Best first.
-    pub tries: VecDeque<Try>,
+    /// What rings at once: of each the best first.
+    pub forks: Vec<VecDeque<Try>>,
+    /// Whether there is nobody to be rung, rather than no way.
+    pub is_absent: bool,
     /// Why others are none, as sentences.
     pub told: Vec<String>,
 }
 
-/// All ways to reach a target, as far as its trunks take calls. Equal peers come as the lots say.
+/// All ways to reach somebody, as far as trunks take calls. Equal peers come as the lots say.
 pub fn ways(
+    world: &World,
+    whom: &Whom,
+    caller: Caller<'_>,
+    (trunks_now, now): (&dyn Trunks, Timestamp),
+    lots: &mut Lots,
+) -> Ways {
+    match whom {
+        Whom::Target(DialTarget::Agent(agent)) => stations::of_agent(world, agent, caller, trunks_now, lots),
+        Whom::Station(station) => stations::of_station(world, station, caller, trunks_now),
+        Whom::Emergency(emergency) => help::ways(world, emergency, (trunks_now, now), lots),
+        Whom::Target(target) => by_trunks(world, target, caller, trunks_now, lots),
+    }
+}
+
+fn by_trunks(
     world: &World,
     target: &DialTarget,
     caller: Caller<'_>,
     trunks_now: &dyn Trunks,
     lots: &mut Lots,
 ) -> Ways {
-    let mut ways = Ways::default();
+    let (mut ways, mut tries) = (Ways::default(), VecDeque::new());
     let mut down = VecDeque::new();
     let trunks = match target {
         DialTarget::Number { trunks, .. } => trunks.as_slice(),
         DialTarget::Extension { trunk, .. } => std::slice::from_ref(trunk),
-        // Which of its stations rings is for an agent's floor to say, and none runs here.
         DialTarget::Agent(_) => return ways,
     };
     for id in trunks {
@@ -224,37 +331,51 @@ pub fn ways(
             ways.told.push(because);
             continue;
         }
-        for peer in in_order(trunk, lots) {
-            let route = trunks_now.route(id);
-            let flows = match route {
-                Some((flow, _)) => vec![flow],
-                None => world.flows_to(id, peer, lots),
-            };
-            if flows.is_empty() {
-                ways.told.push(format!(
-                    "peer `{}` of Trunk {id} has no address that a listener of network `{}` reaches by {}",
-                    peer.name, trunk.network, peer.transport
-                ));
-            }
-            let route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
-            for flow in flows {
-                let Some((way, told)) = way(world, (id, trunk, peer), target, caller, flow) else { continue };
-                ways.told.extend(told.filter(|told| !ways.told.contains(told)));
-                let way = Try { route: route.clone(), ..way };
-                match trunks_now.down_since(&way.who()) {
-                    None => ways.tries.push_back(way),
-                    Some(since) => {
-                        ways.told.push(format!("{way} is down since {since}, and comes last"));
-                        down.push_back(way);
-                    }
+        for (peer, flow, route) in reached(world, (id, trunk), trunks_now, lots, &mut ways.told) {
+            let Some((way, told)) = way(world, (id, trunk, peer), target, caller, flow) else { continue };
+            ways.told.extend(told.filter(|told| !ways.told.contains(told)));
+            let way = Try { route, ..way };
+            match way.who().and_then(|who| trunks_now.down_since(&who)) {
+                None => tries.push_back(way),
+                Some(since) => {
+                    ways.told.push(format!("{way} is down since {since}, and comes last"));
+                    down.push_back(way);
                 }
             }
         }
     }
     // Probes may be wrong, so those that are down are better than none.
-    ways.tries.extend(down);
-    ways.tries.truncate(TRIES_MAX);
+    tries.extend(down);
+    tries.truncate(TRIES_MAX);
+    ways.forks.extend(Some(tries).filter(|tries| !tries.is_empty()));
     ways
+}
+
+/// Peers of a trunk with the addresses that calls may leave to, and the Route there.
+fn reached<'t>(
+    world: &World,
+    (id, trunk): (&TrunkId, &'t Trunk),
+    trunks_now: &dyn Trunks,
+    lots: &mut Lots,
+    told: &mut Vec<String>,
+) -> Vec<(&'t Peer, NetFlow, Vec<String>)> {
+    let mut reached = Vec::new();
+    for peer in in_order(trunk, lots) {
+        let route = trunks_now.route(id);
+        let flows = match route {
+            Some((flow, _)) => vec![flow],
+            None => world.flows_to(id, peer, lots),
+        };
+        if flows.is_empty() {
+            told.push(format!(
+                "peer `{}` of Trunk {id} has no address that a listener of network `{}` reaches by {}",
+                peer.name, trunk.network, peer.transport
+            ));
+        }
+        let route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
+        reached.extend(flows.into_iter().map(|flow| (peer, flow, route.clone())));
+    }
+    reached
 }
 
 fn in_order<'t>(trunk: &'t Trunk, lots: &mut Lots) -> Vec<&'t Peer> {
@@ -290,8 +411,9 @@ fn way(
         _ => None,
     };
     let way = Try {
-        trunk: id.clone(),
-        peer: peer.name.clone(),
+        party: Party::Peer { trunk: id.clone(), peer: peer.name.clone() },
+        is_urgent: false,
+        attached: None,
         network: trunk.network.clone(),
         codecs: trunk.codecs.clone(),
         route: Vec::new(),
@@ -363,6 +485,12 @@ pub fn may_try_another(rang: bool, how: &Ended, failover_codes: &[u16]) -> bool 
     failed && !rang
 }
 
+/// The same of a call for help: whatever one carrier says of it, the next may know better.
+pub fn may_try_another_for_help(rang: bool, how: &Ended) -> bool {
+    let Ended::Failed { code, cause, .. } = how else { return false };
+    !rang && *cause != Failure::Cancelled && *code != 486 && *code < 600
+}
+
 /// What a failed try says about its peer. Its refusals are about the call.
 pub const fn heard(how: &Ended) -> Option<Heard> {
     match how {
@@ -393,19 +521,21 @@ pub fn redirected(
     if branch.redirections >= REDIRECTIONS_MAX {
         return refused("more often than is followed");
     }
-    let Some(trunk) = world.snapshot.trunks.get(&now.trunk) else { return refused("and its Trunk is gone") };
+    let Party::Peer { trunk: id, .. } = &now.party else { return refused("and phones are not followed") };
+    let Some(trunk) = world.snapshot.trunks.get(id) else { return refused("and its Trunk is gone") };
     let mut followed = Vec::new();
     for contact in response.addresses(Name::Contact).take(CONTACTS_MAX) {
         let uri = contact.uri;
         let host = uri.host.trim_start_matches('[').trim_end_matches(']');
         for peer in &trunk.peers {
             let port = uri.port.is_none_or(|port| port == peer.port);
-            for flow in world.flows_to(&now.trunk, peer, lots) {
+            for flow in world.flows_to(id, peer, lots) {
                 let here = peer.host.eq_ignore_ascii_case(host) || flow.remote.ip().to_string() == host;
                 if here && port && flow != now.flow {
                     let request_uri = uri.without_headers().to_owned();
-                    let tcp = world.stream_beside(&now.trunk, peer, flow);
-                    followed.push(Try { peer: peer.name.clone(), flow, tcp, request_uri, ..now.clone() });
+                    let tcp = world.stream_beside(id, peer, flow);
+                    let party = Party::Peer { trunk: id.clone(), peer: peer.name.clone() };
+                    followed.push(Try { party, flow, tcp, request_uri, ..now.clone() });
                 }
             }
         }

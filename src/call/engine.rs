@@ -52,14 +52,18 @@ mod attempts;
 mod gate;
 mod load;
 mod outside;
+mod placing;
 mod stations;
 mod stir;
+mod transfers;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
 use gate::Gate;
 use load::{Loads, Standings};
 use outside::Outside;
+pub use placing::CALLBACK;
+use placing::Callbacks;
 pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
@@ -216,6 +220,17 @@ pub enum StationNews {
     Came(StationId),
     /// A station can be reached no more.
     Went(StationId),
+    /// A station calls for help.
+    Emergency {
+        /// Which.
+        station: StationId,
+        /// What it dialled.
+        number: String,
+        /// Call-ID of its INVITE.
+        call_id: String,
+        /// Whether any trunk of its tenant carries such calls.
+        is_carried: bool,
+    },
     /// A source guessed passwords, and is not heard for a while.
     Banned {
         /// The source.
@@ -267,8 +282,11 @@ pub struct Engine {
     registrar: Registrar,
     bans: Bans,
     rates: Rates,
+    /// The same of calls for help, which no flood of anything else shall hold back.
+    rates_of_help: Rates,
     attempts: Attempts,
     waiting: stir::Waiting,
+    callbacks: Callbacks,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     lots: Lots,
@@ -297,7 +315,7 @@ impl Engine {
                 transactions_max: config.transactions_max,
                 timers: sip::transaction::Timers::default(),
                 mtu: endpoint::MTU,
-                extensions: endpoint::Extensions::default(),
+                extensions: endpoint::Extensions { transfers: true, ..endpoint::Extensions::default() },
             },
             config.seed,
         );
@@ -312,7 +330,9 @@ impl Engine {
             bans: Bans::default(),
             attempts: Attempts::default(),
             waiting: stir::Waiting::default(),
+            callbacks: Callbacks::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
+            rates_of_help: Rates::new(config.seed.rotate_left(16)),
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
@@ -373,7 +393,7 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Packet { flow, bytes } => {
-                if self.is_known(now, flow) {
+                if self.is_known(now, flow, &bytes) {
                     self.hear(now, flow, bytes.clone(), endpoint::Input::datagram(flow, bytes));
                 }
             }
@@ -460,9 +480,12 @@ impl Engine {
     }
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
-    fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
-        let known = self.admits(flow.listener, flow.remote.ip(), now)
-            && (!self.is_for_agents(&flow) || self.rates.admits(now.instant, flow.remote.ip()));
+    fn is_known(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
+        let known = if self.is_for_agents(&flow) {
+            self.hears_phone(now, flow, bytes)
+        } else {
+            self.admits(flow.listener, flow.remote.ip(), now)
+        };
         if !known {
             self.push(Output::Stranger { flow });
         }
@@ -527,8 +550,11 @@ impl Engine {
             match output {
                 endpoint::Output::Transmit { flow, bytes } => self.push(Output::Transmit { flow, bytes }),
                 endpoint::Output::Note(note) => self.push(Output::Note(note)),
-                endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp, .. }) => {
-                    self.invited(now, leg, flow, &request, sdp);
+                endpoint::Output::Event(SipEvent::Invited { leg, flow, request, sdp, replaces }) => {
+                    self.invited(now, (leg, replaces), flow, &request, sdp);
+                }
+                endpoint::Output::Event(SipEvent::Referred { leg, replaces: Some(replaces), .. }) => {
+                    self.referred_to_a_dialog(now, leg, &replaces);
                 }
                 endpoint::Output::Event(
                     event @ (SipEvent::RequestDone { .. } | SipEvent::Challenged { .. }),
@@ -577,7 +603,7 @@ impl Engine {
         // Caps count calls, not what is left to tidy up: whoever hung up may call again at once.
         if call.is_ending() {
             let admitted = call.admitted();
-            self.load.end(id, call.a_leg(), &admitted.trunk, &admitted.number);
+            self.load.end(id, call.a_leg(), admitted.number.as_ref());
         }
         if call.is_over(now.instant) {
             return self.close(now, &call);
@@ -599,6 +625,7 @@ impl Engine {
             health: &self.health,
             registrations: &self.registrations,
             endpoint: &self.endpoint,
+            registrar: &self.registrar,
             now: now.instant,
         };
         let environment = Environment { world, expressions: &self.expressions, now };
@@ -625,8 +652,10 @@ impl Engine {
                 }
                 let _ = self.endpoint.reject(at, leg, code, None, &headers);
             }
-            Effect::Cancel { leg } => {
-                let _ = self.endpoint.cancel(at, leg, &[]);
+            Effect::Cancel { leg, reason } => {
+                let headers: Vec<_> =
+                    reason.map(|reason| Header::new("Reason", reason)).into_iter().collect();
+                let _ = self.endpoint.cancel(at, leg, &headers);
             }
             Effect::Bye { leg, reason } => {
                 let headers: Vec<_> =
@@ -639,6 +668,19 @@ impl Engine {
             Effect::RejectReinvite { leg, code } => {
                 let _ = self.endpoint.reject_reinvite(at, leg, code);
             }
+            Effect::Reinvite { branch, leg, sdp } => {
+                let sent = self.endpoint.reinvite(at, leg, sdp);
+                return sent.err().map(|misuse| (branch, Sent::Refused(misuse.to_string())));
+            }
+            Effect::AcceptRefer { leg } => {
+                let _ = self.endpoint.accept_refer(at, leg);
+            }
+            Effect::RejectRefer { leg, code, because } => {
+                self.refuse_refer(now, leg, call.call_id(), (code, because));
+            }
+            Effect::NotifyRefer { leg, code, is_final } => {
+                let _ = self.endpoint.notify_refer(at, leg, code, is_final);
+            }
             Effect::Forget { leg } => {
                 self.legs.remove(&leg);
                 self.load.unburden(leg);
@@ -647,21 +689,34 @@ impl Engine {
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Heard { who, heard } => self.health.called(now, &who, heard),
-            Effect::Invite { branch, trunk, invite, claim } => {
+            Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
                 let id = CallId(call.session().0);
-                let invite = self.sign(now, id, (branch, &trunk), invite, claim)?;
-                return Some((branch, self.invite(now, call, &trunk, *invite)));
+                let invite = match &trunk {
+                    // Nothing may hold a call for help up.
+                    Some(trunk) if !is_urgent => self.sign(now, id, (branch, trunk), invite, claim)?,
+                    Some(_) | None => invite,
+                };
+                return Some((branch, self.invite(now, call, (trunk.as_ref(), is_urgent), *invite)));
             }
         }
         None
     }
 
-    fn invite(&mut self, now: Now, call: &Call, trunk: &TrunkId, invite: Invite) -> Sent {
+    fn invite(
+        &mut self,
+        now: Now,
+        call: &Call,
+        (trunk, is_urgent): (Option<&TrunkId>, bool),
+        invite: Invite,
+    ) -> Sent {
         let world = Arc::clone(&self.world);
-        let Some(limits) = world.snapshot.trunks.get(trunk) else {
+        let limits = trunk.and_then(|trunk| world.snapshot.trunks.get_key_value(trunk));
+        if let (Some(trunk), None) = (trunk, limits) {
             return Sent::Refused(format!("Trunk {trunk} is gone"));
-        };
-        if let Err(because) = self.load.takes(trunk, limits, now.instant) {
+        }
+        if let Some((trunk, limits)) = limits.filter(|_| !is_urgent)
+            && let Err(because) = self.load.takes(trunk, limits, now.instant)
+        {
             return Sent::Refused(because);
         }
         let flow = invite.flow;
@@ -671,9 +726,11 @@ impl Engine {
         let dialled = self.endpoint.call_id(leg).unwrap_or_default();
         self.push(Output::Dialled { call_id: call.call_id().to_owned(), leg: dialled });
         self.legs.insert(leg, CallId(call.session().0));
-        self.attempts.sent(now, leg, call.call_id(), (trunk, flow));
-        self.load.burden(leg, trunk);
-        self.load.spend(trunk, limits, now.instant);
+        if let Some((trunk, limits)) = limits {
+            self.attempts.sent(now, leg, call.call_id(), (trunk, flow));
+            self.load.burden(leg, trunk);
+            self.load.spend(trunk, limits, now.instant);
+        }
         Sent::As(leg)
     }
 

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use model::{FlowId, NumberId, TrunkId};
 use serde::Serialize;
 
+use crate::registrar::StationId;
+
 /// Why an INVITE was routed, refused or not heard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,6 +73,14 @@ pub enum Outcome {
         /// Which flow took it.
         flow: FlowId,
     },
+    /// A phone dialled somebody, who is being called.
+    #[serde(rename_all = "camelCase")]
+    Placed {
+        /// Which phone.
+        station: StationId,
+        /// Whom: an Agent, a number or those who send help, and by which trunks.
+        to: String,
+    },
     /// It was refused.
     #[serde(rename_all = "camelCase")]
     Refused {
@@ -108,6 +118,7 @@ impl fmt::Display for Explanation {
         }
         match &self.outcome {
             Outcome::Routed { flow, .. } => write!(f, "  → RoutingFlow {flow}"),
+            Outcome::Placed { station, to } => write!(f, "  → {station} calls {to}"),
             Outcome::Refused { code, because } => write!(f, "  → {code}: {because}"),
             Outcome::Challenged { because } => write!(f, "  → 401: {because}"),
             Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),

@@ -14,12 +14,14 @@ pub mod caller;
 pub mod certificate;
 pub mod cursor;
 mod dial;
+pub mod dialling;
 pub mod engine;
 pub mod explanation;
 pub mod health;
 pub mod hours;
 
 pub mod locate;
+mod location;
 pub mod lots;
 pub mod rates;
 pub mod record;

@@ -5,6 +5,8 @@ use model::{CallId, FlowId, NumberId, TrunkId, media::Quality};
 use serde::Serialize;
 use stir::{Attestation, Verstat};
 
+use crate::registrar::StationId;
+
 /// Who ended a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum EndedBy {
@@ -38,14 +40,24 @@ pub struct Record {
     pub attestation: Option<Attestation>,
     /// Number that was dialled.
     pub to: String,
-    /// Trunk of the A leg.
-    pub trunk: TrunkId,
-    /// Number of the A leg.
-    pub number: NumberId,
-    /// Flow that ran.
-    pub flow: FlowId,
+    /// Trunk of the A leg. None: a phone called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<TrunkId>,
+    /// Phone of the A leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub station: Option<StationId>,
+    /// Number of the A leg. None: it was for no number of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<NumberId>,
+    /// Flow that ran. None: a phone dialled somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowId>,
     /// Its revision.
-    pub revision: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Call-ID of the call that this one belongs to: an agent asked somebody back while a contact waited, or joined the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<String>,
     /// When the INVITE came.
     pub started_at: Timestamp,
     /// When 200 was sent on the A leg.

@@ -11,6 +11,9 @@ use std::net::IpAddr;
 /// Audio per packet that we wish for, in milliseconds (RFC 3551 §4.2).
 const PTIME_MS: u16 = 20;
 
+/// What phones of agents may use, best first.
+pub const PHONE_CODECS: &[Codec] = &[Codec::Pcmu, Codec::Pcma];
+
 /// Where a leg's media is.
 #[derive(Debug)]
 pub enum Ports {

@@ -28,8 +28,8 @@ pub fn claim(
 ) -> Option<Claim> {
     let sign = trunk.stir.sign.as_ref()?;
     let (origin, destination) = (signed_form(number), signed_form(destination));
-    if whose == Whose::Passed && !caller.identities.is_empty() {
-        return Some(Claim::Div { origin, destination, diverter: signed_form(caller.dialled) });
+    if let (Whose::Passed, false, Some(diverter)) = (whose, caller.identities.is_empty(), caller.dialled) {
+        return Some(Claim::Div { origin, destination, diverter: signed_form(diverter) });
     }
     let earned = match whose {
         Whose::Theirs => Attestation::A,

@@ -18,14 +18,18 @@ use model::{
     snapshot::{NumberRange, Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
 };
-use sip::digest::Secret;
+use sip::{digest::Secret, uri::Uri};
 
 use crate::{
+    dialling,
     hours::Hours,
     locate::{Asked, Locate, Located, Target},
     lots::Lots,
     registrar::StationId,
 };
+
+/// Longest Request-URI that is looked at for an emergency number.
+const LINE_MAX: usize = 256;
 
 /// Where peers and registrars are, as the shell looked them up.
 pub type Names = BTreeMap<Asked, Located>;
@@ -104,6 +108,11 @@ impl Flow {
             }
         }
         Ok(Self { id, program, expressions, saved, callees })
+    }
+
+    /// A flow of no expressions that calls no other.
+    pub(crate) const fn without_expressions(id: FlowId, program: Arc<Program>) -> Self {
+        Self { id, program, expressions: BTreeMap::new(), saved: BTreeMap::new(), callees: BTreeMap::new() }
     }
 
     /// A flow that this one calls, as it was when this one was made ready.
@@ -188,6 +197,8 @@ pub struct World {
     stations: BTreeMap<String, Vec<(StationId, Key, String)>>,
     /// Numbers that other carriers forward here, by what callers dial: the first of the range each leads to.
     forwarded: BTreeMap<(TrunkId, E164), E164>,
+    /// Emergency numbers of all tenants.
+    emergency_numbers: BTreeSet<String>,
     /// Addresses of peers by network: those that we call speak too.
     peers: BTreeMap<String, BTreeSet<IpAddr>>,
 }
@@ -215,7 +226,20 @@ impl World {
             (sources(&snapshot), peers(&snapshot, &names), forwarded(&snapshot));
         let secrets = last.map(|last| last.secrets.clone()).unwrap_or_default();
         let stations = stations(&snapshot);
-        Ok(Self { snapshot, flows, hours, names, secrets, sources, stations, forwarded, peers })
+        let rules = snapshot.centre.dialling.values();
+        let emergency_numbers = rules.flat_map(|rules| rules.emergency_numbers.iter().cloned()).collect();
+        Ok(Self {
+            snapshot,
+            flows,
+            hours,
+            names,
+            secrets,
+            sources,
+            stations,
+            forwarded,
+            emergency_numbers,
+            peers,
+        })
     }
 
     /// The same with other values of Secrets.
@@ -283,6 +307,18 @@ impl World {
     pub fn forwarded(&self, trunk: &TrunkId, first: E164) -> Option<&NumberRange> {
         let ours = self.forwarded.get(&(trunk.clone(), first))?;
         self.snapshot.number(trunk, *ours)
+    }
+
+    /// Whether a message begins like a call for help, of whichever tenant: looked at before it is parsed.
+    #[must_use]
+    pub fn is_for_help(&self, bytes: &[u8]) -> bool {
+        let Some(rest) = bytes.strip_prefix(b"INVITE ") else { return false };
+        let length = rest.iter().take(LINE_MAX).position(|byte| *byte == b' ');
+        let uri = length.and_then(|length| Uri::parse(&rest[..length]).ok());
+        uri.is_some_and(|uri| {
+            dialling::emergency_number(&uri, None).is_some()
+                || uri.user.is_some_and(|user| self.emergency_numbers.contains(user))
+        })
     }
 
     /// Where peers and registrars are.

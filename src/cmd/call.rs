@@ -253,6 +253,7 @@ impl Phone<'_> {
             headers: Vec::new(),
             challenges: false,
             tcp: None,
+            attached: None,
         };
         self.local = Some(local);
         self.began = Instant::now();

@@ -86,7 +86,9 @@ impl Figures {
 
     /// A call that came is over.
     pub fn came(&mut self, record: &Record) {
-        count(&mut self.trunks.entry(record.trunk.clone()).or_default().came, record.sip_code);
+        if let Some(trunk) = &record.trunk {
+            count(&mut self.trunks.entry(trunk.clone()).or_default().came, record.sip_code);
+        }
     }
 
     /// A call was refused.

@@ -75,6 +75,10 @@ pub struct Observed {
     pub calls: Number,
     /// INVITEs that a flow took.
     pub routed: Number,
+    /// INVITEs of agents' phones that were taken.
+    pub placed: Number,
+    /// Calls for help.
+    pub emergencies: Number,
     /// INVITEs that were refused.
     pub refused: Number,
     /// Calls that are over.
@@ -155,6 +159,7 @@ impl Observed {
     pub fn explain(&self, explanation: Explanation) {
         match &explanation.outcome {
             Outcome::Routed { .. } => self.routed.add(1),
+            Outcome::Placed { .. } => self.placed.add(1),
             Outcome::Refused { code, .. } => {
                 self.refused.add(1);
                 let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,6 +248,7 @@ impl Observed {
             StationNews::Went(station) => drop(stations.remove(&station)),
             StationNews::Banned { address, until } => drop(bans.insert(address, until)),
             StationNews::Lifted { address } => drop(bans.remove(&address)),
+            StationNews::Emergency { .. } => self.emergencies.add(1),
             StationNews::Told { .. } => {}
         }
     }
@@ -315,7 +321,9 @@ impl Observed {
 type Of = fn(&Observed) -> &Number;
 
 /// Name, kind, help and place of what is one number for the whole edge.
-const NUMBERS: [(&str, &str, &str, Of); 24] = [
+const NUMBERS: [(&str, &str, &str, Of); 26] = [
+    ("calls_placed_total", "counter", "INVITEs of agents' phones that were taken.", |seen| &seen.placed),
+    ("emergency_calls_total", "counter", "Calls for help of agents' phones.", |seen| &seen.emergencies),
     ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
     ("calls_routed_total", "counter", "INVITEs that a flow took.", |seen| &seen.routed),
     ("calls_refused_total", "counter", "INVITEs that were refused.", |seen| &seen.refused),

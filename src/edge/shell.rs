@@ -219,8 +219,9 @@ impl Core {
                     // Not a line for each call: `/api/v1/interactions` gives the records out.
                     debug!(
                         call = %record.call,
-                        flow = %record.flow,
-                        trunk = %record.trunk,
+                        flow = record.flow.as_ref().map(tracing::field::display),
+                        trunk = record.trunk.as_ref().map(tracing::field::display),
+                        station = record.station.as_ref().map(tracing::field::display),
                         code = record.sip_code,
                         ended_by = ?record.ended_by,
                         because = record.because.as_deref(),
@@ -281,6 +282,12 @@ impl Core {
             StationNews::Went(station) => info!("{station} is registered no more"),
             StationNews::Banned { address, until } => {
                 warn!(%address, %until, "banned: it guesses passwords of stations");
+            }
+            StationNews::Emergency { station, number, call_id, is_carried: true } => {
+                warn!(call_id, "{station} calls {number} for help");
+            }
+            StationNews::Emergency { station, number, call_id, is_carried: false } => {
+                error!(call_id, "{station} calls {number} for help, and no trunk of its tenant carries that");
             }
             StationNews::Lifted { address } => info!(%address, "the ban is lifted"),
             StationNews::Told { what, is_bad: true } => warn!("{what}"),

@@ -18,7 +18,7 @@ use std::{
 use hound::{SampleFormat, WavReader, WavSpec};
 use model::{
     AudioId,
-    media::{Codec, RINGING_TONE},
+    media::{Codec, RINGING_TONE, UNOBTAINABLE_TONE},
 };
 use rtp::{CLOCK_RATE, g711::Law, resample};
 
@@ -143,11 +143,17 @@ impl Library {
         self.prompts.is_empty()
     }
 
-    /// A prompt, or the ringing tone, which is always there.
+    /// A prompt, or one of the tones, which are always there.
     #[must_use]
     pub fn get(&self, audio: &AudioId) -> Option<&Arc<Prompt>> {
         static RINGING: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(ringing_tone())));
-        if *audio == RINGING_TONE { Some(&RINGING) } else { self.prompts.get(audio) }
+        static UNOBTAINABLE: LazyLock<Arc<Prompt>> =
+            LazyLock::new(|| Arc::new(Prompt::new(unobtainable_tone())));
+        match *audio {
+            RINGING_TONE => Some(&RINGING),
+            UNOBTAINABLE_TONE => Some(&UNOBTAINABLE),
+            _ => self.prompts.get(audio),
+        }
     }
 }
 
@@ -161,6 +167,17 @@ fn ringing_tone() -> Vec<i16> {
     };
     let on = (0..16_000).map(sample);
     on.chain(std::iter::repeat_n(0, 32_000)).collect()
+}
+
+/// Two seconds at 8 kHz, each tone at −13 dBm0.
+fn unobtainable_tone() -> Vec<i16> {
+    const AMPLITUDE: f64 = 5_100.0;
+    let sample = |frequency: f64, place: u32| {
+        (AMPLITUDE * (f64::from(place) / 8_000.0 * frequency * std::f64::consts::TAU).sin()) as i16
+    };
+    let third = |frequency: f64| (0..2_640).map(move |place| sample(frequency, place));
+    let tones = [950.0, 1_400.0, 1_800.0].into_iter().flat_map(third);
+    tones.chain(std::iter::repeat_n(0, 8_080)).collect()
 }
 
 impl Prompt {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentId, AudioId, CampaignId, ContactListId, ContactPointId, DoNotCallListId, E164, FlowId, HoursId,
-    IntegrationId, NumberId, QueueId, VoicemailBoxId,
+    IntegrationId, Key, NumberId, QueueId, TenantId, TrunkId, VoicemailBoxId, numbering::CostClass,
 };
 
 /// All of it, of every tenant of a cluster.
@@ -31,6 +31,37 @@ pub struct Centre {
     pub do_not_call_lists: BTreeMap<DoNotCallListId, Arc<DoNotCallList>>,
     /// How who writes gets in.
     pub contact_points: BTreeMap<ContactPointId, Arc<ContactPoint>>,
+    /// What phones may dial, and by which trunks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dialling: BTreeMap<TenantId, Arc<Dialling>>,
+}
+
+impl Centre {
+    /// What the phones of a tenant may dial. None: there is no such tenant.
+    #[must_use]
+    pub fn dialling(&self, namespace: &str) -> Option<&Dialling> {
+        // Keys sort by their namespace first, and there is one Tenant in each.
+        let first = self.dialling.range(TenantId(Key::new(namespace, ""))..).next();
+        first.filter(|(id, _)| id.0.namespace() == namespace).map(|(_, dialling)| &**dialling)
+    }
+}
+
+/// What a tenant's phones may dial, by which trunks, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dialling {
+    /// ISO 3166-1 code of the country whose way of dialling holds.
+    pub country: String,
+    /// Countries whose numbers may be dialled, sorted; not empty.
+    pub countries: Vec<String>,
+    /// What a call may cost, sorted.
+    pub cost_classes: Vec<CostClass>,
+    /// Emergency numbers besides those that hold everywhere, sorted.
+    pub emergency_numbers: Vec<String>,
+    /// By which trunks, in the order to be tried.
+    pub trunks: Vec<TrunkId>,
+    /// What callees see where the agent has no number of its own.
+    pub default_caller_id: Option<E164>,
 }
 
 /// How somebody gets in touch.

@@ -222,6 +222,8 @@ object_ids! {
     DoNotCallListId
     /// A `ContactPoint`.
     ContactPointId
+    /// A `Tenant`.
+    TenantId
 }
 
 macro_rules! runtime_ids {

@@ -48,9 +48,13 @@ impl Codec {
     }
 }
 
-/// What a caller hears while somebody else's phone rings, and the one prompt that every media server has: 440 and 480 Hz,
-/// two seconds of six (ITU-T E.180 supplement 2, North America).
+/// What a caller hears while somebody else's phone rings, and one of the two prompts that every media server has: 440 and
+/// 480 Hz, two seconds of six (ITU-T E.180 supplement 2, North America).
 pub const RINGING_TONE: AudioId = AudioId(*b"ringing tone: 440+480 Hz 2 s/4 s");
+
+/// What a caller hears who can be connected to nobody, and the other such prompt: 950, 1,400 and 1,800 Hz, a third of a second
+/// each, and a second of silence (special information tone, ITU-T E.180).
+pub const UNOBTAINABLE_TONE: AudioId = AudioId(*b"special tone: 950/1400/1800 Hz  ");
 
 /// Which way audio flows, from our point of view (RFC 3264 §5.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,4 +1,11 @@
-//! How numbers are written where they are not in E.164: prefixes of countries (ITU-T E.123, E.129).
+//! How numbers are written where they are not in E.164: prefixes of countries (ITU-T E.123, E.129); where they are, and what
+//! calls to them cost.
+
+mod costs;
+mod places;
+
+pub use costs::{CostClass, cost};
+pub use places::{Place, is_country, place};
 
 use crate::{
     E164,
@@ -128,6 +135,45 @@ impl Country {
     }
 }
 
+/// Fewest digits of a number in E.164 that can be whole.
+const WHOLE: usize = 7;
+
+/// Why what was dialled is no number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDialled {
+    /// There are other characters than digits.
+    #[error("`{0}` is no telephone number")]
+    NotANumber(String),
+    /// There are too few digits, or too many.
+    #[error("`{0}` has not as many digits as a number has that is dialled in {1}")]
+    Incomplete(String, String),
+    /// Only E.164 can be understood there.
+    #[error("`{0}` must begin with a plus: how numbers are dialled in {1} is not known")]
+    NoPlan(String, String),
+}
+
+/// The number that somebody in a country dials: in E.164 with a plus, as within the country, or with its international
+/// prefix.
+///
+/// # Errors
+/// When it is none, or not whole.
+pub fn dialled(country: &str, written: &str) -> Result<E164, NotDialled> {
+    let none = || NotDialled::NotANumber(written.to_owned());
+    let plain = digits(written).filter(|digits| !digits.is_empty()).ok_or_else(none)?;
+    let is_whole = written.starts_with('+');
+    if !is_whole && Country::of(country).is_none() {
+        return Err(NotDialled::NoPlan(written.to_owned(), country.to_owned()));
+    }
+    let incomplete = || NotDialled::Incomplete(written.to_owned(), country.to_owned());
+    let whole = match Country::of(country).filter(|_| !is_whole) {
+        Some(country) => country.whole(&plain),
+        None => plain,
+    };
+    let length = whole.len();
+    let fits = if whole.starts_with('1') { length == 1 + NANP } else { length >= WHOLE };
+    format!("+{whole}").parse().ok().filter(|_| fits).ok_or_else(incomplete)
+}
+
 fn digits(written: &str) -> Option<String> {
     let user = written.split(';').next().unwrap_or_default();
     let mut digits = String::with_capacity(16);
@@ -210,6 +256,37 @@ mod tests {
         ] {
             let written = formats(Plus, format, country).write(number.parse().unwrap());
             assert_eq!(written, wanted, "{format:?} {country} {number}");
+        }
+    }
+
+    #[test]
+    fn people_dial_as_their_country_does() {
+        for (country, written, wanted) in [
+            ("US", "+12125550100", Ok("+12125550100")),
+            ("US", "12125550100", Ok("+12125550100")),
+            ("US", "212-555-0100", Ok("+12125550100")),
+            ("US", "011442079460000", Ok("+442079460000")),
+            ("GB", "02079460000", Ok("+442079460000")),
+            ("GB", "0012125550100", Ok("+12125550100")),
+            ("DE", "+442079460000", Ok("+442079460000")),
+            ("KE", "+442079460000", Ok("+442079460000")),
+            ("US", "5550100", Err("`5550100` has not as many digits as a number has that is dialled in US")),
+            (
+                "US",
+                "+1212555",
+                Err("`+1212555` has not as many digits as a number has that is dialled in US"),
+            ),
+            (
+                "KE",
+                "0201234567",
+                Err("`0201234567` must begin with a plus: how numbers are dialled in KE is not known"),
+            ),
+            ("US", "sales", Err("`sales` is no telephone number")),
+            ("US", "+", Err("`+` is no telephone number")),
+        ] {
+            let read = dialled(country, written);
+            let read = read.map(|number| number.to_string()).map_err(|error| error.to_string());
+            assert_eq!(read, wanted.map(str::to_owned).map_err(str::to_owned), "{country} {written}");
         }
     }
 

@@ -106,6 +106,8 @@ parts! {
     ContactLists "contactlists"
     /// How who writes gets in.
     ContactPoints "contactpoints"
+    /// What a tenant's phones may dial, and by which trunks.
+    Dialling "dialling"
     /// Whom no campaign dials.
     DoNotCallLists "donotcalllists"
     /// Compiled flows.
@@ -342,6 +344,7 @@ impl Sections {
             Integrations centre integrations;
             Campaigns centre campaigns;
             ContactLists centre contact_lists;
+            Dialling centre dialling;
             DoNotCallLists centre do_not_call_lists;
             ContactPoints centre contact_points;
         }
@@ -409,6 +412,7 @@ impl Sections {
                 Part::Integrations => snapshot.centre.integrations.append(&mut read(name, section)?),
                 Part::Campaigns => snapshot.centre.campaigns.append(&mut read(name, section)?),
                 Part::ContactLists => snapshot.centre.contact_lists.append(&mut read(name, section)?),
+                Part::Dialling => snapshot.centre.dialling.append(&mut read(name, section)?),
                 Part::DoNotCallLists => snapshot.centre.do_not_call_lists.append(&mut read(name, section)?),
                 Part::ContactPoints => snapshot.centre.contact_points.append(&mut read(name, section)?),
                 Part::Audio => {

@@ -102,6 +102,7 @@ macro_rules! kinds {
                         let served = self.$name.iter().filter(|(key, _)| serves(key));
                         served.map(|(key, kept)| (key.clone().into(), Arc::clone(&kept.form))).collect()
                     },)*
+                    dialling: BTreeMap::new(),
                 }
             }
         }

@@ -11,6 +11,7 @@ mod centre;
 mod checks;
 mod content;
 mod diagram;
+mod dialling;
 mod directory;
 pub mod firewall;
 mod flow;

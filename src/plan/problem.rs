@@ -145,7 +145,7 @@ reasons! {
     DuplicateEntry Accepted
     /// A listener or trunk names a network that its cluster does not have.
     UnknownNetwork Accepted
-    /// A trunk writes numbers as in a country whose prefixes this version does not know.
+    /// A country whose prefixes this version does not know, or that has no telephone numbers.
     UnknownCountry Accepted
     /// Two listeners, or a listener and the RTP range, bind one port of one address.
     PortClash Accepted

@@ -20,7 +20,7 @@ use model::{
 };
 
 use crate::{
-    PlannedCluster,
+    PlannedCluster, dialling,
     numbers::{LiveNumber, Numbers},
     platform::host_and_perhaps_port,
     reach, signalling,
@@ -128,6 +128,7 @@ impl Closure {
         let flows: BTreeSet<&Key> = flows.flat_map(BTreeMap::keys).collect();
         let serves = |key: &Key| world.served.get(key.namespace()) == Some(&item.id.key);
         let mut closure = Self { centre: world.centre.centre(&serves), ..Self::default() };
+        closure.centre.dialling = dialling::of(world, &closure.centre, &serves);
         for key in flows {
             closure.called(key, world, &numbers.orphans);
         }

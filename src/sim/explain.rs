@@ -175,11 +175,7 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
 
 fn outcome(verdict: &Result<Admitted, Refusal>) -> Outcome {
     match verdict {
-        Ok(admitted) => Outcome::Routed {
-            trunk: admitted.trunk.clone(),
-            number: admitted.number.id.clone(),
-            flow: admitted.number.flow.clone(),
-        },
+        Ok(admitted) => admitted.outcome(),
         Err(refusal) => Outcome::Refused { code: refusal.code, because: refusal.because.clone() },
     }
 }
@@ -189,8 +185,8 @@ fn walked(world: &World, question: &Question, admitted: &Admitted, now: Now) -> 
     let facts = Facts {
         contact_number: if withheld { String::new() } else { question.from.clone() },
         contact_verstat: "",
-        call_number: admitted.dialled.to_string(),
-        call_trunk: admitted.trunk.to_string(),
+        call_number: admitted.dialled.map(|dialled| dialled.to_string()).unwrap_or_default(),
+        call_trunk: admitted.trunk().map(ToString::to_string).unwrap_or_default(),
     };
     let expressions = expr::Engine::new();
     walk::walk(&admitted.flow, facts, Environment { world, expressions: &expressions, now })

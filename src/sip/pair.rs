@@ -113,6 +113,7 @@ impl Pair {
             headers: Vec::new(),
             challenges: false,
             tcp: None,
+            attached: None,
         }
     }
 

@@ -39,6 +39,10 @@ pub fn allow(transfers: bool) -> &'static str {
 }
 
 fn registered(code: u16) -> String {
+    // RFC 6665 §8.3.1, which rsip does not name.
+    if code == 202 {
+        return "Accepted".into();
+    }
     let text = StatusCode::from(code).to_string();
     let variant = text.split_once(' ').map_or("", |(_, variant)| variant);
     if variant.starts_with(|first: char| first.is_ascii_alphabetic()) && variant != "Other" {

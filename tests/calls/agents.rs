@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a user agent has something to say: it hangs up at the end of its file.
-const SPEECH_SECONDS: f64 = 120.0;
+pub const SPEECH_SECONDS: f64 = 120.0;
 
 /// A user agent with a note to say.
 #[derive(Debug)]
@@ -46,6 +46,16 @@ impl Agent {
     /// Starts one that registers by an account of its own.
     pub fn registering(system: &System, port: u16, account: &str) -> Self {
         Self::launch(system, port, "pcmu", &tone(550.0, 1.0), (None, "", account))
+    }
+
+    /// Starts one with an account of its own and something to say; it calls `uri`, if there is one.
+    pub fn with_account(
+        system: &System,
+        port: u16,
+        speech: &[i16],
+        (account, uri): (&str, Option<&str>),
+    ) -> Self {
+        Self::launch(system, port, "pcmu", speech, (uri, "", account))
     }
 
     fn launch(
@@ -166,7 +176,7 @@ fn joined(system: &System, caller: &str, callee: &str, number: &str) -> Vec<i16>
 }
 
 /// Two seconds of a note from the other side, and nothing of its own.
-fn assert_hears(samples: &[i16], other: f64, own: f64) {
+pub fn assert_hears(samples: &[i16], other: f64, own: f64) {
     let loud = loud_part(samples);
     assert!(loud.len() > 16_000, "{} of {} samples are loud", loud.len(), samples.len());
     let (found, echo) = (share(loud, other), share(loud, own));

@@ -10,7 +10,7 @@ use crate::{
     afterwards::{afterwards, warmed_up},
     harness::{Setup, System, wait_until, with_prepared, with_system},
     registrar,
-    stations::Registration,
+    registrations::Registration,
     works,
 };
 

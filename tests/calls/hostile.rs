@@ -13,7 +13,7 @@ use crate::{
     harness::{PATIENCE, Setup, System, wait_until, with_prepared, with_system},
     phone::{CARRIER, Message, Phone},
     registrar,
-    stations::Registration,
+    registrations::Registration,
     streams::{Datagrams, Stream, Wire, tcp, tls},
     tls::{EDGE, listener, prepare},
 };

@@ -24,6 +24,8 @@ pub struct Run<'a> {
     pub port: Option<u16>,
     /// Address it calls from.
     pub address: &'a str,
+    /// Whom it sends to; absent: where the carrier calls.
+    pub server: Option<SocketAddr>,
     /// Further arguments.
     pub more: &'a [&'a str],
 }
@@ -36,6 +38,7 @@ impl Default for Run<'_> {
             rtp: None,
             port: None,
             address: "127.0.0.1",
+            server: None,
             more: &["-m", "1", "-l", "1"],
         }
     }
@@ -87,7 +90,7 @@ impl Sipp {
         command.args(["-p", &port.to_string(), "-mp", &media.to_string(), "-key", "rtp", &rtp.to_string()]);
         command.args(["-timeout", "80s", "-timeout_error", "-default_behaviors", "all,-bye"]).args(run.more);
         if !run.number.is_empty() {
-            command.args(["-s", run.number]).arg(system.sip.to_string());
+            command.args(["-s", run.number]).arg(run.server.unwrap_or(system.sip).to_string());
         }
         let sipp = Self { process: Process::start("sipp", command), trace };
         if run.number.is_empty() {

@@ -223,8 +223,8 @@ pub struct Location {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postal_code: Option<String>,
 
-    /// The carrier's own id of the place. Absent: the address itself is sent. At most 64 characters. Example:
-    /// `loc-4711`.
+    /// The carrier's own id of the place, sent as the user of a SIP URI of the carrier. Absent: the address itself is sent
+    /// (PIDF-LO). At most 64 characters. Example: `loc-4711`.
     #[schemars(length(min = 1, max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier_location_id: Option<String>,

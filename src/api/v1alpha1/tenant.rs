@@ -62,8 +62,9 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_caller_id: Option<String>,
 
-    /// Trunks that telephone numbers are dialled by, tried in this order. A trunk of another namespace must grant this
-    /// one some numbers. Empty: flows cannot dial telephone numbers. At most 8.
+    /// Trunks that telephone numbers are dialled by, tried in this order; calls for help by those that say `emergency:
+    /// Accepted`. A trunk of another namespace must grant this one some numbers. Empty: neither flows nor agents can dial
+    /// telephone numbers. At most 8.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[schemars(length(max = 8))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,7 +76,8 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,
 
-    /// What agents and flows may dial. Absent: numbers of the tenant's own country.
+    /// What agents may dial on their phones, and hand contacts on to. Absent: numbers of the tenant's own country that cost
+    /// nothing or what calls usually do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialling: Option<Dialling>,
 

@@ -138,7 +138,8 @@ pub struct TrunkSpec {
     #[serde(default)]
     pub caller_id_policy: CallerIdPolicy,
 
-    /// Whether emergency calls may leave by it. Absent: `Refused`.
+    /// Whether calls for help of agents' phones may leave by it, whatever its limits; whoever calls their number by it within
+    /// 30 minutes is brought to the phone that called. Absent: `Refused`.
     #[serde(default)]
     pub emergency: Emergency,
 

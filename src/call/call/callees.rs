@@ -7,8 +7,8 @@ use std::{
 
 use model::{
     LegId,
-    media::{Codec, Order, RINGING_TONE},
-    program::{Dial, DialStrategy, DialTarget},
+    media::{Codec, Order, RINGING_TONE, UNOBTAINABLE_TONE},
+    program::{Dial, DialStrategy},
 };
 use sip::{
     endpoint::{Ended, Event as SipEvent},
@@ -17,9 +17,11 @@ use sip::{
 
 use super::{AfterPlay, Call, Context, Effect, StateA, Waiting, configure, reinvited};
 use crate::{
+    admission::Origin,
     caller::Caller,
     cursor::Dialled,
-    dial::{self, Branch, CANCEL_WAIT, Dialling, Leaving, SILENT_PEER, SLOW_PEER, Then, Try},
+    dial::{self, Branch, CANCEL_WAIT, Dialling, Leaving, SILENT_PEER, SLOW_PEER, Then, Try, Whom},
+    dialling::Dialler,
     health::Heard,
     record::EndedBy,
     sdp_leg::{MediaLeg, Ports},
@@ -28,14 +30,28 @@ use crate::{
 /// Q.850: switching equipment congestion.
 const CONGESTION: u8 = 42;
 
+/// Most phones of one target that ring at once.
+const FORKS_MAX: usize = 32;
+
+/// Told to phones that rang while another one answered (RFC 3326 §2).
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
 impl Call {
     pub(super) fn dial(&mut self, dial: Box<Dial>, context: &mut Context<'_>) {
         self.allocate_a(context);
+        let targets = match &self.incoming.placement {
+            Some(placement) => placement.targets.clone(),
+            None => dial.targets.iter().cloned().map(Whom::Target).collect(),
+        };
+        self.dial_whom(dial, targets, context);
+    }
+
+    pub(super) fn dial_whom(&mut self, dial: Box<Dial>, targets: Vec<Whom>, context: &mut Context<'_>) {
         let simultaneous = dial.strategy == DialStrategy::Simultaneous;
-        let targets = dial.targets.len();
+        let rounds = if simultaneous { targets.len() } else { 1 };
         let failure = (Dialled::Failed, 480);
-        self.dialling = Some(Dialling { dial, next_target: 0, branches: Vec::new(), joined: None, failure });
-        let rounds = if simultaneous { targets } else { 1 };
+        let (branches, joined) = (Vec::new(), None);
+        self.dialling = Some(Dialling { dial, targets, next_target: 0, branches, joined, failure });
         for _ in 0..rounds {
             self.ring_next(context);
         }
@@ -44,36 +60,48 @@ impl Call {
 
     /// Rings the next target that can be reached at all.
     pub(super) fn ring_next(&mut self, context: &mut Context<'_>) {
-        let world = context.environment.world;
+        let environment = context.environment;
+        let world = environment.world;
         loop {
             let Some(dialling) = &mut self.dialling else { return };
-            let Some(target) = dialling.dial.targets.get(dialling.next_target) else { return };
+            let Some(whom) = dialling.targets.get(dialling.next_target) else { return };
             dialling.next_target += 1;
             let admitted = &self.incoming.admitted;
+            let phone = match &admitted.origin {
+                Origin::Station(station) => Dialler::of(world, station),
+                Origin::Trunk(_) => None,
+            };
+            // Who is handed on is shown, not who hands on.
+            let handed_on = self.handover.is_some();
+            let number = if handed_on && phone.is_some() { &self.incoming.to } else { &self.incoming.from };
+            let shown = phone.filter(|_| !handed_on);
+            let by = self.handover.as_ref().and_then(|handover| Dialler::of(world, &handover.station));
             let caller = Caller {
-                number: &self.incoming.from,
-                dialled: admitted.dialled,
-                tenant: admitted.number.id.0.namespace(),
+                number,
+                dialled: admitted.dialled.filter(|_| phone.is_none()),
+                phone: shown.map(|phone| (phone.username(), phone.agent.display_name.as_str())),
+                referred_by: by.map(|by| by.username()),
+                tenant: &admitted.tenant,
                 diverted: &self.incoming.diverted,
                 verstat: self.incoming.vetted.verstat,
                 identities: &self.incoming.vetted.identities,
             };
-            if matches!(target, DialTarget::Agent(_)) {
-                dialling.failure = (Dialled::Failed, 480);
-                self.unperformed("ringing an Agent", context);
-                continue;
-            }
-            let mut ways = dial::ways(world, target, caller, context.trunks, &mut self.incoming.lots);
-            let now = ways.tries.pop_front();
-            if now.is_none() {
-                dialling.failure = (Dialled::Failed, 503);
-            }
+            let standing = (context.trunks, environment.now.wall);
+            let ways = dial::ways(world, whom, caller, standing, &mut self.incoming.lots);
+            // Who has no phone at hand is away; a trunk that is full is our fault.
+            dialling.failure = if ways.is_absent { (Dialled::NoAnswer, 480) } else { (Dialled::Failed, 503) };
             for what in ways.told {
                 self.tell(what, context);
             }
-            if let Some(now) = now {
-                let rings = context.environment.now.instant + self.ring_time();
-                return self.ring(now, ways.tries, rings, context);
+            let rings = environment.now.instant + self.ring_time();
+            let mut any = false;
+            for mut tries in ways.forks.into_iter().take(FORKS_MAX) {
+                let Some(now) = tries.pop_front() else { continue };
+                any = true;
+                self.ring(now, tries, rings, context);
+            }
+            if any {
+                return;
             }
         }
     }
@@ -90,20 +118,7 @@ impl Call {
         let network = now.network.clone();
         let mut media = MediaLeg::new(id, codecs);
         media.ports = Ports::Asked;
-        dialling.branches.push(Branch {
-            media,
-            sip: None,
-            now,
-            tries,
-            rang: false,
-            answered: false,
-            ring_until,
-            silent_until: None,
-            asked_at: None,
-            redirections: 0,
-            goes_on: false,
-            leaving: None,
-        });
+        dialling.branches.push(Branch::new(media, now, tries, ring_until));
         self.unreleased += 1;
         context.effects.push(Effect::Media(Order::Allocate { leg: id, network }));
     }
@@ -124,8 +139,15 @@ impl Call {
         branch.asked_at = Some(context.environment.now.instant);
         branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
         if let Some(invite) = branch.invite(max_forwards) {
-            let (trunk, claim) = (branch.now.trunk.clone(), branch.now.claim.clone());
-            context.effects.push(Effect::Invite { branch: media, trunk, invite: Box::new(invite), claim });
+            let (trunk, is_urgent) = (branch.now.trunk().cloned(), branch.now.is_urgent);
+            let claim = branch.now.claim.clone();
+            context.effects.push(Effect::Invite {
+                branch: media,
+                trunk,
+                is_urgent,
+                invite: Box::new(invite),
+                claim,
+            });
         }
     }
 
@@ -133,8 +155,8 @@ impl Call {
     pub(super) fn not_sent(&mut self, media: LegId, because: String, context: &mut Context<'_>) {
         self.tell(because, context);
         let Some(branch) = self.branch(media) else { return };
-        let full = branch.now.trunk.clone();
-        branch.tries.retain(|next| next.trunk != full);
+        let full = branch.now.trunk().cloned();
+        branch.tries.retain(|next| next.trunk() != full.as_ref());
         self.try_on(media, (Dialled::Failed, 503), context);
     }
 
@@ -150,7 +172,7 @@ impl Call {
             return self.invite(media, context);
         }
         let (tries, ring_until) = (std::mem::take(&mut branch.tries), branch.ring_until);
-        self.drop_branches(|branch| branch.media.id == media, context);
+        self.drop_branches(|branch| branch.media.id == media, None, context);
         self.ring(next, tries, ring_until, context);
     }
 
@@ -175,7 +197,7 @@ impl Call {
     pub(super) fn on_b(&mut self, leg: LegId, event: SipEvent, context: &mut Context<'_>) {
         let Some(dialling) = &mut self.dialling else { return };
         let Some(branch) = dialling.branches.iter_mut().find(|branch| branch.sip == Some(leg)) else {
-            return;
+            return self.on_referrer(leg, event, context);
         };
         let media = branch.media.id;
         match event {
@@ -190,6 +212,9 @@ impl Call {
             }
             SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
             SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
+            SipEvent::ReinviteAnswered { sdp, .. } => self.rejoined(media, sdp.as_deref(), context),
+            SipEvent::ReinviteFailed { code, .. } => self.not_rejoined(media, code, context),
+            SipEvent::Referred { refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Confirmed { sdp: Some(sdp), .. } if branch.media.accept(&sdp).is_ok() => {
                 configure(&branch.media, context);
             }
@@ -206,6 +231,7 @@ impl Call {
         sdp: Option<&[u8]>,
         context: &mut Context<'_>,
     ) {
+        self.tell_referrer(code, false, context);
         let single = self.dialling.as_ref().is_some_and(|dialling| dialling.branches.len() == 1);
         let Some(branch) = self.branch(media) else { return };
         let heard = single && sdp.is_some_and(|sdp| branch.media.accept(sdp).is_ok());
@@ -254,12 +280,14 @@ impl Call {
             return self.branch_failed(media, (Dialled::Failed, 488), context);
         }
         branch.answered = true;
-        context.effects.push(Effect::Heard { who: branch.now.who(), heard: Heard::Answered(200) });
+        let who = branch.now.who();
+        context.effects.extend(who.map(|who| Effect::Heard { who, heard: Heard::Answered(200) }));
         configure(&branch.media, context);
         if let Some(dialling) = &mut self.dialling {
             dialling.joined = Some(media);
         }
-        self.drop_branches(|branch| branch.media.id != media, context);
+        self.drop_branches(|branch| branch.media.id != media, Some(ELSEWHERE), context);
+        self.handed_on(context);
         self.join(context);
     }
 
@@ -284,22 +312,36 @@ impl Call {
         branch.sip = None;
         if branch.answered {
             self.waiting = None;
-            self.drop_branches(|_| true, context);
+            self.drop_branches(|_| true, None, context);
             return self.conclude(Dialled::Ended, 200, context);
         }
         if let Some(leaving) = branch.leaving.take() {
             return self.left(media, &leaving.then, context);
         }
-        let trunk = context.environment.world.snapshot.trunks.get(&branch.now.trunk);
+        let trunks = &context.environment.world.snapshot.trunks;
+        let trunk = branch.now.trunk().and_then(|id| trunks.get(id));
         let codes = trunk.map(|trunk| trunk.failover_codes.as_slice()).unwrap_or_default();
-        let goes_on = std::mem::take(&mut branch.goes_on) || dial::may_try_another(branch.rang, how, codes);
+        let may = match branch.now.is_urgent {
+            true => dial::may_try_another_for_help(branch.rang, how),
+            false => dial::may_try_another(branch.rang, how, codes),
+        };
+        let goes_on = std::mem::take(&mut branch.goes_on) || may;
         let told = format!("{} {}", branch.now, dial::told(how));
-        if let Some(heard) = dial::heard(how) {
-            context.effects.push(Effect::Heard { who: branch.now.who(), heard });
+        if let (Some(heard), Some(who)) = (dial::heard(how), branch.now.who()) {
+            context.effects.push(Effect::Heard { who, heard });
         }
+        // Who declines at one phone wants no other to go on ringing (RFC 3261 §16.7, step 5).
+        let declined = matches!(how, Ended::Failed { code: 600.., .. });
         self.tell(told, context);
         if goes_on {
             return self.try_on(media, dial::outcome_of(how), context);
+        }
+        if declined
+            && let Some(dialling) = &mut self.dialling
+            && dialling.joined.is_none()
+        {
+            let in_order = dialling.dial.strategy == DialStrategy::InOrder;
+            self.drop_branches(|branch| in_order && branch.media.id != media, None, context);
         }
         self.branch_failed(media, dial::outcome_of(how), context);
     }
@@ -313,10 +355,13 @@ impl Call {
     }
 
     pub(super) fn branch_failed(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
-        self.drop_branches(|branch| branch.media.id == media, context);
+        self.drop_branches(|branch| branch.media.id == media, None, context);
         let Some(dialling) = &mut self.dialling else { return };
-        dialling.failure = failure;
-        if dialling.joined.is_some() {
+        // Of several phones that rang, the one that was busy says more than those that nobody heard.
+        if dialling.failure.0 != Dialled::Busy || failure.0 != Dialled::NoAnswer {
+            dialling.failure = failure;
+        }
+        if dialling.joined.is_some() || !dialling.branches.is_empty() {
             return;
         }
         if dialling.dial.strategy == DialStrategy::InOrder {
@@ -327,7 +372,7 @@ impl Call {
 
     pub(super) fn conclude_if_done(&mut self, context: &mut Context<'_>) {
         let Some(dialling) = &self.dialling else { return };
-        if dialling.branches.is_empty() && dialling.next_target >= dialling.dial.targets.len() {
+        if dialling.branches.is_empty() && dialling.next_target >= dialling.targets.len() {
             let (outcome, code) = dialling.failure;
             self.conclude(outcome, code, context);
         }
@@ -335,11 +380,16 @@ impl Call {
 
     pub(super) fn conclude(&mut self, outcome: Dialled, code: u16, context: &mut Context<'_>) {
         let Some(dialling) = self.dialling.take() else { return };
-        if self.playing.take_if(|(_, then)| *then == AfterPlay::Ring).is_some() {
-            context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
-        }
+        self.stop_ringing_tone(context);
         if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
             self.waiting = None;
+        }
+        let is_help = self.incoming.placement.as_ref().is_some_and(|placement| placement.is_help);
+        if let Some(handover) = self.handover.take() {
+            return self.handover_failed(handover, (outcome, code), context);
+        }
+        if outcome != Dialled::Ended && outcome != Dialled::Busy && is_help {
+            return self.apologize(context);
         }
         if outcome != Dialled::Ended && dialling.dial.relay_failure {
             // A 503 shuts the caller's whole trunk to us (RFC 3261 §21.5.4), and only what lies behind us is full.
@@ -355,8 +405,31 @@ impl Call {
         self.perform(actions, context);
     }
 
+    /// Nobody can be called for help: whoever can hear it is told by a tone before the refusal.
+    pub(super) fn apologize(&mut self, context: &mut Context<'_>) {
+        let offered = self.incoming.offer.is_some() || self.a.answer.is_some();
+        if !offered || !matches!(self.a.state, StateA::Invited | StateA::Early) {
+            return self.unhelped(context);
+        }
+        if self.audible(true, context) {
+            self.play(vec![UNOBTAINABLE_TONE; 2], AfterPlay::Refuse, context);
+        } else if self.ending.is_none() {
+            self.waiting = Some(Waiting::Apology);
+        }
+    }
+
+    pub(super) fn unhelped(&mut self, context: &mut Context<'_>) {
+        let because = Some("nobody could be called for help");
+        self.finish(EndedBy::Failure, 503, because, context);
+    }
+
     /// Ends branches and gives their ports back.
-    pub(super) fn drop_branches(&mut self, which: impl Fn(&Branch) -> bool, context: &mut Context<'_>) {
+    pub(super) fn drop_branches(
+        &mut self,
+        which: impl Fn(&Branch) -> bool,
+        reason: Option<&'static str>,
+        context: &mut Context<'_>,
+    ) {
         let Some(dialling) = &mut self.dialling else { return };
         let (gone, kept) =
             std::mem::take(&mut dialling.branches).into_iter().partition(|branch| which(branch));
@@ -365,9 +438,10 @@ impl Call {
         for branch in gone {
             if let Some(leg) = branch.sip {
                 context.effects.push(Effect::Forget { leg });
-                let end =
-                    if branch.answered { Effect::Bye { leg, reason: None } } else { Effect::Cancel { leg } };
-                context.effects.push(end);
+                context.effects.push(match branch.answered {
+                    true => Effect::Bye { leg, reason: None },
+                    false => Effect::Cancel { leg, reason },
+                });
             }
             if branch.media.is_known() {
                 context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
@@ -388,7 +462,8 @@ impl Call {
     fn ring_timeout(&mut self, media: LegId, now: Instant, context: &mut Context<'_>) {
         let in_order = |dialling: &Dialling| {
             dialling.dial.strategy == DialStrategy::InOrder
-                && dialling.next_target < dialling.dial.targets.len()
+                && dialling.next_target < dialling.targets.len()
+                && dialling.branches.len() == 1
         };
         let more_targets = self.dialling.as_ref().is_some_and(in_order);
         let Some(branch) = self.branch(media) else { return };
@@ -414,9 +489,9 @@ impl Call {
         branch.leaving = Some(Leaving { until: now + CANCEL_WAIT, then });
         let told = format!("{} stayed silent for {} s", branch.now, waited.as_secs());
         let who = branch.now.who();
-        context.effects.push(Effect::Cancel { leg });
+        context.effects.push(Effect::Cancel { leg, reason: None });
         if !rang_out {
-            context.effects.push(Effect::Heard { who, heard: Heard::Silent });
+            context.effects.extend(who.map(|who| Effect::Heard { who, heard: Heard::Silent }));
             self.tell(told, context);
         }
     }

@@ -21,7 +21,7 @@ use stir::{Fault, passport::Passport};
 use super::{Engine, OUTPUTS_MAX, Output, gate::Passage};
 use crate::{
     Now,
-    admission::{self, Admission, Admitted, Refusal},
+    admission::{self, Admission, Admitted, Numbered, Refusal},
     call::{Call, Incoming},
     caller::{Diverted, Identity},
     certificate::Proof,
@@ -44,14 +44,14 @@ impl Engine {
     pub(super) fn invited(
         &mut self,
         now: Now,
-        leg: LegId,
+        (leg, replaces): (LegId, Option<LegId>),
         flow: NetFlow,
         request: &Message,
         offer: Option<Bytes>,
     ) {
         let mut explanation = self.explanation(now, &flow, request);
         if self.is_for_agents(&flow) {
-            return self.station_invites(now, leg, flow, request, explanation);
+            return self.station_invites(now, (leg, flow), request, offer, explanation);
         }
         let world = Arc::clone(&self.world);
         let proof = Proof::Shown(self.identities.get(&flow.connection));
@@ -72,8 +72,16 @@ impl Engine {
                 return self.refuse(now, leg, explanation, refusal(500, because, "Q.850;cause=41"));
             }
         }
+        if replaces.is_some() {
+            let because =
+                format!("Trunk {id} may not take the place of a leg (Replaces): only agents' phones may.");
+            return self.refuse(now, leg, explanation, refusal(403, because, "Q.850;cause=21"));
+        }
         explanation.from = Identity::of(request, &trunk.number_formats).number;
         explanation.to = called(request, trunk);
+        if let Some(station) = self.calls_back(now, trunk, &explanation.to, request) {
+            return self.return_call(now, (leg, offer, request), (id, trunk), station, explanation);
+        }
         self.arrived(now, Arrival { leg, trunk: id, request, offer, explanation }, None);
     }
 
@@ -102,7 +110,7 @@ impl Engine {
             admission::admit(&world, (id, trunk), dialled, &self.load.at(now.instant));
         explanation.candidates = candidates;
         let (admitted, spoken) =
-            match admission.and_then(|admitted| self.room(trunk, admitted, arrival.offer.as_deref())) {
+            match admission.and_then(|admitted| self.room((id, trunk), admitted, arrival.offer.as_deref())) {
                 Ok(admitted) => admitted,
                 Err(refusal) => return self.refuse(now, leg, arrival.explanation, refusal),
             };
@@ -121,16 +129,15 @@ impl Engine {
             }
         };
         let Arrival { mut explanation, offer, .. } = arrival;
-        explanation.outcome = Outcome::Routed {
-            trunk: admitted.trunk.clone(),
-            number: admitted.number.id.clone(),
-            flow: admitted.number.flow.clone(),
-        };
+        explanation.outcome = admitted.outcome();
         self.push(Output::Explanation(Box::new(explanation.clone())));
         let incoming = Incoming {
             leg,
             call_id: explanation.call_id,
             from: explanation.from,
+            to: admitted.called().map(|called| called.to_string()).unwrap_or_default(),
+            placement: None,
+            part_of: None,
             diverted,
             vetted,
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
@@ -147,7 +154,7 @@ impl Engine {
     /// What no snapshot can say: whether this shard takes calls, and whether the offer can be answered.
     fn room(
         &self,
-        trunk: &Trunk,
+        (id, trunk): (&TrunkId, &Trunk),
         admitted: Admitted,
         offer: Option<&[u8]>,
     ) -> Result<(Admitted, Option<Codec>), Refusal> {
@@ -162,20 +169,23 @@ impl Engine {
         match offer.map(|offer| sdp::answer(offer, &trial(trunk.codecs.clone()))) {
             None => Ok((admitted, None)),
             Some(Ok((_, parameters))) => Ok((admitted, Some(parameters.codec))),
-            Some(Err(error)) => Err(unanswerable(&admitted.trunk, &error)),
+            Some(Err(error)) => Err(unanswerable(id, &error)),
         }
     }
 
-    fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
+    pub(super) fn admit(&mut self, now: Now, leg: LegId, incoming: Incoming) {
         let id = CallId(self.next_call);
         self.next_call += 1;
-        let Admitted { trunk, number, .. } = &incoming.admitted;
+        let (trunk, number) = (incoming.admitted.trunk(), incoming.admitted.number.as_ref());
         self.load.begin(id, leg, trunk, number);
-        if let Some(limits) = self.world.snapshot.trunks.get(trunk) {
+        if let Some((trunk, limits)) = trunk.and_then(|trunk| self.world.snapshot.trunks.get_key_value(trunk))
+        {
             self.load.spend(trunk, limits, now.instant);
         }
-        let tenant = self.world.snapshot.cluster.tenants.get(number.id.0.namespace());
-        self.load.spend_number(trunk, number, tenant, now.instant);
+        if let Some(Numbered { trunk, range }) = number {
+            let tenant = self.world.snapshot.cluster.tenants.get(range.id.0.namespace());
+            self.load.spend_number(trunk, range, tenant, now.instant);
+        }
         self.legs.insert(leg, id);
         let world = Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
@@ -240,7 +250,7 @@ fn called(request: &Message, trunk: &Trunk) -> String {
 }
 
 /// What we would say, to see whether the offer can be answered before any port is taken.
-fn trial(codecs: Vec<Codec>) -> LocalMedia {
+pub(super) fn trial(codecs: Vec<Codec>) -> LocalMedia {
     LocalMedia {
         address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
         rtp_port: 9,

@@ -10,7 +10,7 @@ use model::{
 use sip::{
     digest::{Algorithm, Answer, Challenge, Freshness, Nonces, Secret, Taken, Window},
     endpoint::Header,
-    wire::Message,
+    wire::{Message, Method},
 };
 
 use crate::{Now, lots::Lots, registrar::StationId, world::World};
@@ -124,7 +124,9 @@ impl Gate {
         let answers = Answer::all(request, false);
         let answer =
             answers.iter().find(|answer| answer.realm == realm && algorithms.contains(&answer.algorithm));
-        let host = request.to().map(|to| to.uri.host).unwrap_or_default();
+        // Who registers stands in To, who calls in From.
+        let own = if request.method() == Method::Register { request.to() } else { request.from() };
+        let host = own.as_ref().map(|own| own.uri.host).unwrap_or_default();
         let station = answer.and_then(|answer| world.station(&answer.username, host));
         let mut missing = None;
         let verdict = answer.map_or(Verdict::None, |answer| {
@@ -137,8 +139,8 @@ impl Gate {
                 secret
             });
             // Whoever registers for somebody else is as wrong as with a wrong password.
-            let own = request.to().and_then(|to| to.uri.user).map(sip::uri::unescape);
-            let is_own = own.is_some_and(|own| own == answer.username);
+            let user = own.as_ref().and_then(|own| own.uri.user).map(sip::uri::unescape);
+            let is_own = user.is_some_and(|own| own == answer.username);
             let secret = secret.filter(|_| is_own);
             self.is_right(answer, secret.as_ref(), (source, request), (now_ms, &realm))
         });

@@ -15,9 +15,10 @@ use model::{
 use sip::endpoint::Endpoint;
 
 use crate::{
-    admission::Load,
+    admission::{Load, Numbered},
     call::Trunks,
     health::{Health, Who},
+    registrar::{Bound, Registrar, StationId},
     registration::Registrations,
     world::World,
 };
@@ -94,12 +95,33 @@ impl Loads {
         self.rates.get(trunk).is_none_or(|bucket| bucket.filled(per_second, now) >= Bucket::CALL)
     }
 
-    pub(super) fn begin(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
+    pub(super) fn begin(
+        &mut self,
+        call: CallId,
+        leg: LegId,
+        trunk: Option<&TrunkId>,
+        number: Option<&Numbered>,
+    ) {
         self.calls += 1;
-        *self.numbers.entry((trunk.clone(), number.first)).or_default() += 1;
-        *self.tenants.entry(number.id.0.namespace().to_owned()).or_default() += 1;
+        if let Some(Numbered { trunk, range }) = number {
+            *self.numbers.entry((trunk.clone(), range.first)).or_default() += 1;
+            *self.tenants.entry(range.id.0.namespace().to_owned()).or_default() += 1;
+        }
         self.counted.insert(call);
-        self.burden(leg, trunk);
+        if let Some(trunk) = trunk {
+            self.burden(leg, trunk);
+        }
+    }
+
+    /// Calls in all.
+    pub(super) const fn calls_now(&self) -> u32 {
+        self.calls
+    }
+
+    /// The cap of a number that is reached.
+    pub(super) fn at_number_cap(&self, trunk: &TrunkId, number: &NumberRange) -> Option<u32> {
+        let calls = self.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0);
+        number.calls_max.filter(|cap| calls >= *cap)
     }
 
     pub(super) fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
@@ -120,11 +142,13 @@ impl Loads {
     }
 
     /// Once per call; again is harmless.
-    pub(super) fn end(&mut self, call: CallId, leg: LegId, trunk: &TrunkId, number: &NumberRange) {
+    pub(super) fn end(&mut self, call: CallId, leg: LegId, number: Option<&Numbered>) {
         if self.counted.remove(&call) {
             self.calls -= 1;
-            lower(&mut self.numbers, &(trunk.clone(), number.first));
-            lower(&mut self.tenants, number.id.0.namespace());
+            if let Some(Numbered { trunk, range }) = number {
+                lower(&mut self.numbers, &(trunk.clone(), range.first));
+                lower(&mut self.tenants, range.id.0.namespace());
+            }
             self.unburden(leg);
         }
     }
@@ -225,6 +249,7 @@ pub(super) struct Standings<'a> {
     pub(super) health: &'a Health,
     pub(super) registrations: &'a Registrations,
     pub(super) endpoint: &'a Endpoint,
+    pub(super) registrar: &'a Registrar,
     pub(super) now: Instant,
 }
 
@@ -242,6 +267,10 @@ impl Trunks for Standings<'_> {
 
     fn is_proceeding(&self, leg: LegId) -> bool {
         self.endpoint.is_proceeding(leg)
+    }
+
+    fn bindings(&self, station: &StationId) -> &[Bound] {
+        self.registrar.bindings(station)
     }
 
     fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])> {

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use bytes::Bytes;
 use model::{
     net::{Flow as NetFlow, ListenerIx},
     snapshot::Serves,
@@ -11,13 +12,12 @@ use sip::{
     wire::{Message, Method},
 };
 
-use super::{Engine, Output, StationNews, gate::Proof};
-use crate::{
-    Now,
-    explanation::{Explanation, Outcome},
-    registrar::News,
-    world::World,
+use super::{
+    Engine, Output, StationNews,
+    gate::Proof,
+    placing::{Asked, plain},
 };
+use crate::{Now, explanation::Explanation, registrar::News, world::World};
 
 impl Engine {
     /// Whether a source may be heard on a listener at all, before anything of it is read: on one for trunks only who is
@@ -31,6 +31,18 @@ impl Engine {
             Serves::Trunks => self.world.knows(&place.network, address, now.wall),
             Serves::Agents => self.bans.hears(now.instant, address.to_canonical()),
         }
+    }
+
+    /// Whether a datagram is looked at: not if its source is banned or says too much, unless it calls for help, or has lately.
+    pub(super) fn hears_phone(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
+        let source = flow.remote.ip().to_canonical();
+        if self.callbacks.called_from(now.instant, source) {
+            return true;
+        }
+        if self.world.is_for_help(bytes) {
+            return self.rates_of_help.admits(now.instant, source);
+        }
+        self.bans.hears(now.instant, source) && self.rates.admits(now.instant, source)
     }
 
     /// Whether a message is answered. On a listener for agents a stranger gets nothing but a challenge of a REGISTER or an
@@ -98,10 +110,10 @@ impl Engine {
     pub(super) fn station_invites(
         &mut self,
         now: Now,
-        leg: model::LegId,
-        flow: NetFlow,
+        (leg, flow): (model::LegId, NetFlow),
         request: &Message,
-        mut explanation: Explanation,
+        offer: Option<Bytes>,
+        explanation: Explanation,
     ) {
         let world = Arc::clone(&self.world);
         match self.prove(now, &world, flow, request) {
@@ -111,11 +123,14 @@ impl Engine {
                 self.challenge(now, leg, explanation, (headers, because));
             }
             Ok(station) => {
-                let because = format!("{station} is known, but calls that a phone dials are not placed yet.");
-                explanation.outcome = Outcome::Refused { code: 403, because };
-                self.push(Output::Explanation(Box::new(explanation)));
-                let reason = [Header::new("Reason", "Q.850;cause=29;text=\"Not placed yet\"")];
-                let _ = self.endpoint.reject(now.instant, leg, 403, None, &reason);
+                let asked = Asked { leg, flow, request, offer, station };
+                match self.endpoint.replaced_by(request) {
+                    Ok(Some(replaces)) => self.station_replaces(now, asked, replaces, explanation),
+                    Ok(None) => self.station_calls(now, asked, explanation),
+                    Err((code, what)) => {
+                        self.refuse_station(now, leg, explanation, plain(code, format!("{what}.")));
+                    }
+                }
             }
         }
     }

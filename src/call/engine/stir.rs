@@ -221,7 +221,7 @@ impl Engine {
         }
         let sent = match self.calls.remove(&call) {
             Some(call) => {
-                let sent = self.invite(now, &call, &trunk, *invite);
+                let sent = self.invite(now, &call, (Some(&trunk), false), *invite);
                 self.calls.insert(CallId(call.session().0), call);
                 sent
             }

@@ -2,11 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod agents;
 mod caps;
 mod cursor;
+mod dialling;
+mod emergency;
 mod engine;
 mod failover;
 mod identity;
+mod phones;
+mod refer;
 mod stations;
 mod stir;
 mod trunks;

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output, ToSign, ToVerify},
+    engine::{Config, Engine, Input, Output, StationNews, ToSign, ToVerify},
     explanation::Explanation,
     record::Record,
 };
@@ -33,6 +33,9 @@ use crate::world::{flow, snapshot};
 
 pub const EDGE: &str = "192.0.2.100:5060";
 
+/// Where agents' phones are heard, if the snapshot has such a listener.
+pub const PHONES: &str = "192.0.2.100:5080";
+
 /// A SIP phone of the test: what it heard, in words.
 pub struct Phone {
     pub address: SocketAddr,
@@ -54,6 +57,10 @@ pub struct Phone {
 
 impl Phone {
     pub fn new(address: &str, seed: u64) -> Self {
+        Self::with(address, seed, endpoint::Extensions::default())
+    }
+
+    pub fn with(address: &str, seed: u64, extensions: endpoint::Extensions) -> Self {
         let config = endpoint::Config {
             listeners: vec![ListenerConfig {
                 transport: Transport::Udp,
@@ -66,7 +73,7 @@ impl Phone {
             transactions_max: 1_000,
             timers: Timers::default(),
             mtu: endpoint::MTU,
-            extensions: endpoint::Extensions::default(),
+            extensions,
         };
         Self {
             address: address.parse().unwrap(),
@@ -120,6 +127,9 @@ impl Phone {
             Event::Reinvited { .. } => self.heard.push("re-INVITE".into()),
             Event::ReinviteAnswered { .. } => self.heard.push("re-200".into()),
             Event::ReinviteFailed { code, .. } => self.heard.push(format!("re-{code}")),
+            Event::ReferProgress { code, is_final, .. } => {
+                self.heard.push(format!("refer:{code}{}", if is_final { "!" } else { "" }));
+            }
             Event::Info { .. } => self.heard.push("INFO".into()),
             Event::Ended { how, .. } => {
                 self.heard.push(match &how {
@@ -230,7 +240,10 @@ pub struct Virtual {
     pub to_sign: Vec<ToSign>,
     /// By which each message of the edge left.
     pub flows: Vec<Flow>,
+    pub stations: Vec<StationNews>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
+    /// What came to the engine, and from whom.
+    pub sent: Vec<(SocketAddr, String)>,
     /// To whom nothing is delivered for now.
     pub holds: Option<SocketAddr>,
     pub held: Vec<(SocketAddr, SocketAddr, Bytes)>,
@@ -270,7 +283,9 @@ impl Virtual {
             to_verify: Vec::new(),
             to_sign: Vec::new(),
             flows: Vec::new(),
+            stations: Vec::new(),
             wire: VecDeque::new(),
+            sent: Vec::new(),
             holds: None,
             held: Vec::new(),
         };
@@ -307,6 +322,7 @@ impl Virtual {
             headers: self.carrier.headers.clone(),
             challenges: self.carrier.credentials.is_some(),
             tcp: None,
+            attached: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
         self.settle();
@@ -413,7 +429,9 @@ impl Virtual {
                 return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
             }
         }
-        if to == EDGE.parse().unwrap() {
+        self.sent.push((from, String::from_utf8_lossy(&bytes).into_owned()));
+        if let Some(listener) = [EDGE, PHONES].iter().position(|ours| to == ours.parse().unwrap()) {
+            let flow = Flow { listener: ListenerIx(u16::try_from(listener).unwrap()), ..flow };
             self.engine.handle(self.now, Input::Packet { flow, bytes });
         }
     }
@@ -422,7 +440,8 @@ impl Virtual {
         match output {
             Output::Transmit { flow, bytes } => {
                 self.flows.push(flow);
-                self.wire.push_back((EDGE.parse().unwrap(), flow.remote, bytes));
+                let ours = [EDGE, PHONES][usize::from(flow.listener.0)];
+                self.wire.push_back((ours.parse().unwrap(), flow.remote, bytes));
             }
             Output::Media(order) => {
                 for told in self.media.take(self.now.instant, order) {
@@ -438,7 +457,8 @@ impl Virtual {
             Output::TrunkNews(news) => self.news.push(news.what),
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
-            Output::Standing | Output::StationNews(_) | Output::Attempt(_) => {}
+            Output::StationNews(news) => self.stations.push(news),
+            Output::Standing | Output::Attempt(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }

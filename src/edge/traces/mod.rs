@@ -140,7 +140,7 @@ impl Traces {
             admission.events.events.push(Event::new(name, admitted_at, Vec::new(), 0));
         }
         let (code, because) = match &explanation.outcome {
-            Outcome::Routed { .. } => {
+            Outcome::Routed { .. } | Outcome::Placed { .. } => {
                 open.spans.push(admission);
                 self.open.insert(call_id.clone(), open);
                 return;
@@ -208,8 +208,10 @@ impl Traces {
             let talk = self.span(&open, "talk", SpanKind::Internal, talk);
             open.spans.push(talk);
         }
+        let revision = record.revision.as_ref();
+        open.attributes
+            .extend(revision.map(|revision| KeyValue::new("switchboard.flow.revision", revision.clone())));
         open.attributes.extend([
-            KeyValue::new("switchboard.flow.revision", record.revision.clone()),
             KeyValue::new("switchboard.ended_by", format!("{:?}", record.ended_by)),
             KeyValue::new("switchboard.q850.cause", i64::from(record.cause)),
             status_code(record.sip_code),

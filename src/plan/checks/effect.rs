@@ -63,11 +63,9 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.insecureKeys", &["Refused"], Ignored),
     ("Trunk", "spec.dtmf", &["Auto"], Ignored),
     ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
-    ("Trunk", "spec.emergency", &["Refused"], Ignored),
     ("PointOfPresence", "spec.gateways[].transport", &["UDP", "TCP", "Auto"], PassedOver),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
-    ("Tenant", "spec.dialling", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),
     ("Tenant", "spec.signIn", &[], Ignored),
     ("PhoneNumber", "spec.porting", &[], Ignored),
@@ -81,8 +79,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("RoutingFlow", "spec.steps[].voicemail", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].record", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
-    ("RoutingFlow", "spec.steps[].dial.to[].agent", &[], PassedOver),
-    ("RoutingFlow", "spec.steps[].transfer.to.agent", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
     ("RoutingFlow", "spec.steps[].ask.choices[].phrases", &[], Ignored),
     ("Prompt", "spec.translations", &[], Ignored),
@@ -95,7 +91,7 @@ pub(super) fn check(object: &Object, fields: &Fields, report: &mut Report) {
     let (id, source) = (&object.id, Some(&object.source));
     if KINDS.contains(&id.kind) {
         let message = match id.kind {
-            "Agent" => "The phones of an Agent can register; nothing else of it is acted on yet.".into(),
+            "Agent" => "The phones of an Agent (`sip`, `pstn`) register, dial, hand on and are rung; its browsers (`webRtc`) are passed over, and nothing else of it is acted on yet.".into(),
             kind => format!("{kind} objects are checked, but nothing acts on them yet."),
         };
         report.warning(id, source, "kind", Reason::NotYetEffective, message);

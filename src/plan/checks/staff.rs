@@ -5,6 +5,7 @@ use model::Key;
 
 use super::named;
 use crate::{
+    dialling,
     platform::caller_id,
     problem::Reason,
     resources::Report,
@@ -21,6 +22,8 @@ fn agents<'w>(namespace: &'w str, world: &'w World) -> impl Iterator<Item = &'w 
 
 /// A tenant with agents must be able to reach emergency services.
 pub(super) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) {
+    let mut stations = agents(item.namespace(), world).flat_map(|agent| &agent.stations);
+    dialling::check(item, stations.any(|station| station.sip.is_some()), report);
     if agents(item.namespace(), world).next().is_none() {
         return;
     }

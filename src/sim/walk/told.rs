@@ -152,7 +152,7 @@ fn rings(dial: &Dial) -> String {
             format!("{number} by Trunk {}", trunks.join(", else "))
         }
         DialTarget::Extension { user, trunk } => format!("extension {user} of Trunk {trunk}"),
-        DialTarget::Agent(agent) => format!("Agent {agent} (not performed yet: passed over)"),
+        DialTarget::Agent(agent) => format!("Agent {agent}"),
     };
     let targets: Vec<_> = dial.targets.iter().map(target).collect();
     let (join, each) = match dial.strategy {

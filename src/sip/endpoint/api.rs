@@ -221,7 +221,23 @@ pub struct Invite {
     pub challenges: bool,
     /// Where it goes first if it is larger than [`Config::mtu`] and `flow` is UDP.
     pub tcp: Option<Flow>,
+    /// What it carries beside the offer.
+    pub attached: Option<Box<Attached>>,
 }
+
+/// A part of a body beside the session description (RFC 5621).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Content-Type.
+    pub content_type: &'static str,
+    /// Content-ID without brackets, which `cid:` URIs name (RFC 2392).
+    pub content_id: String,
+    /// The part. No line of it may begin with [`BOUNDARY`] after two hyphens.
+    pub content: Bytes,
+}
+
+/// What parts the parts of a body.
+pub const BOUNDARY: &str = "switchboard-part";
 
 /// A request outside of dialogs to send: OPTIONS, REGISTER.
 #[derive(Debug, Clone)]

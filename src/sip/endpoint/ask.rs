@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::{LegId, net::Flow};
 
 use super::{
-    Ended, Endpoint, Event, Extensions, Full, Header, Invite, Misuse,
+    Attached, BOUNDARY, Ended, Endpoint, Event, Extensions, Full, Header, Invite, Misuse,
     leg::{Cancel, Leg, Phase, Reinvite},
     supported,
     table::{Entry, Machine, Purpose, TxId},
@@ -361,7 +361,14 @@ impl Endpoint {
         if !self.config.user_agent.is_empty() {
             writer.header("User-Agent", &self.config.user_agent);
         }
-        writer.finish("application/sdp", invite.sdp.as_deref().unwrap_or(&[]))
+        let sdp = invite.sdp.as_deref().unwrap_or(&[]);
+        match &invite.attached {
+            None => writer.finish("application/sdp", sdp),
+            Some(attached) => {
+                let body = parts(sdp, attached);
+                writer.finish(&format!("multipart/mixed;boundary={BOUNDARY}"), &body)
+            }
+        }
     }
 
     /// Of our INVITE's transaction: its bytes, read again. They are ours, so they are well-formed unless a header
@@ -379,6 +386,25 @@ impl Endpoint {
         let length = memchr::memchr(b'\r', &bytes[from..])?;
         Some(text(&bytes[from..from + length])?.to_owned())
     }
+}
+
+/// RFC 2046 §5.1.1.
+fn parts(sdp: &[u8], attached: &Attached) -> Vec<u8> {
+    let Attached { content_type, content_id, content } = attached;
+    let mut body = Vec::with_capacity(sdp.len() + content.len() + 256);
+    if !sdp.is_empty() {
+        body.extend(format!("--{BOUNDARY}\r\nContent-Type: application/sdp\r\n\r\n").into_bytes());
+        body.extend(sdp);
+        body.extend(b"\r\n");
+    }
+    let head = format!(
+        "--{BOUNDARY}\r\nContent-Type: {content_type}\r\nContent-ID: <{content_id}>\r\n\
+         Content-Disposition: by-reference;handling=optional\r\n\r\n"
+    );
+    body.extend(head.into_bytes());
+    body.extend(content);
+    body.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
+    body
 }
 
 fn reason_among(headers: &[Header]) -> Option<String> {

@@ -19,8 +19,9 @@ pub enum Event {
         request: Message,
         /// The offer. `None`: `accept` must carry one.
         sdp: Option<Bytes>,
-        /// The leg that it is to take the place of (RFC 3891): once the new one is accepted, that one is to be ended, or
-        /// cancelled if it is called still.
+        /// The leg that it is to take the place of (RFC 3891). Of an INVITE that came by a listener with `serves_register` it
+        /// is `None`: who sent it is proved first, then [`replaced_by`](super::Endpoint::replaced_by) is asked. Once the new
+        /// one is accepted, that one is to be ended, or cancelled if it is called still.
         replaces: Option<LegId>,
     },
     /// A 101 to 199 response to our INVITE.

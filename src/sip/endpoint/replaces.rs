@@ -18,8 +18,11 @@ impl Endpoint {
         dialogs.any(|dialog| dialog.is_named(name)).then_some(id)
     }
 
-    /// The leg that a new INVITE replaces, or how it is refused (RFC 3891 §3).
-    pub(super) fn replaced_by(&self, request: &Message) -> Result<Option<LegId>, (u16, &'static str)> {
+    /// The leg that a new INVITE replaces.
+    ///
+    /// # Errors
+    /// How it is refused (RFC 3891 §3): the code, and why.
+    pub fn replaced_by(&self, request: &Message) -> Result<Option<LegId>, (u16, &'static str)> {
         if !self.config.extensions.transfers {
             return Ok(None);
         }

@@ -132,7 +132,10 @@ impl Endpoint {
         if self.is_loop(request) {
             return self.refuse(flow, request, 482, &[], "our own INVITE came back");
         }
+        let listener = self.config.listeners.get(usize::from(flow.listener.0));
+        let is_proved_later = listener.is_some_and(|listener| listener.serves_register);
         let replaces = match self.replaced_by(request) {
+            _ if is_proved_later => None,
             Ok(replaces) => replaces,
             Err((code, what)) => return self.refuse(flow, request, code, &[], what),
         };

@@ -72,8 +72,9 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,
 
-    /// An Agent of this namespace, at the station where it is. An agent who is not signed in, or talks, is passed over.
-    /// Exactly one of `number`, `extension` and `agent` stands. Example: `reception`.
+    /// An Agent of this namespace: all its phones that have registered, and its telephones, ring at once. An agent none of
+    /// whose phones is at hand has not answered. Exactly one of `number`, `extension` and `agent` stands. Example:
+    /// `reception`.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,

@@ -154,6 +154,7 @@ fn what_is_too_large_for_a_datagram_goes_by_tcp_if_it_can() {
     let large = || Invite {
         headers: vec![Header::new("Identity", "x".repeat(1_200))],
         tcp: Some(tcp),
+        attached: None,
         ..invite_to(flow())
     };
     for (invite, expected) in [
@@ -190,6 +191,7 @@ fn what_credentials_make_too_large_goes_by_tcp_then() {
     let invite = Invite {
         headers: vec![Header::new("Subject", "x".repeat(700))],
         tcp: Some(tcp),
+        attached: None,
         challenges: true,
         ..invite_to(flow())
     };
@@ -215,6 +217,7 @@ fn a_connection_that_is_lost_after_an_answer_does_not_repeat_the_invite() {
     let large = Invite {
         headers: vec![Header::new("Identity", "x".repeat(1_200))],
         tcp: Some(tcp),
+        attached: None,
         ..invite_to(flow())
     };
     endpoint.invite(epoch(), large).unwrap();

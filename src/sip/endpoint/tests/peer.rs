@@ -112,6 +112,7 @@ pub fn invite_to(flow: Flow) -> Invite {
         headers: Vec::new(),
         challenges: false,
         tcp: None,
+        attached: None,
     }
 }
 

@@ -1,0 +1,252 @@
+//! What a call asks for, and what it may look at.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use model::{
+    LegId, TrunkId,
+    media::{Codec, Order},
+    net::Flow,
+};
+use sip::endpoint::{Header, Invite};
+use stir::claim::Claim;
+
+use crate::{
+    admission::Admitted,
+    caller::Diverted,
+    cursor::{Action, Environment},
+    dial::Placement,
+    health::{Heard, Who},
+    lots::Lots,
+    registrar::{Bound, StationId},
+    vetting::Vetted,
+};
+
+/// Something to be done for a call.
+#[derive(Debug)]
+pub enum Effect {
+    /// 101 to 199 on the A leg.
+    Provisional {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+        /// Early answer.
+        sdp: Option<Bytes>,
+    },
+    /// 200 on the A leg.
+    Accept {
+        /// SIP leg.
+        leg: LegId,
+        /// Answer, or offer.
+        sdp: Bytes,
+    },
+    /// 300 to 699 on the A leg.
+    Reject {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+        /// Further headers.
+        headers: Vec<Header>,
+    },
+    /// CANCEL on a leg that rings.
+    Cancel {
+        /// SIP leg.
+        leg: LegId,
+        /// Value of the Reason header.
+        reason: Option<&'static str>,
+    },
+    /// BYE.
+    Bye {
+        /// SIP leg.
+        leg: LegId,
+        /// Value of the Reason header.
+        reason: Option<String>,
+    },
+    /// 200 to a re-INVITE.
+    AnswerReinvite {
+        /// SIP leg.
+        leg: LegId,
+        /// Answer, or offer.
+        sdp: Bytes,
+    },
+    /// Refusal of a re-INVITE.
+    RejectReinvite {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+    },
+    /// Call somebody; tell [`Call::invited`].
+    Invite {
+        /// Media leg of the branch.
+        branch: LegId,
+        /// Which trunk it burdens.
+        trunk: Option<TrunkId>,
+        /// Whether no cap holds it back.
+        is_urgent: bool,
+        /// The INVITE.
+        invite: Box<Invite>,
+        /// What is signed of it.
+        claim: Option<Claim>,
+    },
+    /// Re-INVITE.
+    Reinvite {
+        /// Media leg of the branch.
+        branch: LegId,
+        /// SIP leg.
+        leg: LegId,
+        /// Our offer.
+        sdp: Bytes,
+    },
+    /// 202 to a REFER.
+    AcceptRefer {
+        /// SIP leg.
+        leg: LegId,
+    },
+    /// Refusal of a REFER.
+    RejectRefer {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code.
+        code: u16,
+        /// Why, as a sentence.
+        because: String,
+    },
+    /// How far we are with a REFER.
+    NotifyRefer {
+        /// SIP leg.
+        leg: LegId,
+        /// Status code of whom it named.
+        code: u16,
+        /// Whether that is the end of it.
+        is_final: bool,
+    },
+    /// The SIP leg is no longer the call's; what still comes of it is the endpoint's business.
+    Forget {
+        /// SIP leg.
+        leg: LegId,
+    },
+    /// To the media server.
+    Media(Order),
+    /// Say that a step cannot be performed by this edge.
+    Unperformed(Unperformed),
+    /// Say what befell the call.
+    Tell(Told),
+    /// Remember what a peer did.
+    Heard {
+        /// Which.
+        who: Who,
+        /// What it did.
+        heard: Heard,
+    },
+}
+
+/// Something in the course of a call that its explanation tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Call-ID of the A leg.
+    pub call_id: String,
+    /// A sentence, without its full stop.
+    pub what: String,
+}
+
+/// A step, or a callee, that this edge has no means for. The call goes on by the outcome of its failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unperformed {
+    /// Call-ID of the A leg.
+    pub call_id: String,
+    /// Name of the step, as the path has it.
+    pub step: String,
+    /// What cannot be done yet.
+    pub what: &'static str,
+}
+
+/// What an edge has no means for yet. None: it performs the action.
+#[must_use]
+pub const fn not_performed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Request(_) => Some("requests of Integrations"),
+        Action::Queue { .. } => Some("waiting in a Queue"),
+        Action::Callback { .. } => Some("callbacks"),
+        Action::Voicemail { .. } => Some("taking messages"),
+        Action::Record(_) => Some("recording"),
+        Action::Message { .. } => Some("writing messages"),
+        Action::Play { .. }
+        | Action::StopPlay
+        | Action::Wait(_)
+        | Action::Dial(_)
+        | Action::Draw
+        | Action::Reject(_)
+        | Action::Hangup(_)
+        | Action::End
+        | Action::Fail(_) => None,
+    }
+}
+
+/// What a call may look at, and where its effects go.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// World, expressions, time.
+    pub environment: Environment<'a>,
+    /// How trunks stand.
+    pub trunks: &'a dyn Trunks,
+    /// Carried out in order.
+    pub effects: Vec<Effect>,
+}
+
+/// How trunks stand at the moment.
+pub trait Trunks: std::fmt::Debug {
+    /// Whether a trunk takes one more call.
+    ///
+    /// # Errors
+    /// The cap that is reached, as a sentence.
+    fn takes(&self, trunk: &TrunkId) -> Result<(), String>;
+
+    /// Since when an address of a peer is down.
+    fn down_since(&self, who: &Who) -> Option<Timestamp>;
+
+    /// Whether a peer has said at least that it is at work on our INVITE.
+    fn is_proceeding(&self, leg: LegId) -> bool;
+
+    /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
+    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
+
+    /// Where a phone has registered, the most preferred first.
+    fn bindings(&self, station: &StationId) -> &[Bound];
+}
+
+/// An INVITE that was admitted.
+#[derive(Debug)]
+pub struct Incoming {
+    /// SIP leg.
+    pub leg: LegId,
+    /// Call-ID, for people.
+    pub call_id: String,
+    /// Calling number, or phone; empty if withheld.
+    pub from: String,
+    /// Whom it is for, as the record tells it.
+    pub to: String,
+    /// What is done where no flow leads it.
+    pub placement: Option<Placement>,
+    /// Call-ID of the call that it belongs to.
+    pub part_of: Option<String>,
+    /// Through whom it came.
+    pub diverted: Diverted,
+    /// What is known of whether the calling number is theirs.
+    pub vetted: Vetted,
+    /// Max-Forwards that legs of ours get: one less than the INVITE's.
+    pub max_forwards: u8,
+    /// What is drawn in this call: by another seed for each.
+    pub lots: Lots,
+    /// The offer.
+    pub offer: Option<Bytes>,
+    /// Codec that the offer will be answered with.
+    pub spoken: Option<Codec>,
+    /// Where it leads.
+    pub admitted: Admitted,
+    /// Name of the network that it came by.
+    pub network: String,
+    /// What the caller's side may use.
+    pub codecs: Vec<Codec>,
+}

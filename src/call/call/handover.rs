@@ -1,0 +1,406 @@
+//! A phone hands its contact on (REFER, RFC 3515): whom it names is rung for the contact, who hears it ring.
+//!
+//! The phone may hang up as soon as its REFER is taken, and many do: the contact stays, and if nobody answers the agent is rung
+//! again. Whoever hands on is a callee from then on, and the contact the A leg, whichever of the two called.
+
+use std::sync::Arc;
+
+use model::{
+    E164, LegId,
+    media::{Codec, Order},
+    program::{Dial, DialStrategy, DialTarget},
+};
+use sip::{endpoint::Event as SipEvent, uri::Uri};
+
+use super::{AfterPlay, Call, Context, Effect, StateA, configure, reinvited};
+use crate::{
+    cursor::{Cursor, Dialled, Facts},
+    dial::{Branch, Dialling, Party, Try, Whom},
+    dialling::{self, Destination, Dialler},
+    record::EndedBy,
+    registrar::StationId,
+    sdp_leg::{MediaLeg, Ports},
+    world::Flow,
+};
+
+/// How long whom a contact is handed on to may ring, in milliseconds.
+const RING_MS: u32 = 60_000;
+
+/// How long the agent who handed on in vain is rung again, in milliseconds.
+const RECALL_MS: u32 = 30_000;
+
+/// A SIP leg that there is none of: whose A leg has gone to another call.
+const NOBODY: LegId = LegId(u64::MAX);
+
+/// A contact that is being handed on.
+#[derive(Debug)]
+pub(super) struct Handover {
+    /// The phone that does it.
+    pub station: StationId,
+    /// Its leg, while it has not hung up.
+    referrer: Option<Branch>,
+    /// Its SIP leg, which is told how it goes even after it has hung up.
+    told: Option<LegId>,
+    /// What brought the two together: its outcome is the whole conversation's.
+    original: Box<Dial>,
+    /// Whether the agent is rung again.
+    recalls: bool,
+}
+
+/// What a REFER leads to.
+enum Target {
+    /// Somebody is rung.
+    Rings(Whom),
+    /// The contact enters a flow, that of this number.
+    Enters(Arc<Flow>, E164),
+}
+
+/// Somebody who leaves one call for another, connected.
+#[derive(Debug)]
+pub struct Connected {
+    /// SIP leg.
+    pub sip: LegId,
+    party: Party,
+    network: String,
+    codecs: Vec<Codec>,
+}
+
+/// What hands a contact on: every failure is told to whoever does it.
+fn rings(ring_ms: u32) -> Box<Dial> {
+    Box::new(Dial {
+        targets: Vec::new(),
+        strategy: DialStrategy::InOrder,
+        ring_ms,
+        ended: None,
+        busy: None,
+        no_answer: None,
+        failed: None,
+        relay_failure: false,
+    })
+}
+
+impl Call {
+    /// The phone at a SIP leg of the call. None: it is no phone's.
+    #[must_use]
+    pub fn station_at(&self, leg: LegId) -> Option<&StationId> {
+        if leg == self.incoming.leg {
+            return self.a.station.as_ref();
+        }
+        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        match &branches.into_iter().find(|branch| branch.sip == Some(leg))?.now.party {
+            Party::Station(station) => Some(station),
+            Party::Peer { .. } | Party::Joined(_) => None,
+        }
+    }
+
+    /// A REFER came.
+    pub(super) fn referred(&mut self, leg: LegId, refer_to: &str, context: &mut Context<'_>) {
+        match self.refer_target(leg, refer_to, context) {
+            Ok(Target::Rings(whom)) => self.hand_on(leg, vec![whom], context),
+            Ok(Target::Enters(flow, number)) => self.enter(leg, flow, number, context),
+            Err((code, because)) => context.effects.push(Effect::RejectRefer { leg, code, because }),
+        }
+    }
+
+    /// Whom a REFER names, by the rules of the phone that sent it: its URI is never followed as it stands.
+    fn refer_target(
+        &self,
+        leg: LegId,
+        refer_to: &str,
+        context: &Context<'_>,
+    ) -> Result<Target, (u16, String)> {
+        let station = self.station_at(leg);
+        let station =
+            station.ok_or_else(|| (403, "only phones of agents may hand a call on by REFER".to_owned()))?;
+        if !self.is_joined_with(leg) {
+            return Err((403, "nobody is connected who could be handed on".into()));
+        }
+        let world = context.environment.world;
+        let dialler = Dialler::of(world, station).ok_or_else(|| (403, format!("{station} is gone")))?;
+        let uri = Uri::parse(refer_to.as_bytes()).map_err(|bad| (400, format!("the Refer-To {bad}")))?;
+        let domain = world.snapshot.cluster.domains.first().unwrap_or(&world.snapshot.cluster.code);
+        let destination = dialling::resolve(world, dialler, (&uri, domain));
+        Ok(Target::Rings(match destination.map_err(|refusal| (refusal.code, refusal.because))? {
+            Destination::Emergency(emergency) => Whom::Emergency(emergency),
+            Destination::Station(station) => Whom::Station(station),
+            Destination::Agent(agent) => Whom::Target(DialTarget::Agent(agent)),
+            Destination::Number(number) => {
+                let trunks = dialler.rules.map(|rules| rules.trunks.clone()).unwrap_or_default();
+                Whom::Target(DialTarget::Number { number, trunks, caller_id: dialler.number() })
+            }
+            Destination::Own(_, range) => {
+                let flow = world.flow(&range.flow);
+                let missing =
+                    || (500, format!("RoutingFlow {} of PhoneNumber {} is missing", range.flow, range.id));
+                return Ok(Target::Enters(Arc::clone(flow.ok_or_else(missing)?), range.first));
+            }
+        }))
+    }
+
+    /// The contact goes on in the flow of a number of the tenant, and the phone is done.
+    fn enter(&mut self, leg: LegId, flow: Arc<Flow>, number: E164, context: &mut Context<'_>) {
+        if !self.part(leg, Some(leg)) {
+            return;
+        }
+        context.effects.push(Effect::AcceptRefer { leg });
+        context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
+        self.handed_on(context);
+        let facts = Facts { call_number: number.to_string(), ..self.cursor.facts().clone() };
+        let cursor = std::mem::replace(&mut self.cursor, Cursor::new(flow, facts));
+        self.earlier.extend(cursor.path().iter().cloned());
+        self.incoming.placement = None;
+        let actions = self.cursor.begin(context.environment);
+        self.perform(actions, context);
+    }
+
+    /// Whether a leg is one of two that talk.
+    pub(super) fn is_joined_with(&self, leg: LegId) -> bool {
+        let joined = self.dialling.as_ref().filter(|dialling| dialling.joined.is_some());
+        let free = self.ending.is_none() && self.handover.is_none() && self.a.state == StateA::Answered;
+        let branch = joined.and_then(|dialling| dialling.branches.first()).filter(|_| free);
+        branch.is_some_and(|branch| leg == self.incoming.leg || branch.sip == Some(leg))
+    }
+
+    /// Whom the call rings that a phone has made. Empty: it is another, or has been answered.
+    #[must_use]
+    pub fn rung(&self) -> Vec<Whom> {
+        let rings = self.dialling.as_ref().is_some_and(|dialling| dialling.joined.is_none());
+        let placement = self.incoming.placement.as_ref().filter(|_| rings && self.ending.is_none());
+        placement.map(|placement| placement.targets.clone()).unwrap_or_default()
+    }
+
+    /// Whom it rings is rung by the call with Call-ID `into` from now on.
+    pub fn yield_to(&mut self, into: &str, context: &mut Context<'_>) {
+        self.incoming.part_of = Some(into.to_owned());
+        self.finish(EndedBy::Caller, 487, None, context);
+    }
+
+    /// A phone hands its contact on to whom another call of its has rung.
+    pub fn hand_on(&mut self, leg: LegId, targets: Vec<Whom>, context: &mut Context<'_>) {
+        if self.part(leg, Some(leg)) {
+            context.effects.push(Effect::AcceptRefer { leg });
+            context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
+            self.dial_whom(rings(RING_MS), targets, context);
+        }
+    }
+
+    /// Takes the phone out of the conversation, to be told at `told` how it goes on. False: it was in none.
+    fn part(&mut self, leg: LegId, told: Option<LegId>) -> bool {
+        let Some(station) = self.station_at(leg).cloned() else { return false };
+        if leg == self.incoming.leg {
+            self.turn_round();
+        }
+        let Some(mut dialling) = self.dialling.take() else { return false };
+        let Some(place) = dialling.branches.iter().position(|branch| branch.sip == Some(leg)) else {
+            self.dialling = Some(dialling);
+            return false;
+        };
+        let referrer = Some(dialling.branches.remove(place));
+        self.handover = Some(Handover { station, referrer, told, original: dialling.dial, recalls: false });
+        true
+    }
+
+    /// Who called becomes the callee, and who was called the A leg.
+    pub(super) fn turn_round(&mut self) {
+        let Some(branch) = self.dialling.as_mut().and_then(|dialling| dialling.branches.first_mut()) else {
+            return;
+        };
+        let Some(sip) = branch.sip else { return };
+        branch.sip = Some(std::mem::replace(&mut self.incoming.leg, sip));
+        std::mem::swap(&mut self.a.media, &mut branch.media);
+        std::mem::swap(&mut self.incoming.network, &mut branch.now.network);
+        std::mem::swap(&mut self.incoming.codecs, &mut branch.now.codecs);
+        let caller = match self.a.station.take() {
+            Some(station) => Party::Station(station),
+            None => Party::Joined(format!("caller {}", self.incoming.from)),
+        };
+        if let Party::Station(station) = std::mem::replace(&mut branch.now.party, caller) {
+            self.a.station = Some(station);
+        }
+        if let Some(dialling) = &mut self.dialling {
+            dialling.joined = dialling.branches.first().map(|branch| branch.media.id);
+        }
+        (self.a.answer, self.a.reoffered) = (None, false);
+    }
+
+    /// Tells the phone how it goes with whom it named.
+    pub(super) fn tell_referrer(&self, code: u16, is_final: bool, context: &mut Context<'_>) {
+        let told =
+            self.handover.as_ref().filter(|handover| !handover.recalls).and_then(|handover| handover.told);
+        context.effects.extend(told.map(|leg| Effect::NotifyRefer { leg, code, is_final }));
+    }
+
+    /// Somebody has taken the contact.
+    pub(super) fn handed_on(&mut self, context: &mut Context<'_>) {
+        self.tell_referrer(200, true, context);
+        let Some(handover) = self.handover.take() else { return };
+        if let Some(dialling) = &mut self.dialling {
+            dialling.dial = handover.original;
+        }
+        end(handover.referrer, context);
+    }
+
+    /// Nobody has: the phone has the contact back, or is rung again.
+    pub(super) fn handover_failed(
+        &mut self,
+        mut handover: Handover,
+        (outcome, code): (Dialled, u16),
+        context: &mut Context<'_>,
+    ) {
+        if !handover.recalls {
+            let told = handover.told.map(|leg| Effect::NotifyRefer { leg, code, is_final: true });
+            context.effects.extend(told);
+        }
+        if let Some(branch) = handover.referrer.take() {
+            let (joined, dial) = (Some(branch.media.id), handover.original);
+            self.dialling = Some(Dialling {
+                dial,
+                targets: Vec::new(),
+                next_target: 0,
+                branches: vec![branch],
+                joined,
+                failure: (Dialled::Failed, 480),
+            });
+            return self.join(context);
+        }
+        if !handover.recalls {
+            let agent = Whom::Target(DialTarget::Agent(handover.station.agent.clone()));
+            self.tell(format!("nobody took the contact, so {} is rung again", handover.station), context);
+            handover.recalls = true;
+            self.handover = Some(handover);
+            return self.dial_whom(rings(RECALL_MS), vec![agent], context);
+        }
+        // The step that brought contact and agent together ends as if the agent had never answered.
+        self.dialling = Some(Dialling {
+            dial: handover.original,
+            targets: Vec::new(),
+            next_target: 0,
+            branches: Vec::new(),
+            joined: None,
+            failure: (outcome, code),
+        });
+        self.conclude(if outcome == Dialled::Ended { Dialled::NoAnswer } else { outcome }, 480, context);
+    }
+
+    /// Something happened at the leg of the phone that hands on.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the call did not ask for changes nothing")]
+    pub(super) fn on_referrer(&mut self, leg: LegId, event: SipEvent, context: &mut Context<'_>) {
+        let Some(handover) = &mut self.handover else { return };
+        let Some(branch) = handover.referrer.as_mut().filter(|branch| branch.sip == Some(leg)) else {
+            return;
+        };
+        match event {
+            SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
+            SipEvent::Ended { .. } => {
+                if let Some(branch) = handover.referrer.take() {
+                    context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The end of the call is the end of whoever else waits in it.
+    pub(super) fn drop_others(&mut self, context: &mut Context<'_>) {
+        self.tell_referrer(487, true, context);
+        if let Some(handover) = self.handover.take() {
+            end(handover.referrer, context);
+        }
+        if let Some(joiner) = self.joiner.take() {
+            context.effects.push(Effect::Reject { leg: joiner.sip, code: 487, headers: Vec::new() });
+            context.effects.push(Effect::Media(Order::Release { leg: joiner.media.id }));
+        }
+    }
+
+    /// Lets whoever talks to the phone at `leg` go, still connected, and ends: the call with Call-ID `into` takes them. None:
+    /// nobody does.
+    pub fn let_go(&mut self, leg: LegId, into: &str, context: &mut Context<'_>) -> Option<Connected> {
+        if !self.is_joined_with(leg) {
+            return None;
+        }
+        if leg == self.incoming.leg {
+            self.turn_round();
+        }
+        // The other one is the A leg now; it stays up, and so is no longer ours.
+        let sip = std::mem::replace(&mut self.incoming.leg, NOBODY);
+        let party = match self.a.station.take() {
+            Some(station) => Party::Station(station),
+            None => Party::Joined(format!("whoever talked to {}", self.incoming.from)),
+        };
+        let (network, codecs) = (self.incoming.network.clone(), self.incoming.codecs.clone());
+        self.a.state = StateA::Over;
+        self.incoming.part_of = Some(into.to_owned());
+        self.finish(EndedBy::Caller, 200, None, context);
+        Some(Connected { sip, party, network, codecs })
+    }
+
+    /// Puts somebody of another call in the place of the phone at `leg`, which is told so at `told`.
+    pub fn take_in(&mut self, leg: LegId, told: Option<LegId>, whom: Connected, context: &mut Context<'_>) {
+        if !self.part(leg, told) {
+            return context.effects.push(Effect::Bye { leg: whom.sip, reason: None });
+        }
+        context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
+        let id = LegId(self.fresh_id());
+        let mut media = MediaLeg::new(id, self.preferred(&whom.codecs));
+        media.ports = Ports::Asked;
+        let now = Try::joined(whom.party, whom.network.clone(), whom.codecs);
+        let mut branch = Branch::new(media, now, Default::default(), self.ends_by);
+        (branch.sip, branch.answered) = (Some(whom.sip), true);
+        self.dialling = Some(Dialling {
+            dial: rings(RING_MS),
+            targets: Vec::new(),
+            next_target: 0,
+            branches: vec![branch],
+            joined: None,
+            failure: (Dialled::Failed, 480),
+        });
+        self.unreleased += 1;
+        context.effects.push(Effect::Media(Order::Allocate { leg: id, network: whom.network }));
+    }
+
+    /// Somebody of another call is told where their audio goes from now on.
+    pub(super) fn reinvite(&mut self, media: LegId, leg: LegId, context: &mut Context<'_>) {
+        let Some(branch) = self.branch(media) else { return };
+        if let Some(sdp) = branch.media.offer() {
+            context.effects.push(Effect::Reinvite { branch: media, leg, sdp });
+        }
+    }
+
+    /// They agree.
+    pub(super) fn rejoined(&mut self, media: LegId, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+        let Some(branch) = self.branch(media) else { return };
+        if sdp.is_none_or(|sdp| branch.media.accept(sdp).is_err()) {
+            return self.not_rejoined(media, 488, context);
+        }
+        configure(&branch.media, context);
+        if let Some(dialling) = &mut self.dialling {
+            dialling.joined = Some(media);
+        }
+        self.handed_on(context);
+        self.join(context);
+    }
+
+    /// They do not: what they heard is gone, so they are let go.
+    pub(super) fn not_rejoined(&mut self, media: LegId, code: u16, context: &mut Context<'_>) {
+        if self.handover.is_some() {
+            self.branch_failed(media, (Dialled::Failed, code), context);
+        }
+    }
+
+    pub(super) fn stop_ringing_tone(&mut self, context: &mut Context<'_>) {
+        if self.playing.take_if(|(_, then)| *then == AfterPlay::Ring).is_some() {
+            context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
+        }
+    }
+}
+
+fn end(branch: Option<Branch>, context: &mut Context<'_>) {
+    let Some(branch) = branch else { return };
+    if let Some(leg) = branch.sip {
+        context.effects.push(Effect::Forget { leg });
+        context.effects.push(Effect::Bye { leg, reason: None });
+    }
+    if branch.media.is_known() {
+        context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
+    }
+}

@@ -1,0 +1,27 @@
+//! Whom a call rings.
+
+use std::sync::Arc;
+
+use model::program::DialTarget;
+
+use crate::{dialling::Emergency, registrar::StationId};
+
+/// Somebody who can be rung.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// As a flow names it.
+    Target(DialTarget),
+    /// A phone, wherever it has registered.
+    Station(StationId),
+    /// Those who send help.
+    Emergency(Arc<Emergency>),
+}
+
+/// What a call does that no flow leads: it rings somebody, one target after the other, and tells the caller what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Whom it rings.
+    pub targets: Vec<Whom>,
+    /// Whether it calls for help: then a caller whom nobody can be found for hears so.
+    pub is_help: bool,
+}
