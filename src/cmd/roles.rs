@@ -48,10 +48,12 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
 
 /// The media server of a cluster.
 pub fn media_config(cluster: &Cluster) -> media::Config {
-    let networks = cluster.networks.iter().map(|network| media::Network {
+    let ours = cluster.networks.iter().filter(|network| network.attachment.is_none());
+    let networks = ours.map(|network| media::Network {
         name: network.name.clone(),
         bind: network.rtp_bind,
         advertised: network.rtp_advertised,
+        interface: network.interface.clone(),
     });
     media::Config {
         networks: networks.collect(),
@@ -205,6 +207,8 @@ mod tests {
                 name: "lan".into(),
                 rtp_bind: [127, 0, 0, 1].into(),
                 rtp_advertised: [127, 0, 0, 1].into(),
+                interface: None,
+                attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
             limits: Limits { calls_max: 10, call_seconds_max: 60 },

@@ -154,7 +154,7 @@ impl Edge {
         orders: Arc<dyn MediaOrders>,
         events: EventSource,
     ) -> Result<Self, StartError> {
-        let sockets = Sockets::bind(&config.snapshot.cluster.listeners, config.shared)?;
+        let sockets = Sockets::bind(&config.snapshot.cluster, config.shared)?;
         let mut engine = call::engine::Engine::new(
             call::engine::Config {
                 token: config.token,
@@ -271,12 +271,14 @@ impl Edge {
 }
 
 /// What to do about an address that cannot be bound.
-pub(crate) fn hint(listener: &Listener, error: &io::Error) -> &'static str {
+pub(crate) fn hint(listener: &Listener, interface: Option<&str>, error: &io::Error) -> &'static str {
     let kind = error.kind();
     if kind == io::ErrorKind::AddrInUse {
         "; another program has it: stop that, or change the listener's port"
     } else if kind == io::ErrorKind::PermissionDenied && listener.bind.port() < 1024 {
         "; ports below 1024 need the capability NET_BIND_SERVICE"
+    } else if interface.is_some() && error.raw_os_error() == Some(libc::ENODEV) {
+        "; this machine has no interface of that name: change the network's interface"
     } else if kind == io::ErrorKind::AddrNotAvailable {
         "; it is no address of this machine: change the network's bindAddress"
     } else {

@@ -40,7 +40,7 @@ use crate::{
     hep::{Capture, Copied},
     ladder,
     observed::Observed,
-    sockets::{Bound, Sockets},
+    sockets::{self, Bound, Sockets},
     stream::{self, Handshake, Streams},
     tls::{Shown, Target, Tls, names},
 };
@@ -349,6 +349,12 @@ impl Core {
         self.engine.world().snapshot.cluster.listeners.get(usize::from(flow.listener.0))
     }
 
+    fn interface(&self, listener: ListenerIx) -> Option<String> {
+        let cluster = &self.engine.world().snapshot.cluster;
+        let listener = cluster.listeners.get(usize::from(listener.0))?;
+        sockets::interface(cluster, listener).map(str::to_owned)
+    }
+
     /// Hosts of our own, whose pages may use a listener.
     pub fn own_hosts(&self, flow: Flow) -> Vec<String> {
         let mut hosts = self.engine.world().snapshot.cluster.domains.clone();
@@ -443,7 +449,9 @@ fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Boun
             tokio::task::spawn_local(datagram::take(Rc::clone(core), listener, socket));
         }
         Bound::Connections(socket) => {
-            core.borrow_mut().streams.add_listener(listener, socket.local_addr()?, core);
+            let interface = core.borrow().interface(listener);
+            let local = (socket.local_addr()?, interface);
+            core.borrow_mut().streams.add_listener(listener, local, core);
             let socket = TcpListener::from_std(socket)?;
             tokio::task::spawn_local(stream::accept(Rc::clone(core), listener, transport, socket));
         }

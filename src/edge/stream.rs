@@ -63,13 +63,20 @@ const ALIVE_AFTER: Duration = Duration::from_secs(60);
 /// The connections of an engine's thread.
 #[derive(Default)]
 pub struct Streams {
-    listeners: BTreeMap<ListenerIx, IpAddr>,
+    listeners: BTreeMap<ListenerIx, Local>,
     connections: BTreeMap<u64, Connection>,
     by_remote: BTreeMap<(ListenerIx, SocketAddr), u64>,
     of_address: BTreeMap<IpAddr, usize>,
     handshakes: Rc<Cell<usize>>,
     last: u64,
     core: Weak<std::cell::RefCell<Core>>,
+}
+
+/// Where connections of ours begin.
+#[derive(Clone)]
+struct Local {
+    address: IpAddr,
+    interface: Option<String>,
 }
 
 struct Connection {
@@ -98,8 +105,13 @@ impl Drop for Handshake {
 }
 
 impl Streams {
-    pub fn add_listener(&mut self, listener: ListenerIx, local: SocketAddr, core: &Shared) {
-        self.listeners.insert(listener, local.ip());
+    pub fn add_listener(
+        &mut self,
+        listener: ListenerIx,
+        (local, interface): (SocketAddr, Option<String>),
+        core: &Shared,
+    ) {
+        self.listeners.insert(listener, Local { address: local.ip(), interface });
         self.core = Rc::downgrade(core);
     }
 
@@ -122,7 +134,7 @@ impl Streams {
         else {
             return false;
         };
-        let local = *local;
+        let local = local.clone();
         let Some((flow, unwritten)) = self.add(flow, true) else { return false };
         let queued = self.connections[&flow.connection].unwritten.try_send(bytes).is_ok();
         tokio::task::spawn_local(connect(core, flow, local, unwritten));
@@ -284,8 +296,8 @@ async fn welcome(core: Shared, flow: Flow, stream: TcpStream, unwritten: mpsc::R
     close(&core, flow);
 }
 
-async fn connect(core: Shared, flow: Flow, local: IpAddr, unwritten: mpsc::Receiver<Bytes>) {
-    let stream = match timeout(CONNECT_WAIT, open(flow.remote, local)).await {
+async fn connect(core: Shared, flow: Flow, local: Local, unwritten: mpsc::Receiver<Bytes>) {
+    let stream = match timeout(CONNECT_WAIT, open(flow.remote, &local)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             debug!(%flow, "cannot connect: {error}");
@@ -322,9 +334,12 @@ async fn connect(core: Shared, flow: Flow, local: IpAddr, unwritten: mpsc::Recei
     }
 }
 
-async fn open(remote: SocketAddr, local: IpAddr) -> io::Result<TcpStream> {
+async fn open(remote: SocketAddr, local: &Local) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(local, 0))?;
+    if let Some(interface) = &local.interface {
+        SockRef::from(&socket).bind_device(Some(interface.as_bytes()))?;
+    }
+    socket.bind(SocketAddr::new(local.address, 0))?;
     socket.connect(remote).await
 }
 

@@ -151,6 +151,13 @@ pub struct Network {
     pub rtp_bind: IpAddr,
     /// Address that our session descriptions tell.
     pub rtp_advertised: IpAddr,
+    /// Linux interface that its sockets are bound to. None: any that has the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Namespace and name of the NetworkAttachmentDefinition that gives pods an interface on it. Nothing listens on such a
+    /// network as long as no pod gets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<String>,
 }
 
 /// A carrier or PBX.

@@ -191,6 +191,10 @@ fn settings(item: &Item<v1::VoiceClusterSpec>) -> Cluster {
 
 pub(crate) fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
     let network = cluster.networks.iter().find(|network| network.name == listener.network)?;
+    // On the interface that the pod has instead, anybody could say that he is of that network.
+    if network.attachment.is_some() {
+        return None;
+    }
     let bind: IpAddr = network.bind_address.parse().ok()?;
     let host = network.sip_advertised_address.as_ref().unwrap_or(&network.bind_address);
     let port = port(listener.port);
@@ -218,7 +222,13 @@ pub(crate) fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) 
 fn network(network: &v1::Network) -> Option<Network> {
     let bind = network.bind_address.parse().ok()?;
     let advertised = network.rtp_advertised_address.as_ref().and_then(|address| address.parse().ok());
-    Some(Network { name: network.name.clone(), rtp_bind: bind, rtp_advertised: advertised.unwrap_or(bind) })
+    Some(Network {
+        name: network.name.clone(),
+        rtp_bind: bind,
+        rtp_advertised: advertised.unwrap_or(bind),
+        interface: network.interface.clone(),
+        attachment: network.attachment.clone(),
+    })
 }
 
 fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {

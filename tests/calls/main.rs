@@ -11,6 +11,7 @@ mod certificates;
 mod cli;
 mod dtmf;
 mod harness;
+mod networks;
 mod phone;
 mod plan;
 mod pods;

@@ -24,6 +24,8 @@ pub struct Run<'a> {
     pub port: Option<u16>,
     /// Address it calls from.
     pub address: &'a str,
+    /// Whom it calls; absent: the system.
+    pub server: Option<SocketAddr>,
     /// Further arguments.
     pub more: &'a [&'a str],
 }
@@ -36,6 +38,7 @@ impl Default for Run<'_> {
             rtp: None,
             port: None,
             address: "127.0.0.1",
+            server: None,
             more: &["-m", "1", "-l", "1"],
         }
     }
@@ -87,11 +90,11 @@ impl Sipp {
         command.args(["-p", &port.to_string(), "-mp", &media.to_string(), "-key", "rtp", &rtp.to_string()]);
         command.args(["-timeout", "80s", "-timeout_error", "-default_behaviors", "all,-bye"]).args(run.more);
         if !run.number.is_empty() {
-            command.args(["-s", run.number]).arg(system.sip.to_string());
+            command.args(["-s", run.number]).arg(run.server.unwrap_or(system.sip).to_string());
         }
         let sipp = Self { process: Process::start("sipp", command), trace };
         if run.number.is_empty() {
-            crate::harness::wait_until("sipp listens", || is_bound(port));
+            crate::harness::wait_until("sipp listens", || is_bound(run.address, port));
         }
         sipp
     }
@@ -120,6 +123,7 @@ impl Sipp {
     }
 }
 
-fn is_bound(port: u16) -> bool {
-    std::net::UdpSocket::bind(("127.0.0.1", port)).is_err()
+fn is_bound(address: &str, port: u16) -> bool {
+    std::net::UdpSocket::bind((address, port)).is_err()
+        || std::net::TcpListener::bind((address, port)).is_err()
 }

@@ -180,6 +180,8 @@ pub fn snapshot() -> Snapshot {
                 name: "public".into(),
                 rtp_bind: "192.0.2.100".parse().unwrap(),
                 rtp_advertised: "192.0.2.100".parse().unwrap(),
+                interface: None,
+                attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
             limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
