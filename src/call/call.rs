@@ -185,7 +185,7 @@ pub trait Trunks: std::fmt::Debug {
     fn is_proceeding(&self, leg: LegId) -> bool;
 
     /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
-    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
+    fn route(&self, trunk: &TrunkId) -> Option<(Vec<Flow>, &[String])>;
 }
 
 /// An INVITE that was admitted.

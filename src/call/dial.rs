@@ -219,9 +219,10 @@ pub fn ways(
         }
         for peer in in_order(trunk, lots) {
             let route = trunks_now.route(id);
-            let flows = match route {
-                Some((flow, _)) => vec![flow],
-                None => world.flows_to(id, peer, lots),
+            let preset = World::preset_route(trunk);
+            let flows = match &route {
+                Some((flows, _)) if preset.is_none() => flows.clone(),
+                Some(_) | None => world.flows_to(id, peer, lots),
             };
             if flows.is_empty() {
                 ways.told.push(format!(
@@ -229,7 +230,9 @@ pub fn ways(
                     peer.name, trunk.network, peer.transport
                 ));
             }
-            let route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
+            let mut route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
+            // Its proxy is the first on the way, whatever the registrar says of the rest (RFC 3608 §6.1).
+            route.splice(0..0, preset.filter(|preset| !route.contains(preset)));
             for flow in flows {
                 let Some((way, told)) = way(world, (id, trunk, peer), target, caller, flow) else { continue };
                 ways.told.extend(told.filter(|told| !ways.told.contains(told)));

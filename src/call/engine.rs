@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use model::{
     CallId, LegId, SessionId, TrunkId,
     media::{MediaEvent, MediaOrder, Order},
-    net::Flow as NetFlow,
+    net::{Flow as NetFlow, ListenerIx},
     secrets::Secrets,
     snapshot::{Serves, Snapshot},
 };
@@ -40,7 +40,7 @@ use crate::{
     explanation::Explanation,
     health::Health,
     lots::Lots,
-    rates::Rates,
+    rates::{self, Rates},
     record::Record,
     registrar::{Registrar, StationId},
     registration::Registrations,
@@ -62,6 +62,9 @@ use outside::Outside;
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
+
+/// Shortest name of ours that proves anything.
+const NAME_MIN: usize = 6;
 
 /// What an engine is told once.
 #[derive(Debug, Clone)]
@@ -103,6 +106,8 @@ pub enum Input {
         flow: NetFlow,
         /// What is wrong with it.
         malformed: Box<Malformed>,
+        /// What it begins with.
+        bytes: Bytes,
     },
     /// A connection under TLS is up, or what is known of its peer has changed: before the connection's first message.
     Identified {
@@ -154,6 +159,8 @@ pub enum Output {
         flow: NetFlow,
         /// Its bytes.
         bytes: Bytes,
+        /// Whether it can be read.
+        is_sound: bool,
     },
     /// Give this order to the media server.
     Media(MediaOrder),
@@ -161,6 +168,11 @@ pub enum Output {
     Note(Note),
     /// A packet came from a source that no trunk admits. Nothing was sent.
     Stranger {
+        /// Which way it came.
+        flow: NetFlow,
+    },
+    /// A source that is known says more than it may. Nothing was sent, and nothing of it was read.
+    Excess {
         /// Which way it came.
         flow: NetFlow,
     },
@@ -245,8 +257,12 @@ pub struct Engine {
     outside: Outside,
     gate: Gate,
     registrar: Registrar,
-    bans: Bans,
+    /// By network.
+    bans: BTreeMap<String, Bans>,
     rates: Rates,
+    connecting: Rates,
+    /// Begins all that we name.
+    token: String,
     attempts: Attempts,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
@@ -270,7 +286,7 @@ impl Engine {
         let endpoint = Endpoint::new(
             endpoint::Config {
                 listeners: listeners.collect(),
-                token: config.token,
+                token: config.token.clone(),
                 user_agent: format!("Switchboard/{}", env!("CARGO_PKG_VERSION")),
                 legs_max: config.legs_max,
                 transactions_max: config.transactions_max,
@@ -288,9 +304,11 @@ impl Engine {
             outside: Outside::default(),
             gate: Gate::new(config.nonces),
             registrar: Registrar::default(),
-            bans: Bans::default(),
+            bans: BTreeMap::new(),
             attempts: Attempts::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
+            connecting: Rates::new(config.seed.rotate_left(16)),
+            token: config.token,
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
@@ -345,7 +363,7 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Packet { flow, bytes } => {
-                if self.is_known(now, flow) {
+                if self.is_known(now, flow, &bytes) {
                     self.hear(now, flow, bytes.clone(), endpoint::Input::datagram(flow, bytes));
                 }
             }
@@ -354,7 +372,8 @@ impl Engine {
                 let bytes = message.bytes().clone();
                 self.hear(now, flow, bytes, endpoint::Input::Message { flow, message: *message });
             }
-            Input::Malformed { flow, malformed } => {
+            Input::Malformed { flow, malformed, bytes } => {
+                self.push(Output::Heard { flow, bytes, is_sound: false });
                 let input = endpoint::Input::Malformed { flow, malformed: *malformed };
                 if self.answers(&flow, &input) {
                     self.endpoint.handle(now.instant, input);
@@ -426,13 +445,37 @@ impl Engine {
     }
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
-    fn is_known(&mut self, now: Now, flow: NetFlow) -> bool {
-        let known = self.admits(flow.listener, flow.remote.ip(), now)
-            && (!self.is_for_agents(&flow) || self.rates.admits(now.instant, flow.remote.ip()));
-        if !known {
+    fn is_known(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
+        let Some((source, rate)) = self.rate_of(flow.listener, flow.remote.ip(), now) else {
             self.push(Output::Stranger { flow });
+            return false;
+        };
+        // A flood in a carrier's name does not know what we have told the carrier: calls that are up go on.
+        let is_heard = self.rates.admits(now.instant, source, rate)
+            || (!source.to_agents && is_named(bytes, self.token.as_bytes()));
+        if !is_heard {
+            self.push(Output::Excess { flow });
         }
-        known
+        is_heard
+    }
+
+    /// How long the next message of a connection must wait before it is read; zero, if it is read and counted now.
+    pub fn pace(&mut self, flow: &NetFlow, now: Now) -> Duration {
+        let known = self.rate_of(flow.listener, flow.remote.ip(), now);
+        known.map_or(Duration::ZERO, |(source, rate)| self.rates.wait(now.instant, source, rate))
+    }
+
+    /// Whether a source that may be heard may connect once more now.
+    pub fn may_connect(&mut self, listener: ListenerIx, address: IpAddr, now: Now) -> bool {
+        let Some((source, _)) = self.rate_of(listener, address, now) else { return false };
+        let rate = if source.to_agents { rates::CONNECTIONS_OF_AGENTS } else { rates::CONNECTIONS_OF_TRUNKS };
+        self.connecting.admits(now.instant, source, rate)
+    }
+
+    /// Whether whoever is behind a flow has been asked who he is, or needs not be.
+    #[must_use]
+    pub fn is_proven(&self, flow: &NetFlow) -> bool {
+        !self.is_for_agents(flow) || self.registrar.knows(flow)
     }
 
     /// A source that is known says something.
@@ -440,7 +483,8 @@ impl Engine {
         if !self.answers(&flow, &input) {
             return self.push(Output::Stranger { flow });
         }
-        self.push(Output::Heard { flow, bytes });
+        let is_sound = !matches!(input, endpoint::Input::Malformed { .. });
+        self.push(Output::Heard { flow, bytes, is_sound });
         self.endpoint.handle(now.instant, input);
     }
 
@@ -636,4 +680,9 @@ impl Engine {
     fn retry_after(&mut self) -> Header {
         Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
+}
+
+/// Whether a message holds a name of ours: one that is shorter than [`NAME_MIN`] could be there by chance.
+fn is_named(bytes: &[u8], name: &[u8]) -> bool {
+    name.len() >= NAME_MIN && bytes.windows(name.len()).any(|window| window == name)
 }

@@ -167,7 +167,7 @@ impl Work for MediaPod {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(self, _: Duration) {
         if let Some(running) = self.running {
             tokio::task::block_in_place(|| running.server.stop());
         }

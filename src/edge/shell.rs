@@ -4,10 +4,10 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
+    certificate::Identity,
     engine::{Engine, Input, Output, StationNews},
     explanation::Outcome,
 };
@@ -23,12 +24,13 @@ use link::MediaOrders;
 use model::{
     media::{Event, MediaEvent, MediaOrder, Order, Refusal},
     net::{Flow, ListenerIx, Transport},
-    snapshot::Listener,
+    snapshot::{Listener, Serves},
 };
 use rustls::ServerConfig;
 use sip::endpoint::Done;
 use tokio::{
     net::{TcpListener, UdpSocket},
+    runtime::Handle,
     sync::{Notify, mpsc, oneshot},
     task::LocalSet,
 };
@@ -37,12 +39,13 @@ use tracing::{debug, error, info, trace, warn};
 use crate::{
     Control,
     datagram::{self, Datagrams},
-    hep::{Capture, Copied},
+    hep::{self, Capture, Copied},
     ladder,
     observed::Observed,
+    secure,
     sockets::{self, Bound, Sockets},
     stream::{self, Handshake, Streams},
-    tls::{Shown, Target, Tls, names},
+    tls::{Judge, Shown, Target, Tls, names},
 };
 
 /// Sources that are remembered, so that each is logged once in [`QUIET`].
@@ -65,6 +68,9 @@ pub struct Core {
     woken_at: Option<Instant>,
     quiet: BTreeMap<IpAddr, Instant>,
     capture: Option<Capture>,
+    /// Where handshakes are made. None: the thread has not begun.
+    workers: Option<Handle>,
+    own: Weak<RefCell<Self>>,
     /// Told once the engine is idle.
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -84,6 +90,8 @@ impl Core {
             woken_at: None,
             quiet: BTreeMap::new(),
             capture: None,
+            workers: None,
+            own: Weak::new(),
             stopping: None,
         }
     }
@@ -115,10 +123,12 @@ impl Core {
         while let Some(output) = self.engine.poll() {
             match output {
                 Output::Transmit { flow, bytes } => {
-                    self.witness(now, ladder::Direction::Out, &flow, &bytes);
+                    self.witness(now, (ladder::Direction::Out, true), &flow, &bytes);
                     self.transmit(flow, bytes);
                 }
-                Output::Heard { flow, bytes } => self.witness(now, ladder::Direction::In, &flow, &bytes),
+                Output::Heard { flow, bytes, is_sound } => {
+                    self.witness(now, (ladder::Direction::In, is_sound), &flow, &bytes);
+                }
                 Output::Dialled { call_id, leg } => self.observed.dialled(&call_id, leg),
                 Output::Media(order) => {
                     if let Some(refused) = self.order(order) {
@@ -133,6 +143,7 @@ impl Core {
                     }
                 }
                 Output::Stranger { flow } => self.stranger(flow, now),
+                Output::Excess { flow } => self.excess(flow, now),
                 Output::Explanation(explanation) => {
                     if let Outcome::Refused { code, because } = &explanation.outcome {
                         info!(call_id = explanation.call_id, code, "refused: {because}");
@@ -207,8 +218,16 @@ impl Core {
     }
 
     /// Keeps a message, and sends a copy where one is wanted.
-    fn witness(&mut self, now: Now, direction: ladder::Direction, flow: &Flow, message: &[u8]) {
-        self.observed.ladder.keep(now.wall, direction, flow, message);
+    fn witness(
+        &mut self,
+        now: Now,
+        (direction, is_sound): (ladder::Direction, bool),
+        flow: &Flow,
+        message: &[u8],
+    ) {
+        let is_known = is_sound && self.engine.is_proven(flow);
+        let whose = if is_known { ladder::Whose::Known } else { ladder::Whose::Strange };
+        self.observed.ladder.keep(now.wall, whose, (direction, flow), message);
         let Some(capture) = &mut self.capture else { return };
         let listeners = &self.engine.world().snapshot.cluster.listeners;
         let Some(ours) = listeners.get(usize::from(flow.listener.0)).map(|listener| listener.bind) else {
@@ -259,6 +278,13 @@ impl Core {
         info!(%flow, "ignored: {because}");
     }
 
+    fn excess(&mut self, flow: Flow, now: Now) {
+        self.observed.excess_messages.add(1);
+        if !self.is_quiet(flow, now) {
+            info!(%flow, "dropped: this source says more than it may");
+        }
+    }
+
     /// One line per source and ten seconds: a flood must not fill the log.
     fn is_quiet(&mut self, flow: Flow, now: Now) -> bool {
         let source = flow.remote.ip();
@@ -286,24 +312,58 @@ impl Core {
     }
 
     /// A handshake is through.
-    pub fn secured(&mut self, flow: Flow, shown: Shown) {
+    pub fn secured(&self) {
         self.observed.tls_sessions.add(1);
-        self.identify(flow, shown);
     }
 
-    fn identify(&mut self, flow: Flow, shown: Shown) {
-        let identity = self.tls.identify(self.engine.world(), flow, &shown);
+    /// Who tells peers by what they have shown.
+    pub fn judge(&self) -> Judge {
+        self.tls.judge(self.engine.world())
+    }
+
+    /// Takes what a judge has found. False: it goes by what no longer holds.
+    pub fn identified(&mut self, flow: Flow, shown: &Shown, identity: Identity, since: u64) -> bool {
+        if !self.tls.is_current(since) {
+            return false;
+        }
         debug!(%flow, names = ?identity.names, vouched = ?identity.vouched, version = ?identity.version, "under TLS");
-        self.streams.identified(flow.connection, shown, identity.clone());
-        self.step(Input::Identified { flow, identity });
+        // It may be gone meanwhile.
+        if self.streams.identified(flow.connection, shown.clone(), identity.clone()) {
+            self.step(Input::Identified { flow, identity });
+        }
+        true
+    }
+
+    /// Where handshakes are made.
+    pub fn workers(&self) -> Option<Handle> {
+        self.workers.clone()
+    }
+
+    /// A connection that calls were to leave by came to nothing: whoever asks about one of them is told why.
+    pub fn unconnected(&self, flow: &Flow, waiting: &[Bytes], because: &str) {
+        let call_ids: BTreeSet<&[u8]> =
+            waiting.iter().filter_map(|message| ladder::call_id_of(message)).collect();
+        for call_id in call_ids {
+            let call_id = String::from_utf8_lossy(call_id);
+            self.observed.tell_of_leg(&call_id, &format!("{flow} cannot be used: {because}"));
+        }
     }
 
     /// What a listener says under TLS, and the right to begin; or why it can say nothing.
     pub fn server_config(&self, flow: Flow) -> Result<(Arc<ServerConfig>, Handshake), String> {
         let listener = self.listener(flow).ok_or("the listener is no longer part of the VoiceCluster")?;
         let config = self.tls.server(listener)?;
-        let under_way = self.streams.begin_handshake().ok_or("too many handshakes are under way")?;
+        let under_way = self.begin_handshake(flow).ok_or("too many handshakes are under way")?;
         Ok((config, under_way))
+    }
+
+    /// The right to begin a handshake. None: too many are under way, in all or of its source.
+    pub fn begin_handshake(&self, flow: Flow) -> Option<Handshake> {
+        let begun = self.streams.begin_handshake(&flow);
+        if begun.is_none() {
+            self.observed.handshakes_refused.add(1);
+        }
+        begun
     }
 
     /// Whom a flow leads to under TLS.
@@ -336,7 +396,9 @@ impl Core {
             if shown.as_server && !self.still_reaches(flow, &shown) {
                 self.streams.retire(flow);
             }
-            self.identify(flow, shown);
+            if let Some(core) = self.own.upgrade() {
+                tokio::task::spawn_local(async move { secure::identify(&core, flow, shown).await });
+            }
         }
     }
 
@@ -367,12 +429,65 @@ impl Core {
         self.stranger(flow, now());
     }
 
+    /// Whether a source that is heard may connect once more now.
+    pub fn may_connect(&mut self, flow: &Flow) -> bool {
+        let may = self.engine.may_connect(flow.listener, flow.remote.ip(), now());
+        if !may {
+            self.observed.excess_connections.add(1);
+        }
+        may
+    }
+
+    /// How long the next message of a connection must wait.
+    pub fn pace(&mut self, flow: &Flow) -> Duration {
+        let wait = self.engine.pace(flow, now());
+        if !wait.is_zero() {
+            self.observed.paced_messages.add(1);
+        }
+        wait
+    }
+
+    /// A connection was closed for what it did, or did not.
+    pub fn cut(&mut self, flow: Flow, why: Cut, what: &str) {
+        let count = match why {
+            Cut::Crowd => &self.observed.connections_refused,
+            Cut::Slow => &self.observed.connections_slow,
+            Cut::Heavy => &self.observed.connections_heavy,
+        };
+        count.add(1);
+        if !self.is_quiet(flow, now()) {
+            info!(%flow, "closed a connection: {what}");
+        }
+    }
+
+    /// Whether anybody may speak to the flow's listener.
+    pub fn is_for_agents(&self, flow: &Flow) -> bool {
+        self.listener(*flow).is_some_and(|listener| listener.serves == Serves::Agents)
+    }
+
+    /// Place of the network of a listener.
+    pub fn place_of(&self, listener: ListenerIx) -> u16 {
+        self.engine.world().place_of(listener)
+    }
+
     pub fn admits(&self, listener: ListenerIx, address: IpAddr) -> bool {
         self.engine.admits(listener, address, now())
     }
 
     pub fn received(&self) {
         self.observed.packets_received.add(1);
+    }
+
+    /// A socket stays as long as what it is for.
+    fn capture_to(&mut self, settings: Option<hep::Settings>) {
+        if self.capture.as_ref().map(Capture::settings) == settings.as_ref() {
+            return;
+        }
+        self.capture = settings.and_then(|settings| {
+            let collector = settings.collector;
+            let opened = Capture::open(settings);
+            opened.inspect_err(|error| warn!(%collector, "no copies are sent: {error}")).ok()
+        });
     }
 
     fn control(&mut self, control: Control) {
@@ -386,7 +501,7 @@ impl Core {
                 self.step(Input::Timeout);
             }
             Control::Names(names) => self.step(Input::Names(names)),
-            Control::Capture(capture) => self.capture = capture,
+            Control::Capture(settings) => self.capture_to(settings),
             Control::Lift(address) => self.step(Input::Lift { address }),
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
@@ -401,13 +516,27 @@ impl Core {
     }
 }
 
+/// Why a connection was closed.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut {
+    /// There are too many.
+    Crowd,
+    /// A message, or the first one, does not come.
+    Slow,
+    /// What has begun of its messages takes too much memory.
+    Heavy,
+}
+
 pub fn now() -> Now {
     Now { instant: Instant::now(), wall: Timestamp::now() }
 }
 
+/// Threads that shake hands.
+const WORKERS: usize = 2;
+
 /// The thread's life.
 pub fn run(
-    core: Core,
+    mut core: Core,
     sockets: Sockets,
     events: mpsc::Receiver<MediaEvent>,
     control: mpsc::Receiver<Control>,
@@ -416,8 +545,21 @@ pub fn run(
         Ok(runtime) => runtime,
         Err(error) => return error!("the edge's runtime cannot start: {error}"),
     };
+    let workers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("edge-tls")
+        .enable_all()
+        .build();
+    let workers = match workers {
+        Ok(workers) => workers,
+        Err(error) => return error!("the edge's threads for TLS cannot start: {error}"),
+    };
+    core.workers = Some(workers.handle().clone());
     let local = LocalSet::new();
-    local.block_on(&runtime, live(Rc::new(RefCell::new(core)), sockets, events, control));
+    let core = Rc::new(RefCell::new(core));
+    core.borrow_mut().own = Rc::downgrade(&core);
+    local.block_on(&runtime, live(core, sockets, events, control));
+    workers.shutdown_background();
 }
 
 async fn live(
@@ -450,7 +592,7 @@ fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Boun
         }
         Bound::Connections(socket) => {
             let interface = core.borrow().interface(listener);
-            let local = (socket.local_addr()?, interface);
+            let local = (socket.local_addr()?, interface, core.borrow().place_of(listener));
             core.borrow_mut().streams.add_listener(listener, local, core);
             let socket = TcpListener::from_std(socket)?;
             tokio::task::spawn_local(stream::accept(Rc::clone(core), listener, transport, socket));

@@ -17,8 +17,8 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, TlsPolicy, TrunkDigest, TrunkTls,
-        default_digest_algorithms, default_failover_codes,
+        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Proxy, Register, TlsPolicy, TrunkDigest,
+        TrunkTls, default_digest_algorithms, default_failover_codes,
     },
 };
 
@@ -194,6 +194,9 @@ pub struct Trunk {
     /// Where we register. None: nowhere.
     #[serde(default)]
     pub register: Option<Register>,
+    /// What all goes through that we send of our own accord. None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound_proxy: Option<Proxy>,
     /// Bounds of TLS.
     #[serde(default)]
     pub tls: TrunkTls,

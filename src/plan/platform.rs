@@ -257,6 +257,9 @@ pub(crate) fn trunk(
         item: item.clone(),
     };
     peers(item, report);
+    if let Some(proxy) = &item.spec.outbound_proxy {
+        address(item, proxy, "spec.outboundProxy", report);
+    }
     apart(planned, world, last, report)
 }
 

@@ -6,7 +6,7 @@ use model::{
     centre::SecretKey,
     snapshot::Capture,
     trunk::{
-        CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats, Register,
+        CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats, Proxy, Register,
         TlsPolicy, TlsVersion, TrunkDigest, TrunkTls, default_failover_codes,
     },
 };
@@ -99,6 +99,10 @@ pub(crate) fn register(register: &v1::Register) -> Option<Register> {
         user: register.user.clone(),
         expires_seconds: figure(register.expires_seconds),
     })
+}
+
+pub(crate) fn proxy(address: &str) -> Option<Proxy> {
+    host_and_perhaps_port(address).map(|(host, port)| Proxy { host, port })
 }
 
 pub(crate) fn number_formats(formats: Option<&v1::NumberFormats>) -> NumberFormats {

@@ -6,9 +6,11 @@
 
 mod agents;
 mod audio;
+mod capture;
 mod carrier;
 mod certificates;
 mod cli;
+mod drain;
 mod dtmf;
 mod harness;
 mod networks;

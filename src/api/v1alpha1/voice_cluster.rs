@@ -68,6 +68,12 @@ pub struct VoiceClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ucaas_partners: Vec<String>,
 
+    /// Where it is, as carriers call it: gateways of PointsOfPresence of the same `region` are tried before those of others,
+    /// whatever their `priority`. At most 63 characters. Absent: all regions are alike. Example: `us-east`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+
     /// Networks that the cluster has a foot in; listeners and trunks name one. 1 to 16.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(min = 1, max = 16))]

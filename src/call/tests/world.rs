@@ -137,6 +137,7 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         number_formats: NumberFormats::default(),
         caller_id_policy: CallerIdPolicy::default(),
         emergency: false,
+        outbound_proxy: None,
         health: None,
     }
 }

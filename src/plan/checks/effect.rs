@@ -67,7 +67,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.dtmf", &["Auto"], Ignored),
     ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
     ("Trunk", "spec.emergency", &["Refused"], Ignored),
-    ("PointOfPresence", "spec.gateways[].transport", &["UDP", "TCP"], PassedOver),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.dialling", &[], Ignored),
