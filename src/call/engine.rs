@@ -244,7 +244,7 @@ pub struct Engine {
     endpoint: Endpoint,
     world: Arc<World>,
     expressions: expr::Engine,
-    calls: BTreeMap<CallId, Call>,
+    calls: BTreeMap<CallId, Box<Call>>,
     legs: BTreeMap<LegId, CallId>,
     deadlines: BTreeSet<(Instant, CallId)>,
     load: Loads,

@@ -1,11 +1,17 @@
 //! Datagrams: taken and sent in batches.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, os::fd::AsFd, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    os::fd::AsFd,
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use call::engine::Input;
 use model::net::{Flow, ListenerIx, Transport};
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::io::{Interest, unix::AsyncFd};
 use tracing::{debug, error, trace};
 
 use crate::{
@@ -23,17 +29,19 @@ const ERRORS: usize = 64;
 const PING: &[u8] = b"\r\n\r\n";
 const PONG: &[u8] = b"\r\n";
 
+type Polled = AsyncFd<UdpSocket>;
+
 /// The datagram sockets of an engine's thread, with what waits to be sent.
 #[derive(Default)]
 pub struct Datagrams(BTreeMap<ListenerIx, Sender>);
 
 struct Sender {
-    socket: Rc<UdpSocket>,
+    socket: Rc<Polled>,
     unsent: Vec<(SocketAddr, Bytes)>,
 }
 
 impl Datagrams {
-    pub fn add(&mut self, listener: ListenerIx, socket: Rc<UdpSocket>) {
+    pub fn add(&mut self, listener: ListenerIx, socket: Rc<Polled>) {
         self.0.insert(listener, Sender { socket, unsent: Vec::new() });
     }
 
@@ -49,7 +57,7 @@ impl Datagrams {
         let (mut sent, mut count) = (0, 0);
         for Sender { socket, unsent } in self.0.values_mut().filter(|sender| !sender.unsent.is_empty()) {
             count += unsent.len();
-            sent += send(socket, unsent);
+            sent += send(socket.get_ref(), unsent);
             unsent.clear();
         }
         (sent, count - sent)
@@ -59,7 +67,7 @@ impl Datagrams {
 fn send(socket: &UdpSocket, datagrams: &[(SocketAddr, Bytes)]) -> usize {
     let (mut at, mut sent, mut tried) = (0, 0, false);
     while at < datagrams.len() {
-        match socket.try_io(Interest::WRITABLE, || sys::send(socket.as_fd(), &datagrams[at..])) {
+        match sys::send(socket.as_fd(), &datagrams[at..]) {
             Ok(count) => {
                 (at, sent, tried) = (at + count, sent + count, false);
                 if count == 0 {
@@ -78,15 +86,22 @@ fn send(socket: &UdpSocket, datagrams: &[(SocketAddr, Bytes)]) -> usize {
     sent
 }
 
-pub async fn take(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket>) {
+pub async fn take(core: Shared, listener: ListenerIx, socket: Rc<Polled>) {
     let mut batch = sys::Batch::new();
     loop {
         if let Err(error) = socket.ready(Interest::READABLE | Interest::ERROR).await {
             return error!("a datagram socket failed: {error}");
         }
+        let mut is_dry = false;
         for _ in 0..BATCHES {
-            match socket.try_io(Interest::READABLE, || batch.receive(socket.as_fd())) {
-                Ok(_) => {
+            // After a batch that was not full nothing waits, or comes with a notice of its own: no call is needed to know.
+            let receive = |socket: &UdpSocket| match is_dry {
+                true => Err(io::ErrorKind::WouldBlock.into()),
+                false => batch.receive(socket.as_fd()),
+            };
+            match socket.try_io(Interest::READABLE, receive) {
+                Ok(count) => {
+                    is_dry = count < sys::BATCH;
                     let mut core = core.borrow_mut();
                     core.hold();
                     batch
@@ -94,13 +109,16 @@ pub async fn take(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket>) {
                         .for_each(|(remote, bytes)| take_one(&mut core, listener, remote, bytes));
                     core.release();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    is_dry = true;
+                    break;
+                }
                 // A datagram that was sent came back; the error queue says whose.
                 Err(error) => trace!("{error}"),
             }
         }
         for _ in 0..ERRORS {
-            let taken = socket.try_io(Interest::ERROR, || {
+            let taken = socket.try_io(Interest::ERROR, |socket| {
                 sys::take_error(socket.as_fd()).ok_or_else(|| io::ErrorKind::WouldBlock.into())
             });
             let Ok(remote) = taken else { break };
@@ -108,7 +126,10 @@ pub async fn take(core: Shared, listener: ListenerIx, socket: Rc<UdpSocket>) {
             let flow = Flow { transport: Transport::Udp, listener, remote, connection: 0 };
             core.borrow_mut().step(Input::Unreachable { flow });
         }
-        tokio::task::yield_now().await;
+        // Waiting for more gives the others their turn already.
+        if !is_dry {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

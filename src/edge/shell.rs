@@ -29,9 +29,10 @@ use model::{
 use rustls::ServerConfig;
 use sip::endpoint::Done;
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    io::unix::AsyncFd,
+    net::TcpListener,
     runtime::Handle,
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::LocalSet,
 };
 use tracing::{debug, error, info, trace, warn};
@@ -45,12 +46,19 @@ use crate::{
     secure,
     sockets::{self, Bound, Sockets},
     stream::{self, Handshake, Streams},
+    sys,
     tls::{Judge, Shown, Target, Tls, names},
 };
 
 /// Sources that are remembered, so that each is logged once in [`QUIET`].
 const QUIET_MAX: usize = 1_024;
 const QUIET: Duration = Duration::from_secs(10);
+
+/// Media events that are taken before the sockets have their turn.
+const EVENTS_AT_ONCE: usize = 64;
+
+/// Timers are looked at no more often: what is due in between waits for the next look. None of SIP's is so fine.
+const TIMERS_EVERY: Duration = Duration::from_millis(5);
 
 pub type Shared = Rc<RefCell<Core>>;
 
@@ -64,8 +72,11 @@ pub struct Core {
     pub streams: Streams,
     /// Datagrams wait until a batch is through.
     held: bool,
-    timer: Rc<Notify>,
+    /// Rings when timers are due; none outside of the engine's thread.
+    alarm: Option<Rc<AsyncFd<sys::Alarm>>>,
     woken_at: Option<Instant>,
+    /// When timers were looked at.
+    looked_at: Option<Instant>,
     quiet: BTreeMap<IpAddr, Instant>,
     capture: Option<Capture>,
     /// Where handshakes are made. None: the thread has not begun.
@@ -86,8 +97,9 @@ impl Core {
             datagrams: Datagrams::default(),
             streams: Streams::default(),
             held: false,
-            timer: Rc::default(),
+            alarm: None,
             woken_at: None,
+            looked_at: None,
             quiet: BTreeMap::new(),
             capture: None,
             workers: None,
@@ -108,14 +120,25 @@ impl Core {
             self.flush();
         }
         self.observed.calls.set(self.engine.calls());
-        let due = self.engine.poll_timeout();
-        if due.is_some_and(|due| self.woken_at.is_none_or(|woken| due < woken)) {
-            self.timer.notify_one();
-        }
+        self.set_alarm(now);
         if self.engine.is_idle()
             && let Some(stopping) = self.stopping.take()
         {
             let _ = stopping.send(());
+        }
+    }
+
+    /// Sees to it that timers are looked at when the next is due.
+    fn set_alarm(&mut self, now: Now) {
+        let Some(due) = self.engine.poll_timeout() else { return };
+        let due = self.looked_at.map_or(due, |last| due.max(last + TIMERS_EVERY));
+        if self.woken_at.is_some_and(|woken| woken <= due) {
+            return;
+        }
+        self.woken_at = Some(due);
+        let Some(alarm) = &self.alarm else { return };
+        if let Err(error) = alarm.get_ref().set(due.saturating_duration_since(now.instant)) {
+            error!("the clock cannot be set: {error}");
         }
     }
 
@@ -165,7 +188,8 @@ impl Core {
                 Output::Attempt(attempt) => self.observed.attempt(&attempt),
                 Output::Standing => self.observed.standing(&self.engine),
                 Output::Record(record) => {
-                    info!(
+                    // Not a line for each call: `/api/v1/interactions` gives the records out.
+                    debug!(
                         call = %record.call,
                         flow = %record.flow,
                         trunk = %record.trunk,
@@ -195,7 +219,7 @@ impl Core {
             | Order::Record { .. }
             | Order::Release { .. } => None,
         };
-        if self.orders.send(order).is_ok() {
+        if self.orders.queue(order).is_ok() {
             return None;
         }
         self.observed.orders_dropped.add(1);
@@ -264,6 +288,7 @@ impl Core {
     }
 
     fn flush(&mut self) {
+        self.orders.flush();
         let (sent, unsent) = self.datagrams.flush();
         self.observed.packets_sent.add(sent as u64);
         self.observed.packets_unsent.add(unsent as u64);
@@ -575,7 +600,14 @@ async fn live(
         }
     }
     tokio::task::spawn_local(take_events(Rc::clone(&core), events));
-    tokio::task::spawn_local(keep_time(Rc::clone(&core)));
+    match sys::Alarm::new().and_then(sys::poll_alarm) {
+        Ok(alarm) => {
+            let alarm = Rc::new(alarm);
+            core.borrow_mut().alarm = Some(Rc::clone(&alarm));
+            tokio::task::spawn_local(keep_time(Rc::clone(&core), alarm));
+        }
+        Err(error) => return error!("an edge needs a clock: {error}"),
+    }
     // Peers may be probed and registrars be told from now on.
     core.borrow_mut().step(Input::Timeout);
     while let Some(order) = control.recv().await {
@@ -586,7 +618,7 @@ async fn live(
 fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Bound) -> io::Result<()> {
     match bound {
         Bound::Datagrams(socket) => {
-            let socket = Rc::new(UdpSocket::from_std(socket)?);
+            let socket = Rc::new(sys::poll_datagrams(socket)?);
             core.borrow_mut().datagrams.add(listener, Rc::clone(&socket));
             tokio::task::spawn_local(datagram::take(Rc::clone(core), listener, socket));
         }
@@ -602,29 +634,25 @@ fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Boun
 }
 
 async fn take_events(core: Shared, mut events: mpsc::Receiver<MediaEvent>) {
-    while let Some(event) = events.recv().await {
-        core.borrow_mut().step(Input::Media(event));
+    let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
+    while events.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
+        let mut core = core.borrow_mut();
+        core.hold();
+        batch.drain(..).for_each(|event| core.step(Input::Media(event)));
+        core.release();
     }
     warn!("the media server has ended");
 }
 
-async fn keep_time(core: Shared) {
-    let timer = Rc::clone(&core.borrow().timer);
+async fn keep_time(core: Shared, alarm: Rc<AsyncFd<sys::Alarm>>) {
     loop {
-        let due = {
-            let mut core = core.borrow_mut();
-            core.woken_at = core.engine.poll_timeout();
-            core.woken_at
-        };
-        match due {
-            None => timer.notified().await,
-            Some(due) => {
-                tokio::select! {
-                    () = timer.notified() => continue,
-                    () = tokio::time::sleep_until(due.into()) => {}
-                }
-                core.borrow_mut().step(Input::Timeout);
-            }
+        match alarm.readable().await {
+            // It is never read: being due again is an event again, and setting it anew takes the one before back.
+            Ok(mut due) => due.clear_ready(),
+            Err(error) => return error!("the clock has stopped: {error}"),
         }
+        let mut core = core.borrow_mut();
+        (core.looked_at, core.woken_at) = (Some(Instant::now()), None);
+        core.step(Input::Timeout);
     }
 }

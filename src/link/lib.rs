@@ -31,6 +31,18 @@ pub trait MediaOrders: Send + Sync {
     /// # Errors
     /// [`Full`] when the bounded queue to the media server holds no more; the order is not carried out.
     fn send(&self, order: MediaOrder) -> Result<(), Full>;
+
+    /// As [`MediaOrders::send`], but the order may wait for [`MediaOrders::flush`]: whoever has several at once spares the
+    /// media server from being woken for each.
+    ///
+    /// # Errors
+    /// As [`MediaOrders::send`].
+    fn queue(&self, order: MediaOrder) -> Result<(), Full> {
+        self.send(order)
+    }
+
+    /// Sees to it that every order that was queued is under way.
+    fn flush(&self) {}
 }
 
 /// Media side: where events go. Called from worker threads, so it must not block.
@@ -47,6 +59,14 @@ pub struct Full;
 impl<T: MediaOrders + ?Sized> MediaOrders for Arc<T> {
     fn send(&self, order: MediaOrder) -> Result<(), Full> {
         (**self).send(order)
+    }
+
+    fn queue(&self, order: MediaOrder) -> Result<(), Full> {
+        (**self).queue(order)
+    }
+
+    fn flush(&self) {
+        (**self).flush();
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Engine {
     legs: Legs,
     clocked: Vec<Key>,
     deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// For the edge.
+    told: Vec<MediaEvent>,
     tally: Arc<Tally>,
 }
 
@@ -53,6 +55,7 @@ impl Engine {
             legs: Legs::default(),
             clocked: Vec::new(),
             deadlines: BinaryHeap::new(),
+            told: Vec::new(),
             tally,
         }
     }
@@ -138,11 +141,11 @@ impl Engine {
 
     /// Sends what is due at a tick.
     pub fn tick(&mut self, tick: Instant) {
-        let Self { legs, clocked, shared, .. } = self;
+        let Self { legs, clocked, shared, told: events, .. } = self;
         clocked.retain(|&key| {
             let Some(leg) = legs.get_mut(key) else { return false };
             let (session, id) = (leg.session, leg.id);
-            let more = leg.tick(tick, |told| shared.tell(session, event(id, told)));
+            let more = leg.tick(tick, |told| events.push(shared.event(session, event(id, told))));
             leg.clocked = more;
             more
         });
@@ -259,9 +262,9 @@ impl Engine {
         Ok(Leg::new(session, leg, ports, Arc::clone(&self.tally), sys::random))
     }
 
-    fn tell_allocated(&self, session: SessionId, leg: LegId, network: &str, rtp_port: u16) {
-        if let Some(network) = self.shared.network(network) {
-            self.tell(session, Event::Allocated { leg, address: network.advertised, rtp_port });
+    fn tell_allocated(&mut self, session: SessionId, leg: LegId, network: &str, rtp_port: u16) {
+        if let Some(address) = self.shared.network(network).map(|network| network.advertised) {
+            self.tell(session, Event::Allocated { leg, address, rtp_port });
         }
     }
 
@@ -317,8 +320,12 @@ impl Engine {
         let released = MediaEvent { session, event: Event::Released { leg: id, quality } };
         tracing::debug!(%session, leg = %id, ?quality, "released");
         match recording {
-            Some(recording) => recording.finish(released, now),
-            None => self.shared.events.send(released),
+            Some(recording) => {
+                // The recorder tells of it by a way of its own, which must not overtake what was before.
+                self.tell_all();
+                recording.finish(released, now);
+            }
+            None => self.told.push(released),
         }
     }
 
@@ -401,8 +408,13 @@ impl Engine {
         self.sessions.get(&session).into_iter().flat_map(|session| session.legs.iter().map(|&(_, key)| key))
     }
 
-    fn tell(&self, session: SessionId, event: Event) {
-        self.shared.tell(session, event);
+    fn tell(&mut self, session: SessionId, event: Event) {
+        self.told.push(self.shared.event(session, event));
+    }
+
+    /// Hands over what is to be told: together, so that the edge is woken once for what came of its orders.
+    pub fn tell_all(&mut self) {
+        self.told.drain(..).for_each(|event| self.shared.events.send(event));
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     num::NonZero,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -131,18 +131,42 @@ impl Handle {
 impl MediaOrders for Handle {
     fn send(&self, order: MediaOrder) -> Result<(), Full> {
         let worker = self.worker(order.session);
+        self.queue(order)?;
+        worker.wake.orders();
+        Ok(())
+    }
+
+    fn queue(&self, order: MediaOrder) -> Result<(), Full> {
+        let worker = self.worker(order.session);
         if worker.orders.try_send(order).is_err() {
             self.shared.counts.orders_dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Full);
         }
-        worker.wake.orders();
+        worker.queued.store(true, Ordering::Release);
         Ok(())
+    }
+
+    fn flush(&self) {
+        for worker in self.workers.iter() {
+            // Asked before it is written: most flushes have nothing for most workers.
+            if worker.queued.load(Ordering::Acquire) && worker.queued.swap(false, Ordering::AcqRel) {
+                worker.wake.orders();
+            }
+        }
     }
 }
 
 impl MediaOrders for Server {
     fn send(&self, order: MediaOrder) -> Result<(), Full> {
         self.handle.send(order)
+    }
+
+    fn queue(&self, order: MediaOrder) -> Result<(), Full> {
+        self.handle.queue(order)
+    }
+
+    fn flush(&self) {
+        self.handle.flush();
     }
 }
 
@@ -161,6 +185,8 @@ impl Drop for Server {
 struct Mailbox {
     orders: mpsc::SyncSender<MediaOrder>,
     wake: Arc<Wake>,
+    /// Whether orders may be there that the worker was not woken for.
+    queued: AtomicBool,
     tally: Arc<Tally>,
 }
 
@@ -230,15 +256,15 @@ impl Shared {
         self.counts.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Tells the edge.
-    pub fn tell(&self, session: SessionId, event: Event) {
+    /// For the edge.
+    pub fn event(&self, session: SessionId, event: Event) -> MediaEvent {
         // Digits are somebody's secret: they are left out.
         if let Event::Dtmf { leg, .. } = event {
             tracing::debug!(%session, %leg, "key pressed");
         } else {
             tracing::debug!(%session, ?event, "event");
         }
-        self.events.send(MediaEvent { session, event });
+        MediaEvent { session, event }
     }
 }
 
@@ -285,5 +311,5 @@ fn start_worker(shared: &Arc<Shared>, place: usize, pinned: bool) -> io::Result<
     let worker = Worker::new(Arc::clone(shared), Arc::clone(&tally), Arc::clone(&wake), received)?;
     let run = move || worker.run(pinned.then_some(place));
     let thread = thread::Builder::new().name(format!("media-{place}")).spawn(run)?;
-    Ok((Mailbox { orders, wake, tally }, thread))
+    Ok((Mailbox { orders, wake, queued: AtomicBool::new(false), tally }, thread))
 }

@@ -94,6 +94,7 @@ impl Worker {
         let mut tokens = Vec::new();
         while !self.wake.stop.load(Ordering::Acquire) {
             let deadline = self.engine.housekeeping(Instant::now());
+            self.engine.tell_all();
             self.set_clock();
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if let Err(error) = self.epoll.wait(timeout, &mut tokens) {
@@ -110,6 +111,7 @@ impl Worker {
         }
         self.take_orders();
         self.engine.end(Instant::now());
+        self.engine.tell_all();
     }
 
     fn take_orders(&mut self) {

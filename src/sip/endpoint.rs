@@ -17,8 +17,7 @@
 //! awaits; what the layer above leaves undecided for 64·T1 is given up.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Instant,
 };
 
@@ -48,6 +47,7 @@ mod session;
 mod stateless;
 mod table;
 mod transfer;
+mod wakes;
 mod within;
 
 use again::Challenged;
@@ -56,6 +56,7 @@ pub use event::*;
 use leg::{Leg, Phase};
 use outside::{Own, Theirs};
 use table::{COOKIE, Entry, Purpose, Table, TxId};
+use wakes::Wakes;
 
 /// All transactions and legs of one shard.
 #[derive(Debug)]
@@ -66,10 +67,10 @@ pub struct Endpoint {
     random: SplitMix64,
     writer: Writer,
     out: VecDeque<Output>,
-    legs: HashMap<LegId, Box<Leg>>,
+    legs: HashMap<LegId, Box<Leg>, table::Numbers>,
     last_leg: u64,
     table: Table,
-    wakes: BinaryHeap<Reverse<(Instant, Sleeper, Wake)>>,
+    wakes: Wakes,
     /// Requests of ours that wait for credentials.
     challenged: BTreeMap<ChallengeId, Challenged>,
     /// Requests of ours outside of dialogs, and those of peers that the layer above is to answer.
@@ -112,10 +113,10 @@ impl Endpoint {
             random: SplitMix64(seed),
             writer: Writer::default(),
             out: VecDeque::new(),
-            legs: HashMap::new(),
+            legs: HashMap::default(),
             last_leg: 0,
             table: Table::default(),
-            wakes: BinaryHeap::new(),
+            wakes: Wakes::default(),
             challenged: BTreeMap::new(),
             own: HashMap::new(),
             theirs: BTreeMap::new(),
@@ -152,7 +153,7 @@ impl Endpoint {
     /// When to be woken, and why. May change after every input and order.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
-        self.wakes.peek().map(|Reverse((at, _, wake))| (*at, *wake))
+        self.wakes.peek().map(|(at, _, wake)| (at, wake))
     }
 
     /// Legs whose last message is not over: some of them have told `Ended` and await the end of their BYE.
@@ -169,7 +170,7 @@ impl Endpoint {
             return Some(dialog.call_id().to_owned());
         }
         let Phase::Calling { tx, .. } = leg.phase else { return None };
-        Some(self.sent_invite(tx)?.call_id().to_owned())
+        self.sent_call_id(tx)
     }
 
     /// Whether a message belongs to a leg or a transaction that there is.
@@ -201,9 +202,7 @@ impl Endpoint {
     }
 
     fn on_timeout(&mut self, now: Instant) {
-        while let Some(Reverse((due, sleeper, _))) =
-            self.wakes.peek().filter(|Reverse((at, ..))| *at <= now).copied()
-        {
+        while let Some((due, sleeper, _)) = self.wakes.peek().filter(|(at, ..)| *at <= now) {
             self.wakes.pop();
             match sleeper {
                 Sleeper::Transaction(id) => self.wake_transaction(now, due, id),
@@ -292,7 +291,7 @@ impl Endpoint {
         let Some((at, timer)) = entry.machine.poll_timeout() else { return };
         if entry.scheduled.is_none_or(|scheduled| at < scheduled) {
             entry.scheduled = Some(at);
-            self.wakes.push(Reverse((at, Sleeper::Transaction(id), Wake::Transaction(timer))));
+            self.wakes.push((at, Sleeper::Transaction(id), Wake::Transaction(timer)));
         }
     }
 
@@ -301,16 +300,16 @@ impl Endpoint {
         let Some((at, wake)) = leg.poll_timeout() else { return };
         if leg.scheduled.is_none_or(|scheduled| at < scheduled) {
             leg.scheduled = Some(at);
-            self.wakes.push(Reverse((at, Sleeper::Leg(id), wake)));
+            self.wakes.push((at, Sleeper::Leg(id), wake));
         }
     }
 
     /// Wake-ups for what is gone do not wake anybody.
     fn drop_stale_wakes(&mut self) {
-        while let Some(Reverse((_, sleeper, _))) = self.wakes.peek() {
+        while let Some((_, sleeper, _)) = self.wakes.peek() {
             let alive = match sleeper {
-                Sleeper::Transaction(id) => self.table.get(*id).is_some(),
-                Sleeper::Leg(id) => self.legs.get(id).is_some_and(|leg| leg.poll_timeout().is_some()),
+                Sleeper::Transaction(id) => self.table.get(id).is_some(),
+                Sleeper::Leg(id) => self.legs.get(&id).is_some_and(|leg| leg.poll_timeout().is_some()),
                 // There is one of each at most.
                 Sleeper::Challenged => !self.challenged.is_empty(),
                 Sleeper::Theirs => !self.theirs.is_empty(),
@@ -319,12 +318,12 @@ impl Endpoint {
                 break;
             }
             match self.wakes.pop() {
-                Some(Reverse((_, Sleeper::Leg(id), _))) => {
+                Some((_, Sleeper::Leg(id), _)) => {
                     self.legs.get_mut(&id).into_iter().for_each(|leg| leg.scheduled = None);
                 }
-                Some(Reverse((_, Sleeper::Challenged, _))) => self.challenged_wakes = false,
-                Some(Reverse((_, Sleeper::Theirs, _))) => self.theirs_wakes = false,
-                Some(Reverse((_, Sleeper::Transaction(_), _))) | None => {}
+                Some((_, Sleeper::Challenged, _)) => self.challenged_wakes = false,
+                Some((_, Sleeper::Theirs, _)) => self.theirs_wakes = false,
+                Some((_, Sleeper::Transaction(_), _)) | None => {}
             }
         }
     }

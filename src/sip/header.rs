@@ -32,8 +32,15 @@ impl<'a> Params<'a> {
 
     /// Parses as many parameters as there are.
     pub(crate) fn parse(lexer: &mut Lexer<'a>) -> Option<Self> {
+        Self::parse_each(lexer, |_, _| ())
+    }
+
+    /// As [`Params::parse`], and tells each, so that what is always asked for need not be looked for again.
+    fn parse_each(lexer: &mut Lexer<'a>, mut tell: impl FnMut(&'a str, &'a str)) -> Option<Self> {
         let start = lexer.at;
-        while param(lexer).ok()?.is_some() {}
+        while let Some((name, value)) = param(lexer).ok()? {
+            tell(name, value);
+        }
         Some(Self(&lexer.bytes[start..lexer.at]))
     }
 }
@@ -71,6 +78,9 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// Parameters.
     pub params: Params<'a>,
+    branch: Option<&'a str>,
+    received: Option<&'a str>,
+    rport: Option<&'a str>,
 }
 
 impl<'a> Via<'a> {
@@ -92,9 +102,18 @@ impl<'a> Via<'a> {
         lexer.space();
         let host = lexer.host()?;
         let port = if lexer.separator(b':') { Some(lexer.port()?) } else { None };
-        let params = Params::parse(&mut lexer)?;
-        let via = Self { transport, host, port, params };
-        let received_is_valid = via.params.get("received").is_none_or(|text| host_ip(text).is_some());
+        let (mut branch, mut received, mut rport) = (None, None, None);
+        let params = Params::parse_each(&mut lexer, |name, value| {
+            let known = match name.len() {
+                6 if name.eq_ignore_ascii_case("branch") => &mut branch,
+                8 if name.eq_ignore_ascii_case("received") => &mut received,
+                5 if name.eq_ignore_ascii_case("rport") => &mut rport,
+                _ => return,
+            };
+            known.get_or_insert(value);
+        })?;
+        let via = Self { transport, host, port, params, branch, received, rport };
+        let received_is_valid = received.is_none_or(|text| host_ip(text).is_some());
         let rest = rest_of_list(&mut lexer)?;
         received_is_valid.then_some((via, rest))
     }
@@ -102,19 +121,19 @@ impl<'a> Via<'a> {
     /// The branch parameter, not empty.
     #[must_use]
     pub fn branch(&self) -> Option<&'a str> {
-        self.params.get("branch").filter(|branch| !branch.is_empty())
+        self.branch.filter(|branch| !branch.is_empty())
     }
 
     /// The received parameter.
     #[must_use]
     pub fn received(&self) -> Option<IpAddr> {
-        self.params.get("received").and_then(host_ip)
+        self.received.and_then(host_ip)
     }
 
     /// The rport parameter (RFC 3581): `Some(None)` asks for it, `Some(Some(port))` has it filled in.
     #[must_use]
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.params.get("rport").map(|port| port.parse().ok())
+        self.rport.map(|port| port.parse().ok())
     }
 }
 
@@ -135,6 +154,7 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// Parameters of the field, not of the URI.
     pub params: Params<'a>,
+    tag: Option<&'a str>,
 }
 
 impl<'a> NameAddr<'a> {
@@ -161,9 +181,14 @@ impl<'a> NameAddr<'a> {
             _ => unquoted(&mut lexer)?,
         };
         let uri = Uri::parse(uri).ok()?;
-        let params = Params::parse(&mut lexer)?;
+        let mut tag = None;
+        let params = Params::parse_each(&mut lexer, |name, value| {
+            if name.eq_ignore_ascii_case("tag") {
+                tag.get_or_insert(value);
+            }
+        })?;
         let rest = rest_of_list(&mut lexer)?;
-        Some((Self { display, uri, params }, rest))
+        Some((Self { display, uri, params, tag }, rest))
     }
 
     /// All values of a list, up to the first that is malformed.
@@ -190,7 +215,7 @@ impl<'a> NameAddr<'a> {
     /// The tag parameter, not empty.
     #[must_use]
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag").filter(|tag| !tag.is_empty())
+        self.tag.filter(|tag| !tag.is_empty())
     }
 }
 

@@ -1,9 +1,21 @@
 //! The tokens that all header fields are made of (RFC 3261 §25.1), over bytes: peers do send Latin-1.
 
+/// One look for each byte: most of parsing is to ask where a token ends.
+const TOKENS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let it = byte as u8;
+        table[byte] = it.is_ascii_alphanumeric()
+            || matches!(it, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        byte += 1;
+    }
+    table
+};
+
 /// Whether a byte belongs to `token`.
 pub const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    TOKENS[byte as usize]
 }
 
 /// Whether a byte belongs to `unreserved`.
@@ -52,6 +64,10 @@ impl<'a> Lexer<'a> {
 
     /// Takes `byte` with white space around it, if it is next.
     pub fn separator(&mut self, byte: u8) -> bool {
+        let next = self.peek();
+        if next != Some(byte) && !matches!(next, Some(b' ' | b'\t')) {
+            return false;
+        }
         let before = *self;
         self.space();
         if self.eat(byte) {

@@ -653,30 +653,35 @@ impl Lines<'_> {
     /// The next line without its end; `None` when no line end follows.
     fn next(&mut self) -> Option<Span> {
         let from = self.at;
-        let mut previous = 0;
-        for (offset, byte) in self.bytes[from..].iter().copied().enumerate() {
-            if byte == b'\n' {
-                let crlf = previous == b'\r';
-                if !crlf {
-                    self.error.get_or_insert(ParseError::LineEnd);
-                }
-                self.at = from + offset + 1;
-                return Some(Span::new(from, from + offset - usize::from(crlf)));
-            }
-            self.check(previous, byte);
-            previous = byte;
+        let rest = &self.bytes[from..];
+        let length = memchr::memchr(b'\n', rest);
+        let line = &rest[..length.unwrap_or(rest.len())];
+        let crlf = line.last() == Some(&b'\r');
+        // No branch for each byte: nearly every line is clean.
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if text.iter().fold(false, |found, byte| found | (*byte < b' ' && *byte != b'\t') | (*byte == 0x7f)) {
+            self.check(line);
         }
-        None
-    }
-
-    fn check(&mut self, previous: u8, byte: u8) {
-        if previous == b'\r' {
+        let length = length?;
+        if !crlf {
             self.error.get_or_insert(ParseError::LineEnd);
         }
-        // A quoted pair may hold any but CR and LF (RFC 3261 §25.1).
-        let control = byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r');
-        if control && previous != b'\\' {
-            self.error.get_or_insert(ParseError::ControlCharacter);
+        self.at = from + length + 1;
+        Some(Span::new(from, from + length - usize::from(crlf)))
+    }
+
+    fn check(&mut self, line: &[u8]) {
+        let mut previous = 0;
+        for byte in line.iter().copied() {
+            if previous == b'\r' {
+                self.error.get_or_insert(ParseError::LineEnd);
+            }
+            // A quoted pair may hold any but CR and LF (RFC 3261 §25.1).
+            let control = byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r');
+            if control && previous != b'\\' {
+                self.error.get_or_insert(ParseError::ControlCharacter);
+            }
+            previous = byte;
         }
     }
 }

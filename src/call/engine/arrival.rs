@@ -132,7 +132,7 @@ impl Engine {
         let world = Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
         let call = Call::new(id, incoming, environment);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.with_call(now, id, Call::begin);
     }
 

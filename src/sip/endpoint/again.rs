@@ -1,6 +1,6 @@
 //! Requests that are sent anew: with credentials (RFC 3261 §8.1.3.5, §22.2), by UDP after all (§18.1.1).
 
-use std::{cmp::Reverse, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use model::{LegId, net::Flow};
@@ -94,7 +94,7 @@ impl Endpoint {
     fn wake_for_challenges(&mut self) {
         if let Some((_, first)) = self.challenged.first_key_value().filter(|_| !self.challenged_wakes) {
             self.challenged_wakes = true;
-            self.wakes.push(Reverse((first.give_up_at, Sleeper::Challenged, Wake::Undecided)));
+            self.wakes.push((first.give_up_at, Sleeper::Challenged, Wake::Undecided));
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     dialog::Dialog,
+    lex::text,
     transaction::{InviteClient, OtherClient},
     typed,
     wire::{Message, Name},
@@ -376,6 +377,15 @@ impl Endpoint {
     pub(super) fn sent_invite(&self, tx: TxId) -> Option<Message> {
         let bytes = self.table.get(tx)?.machine.request()?.clone();
         Message::parse(bytes).ok()
+    }
+
+    /// Its Call-ID, which is written by us in one way.
+    pub(super) fn sent_call_id(&self, tx: TxId) -> Option<String> {
+        const NAME: &[u8] = b"\r\nCall-ID: ";
+        let bytes = self.table.get(tx)?.machine.request()?;
+        let from = memchr::memmem::find(bytes, NAME)? + NAME.len();
+        let length = memchr::memchr(b'\r', &bytes[from..])?;
+        Some(text(&bytes[from..from + length])?.to_owned())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests outside of dialogs: ours (OPTIONS, REGISTER), and peers' that the layer above answers (RFC 3261 §8, §10).
 
-use std::{cmp::Reverse, time::Instant};
+use std::time::Instant;
 
 use model::net::Flow;
 
@@ -138,7 +138,7 @@ impl Endpoint {
     fn wake_for_requests(&mut self) {
         if let Some((_, first)) = self.theirs.first_key_value().filter(|_| !self.theirs_wakes) {
             self.theirs_wakes = true;
-            self.wakes.push(Reverse((first.give_up_at, Sleeper::Theirs, Wake::Undecided)));
+            self.wakes.push((first.give_up_at, Sleeper::Theirs, Wake::Undecided));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
     time::Instant,
 };
@@ -166,12 +167,12 @@ impl Entry {
 /// All transactions.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: HashMap<TxId, Entry>,
+    entries: HashMap<TxId, Box<Entry>, Numbers>,
     by_key: HashMap<Arc<[u8]>, TxId>,
     by_merge: HashMap<Arc<[u8]>, TxId>,
     by_flow: BTreeSet<(Flow, TxId)>,
     /// A CANCEL has the branch of its INVITE (RFC 3261 §9.1), so it is found by that one's number.
-    cancels: HashMap<TxId, TxId>,
+    cancels: HashMap<TxId, TxId, Numbers>,
     last: TxId,
 }
 
@@ -194,7 +195,7 @@ impl Table {
             self.by_merge.insert(key.clone(), id);
         }
         self.by_flow.insert((entry.flow, id));
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
     }
 
     /// Lets the CANCEL `id` be found by the branch of its INVITE.
@@ -203,11 +204,11 @@ impl Table {
     }
 
     pub fn get(&self, id: TxId) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(Box::as_ref)
     }
 
     pub fn get_mut(&mut self, id: TxId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(Box::as_mut)
     }
 
     pub fn remove(&mut self, id: TxId) {
@@ -260,12 +261,36 @@ impl Table {
 
     /// The client transaction with this branch.
     pub fn find_branch(&self, branch: &str) -> Option<&Entry> {
-        self.entries.get(&number_in(branch)?).filter(|entry| &*entry.branch == branch)
+        self.get(number_in(branch)?).filter(|entry| &*entry.branch == branch)
     }
 
     /// The transactions that use a flow.
     pub fn on_flow(&self, flow: Flow) -> Vec<TxId> {
         self.by_flow.range((flow, 0)..=(flow, TxId::MAX)).map(|(_, id)| *id).collect()
+    }
+}
+
+/// Hashes numbers that we give ourselves, one after another: nobody outside can choose them, so no key is needed.
+pub type Numbers = BuildHasherDefault<NumberHasher>;
+
+/// As [`Numbers`].
+#[derive(Debug, Default)]
+pub struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        // Fibonacci hashing spreads over the high bits, which a table looks at too.
+        self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
     }
 }
 

@@ -442,7 +442,7 @@ fn an_established_leg_is_small() {
     established(&mut pair);
     pair.run_for(Duration::from_secs(60));
     assert_eq!(pair.ends.each_ref().map(Endpoint::transactions), [0, 0]);
-    assert!(pair.ends.iter().all(|end| end.wakes.is_empty() && end.poll_timeout().is_none()));
+    assert!(pair.ends.iter().all(|end| end.wakes.len() == 0 && end.poll_timeout().is_none()));
     let fixed = size_of::<Leg>();
     assert!(fixed <= 512, "{fixed}");
 }
