@@ -67,6 +67,8 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::PEER_ADDRESS => {
             "`host` or `host:port` with a port up to 65535, such as 198.51.100.7:5060 or [2001:db8::7]:5060"
         }
+        v1::INTERFACE => "1 to 15 letters, digits, `.`, `_` and `-`, such as eth1",
+        v1::ATTACHMENT => "`namespace/name` in small letters, digits and `-`, such as platform/mpls-acme",
         v1::TIME => "a time with its zone, such as 2026-01-01T00:00:00Z",
         v1::PROMPT_FILE => "a relative path of a .wav file without `..`, such as prompts/welcome.wav",
         v1::CLOCK_FROM => "hours and minutes from \"00:00\" to \"23:59\"",

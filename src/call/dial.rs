@@ -362,9 +362,10 @@ fn reached<'t>(
     let mut reached = Vec::new();
     for peer in in_order(trunk, lots) {
         let route = trunks_now.route(id);
-        let flows = match route {
-            Some((flow, _)) => vec![flow],
-            None => world.flows_to(id, peer, lots),
+        let preset = World::preset_route(trunk);
+        let flows = match &route {
+            Some((flows, _)) if preset.is_none() => flows.clone(),
+            Some(_) | None => world.flows_to(id, peer, lots),
         };
         if flows.is_empty() {
             told.push(format!(
@@ -372,7 +373,9 @@ fn reached<'t>(
                 peer.name, trunk.network, peer.transport
             ));
         }
-        let route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
+        let mut route = route.map(|(_, route)| route.to_vec()).unwrap_or_default();
+        // Its proxy is the first on the way, whatever the registrar says of the rest (RFC 3608 §6.1).
+        route.splice(0..0, preset.filter(|preset| !route.contains(preset)));
         reached.extend(flows.into_iter().map(|flow| (peer, flow, route.clone())));
     }
     reached

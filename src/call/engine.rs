@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use model::{
     CallId, LegId, SessionId, TrunkId,
     media::{MediaEvent, MediaOrder, Order},
-    net::Flow as NetFlow,
+    net::{Flow as NetFlow, ListenerIx},
     secrets::Secrets,
     snapshot::{Serves, Snapshot},
 };
@@ -40,7 +40,7 @@ use crate::{
     explanation::Explanation,
     health::Health,
     lots::Lots,
-    rates::Rates,
+    rates::{self, Rates},
     record::Record,
     registrar::{Registrar, StationId},
     registration::Registrations,
@@ -68,6 +68,9 @@ pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
+
+/// Shortest name of ours that proves anything.
+const NAME_MIN: usize = 6;
 
 /// What an engine is told once.
 #[derive(Debug, Clone)]
@@ -109,6 +112,8 @@ pub enum Input {
         flow: NetFlow,
         /// What is wrong with it.
         malformed: Box<Malformed>,
+        /// What it begins with.
+        bytes: Bytes,
     },
     /// A connection under TLS is up, or what is known of its peer has changed: before the connection's first message.
     Identified {
@@ -174,6 +179,8 @@ pub enum Output {
         flow: NetFlow,
         /// Its bytes.
         bytes: Bytes,
+        /// Whether it can be read.
+        is_sound: bool,
     },
     /// Give this order to the media server.
     Media(MediaOrder),
@@ -181,6 +188,11 @@ pub enum Output {
     Note(Note),
     /// A packet came from a source that no trunk admits. Nothing was sent.
     Stranger {
+        /// Which way it came.
+        flow: NetFlow,
+    },
+    /// A source that is known says more than it may. Nothing was sent, and nothing of it was read.
+    Excess {
         /// Which way it came.
         flow: NetFlow,
     },
@@ -280,10 +292,14 @@ pub struct Engine {
     outside: Outside,
     gate: Gate,
     registrar: Registrar,
-    bans: Bans,
+    /// By network.
+    bans: BTreeMap<String, Bans>,
     rates: Rates,
     /// The same of calls for help, which no flood of anything else shall hold back.
     rates_of_help: Rates,
+    connecting: Rates,
+    /// Begins all that we name.
+    token: String,
     attempts: Attempts,
     waiting: stir::Waiting,
     callbacks: Callbacks,
@@ -309,7 +325,7 @@ impl Engine {
         let endpoint = Endpoint::new(
             endpoint::Config {
                 listeners: listeners.collect(),
-                token: config.token,
+                token: config.token.clone(),
                 user_agent: format!("Switchboard/{}", env!("CARGO_PKG_VERSION")),
                 legs_max: config.legs_max,
                 transactions_max: config.transactions_max,
@@ -327,12 +343,14 @@ impl Engine {
             outside: Outside::default(),
             gate: Gate::new(config.nonces),
             registrar: Registrar::default(),
-            bans: Bans::default(),
+            bans: BTreeMap::new(),
             attempts: Attempts::default(),
             waiting: stir::Waiting::default(),
             callbacks: Callbacks::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
-            rates_of_help: Rates::new(config.seed.rotate_left(16)),
+            rates_of_help: Rates::new(config.seed.rotate_left(48)),
+            connecting: Rates::new(config.seed.rotate_left(16)),
+            token: config.token,
             is_stale: true,
             world: Arc::new(World::new(snapshot, names, None)?),
             expressions: expr::Engine::new(),
@@ -402,7 +420,8 @@ impl Engine {
                 let bytes = message.bytes().clone();
                 self.hear(now, flow, bytes, endpoint::Input::Message { flow, message: *message });
             }
-            Input::Malformed { flow, malformed } => {
+            Input::Malformed { flow, malformed, bytes } => {
+                self.push(Output::Heard { flow, bytes, is_sound: false });
                 let input = endpoint::Input::Malformed { flow, malformed: *malformed };
                 if self.answers(&flow, &input) {
                     self.endpoint.handle(now.instant, input);
@@ -481,15 +500,42 @@ impl Engine {
 
     /// Before anything is parsed or kept: an unlisted source hears nothing.
     fn is_known(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
-        let known = if self.is_for_agents(&flow) {
-            self.hears_phone(now, flow, bytes)
-        } else {
-            self.admits(flow.listener, flow.remote.ip(), now)
-        };
-        if !known {
-            self.push(Output::Stranger { flow });
+        if let Some(is_heard) = self.hears_help(now, &flow, bytes) {
+            if !is_heard {
+                self.push(Output::Excess { flow });
+            }
+            return is_heard;
         }
-        known
+        let Some((source, rate)) = self.rate_of(flow.listener, flow.remote.ip(), now) else {
+            self.push(Output::Stranger { flow });
+            return false;
+        };
+        // A flood in a carrier's name does not know what we have told the carrier: calls that are up go on.
+        let is_heard = self.rates.admits(now.instant, source, rate)
+            || (!source.to_agents && is_named(bytes, self.token.as_bytes()));
+        if !is_heard {
+            self.push(Output::Excess { flow });
+        }
+        is_heard
+    }
+
+    /// How long the next message of a connection must wait before it is read; zero, if it is read and counted now.
+    pub fn pace(&mut self, flow: &NetFlow, now: Now) -> Duration {
+        let known = self.rate_of(flow.listener, flow.remote.ip(), now);
+        known.map_or(Duration::ZERO, |(source, rate)| self.rates.wait(now.instant, source, rate))
+    }
+
+    /// Whether a source that may be heard may connect once more now.
+    pub fn may_connect(&mut self, listener: ListenerIx, address: IpAddr, now: Now) -> bool {
+        let Some((source, _)) = self.rate_of(listener, address, now) else { return false };
+        let rate = if source.to_agents { rates::CONNECTIONS_OF_AGENTS } else { rates::CONNECTIONS_OF_TRUNKS };
+        self.connecting.admits(now.instant, source, rate)
+    }
+
+    /// Whether whoever is behind a flow has been asked who he is, or needs not be.
+    #[must_use]
+    pub fn is_proven(&self, flow: &NetFlow) -> bool {
+        !self.is_for_agents(flow) || self.registrar.knows(flow)
     }
 
     /// A source that is known says something.
@@ -512,7 +558,8 @@ impl Engine {
         {
             return;
         }
-        self.push(Output::Heard { flow, bytes });
+        let is_sound = !matches!(input, endpoint::Input::Malformed { .. });
+        self.push(Output::Heard { flow, bytes, is_sound });
         self.endpoint.handle(now.instant, input);
     }
 
@@ -751,4 +798,9 @@ impl Engine {
     fn retry_after(&mut self) -> Header {
         Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
+}
+
+/// Whether a message holds a name of ours: one that is shorter than [`NAME_MIN`] could be there by chance.
+fn is_named(bytes: &[u8], name: &[u8]) -> bool {
+    name.len() >= NAME_MIN && bytes.windows(name.len()).any(|window| window == name)
 }

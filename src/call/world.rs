@@ -18,13 +18,18 @@ use model::{
     snapshot::{NumberRange, Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
 };
-use sip::{digest::Secret, uri::Uri};
+use sip::{
+    digest::Secret,
+    uri::{Scheme, Uri},
+};
 
 use crate::{
+    dial::host_port,
     dialling,
     hours::Hours,
     locate::{Asked, Locate, Located, Target},
     lots::Lots,
+    rates::{self, Rate},
     registrar::StationId,
 };
 
@@ -39,6 +44,10 @@ pub type Names = BTreeMap<Asked, Located>;
 pub fn asked(snapshot: &Snapshot) -> BTreeSet<Asked> {
     let mut asked = BTreeSet::new();
     for trunk in snapshot.trunks.values() {
+        if let Some(proxy) = &trunk.outbound_proxy {
+            asked.insert(by_domain(snapshot, trunk, (&proxy.host, proxy.port)));
+            continue;
+        }
         asked.extend(trunk.peers.iter().map(asked_for));
         asked.extend(trunk.register.iter().map(|register| registrar(snapshot, trunk, register)));
     }
@@ -51,8 +60,12 @@ fn asked_for(peer: &Peer) -> Asked {
     Asked { host: peer.host.clone(), port: peer.declared_port, transports: vec![peer.transport] }
 }
 
-/// A registrar's transport is its domain's to say, as far as listeners of the trunk's network speak it.
 fn registrar(snapshot: &Snapshot, trunk: &Trunk, register: &Register) -> Asked {
+    by_domain(snapshot, trunk, (&register.host, register.port))
+}
+
+/// A registrar's or proxy's transport is its domain's to say, as far as listeners of the trunk's network speak it.
+fn by_domain(snapshot: &Snapshot, trunk: &Trunk, (host, port): (&str, Option<u16>)) -> Asked {
     let ours = |transport: &Transport| {
         let mut listeners = snapshot.cluster.listeners.iter();
         listeners.any(|listener| {
@@ -63,7 +76,26 @@ fn registrar(snapshot: &Snapshot, trunk: &Trunk, register: &Register) -> Asked {
     };
     let preferred = [Transport::Udp, Transport::Tcp, Transport::Tls];
     let transports = preferred.into_iter().filter(ours).collect();
-    Asked { host: register.host.clone(), port: register.port, transports }
+    Asked { host: host.to_owned(), port, transports }
+}
+
+/// The next hop of a Route, if it can be read.
+#[must_use]
+pub fn asked_for_route(snapshot: &Snapshot, trunk: &Trunk, route: &str) -> Option<Asked> {
+    let text = route.split_once('<').map_or(route, |(_, rest)| rest);
+    let uri = Uri::parse(text.split('>').next()?.as_bytes()).ok()?;
+    let host = uri.host.trim_matches(['[', ']']);
+    let asked = by_domain(snapshot, trunk, (host, uri.port));
+    let is_secure = uri.scheme == Scheme::Sips;
+    let named = |transport: &Transport| match uri.param("transport") {
+        Some(name) if name.eq_ignore_ascii_case("tcp") => *transport == Transport::Tcp,
+        Some(name) if name.eq_ignore_ascii_case("tls") => *transport == Transport::Tls,
+        Some(name) if name.eq_ignore_ascii_case("udp") => *transport == Transport::Udp,
+        Some(_) => false,
+        None => !is_secure || *transport == Transport::Tls,
+    };
+    let transports = asked.transports.iter().copied().filter(named).collect();
+    Some(Asked { transports, ..asked })
 }
 
 /// A flow that calls can run.
@@ -191,8 +223,10 @@ pub struct World {
     hours: BTreeMap<HoursId, Hours>,
     names: Names,
     secrets: Secrets,
-    /// Sources of inbound trunks by network: what every packet is held against.
-    sources: BTreeMap<String, Vec<Source>>,
+    /// Sources of inbound trunks by network, and how many messages a second each may send: what every packet is held against.
+    sources: BTreeMap<String, Vec<(Source, u32)>>,
+    /// Place of each listener's network.
+    places: Vec<u16>,
     /// Phones that may register, by the name they register with.
     stations: BTreeMap<String, Vec<(StationId, Key, String)>>,
     /// Numbers that other carriers forward here, by what callers dial: the first of the range each leads to.
@@ -228,6 +262,7 @@ impl World {
         let stations = stations(&snapshot);
         let rules = snapshot.centre.dialling.values();
         let emergency_numbers = rules.flat_map(|rules| rules.emergency_numbers.iter().cloned()).collect();
+        let places = places(&snapshot);
         Ok(Self {
             snapshot,
             flows,
@@ -235,6 +270,7 @@ impl World {
             names,
             secrets,
             sources,
+            places,
             stations,
             forwarded,
             emergency_numbers,
@@ -297,9 +333,24 @@ impl World {
     /// may go there. Allocates nothing.
     #[must_use]
     pub fn knows(&self, network: &str, address: IpAddr, wall: Timestamp) -> bool {
+        self.rate_of(network, address, wall).is_some()
+    }
+
+    /// How many messages a second a source may send that [`World::knows`]; by the bounds of its trunk.
+    #[must_use]
+    pub fn rate_of(&self, network: &str, address: IpAddr, wall: Timestamp) -> Option<Rate> {
         let sources = self.sources.get(network).map(Vec::as_slice).unwrap_or_default();
-        sources.iter().any(|source| source.admits(address, wall))
-            || self.peers.get(network).is_some_and(|peers| peers.contains(&address))
+        let own = sources.iter().find(|(source, _)| source.admits(address, wall));
+        if let Some((_, per_second)) = own {
+            return Some(Rate { per_second: *per_second, burst: *per_second });
+        }
+        self.peers.get(network).is_some_and(|peers| peers.contains(&address)).then_some(rates::OF_TRUNKS)
+    }
+
+    /// Place of a listener's network in the snapshot.
+    #[must_use]
+    pub fn place_of(&self, listener: ListenerIx) -> u16 {
+        self.places.get(usize::from(listener.0)).copied().unwrap_or(u16::MAX)
     }
 
     /// The live number of a trunk that another carrier forwards here when `first` is dialled.
@@ -344,7 +395,54 @@ impl World {
     #[must_use]
     pub fn flows_to(&self, trunk: &TrunkId, peer: &Peer, lots: &mut Lots) -> Vec<NetFlow> {
         let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
-        self.flows(&trunk.network, &asked_for(peer), lots)
+        match self.to_proxy(trunk) {
+            Some(proxy) => self.flows(&trunk.network, &proxy, lots),
+            None => self.flows(&trunk.network, &asked_for(peer), lots),
+        }
+    }
+
+    /// The Route that says that requests of a trunk go through its proxy (RFC 3261 §8.1.2).
+    #[must_use]
+    pub fn preset_route(trunk: &Trunk) -> Option<String> {
+        let proxy = trunk.outbound_proxy.as_ref()?;
+        Some(format!("<sip:{};lr>", host_port(&proxy.host, proxy.port)))
+    }
+
+    fn to_proxy(&self, trunk: &Trunk) -> Option<Asked> {
+        let proxy = trunk.outbound_proxy.as_ref()?;
+        Some(by_domain(&self.snapshot, trunk, (&proxy.host, proxy.port)))
+    }
+
+    /// Flows to the next hop of a Route that a registrar wants a trunk's calls to take. Empty: it is not resolved.
+    #[must_use]
+    pub fn flows_by_route(&self, trunk: &TrunkId, route: &str, lots: &mut Lots) -> Vec<NetFlow> {
+        let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
+        let asked = asked_for_route(&self.snapshot, trunk, route);
+        asked.map(|asked| self.flows(&trunk.network, &asked, lots)).unwrap_or_default()
+    }
+
+    /// Hosts that requests of a trunk go to and that are no peers, each with its flows: its proxy, its registrar, and where
+    /// registrars want calls to go.
+    #[must_use]
+    pub fn flows_beside_peers(&self, id: &TrunkId, lots: &mut Lots) -> Vec<(String, Vec<NetFlow>)> {
+        let Some(trunk) = self.snapshot.trunks.get(id) else { return Vec::new() };
+        let mut asked: Vec<Asked> = self.to_proxy(trunk).into_iter().collect();
+        if let Some(register) = &trunk.register {
+            if asked.is_empty() {
+                asked.push(registrar(&self.snapshot, trunk, register));
+            }
+            asked.extend(self.beside().cloned());
+        }
+        let flows = asked.into_iter().map(|asked| {
+            let flows = self.flows(&trunk.network, &asked, lots);
+            (asked.host, flows)
+        });
+        flows.collect()
+    }
+
+    /// What was looked up beside the snapshot's own names: next hops of Service-Routes.
+    fn beside(&self) -> impl Iterator<Item = &Asked> {
+        beside(&self.snapshot, &self.names)
     }
 
     /// Flows that a registration of a trunk can leave by, like those to a peer.
@@ -352,7 +450,8 @@ impl World {
     pub fn flows_to_registrar(&self, trunk: &TrunkId, lots: &mut Lots) -> Vec<NetFlow> {
         let Some(trunk) = self.snapshot.trunks.get(trunk) else { return Vec::new() };
         let Some(register) = &trunk.register else { return Vec::new() };
-        self.flows(&trunk.network, &registrar(&self.snapshot, trunk, register), lots)
+        let asked = self.to_proxy(trunk).unwrap_or_else(|| registrar(&self.snapshot, trunk, register));
+        self.flows(&trunk.network, &asked, lots)
     }
 
     fn flows(&self, network: &str, asked: &Asked, lots: &mut Lots) -> Vec<NetFlow> {
@@ -467,12 +566,25 @@ fn forwarded(snapshot: &Snapshot) -> BTreeMap<(TrunkId, E164), E164> {
     ranges.filter_map(|(trunk, range)| Some(((trunk.clone(), range.forwarded_from?), range.first))).collect()
 }
 
-fn sources(snapshot: &Snapshot) -> BTreeMap<String, Vec<Source>> {
-    let mut sources: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+fn sources(snapshot: &Snapshot) -> BTreeMap<String, Vec<(Source, u32)>> {
+    let mut sources: BTreeMap<String, Vec<(Source, u32)>> = BTreeMap::new();
     for trunk in snapshot.trunks.values().filter(|trunk| trunk.direction.is_inbound()) {
-        sources.entry(trunk.network.clone()).or_default().extend(trunk.sources.iter().cloned());
+        let calls = trunk.calls_per_second_max.map(|calls| calls.saturating_mul(rates::MESSAGES_OF_CALL));
+        let most = rates::OF_TRUNKS.per_second;
+        let per_second = calls.map_or(most, |messages| messages.clamp(rates::OF_TRUNKS_MIN, most));
+        let of_trunk = trunk.sources.iter().map(|source| (source.clone(), per_second));
+        sources.entry(trunk.network.clone()).or_default().extend(of_trunk);
     }
     sources
+}
+
+fn places(snapshot: &Snapshot) -> Vec<u16> {
+    let networks = &snapshot.cluster.networks;
+    let place = |name: &str| networks.iter().position(|network| network.name == name);
+    let listeners = snapshot.cluster.listeners.iter();
+    listeners
+        .map(|one| place(&one.network).and_then(|at| u16::try_from(at).ok()).unwrap_or(u16::MAX))
+        .collect()
 }
 
 fn peers(snapshot: &Snapshot, names: &Names) -> BTreeMap<String, BTreeSet<IpAddr>> {
@@ -480,11 +592,20 @@ fn peers(snapshot: &Snapshot, names: &Names) -> BTreeMap<String, BTreeSet<IpAddr
     for trunk in snapshot.trunks.values() {
         let outbound = trunk.peers.iter().filter(|_| trunk.direction.is_outbound()).map(asked_for);
         let registers = trunk.register.iter().map(|register| registrar(snapshot, trunk, register));
-        let targets = outbound.chain(registers).flat_map(|asked| located(&asked, names));
+        let routes = beside(snapshot, names).filter(|_| trunk.register.is_some()).cloned();
+        let proxy = trunk.outbound_proxy.iter();
+        let proxy = proxy.map(|proxy| by_domain(snapshot, trunk, (&proxy.host, proxy.port)));
+        let targets =
+            outbound.chain(registers).chain(routes).chain(proxy).flat_map(|asked| located(&asked, names));
         let addresses = targets.flat_map(|target| target.addresses).map(|address| address.ip());
         peers.entry(trunk.network.clone()).or_default().extend(addresses);
     }
     peers
+}
+
+fn beside<'a>(snapshot: &Snapshot, names: &'a Names) -> impl Iterator<Item = &'a Asked> {
+    let own = if names.is_empty() { BTreeSet::new() } else { asked(snapshot) };
+    names.keys().filter(move |asked| !own.contains(*asked))
 }
 
 fn located(asked: &Asked, names: &Names) -> Vec<Target> {

@@ -432,7 +432,12 @@ fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::C
     let (first, last) = arguments.rtp_ports.split_once('-').ok_or_else(wrong)?;
     let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
     Ok(media::Config {
-        networks: vec![media::Network { name: "phone".into(), bind: local, advertised: local }],
+        networks: vec![media::Network {
+            name: "phone".into(),
+            bind: local,
+            advertised: local,
+            interface: None,
+        }],
         ports: first..=last,
         workers: Some(1),
         recordings: arguments

@@ -166,9 +166,9 @@ impl Work for EdgePod {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(self, at_most: Duration) {
         if let Some(running) = self.running {
-            running.edge.stop("the edge is stopping").await;
+            running.edge.stop("the edge is stopping", at_most).await;
         }
     }
 }

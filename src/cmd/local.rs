@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use edge::{Edge, dns::Dns, http::Site, observed::Observed};
+use futures::future::join_all;
 use jiff::Timestamp;
 use media::Server;
 use model::{ClusterId, secrets::Secrets, snapshot::Snapshot};
@@ -24,11 +25,11 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tracing::{error, info, warn};
 
 use super::{
-    folder,
+    Signals, folder,
     roles::{self, Prompts},
     say, secrets,
     state::State,
-    stop_signal, trace,
+    trace,
 };
 
 /// How long a folder must be quiet after a change before it is read: an editor writes in several steps.
@@ -87,7 +88,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     serve(&running, Arc::clone(&ready), http);
     announce(&running, arguments.http);
 
-    let mut stopping = std::pin::pin!(stop_signal());
+    let mut signals = Signals::new()?;
     let mut resolving = tokio::time::interval_at(tokio::time::Instant::now() + RESOLVE, RESOLVE);
     loop {
         tokio::select! {
@@ -103,12 +104,12 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     one.resolve().await?;
                 }
             }
-            signal = &mut stopping => break signal?,
+            () = signals.next() => break,
         }
     }
     drop(watcher);
     ready.store(false, Ordering::Relaxed);
-    stop(running).await;
+    stop(running, &mut signals).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -270,29 +271,28 @@ fn announce(running: &BTreeMap<ClusterId, Running>, http: SocketAddr) {
     say(&format!("ready: {}; http://{http}", clusters.collect::<Vec<_>>().join("; ")));
 }
 
-/// Drains; a second signal ends the drain.
-async fn stop(running: BTreeMap<ClusterId, Running>) {
-    let drain = async {
-        for one in running.values() {
-            let calls = one.edge.observed().calls.get();
-            let most = Duration::from_secs(u64::from(one.applied.cluster.drain_seconds));
-            if calls > 0 {
-                say(&format!(
-                    "draining: {calls} calls, {} s at most; Ctrl-C again ends them now",
-                    most.as_secs()
-                ));
-            }
-            one.edge.drain(most).await;
+/// Drains; a second signal ends what is left at once.
+async fn stop(running: BTreeMap<ClusterId, Running>, signals: &mut Signals) {
+    let drains = running.values().map(|one| {
+        let calls = one.edge.observed().calls.get();
+        let most = Duration::from_secs(u64::from(one.applied.cluster.drain_seconds));
+        if calls > 0 {
+            say(&format!(
+                "draining: {calls} calls, {} s at most; Ctrl-C again ends them now",
+                most.as_secs()
+            ));
         }
+        one.edge.drain(most)
+    });
+    let at_most = tokio::select! {
+        _ = join_all(drains) => roles::GOODBYE,
+        () = signals.next() => roles::GOODBYE_AT_ONCE,
     };
-    tokio::select! {
-        () = drain => {}
-        _ = stop_signal() => {}
-    }
-    for (_, one) in running {
-        one.edge.stop("the edge is stopping").await;
+    let stops = running.into_values().map(async |one| {
+        one.edge.stop("the edge is stopping", at_most).await;
         if let Some(server) = Arc::into_inner(one.server) {
             server.stop();
         }
-    }
+    });
+    join_all(stops).await;
 }

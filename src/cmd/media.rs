@@ -31,7 +31,7 @@ pub struct Arguments {
     #[command(flatten)]
     pod: pod::PodArguments,
     /// Where edges connect.
-    #[arg(long, value_name = "ADDRESS", env = "SWITCHBOARD_LINK", default_value = "0.0.0.0:7443")]
+    #[arg(long, value_name = "ADDRESS", env = "SWITCHBOARD_LINK", default_value = "127.0.0.1:7443")]
     link: SocketAddr,
     /// Where edges find it, as the operator tells them.
     #[arg(long, value_name = "HOST:PORT", env = "SWITCHBOARD_LINK_ADDRESS")]
@@ -167,7 +167,7 @@ impl Work for MediaPod {
         }
     }
 
-    async fn stop(self) {
+    async fn stop(self, _: Duration) {
         if let Some(running) = self.running {
             tokio::task::block_in_place(|| running.server.stop());
         }

@@ -1,6 +1,6 @@
 //! What a cluster's roles are made of, whether they run in one process or in pods of their own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
@@ -20,6 +20,12 @@ const LEGS_PER_CALL: usize = 4;
 /// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
 /// moment later.
 const SESSIONS_ENDING: usize = 1_024;
+
+/// How long calls that are ended may take for it: whoever is on them must hear of it, and may have to be told again.
+pub const GOODBYE: Duration = Duration::from_secs(3);
+
+/// The same when the process is told to end a second time.
+pub const GOODBYE_AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Files of prompts, by the SHA-256 of their bytes.
 pub type Blobs = BTreeMap<AudioId, Arc<[u8]>>;
@@ -48,10 +54,12 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
 
 /// The media server of a cluster.
 pub fn media_config(cluster: &Cluster) -> media::Config {
-    let networks = cluster.networks.iter().map(|network| media::Network {
+    let ours = cluster.networks.iter().filter(|network| network.attachment.is_none());
+    let networks = ours.map(|network| media::Network {
         name: network.name.clone(),
         bind: network.rtp_bind,
         advertised: network.rtp_advertised,
+        interface: network.interface.clone(),
     });
     media::Config {
         networks: networks.collect(),
@@ -205,6 +213,8 @@ mod tests {
                 name: "lan".into(),
                 rtp_bind: [127, 0, 0, 1].into(),
                 rtp_advertised: [127, 0, 0, 1].into(),
+                interface: None,
+                attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
             limits: Limits { calls_max: 10, call_seconds_max: 60 },

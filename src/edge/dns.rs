@@ -104,6 +104,13 @@ impl Dns {
         told
     }
 
+    /// Has something looked up again the next time, although its records would still hold.
+    pub fn doubt(&mut self, asked: &Asked) {
+        if let Some(known) = self.known.get_mut(asked) {
+            known.due = None;
+        }
+    }
+
     /// What is known.
     #[must_use]
     pub fn names(&self) -> Names {

@@ -8,8 +8,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
+use call::locate::Asked;
 use jiff::Timestamp;
-use model::net::Transport;
+use model::{net::Transport, snapshot};
 
 use crate::ladder::masked;
 
@@ -34,33 +35,65 @@ pub struct Copied<'a> {
     pub message: &'a [u8],
 }
 
+/// What copies are sent to, and as whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The capture server.
+    pub collector: SocketAddr,
+    /// Who we are to it.
+    pub id: u32,
+    /// What it knows us by.
+    pub key: Option<Box<[u8]>>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = self.key.as_ref().map(|_| "[redacted]");
+        f.debug_struct("Settings")
+            .field("collector", &self.collector)
+            .field("id", &self.id)
+            .field("key", &key)
+            .finish()
+    }
+}
+
+/// Where a capture server is: its port is given, so that addresses alone are asked for (RFC 3263 §4.2).
+pub fn asked(capture: &snapshot::Capture) -> Asked {
+    Asked { host: capture.host.clone(), port: Some(capture.port), transports: vec![Transport::Udp] }
+}
+
 /// A way to a capture server.
 #[derive(Debug)]
 pub struct Capture {
     socket: UdpSocket,
-    id: u32,
-    key: Option<Box<[u8]>>,
+    settings: Settings,
     buffer: Vec<u8>,
 }
 
 impl Capture {
-    /// Opens a socket. `id` is who we are to the collector, `key` what it knows us by.
+    /// Opens a socket.
     ///
     /// # Errors
     /// The system's.
-    pub fn open(collector: SocketAddr, id: u32, key: Option<&[u8]>) -> io::Result<Self> {
+    pub fn open(settings: Settings) -> io::Result<Self> {
+        let collector = settings.collector;
         let any: IpAddr =
             if collector.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
         socket.connect(collector)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, id, key: key.map(Into::into), buffer: Vec::with_capacity(2_048) })
+        Ok(Self { socket, settings, buffer: Vec::with_capacity(2_048) })
+    }
+
+    /// What it was opened with.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Sends a copy. False: it was lost.
     pub fn send(&mut self, copied: &Copied<'_>) -> bool {
         self.buffer.clear();
-        encode(&mut self.buffer, copied, self.id, self.key.as_deref());
+        encode(&mut self.buffer, copied, self.settings.id, self.settings.key.as_deref());
         // An error that waits on the socket is of a datagram before.
         self.socket.send(&self.buffer).or_else(|_| self.socket.send(&self.buffer)).is_ok()
     }
@@ -143,7 +176,12 @@ mod tests {
     fn a_collector_reads_who_said_what_and_when() {
         let collector = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         collector.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut capture = Capture::open(collector.local_addr().unwrap(), 14, Some(b"key")).unwrap();
+        let mut capture = Capture::open(Settings {
+            collector: collector.local_addr().unwrap(),
+            id: 14,
+            key: Some(b"key"[..].into()),
+        })
+        .unwrap();
         let message = b"OPTIONS sip:a SIP/2.0\r\nAuthorization: Digest x\r\n\r\n";
         let copied = Copied {
             at: Timestamp::from_microsecond(1_700_000_000_000_042).unwrap(),

@@ -1,5 +1,5 @@
-//! The latest SIP messages of a process, whatever calls they are of: one ring of bounded memory for people who ask what was
-//! said.
+//! The latest SIP messages of a process, whatever calls they are of: a ring of bounded memory for people who ask what was
+//! said, and a small one beside it for what nobody knows whose it is, so that a flood of that washes out no call.
 //!
 //! Messages are kept as they were and masked when they are given out: credentials, keys of SRTP and pressed keys never
 //! leave the process. Writing takes one copy and no allocation once the ring is full; reading holds it up for the copy of
@@ -16,10 +16,13 @@ use jiff::Timestamp;
 use model::net::{Flow, ListenerIx, Transport};
 use serde::Serialize;
 
-/// Octets of a ring, in [`SEGMENTS`] parts.
+/// Octets of both rings, in [`SEGMENTS`] parts.
 pub const LADDER_MAX: usize = SEGMENT * SEGMENTS;
 const SEGMENT: usize = 1 << 20;
 const SEGMENTS: usize = 64;
+
+/// Parts for what comes of people who have not proved who they are, and for what cannot be read.
+const STRANGERS: usize = SEGMENTS / 16;
 
 /// Octets before each message: length, time, direction and transport, listener, the peer's address and port.
 const HEADER: usize = 4 + 8 + 1 + 2 + 16 + 2;
@@ -58,21 +61,44 @@ pub struct Rung {
     pub message: String,
 }
 
-/// The ring.
-#[derive(Debug, Default)]
-pub struct Ladder(Mutex<Ring>);
+/// Whose a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// A trunk's, or that of a station which has registered.
+    Known,
+    /// Anybody's.
+    Strange,
+}
 
-#[derive(Debug, Default)]
+/// The rings.
+#[derive(Debug)]
+pub struct Ladder {
+    known: Mutex<Ring>,
+    strange: Mutex<Ring>,
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self { known: Mutex::new(Ring::of(SEGMENTS - STRANGERS)), strange: Mutex::new(Ring::of(STRANGERS)) }
+    }
+}
+
+#[derive(Debug)]
 struct Ring {
+    segments: usize,
     current: Vec<u8>,
     full: VecDeque<Arc<Vec<u8>>>,
 }
 
 impl Ladder {
     /// Keeps a message, and forgets the oldest ones where there is no more room. What is larger than a segment is cut.
-    pub fn keep(&self, at: Timestamp, direction: Direction, flow: &Flow, message: &[u8]) {
+    pub fn keep(&self, at: Timestamp, whose: Whose, (direction, flow): (Direction, &Flow), message: &[u8]) {
         let message = &message[..message.len().min(SEGMENT - HEADER)];
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = match whose {
+            Whose::Known => &self.known,
+            Whose::Strange => &self.strange,
+        };
+        let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
         if ring.current.capacity() == 0 || ring.current.len() + HEADER + message.len() > SEGMENT {
             ring.turn();
         }
@@ -96,8 +122,20 @@ impl Ladder {
     /// Messages with one of these Call-IDs, oldest first; the latest [`MESSAGES_MAX`] of them.
     #[must_use]
     pub fn of(&self, call_ids: &[&str]) -> Vec<Rung> {
+        let mut found = Self::found(&self.known, call_ids);
+        let strange = Self::found(&self.strange, call_ids);
+        if !strange.is_empty() {
+            found.extend(strange);
+            found.sort_by_key(|rung| rung.at);
+        }
+        let surplus = found.len().saturating_sub(MESSAGES_MAX);
+        found.drain(..surplus);
+        found
+    }
+
+    fn found(ring: &Mutex<Ring>, call_ids: &[&str]) -> Vec<Rung> {
         let (full, current) = {
-            let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
             (ring.full.clone(), ring.current.clone())
         };
         let mut found = VecDeque::new();
@@ -117,9 +155,13 @@ impl Ladder {
 }
 
 impl Ring {
+    const fn of(segments: usize) -> Self {
+        Self { segments, current: Vec::new(), full: VecDeque::new() }
+    }
+
     /// Begins another segment, in the memory of the oldest if nobody reads it.
     fn turn(&mut self) {
-        let oldest = if self.full.len() >= SEGMENTS - 1 { self.full.pop_front() } else { None };
+        let oldest = if self.full.len() >= self.segments - 1 { self.full.pop_front() } else { None };
         let mut fresh = oldest.and_then(|oldest| Arc::try_unwrap(oldest).ok()).unwrap_or_default();
         fresh.clear();
         fresh.reserve_exact(SEGMENT);
@@ -170,7 +212,8 @@ fn parts(message: &[u8]) -> (&[u8], &[u8]) {
     end.map_or((message, &[][..]), |end| (&message[..end + 2], &message[end + 4..]))
 }
 
-fn call_id_of(message: &[u8]) -> Option<&[u8]> {
+/// Value of Call-ID.
+pub fn call_id_of(message: &[u8]) -> Option<&[u8]> {
     field(parts(message).0, &["call-id", "i"])
 }
 
@@ -269,9 +312,14 @@ mod tests {
     fn what_was_said_in_a_call_is_found_again() {
         let ladder = Ladder::default();
         let at = Timestamp::from_second(1_700_000_000).unwrap();
-        ladder.keep(at, Direction::In, &flow("192.0.2.1:5060"), &message("one", "body"));
-        ladder.keep(at, Direction::Out, &flow("[2001:db8::1]:5061"), &message("two", ""));
-        ladder.keep(at, Direction::Out, &flow("192.0.2.1:5060"), b"SIP/2.0 200 OK\r\ni: one\r\n\r\n");
+        ladder.keep(at, Whose::Known, (Direction::In, &flow("192.0.2.1:5060")), &message("one", "body"));
+        ladder.keep(at, Whose::Known, (Direction::Out, &flow("[2001:db8::1]:5061")), &message("two", ""));
+        ladder.keep(
+            at,
+            Whose::Known,
+            (Direction::Out, &flow("192.0.2.1:5060")),
+            b"SIP/2.0 200 OK\r\ni: one\r\n\r\n",
+        );
         let found = ladder.of(&["one"]);
         let told: Vec<_> = found.iter().map(|rung| (rung.direction, rung.remote.to_string())).collect();
         assert_eq!(
@@ -292,17 +340,39 @@ mod tests {
         for number in 0..count {
             ladder.keep(
                 Timestamp::UNIX_EPOCH,
-                Direction::In,
-                &flow("192.0.2.1:1"),
+                Whose::Known,
+                (Direction::In, &flow("192.0.2.1:1")),
                 &message(&number.to_string(), &body),
             );
         }
         assert_eq!(ladder.of(&["0"]), []);
         assert_eq!(ladder.of(&[&(count - 1).to_string()]).len(), 1);
-        let ring = ladder.0.lock().unwrap();
+        let ring = ladder.known.lock().unwrap();
         let held =
             ring.current.capacity() + ring.full.iter().map(|segment| segment.capacity()).sum::<usize>();
         assert!(held <= LADDER_MAX, "{held}");
+    }
+
+    #[test]
+    fn a_flood_of_strangers_leaves_a_calls_messages_there() {
+        let ladder = Ladder::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let caller = (Direction::In, &flow("192.0.2.1:5060"));
+        ladder.keep(at(1), Whose::Known, caller, &message("call", ""));
+        ladder.keep(at(2), Whose::Strange, caller, b"INVITE x SIP/2.0\r\nCall-ID: call\r\nand no more");
+        ladder.keep(at(3), Whose::Known, caller, &message("call", "later"));
+        let order: Vec<_> = ladder.of(&["call"]).iter().map(|rung| rung.at.as_second()).collect();
+        assert_eq!(order, [1, 2, 3]);
+        let body = "x".repeat(60_000);
+        for number in 0..2 * LADDER_MAX / body.len() {
+            let stranger = flow("203.0.113.66:1");
+            let junk = message(&number.to_string(), &body);
+            ladder.keep(at(4), Whose::Strange, (Direction::In, &stranger), &junk);
+        }
+        assert_eq!(ladder.of(&["call"]).len(), 2);
+        let ring = ladder.strange.lock().unwrap();
+        let held = ring.current.capacity() + ring.full.iter().map(|part| part.capacity()).sum::<usize>();
+        assert!(held <= LADDER_MAX / 16, "{held}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod figures;
 mod hep;
 pub mod http;
 pub mod ladder;
+mod movable;
 pub mod observed;
 mod reach;
 mod secure;
@@ -103,7 +104,7 @@ pub(crate) enum Control {
     Apply(Arc<Snapshot>, oneshot::Sender<Result<(), Refused>>),
     Names(Names),
     Secrets(Secrets),
-    Capture(Option<hep::Capture>),
+    Capture(Option<hep::Settings>),
     Lift(IpAddr),
     Drain,
     Stop(&'static str, oneshot::Sender<()>),
@@ -157,7 +158,7 @@ impl Edge {
         orders: Arc<dyn MediaOrders>,
         events: EventSource,
     ) -> Result<Self, StartError> {
-        let sockets = Sockets::bind(&config.snapshot.cluster.listeners, config.shared)?;
+        let sockets = Sockets::bind(&config.snapshot.cluster, config.shared)?;
         let mut engine = call::engine::Engine::new(
             call::engine::Config {
                 token: config.token,
@@ -219,33 +220,33 @@ impl Edge {
         secrets: &Secrets,
         dns: &mut Dns,
     ) -> Result<Vec<String>, Gone> {
-        let before = dns.names();
-        let mut failed = dns.look_up(call::world::asked(snapshot)).await;
-        let names = dns.names();
-        if names != before {
+        let collector = snapshot.cluster.capture.as_ref().map(hep::asked);
+        let mut asked = call::world::asked(snapshot);
+        asked.extend(self.observed.routes());
+        let is_peer = collector.as_ref().is_some_and(|collector| asked.contains(collector));
+        asked.extend(collector.clone());
+        // What does not arrive may have moved.
+        if let Some(collector) = &collector
+            && self.observed.has_lost_copies()
+        {
+            dns.doubt(collector);
+        }
+        let failed = dns.look_up(asked).await;
+        let mut names = dns.names();
+        let found = collector.as_ref().and_then(|collector| names.get(collector));
+        let address = found.and_then(|found| found.targets.first()?.addresses.first().copied());
+        if let Some(collector) = collector.filter(|_| !is_peer) {
+            names.remove(&collector);
+        }
+        if self.observed.are_news(&names) {
             self.control.send(Control::Names(names)).await.map_err(|_| Gone)?;
         }
-        failed.extend(self.capture(snapshot, secrets).await?);
+        let settings = snapshot.cluster.capture.as_ref().zip(address).map(|(wanted, collector)| {
+            let key = wanted.secret.as_ref().and_then(|(object, key)| secrets.get(object, key));
+            hep::Settings { collector, id: wanted.id, key: key.map(Into::into) }
+        });
+        self.control.send(Control::Capture(settings)).await.map_err(|_| Gone)?;
         Ok(failed)
-    }
-
-    /// Opens a way to the capture server, if there is one. Gives its name if that could not be resolved.
-    async fn capture(&self, snapshot: &Snapshot, secrets: &Secrets) -> Result<Option<String>, Gone> {
-        let Some(wanted) = &snapshot.cluster.capture else {
-            self.control.send(Control::Capture(None)).await.map_err(|_| Gone)?;
-            return Ok(None);
-        };
-        let found = tokio::net::lookup_host((wanted.host.as_str(), wanted.port)).await;
-        let key = wanted.secret.as_ref().and_then(|(object, key)| secrets.get(object, key));
-        let collector = found.ok().and_then(|mut found| found.next());
-        let open = |collector| hep::Capture::open(collector, wanted.id, key).ok();
-        match collector.and_then(open) {
-            Some(capture) => {
-                self.control.send(Control::Capture(Some(capture))).await.map_err(|_| Gone)?;
-                Ok(None)
-            }
-            None => Ok(Some(format!("the capture server {} is not found", wanted.host))),
-        }
     }
 
     /// Takes no new calls, waits until the last one ends or `at_most` has passed, then ends what is left.
@@ -259,11 +260,11 @@ impl Edge {
         }
     }
 
-    /// Ends every call with a BYE or a refusal, waits a moment for the answers, and ends the thread.
-    pub async fn stop(mut self, because: &'static str) {
+    /// Ends every call with a BYE or a refusal, waits for the answers as long as `at_most` says, and ends the thread.
+    pub async fn stop(mut self, because: &'static str, at_most: Duration) {
         let (answer, answered) = oneshot::channel();
         if self.control.send(Control::Stop(because, answer)).await.is_ok() {
-            let _ = tokio::time::timeout(Duration::from_secs(3), answered).await;
+            let _ = tokio::time::timeout(at_most, answered).await;
         }
         let (gone, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.control, gone));
@@ -274,12 +275,14 @@ impl Edge {
 }
 
 /// What to do about an address that cannot be bound.
-pub(crate) fn hint(listener: &Listener, error: &io::Error) -> &'static str {
+pub(crate) fn hint(listener: &Listener, interface: Option<&str>, error: &io::Error) -> &'static str {
     let kind = error.kind();
     if kind == io::ErrorKind::AddrInUse {
         "; another program has it: stop that, or change the listener's port"
     } else if kind == io::ErrorKind::PermissionDenied && listener.bind.port() < 1024 {
         "; ports below 1024 need the capability NET_BIND_SERVICE"
+    } else if interface.is_some() && error.raw_os_error() == Some(libc::ENODEV) {
+        "; this machine has no interface of that name: change the network's interface"
     } else if kind == io::ErrorKind::AddrNotAvailable {
         "; it is no address of this machine: change the network's bindAddress"
     } else {

@@ -14,8 +14,10 @@ use call::{
     call::{Told, Unperformed},
     engine::{Attempt, Engine, StationNews},
     explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
+    locate::Asked,
     record::Record,
     registrar::StationId,
+    world::Names,
 };
 
 use jiff::Timestamp;
@@ -97,6 +99,20 @@ pub struct Observed {
     pub tls_sessions: Number,
     /// Handshakes under TLS that came to nothing.
     pub tls_failed: Number,
+    /// Messages of sources that say more than they may: datagrams, which were dropped.
+    pub excess_messages: Number,
+    /// The same of connections: they waited.
+    pub paced_messages: Number,
+    /// Connections that a source opened faster than it may.
+    pub excess_connections: Number,
+    /// Connections that there was no room for.
+    pub connections_refused: Number,
+    /// Connections that were closed because their messages did not come.
+    pub connections_slow: Number,
+    /// Connections that were closed because too much of their messages waited for its end.
+    pub connections_heavy: Number,
+    /// Handshakes that were not begun because too many were under way.
+    pub handshakes_refused: Number,
     /// Media events that found the queue full.
     pub events_dropped: Number,
     /// Media orders that the media server did not take.
@@ -133,6 +149,12 @@ pub struct Observed {
     figures: Mutex<Figures>,
     stations: Mutex<BTreeSet<StationId>>,
     bans: Mutex<BTreeMap<IpAddr, Timestamp>>,
+    /// Where registrars want calls to go.
+    routes: Mutex<BTreeSet<Asked>>,
+    /// What the engine was told last.
+    names: Mutex<Option<Names>>,
+    /// Copies that were lost when somebody asked last.
+    lost_before: Number,
     /// Weak: whoever only looks must not keep the edge.
     control: OnceLock<mpsc::WeakSender<Control>>,
 }
@@ -214,8 +236,41 @@ impl Observed {
         }
     }
 
+    /// Adds to the latest explanation of the call that has a leg with that Call-ID what befell it.
+    pub fn tell_of_leg(&self, call_id: &str, what: &str) {
+        let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
+        let explanation = kept.iter_mut().rev().find(|explanation| {
+            explanation.call_id == call_id || explanation.legs.iter().any(|leg| leg == call_id)
+        });
+        if let Some(explanation) = explanation
+            && explanation.course.len() < COURSE_MAX
+        {
+            explanation.course.push(what.to_owned());
+        }
+    }
+
+    /// Where registrars want calls to go, to be looked up.
+    pub(crate) fn routes(&self) -> BTreeSet<Asked> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether names are others than when this was asked last.
+    pub(crate) fn are_news(&self, names: &Names) -> bool {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        known.replace(names.clone()).as_ref() != Some(names)
+    }
+
+    /// Whether copies were lost since this was asked last.
+    pub(crate) fn has_lost_copies(&self) -> bool {
+        let lost = self.copies_lost.get();
+        let before = self.lost_before.get();
+        self.lost_before.add(lost - before);
+        lost > before
+    }
+
     /// Keeps which peers are up and which trunks are registered.
     pub fn standing(&self, engine: &Engine) {
+        *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = engine.routes();
         let peers = engine.peers().map(|(who, down_since)| {
             let (peer, flow) = (label(&who.peer), label(&who.flow.to_string()));
             let name =
@@ -308,6 +363,7 @@ impl Observed {
         let help = "Agents' phones that are registered.";
         write_metric(&mut text, "switchboard_stations_registered", "gauge", help, stations);
         write_listeners(&mut text, edges);
+        write_rejected(&mut text, edges);
         write_standing(&mut text, edges);
         let mut figures = Figures::default();
         for edge in edges {
@@ -395,6 +451,32 @@ fn write_listeners(text: &mut String, edges: &[Arc<Observed>]) {
             let listener = label(listener);
             let _ = writeln!(text, "{name}{{listener=\"{listener}\",transport=\"{transport}\"}} {sum}");
         }
+    }
+}
+
+/// What was not heard, by reason.
+fn write_rejected(text: &mut String, edges: &[Arc<Observed>]) {
+    type Of = fn(&Observed) -> &Number;
+    let all: [(&str, Of); 9] = [
+        ("stranger", |seen| &seen.strangers),
+        ("malformed", |seen| &seen.malformed),
+        ("rate", |seen| &seen.excess_messages),
+        ("paced", |seen| &seen.paced_messages),
+        ("connectionRate", |seen| &seen.excess_connections),
+        ("connections", |seen| &seen.connections_refused),
+        ("handshakes", |seen| &seen.handshakes_refused),
+        ("slow", |seen| &seen.connections_slow),
+        ("memory", |seen| &seen.connections_heavy),
+    ];
+    let name = "switchboard_sip_rejected_total";
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "# HELP {name} Messages and connections that were dropped, refused, closed or (paced) made to wait, by reason.\n# TYPE {name} counter\n"
+    );
+    for (reason, of) in all {
+        let sum: u64 = edges.iter().map(|edge| of(edge).get()).sum();
+        let _ = writeln!(text, "{name}{{reason=\"{reason}\"}} {sum}");
     }
 }
 

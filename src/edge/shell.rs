@@ -4,10 +4,10 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
+    certificate::Identity,
     engine::{Engine, Input, Output, StationNews},
     explanation::Outcome,
 };
@@ -30,6 +31,7 @@ use sip::endpoint::Done;
 use tokio::{
     io::unix::AsyncFd,
     net::TcpListener,
+    runtime::Handle,
     sync::{mpsc, oneshot},
     task::LocalSet,
 };
@@ -38,14 +40,15 @@ use tracing::{debug, error, info, trace, warn};
 use crate::{
     Control,
     datagram::{self, Datagrams},
-    hep::{Capture, Copied},
+    hep::{self, Capture, Copied},
     ladder,
     observed::Observed,
-    sockets::{Bound, Sockets},
+    secure,
+    sockets::{self, Bound, Sockets},
     stir::{self, Stir},
     stream::{self, Handshake, Streams},
     sys,
-    tls::{Shown, Target, Tls, names},
+    tls::{Judge, Shown, Target, Tls, names},
     traces::Traces,
 };
 
@@ -88,6 +91,9 @@ pub struct Core {
     /// Bad messages since ten seconds before then.
     noted: (Option<Instant>, u64),
     capture: Option<Capture>,
+    /// Where handshakes are made. None: the thread has not begun.
+    workers: Option<Handle>,
+    own: Weak<RefCell<Self>>,
     /// Told once the engine is idle.
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -116,6 +122,8 @@ impl Core {
             hushed: 0,
             noted: (None, 0),
             capture: None,
+            workers: None,
+            own: Weak::new(),
             stopping: None,
         }
     }
@@ -160,11 +168,13 @@ impl Core {
             match output {
                 Output::Transmit { flow, bytes } => {
                     if !self.is_for_nobody(flow, &bytes) {
-                        self.witness(now, ladder::Direction::Out, &flow, &bytes);
+                        self.witness(now, (ladder::Direction::Out, true), &flow, &bytes);
                     }
                     self.transmit(flow, bytes);
                 }
-                Output::Heard { flow, bytes } => self.witness(now, ladder::Direction::In, &flow, &bytes),
+                Output::Heard { flow, bytes, is_sound } => {
+                    self.witness(now, (ladder::Direction::In, is_sound), &flow, &bytes);
+                }
                 Output::Dialled { call_id, leg } => self.observed.dialled(&call_id, leg),
                 Output::Media(order) => {
                     if let Some(refused) = self.order(order) {
@@ -180,6 +190,7 @@ impl Core {
                     }
                 }
                 Output::Stranger { flow } => self.stranger(flow, now),
+                Output::Excess { flow } => self.excess(flow, now),
                 Output::Explanation(explanation) => {
                     if let Outcome::Refused { code, because } = &explanation.outcome {
                         info!(call_id = explanation.call_id, code, "refused: {because}");
@@ -297,8 +308,16 @@ impl Core {
     }
 
     /// Keeps a message, and sends a copy where one is wanted.
-    fn witness(&mut self, now: Now, direction: ladder::Direction, flow: &Flow, message: &[u8]) {
-        self.observed.ladder.keep(now.wall, direction, flow, message);
+    fn witness(
+        &mut self,
+        now: Now,
+        (direction, is_sound): (ladder::Direction, bool),
+        flow: &Flow,
+        message: &[u8],
+    ) {
+        let is_known = is_sound && self.engine.is_proven(flow);
+        let whose = if is_known { ladder::Whose::Known } else { ladder::Whose::Strange };
+        self.observed.ladder.keep(now.wall, whose, (direction, flow), message);
         if let Some(at) = self.observed.at(flow.listener) {
             let count = match direction {
                 ladder::Direction::In => &at.received,
@@ -357,6 +376,13 @@ impl Core {
         info!(%flow, "ignored: {because}");
     }
 
+    fn excess(&mut self, flow: Flow, now: Now) {
+        self.observed.excess_messages.add(1);
+        if !self.is_quiet(flow, now) {
+            info!(%flow, "dropped: this source says more than it may");
+        }
+    }
+
     /// One line per source and ten seconds, of so many sources: a flood must not fill the log, whoever it says it is from.
     fn is_quiet(&mut self, flow: Flow, now: Now) -> bool {
         let source = flow.remote.ip();
@@ -396,25 +422,59 @@ impl Core {
     }
 
     /// A handshake is through.
-    pub fn secured(&mut self, flow: Flow, shown: Shown) {
+    pub fn secured(&self, flow: Flow) {
         self.observed.tls_sessions.add(1);
         self.observed.at(flow.listener).into_iter().for_each(|at| at.tls_sessions.add(1));
-        self.identify(flow, shown);
     }
 
-    fn identify(&mut self, flow: Flow, shown: Shown) {
-        let identity = self.tls.identify(self.engine.world(), flow, &shown);
+    /// Who tells peers by what they have shown.
+    pub fn judge(&self) -> Judge {
+        self.tls.judge(self.engine.world())
+    }
+
+    /// Takes what a judge has found. False: it goes by what no longer holds.
+    pub fn identified(&mut self, flow: Flow, shown: &Shown, identity: Identity, since: u64) -> bool {
+        if !self.tls.is_current(since) {
+            return false;
+        }
         debug!(%flow, names = ?identity.names, vouched = ?identity.vouched, version = ?identity.version, "under TLS");
-        self.streams.identified(flow.connection, shown, identity.clone());
-        self.step(Input::Identified { flow, identity });
+        // It may be gone meanwhile.
+        if self.streams.identified(flow.connection, shown.clone(), identity.clone()) {
+            self.step(Input::Identified { flow, identity });
+        }
+        true
+    }
+
+    /// Where handshakes are made.
+    pub fn workers(&self) -> Option<Handle> {
+        self.workers.clone()
+    }
+
+    /// A connection that calls were to leave by came to nothing: whoever asks about one of them is told why.
+    pub fn unconnected(&self, flow: &Flow, waiting: &[Bytes], because: &str) {
+        let call_ids: BTreeSet<&[u8]> =
+            waiting.iter().filter_map(|message| ladder::call_id_of(message)).collect();
+        for call_id in call_ids {
+            let call_id = String::from_utf8_lossy(call_id);
+            self.observed.tell_of_leg(&call_id, &format!("{flow} cannot be used: {because}"));
+        }
     }
 
     /// What a listener says under TLS, and the right to begin; or why it can say nothing.
     pub fn server_config(&self, flow: Flow) -> Result<(Arc<ServerConfig>, Handshake), String> {
         let listener = self.listener(flow).ok_or("the listener is no longer part of the VoiceCluster")?;
         let config = self.tls.server(listener)?;
-        let under_way = self.streams.begin_handshake().ok_or("too many handshakes are under way")?;
+        let under_way = self.begin_handshake(flow).ok_or("too many handshakes are under way")?;
         Ok((config, under_way))
+    }
+
+    /// The right to begin a handshake. None: too many are under way, in all or of its source.
+    pub fn begin_handshake(&self, flow: Flow) -> Option<Handshake> {
+        let begun = self.streams.begin_handshake(&flow);
+        if begun.is_none() {
+            self.observed.handshakes_refused.add(1);
+        }
+        begun
     }
 
     /// Whom a flow leads to under TLS.
@@ -447,7 +507,9 @@ impl Core {
             if shown.as_server && !self.still_reaches(flow, &shown) {
                 self.streams.retire(flow);
             }
-            self.identify(flow, shown);
+            if let Some(core) = self.own.upgrade() {
+                tokio::task::spawn_local(async move { secure::identify(&core, flow, shown).await });
+            }
         }
     }
 
@@ -458,6 +520,12 @@ impl Core {
 
     fn listener(&self, flow: Flow) -> Option<&Listener> {
         self.engine.world().snapshot.cluster.listeners.get(usize::from(flow.listener.0))
+    }
+
+    fn interface(&self, listener: ListenerIx) -> Option<String> {
+        let cluster = &self.engine.world().snapshot.cluster;
+        let listener = cluster.listeners.get(usize::from(listener.0))?;
+        sockets::interface(cluster, listener).map(str::to_owned)
     }
 
     /// Hosts of our own, whose pages may use a listener.
@@ -472,12 +540,65 @@ impl Core {
         self.stranger(flow, now());
     }
 
+    /// Whether a source that is heard may connect once more now.
+    pub fn may_connect(&mut self, flow: &Flow) -> bool {
+        let may = self.engine.may_connect(flow.listener, flow.remote.ip(), now());
+        if !may {
+            self.observed.excess_connections.add(1);
+        }
+        may
+    }
+
+    /// How long the next message of a connection must wait.
+    pub fn pace(&mut self, flow: &Flow) -> Duration {
+        let wait = self.engine.pace(flow, now());
+        if !wait.is_zero() {
+            self.observed.paced_messages.add(1);
+        }
+        wait
+    }
+
+    /// A connection was closed for what it did, or did not.
+    pub fn cut(&mut self, flow: Flow, why: Cut, what: &str) {
+        let count = match why {
+            Cut::Crowd => &self.observed.connections_refused,
+            Cut::Slow => &self.observed.connections_slow,
+            Cut::Heavy => &self.observed.connections_heavy,
+        };
+        count.add(1);
+        if !self.is_quiet(flow, now()) {
+            info!(%flow, "closed a connection: {what}");
+        }
+    }
+
+    /// Whether anybody may speak to the flow's listener.
+    pub fn is_for_agents(&self, flow: &Flow) -> bool {
+        self.listener(*flow).is_some_and(|listener| listener.serves == Serves::Agents)
+    }
+
+    /// Place of the network of a listener.
+    pub fn place_of(&self, listener: ListenerIx) -> u16 {
+        self.engine.world().place_of(listener)
+    }
+
     pub fn admits(&self, listener: ListenerIx, address: IpAddr) -> bool {
         self.engine.admits(listener, address, now())
     }
 
     pub fn received(&self) {
         self.observed.packets_received.add(1);
+    }
+
+    /// A socket stays as long as what it is for.
+    fn capture_to(&mut self, settings: Option<hep::Settings>) {
+        if self.capture.as_ref().map(Capture::settings) == settings.as_ref() {
+            return;
+        }
+        self.capture = settings.and_then(|settings| {
+            let collector = settings.collector;
+            let opened = Capture::open(settings);
+            opened.inspect_err(|error| warn!(%collector, "no copies are sent: {error}")).ok()
+        });
     }
 
     fn control(&mut self, control: Control) {
@@ -492,7 +613,7 @@ impl Core {
                 self.step(Input::Timeout);
             }
             Control::Names(names) => self.step(Input::Names(names)),
-            Control::Capture(capture) => self.capture = capture,
+            Control::Capture(settings) => self.capture_to(settings),
             Control::Lift(address) => self.step(Input::Lift { address }),
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
@@ -508,13 +629,27 @@ impl Core {
     }
 }
 
+/// Why a connection was closed.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut {
+    /// There are too many.
+    Crowd,
+    /// A message, or the first one, does not come.
+    Slow,
+    /// What has begun of its messages takes too much memory.
+    Heavy,
+}
+
 pub fn now() -> Now {
     Now { instant: Instant::now(), wall: Timestamp::now() }
 }
 
+/// Threads that shake hands.
+const WORKERS: usize = 2;
+
 /// The thread's life.
 pub fn run(
-    core: Core,
+    mut core: Core,
     sockets: Sockets,
     events: mpsc::Receiver<MediaEvent>,
     control: mpsc::Receiver<Control>,
@@ -523,8 +658,21 @@ pub fn run(
         Ok(runtime) => runtime,
         Err(error) => return error!("the edge's runtime cannot start: {error}"),
     };
+    let workers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("edge-tls")
+        .enable_all()
+        .build();
+    let workers = match workers {
+        Ok(workers) => workers,
+        Err(error) => return error!("the edge's threads for TLS cannot start: {error}"),
+    };
+    core.workers = Some(workers.handle().clone());
     let local = LocalSet::new();
-    local.block_on(&runtime, live(Rc::new(RefCell::new(core)), sockets, events, control));
+    let core = Rc::new(RefCell::new(core));
+    core.borrow_mut().own = Rc::downgrade(&core);
+    local.block_on(&runtime, live(core, sockets, events, control));
+    workers.shutdown_background();
 }
 
 async fn live(
@@ -568,7 +716,9 @@ fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Boun
             tokio::task::spawn_local(datagram::take(Rc::clone(core), listener, socket));
         }
         Bound::Connections(socket) => {
-            core.borrow_mut().streams.add_listener(listener, socket.local_addr()?, core);
+            let interface = core.borrow().interface(listener);
+            let local = (socket.local_addr()?, interface, core.borrow().place_of(listener));
+            core.borrow_mut().streams.add_listener(listener, local, core);
             let socket = TcpListener::from_std(socket)?;
             tokio::task::spawn_local(stream::accept(Rc::clone(core), listener, transport, socket));
         }

@@ -2,7 +2,10 @@
 
 use std::{io, os::fd::AsFd};
 
-use model::{net::Transport, snapshot::Listener};
+use model::{
+    net::Transport,
+    snapshot::{Cluster, Listener},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{StartError, hint, sys};
@@ -25,22 +28,28 @@ pub enum Bound {
 
 impl Sockets {
     /// `shared`: other engines may bind the same addresses, and the kernel deals datagrams and connections out.
-    pub fn bind(listeners: &[Listener], shared: bool) -> Result<Self, StartError> {
+    pub fn bind(cluster: &Cluster, shared: bool) -> Result<Self, StartError> {
         let bind = |listener: &Listener| {
-            let bound = bind(listener, shared).map_err(|source| StartError::Bind {
+            let interface = interface(cluster, listener);
+            let bound = bind(listener, interface, shared).map_err(|source| StartError::Bind {
                 listener: listener.name.clone(),
                 transport: listener.transport,
                 address: listener.bind,
-                hint: hint(listener, &source),
+                hint: hint(listener, interface, &source),
                 source,
             });
             bound.map(|bound| (listener.transport, bound))
         };
-        listeners.iter().map(bind).collect::<Result<_, _>>().map(Self)
+        cluster.listeners.iter().map(bind).collect::<Result<_, _>>().map(Self)
     }
 }
 
-fn bind(listener: &Listener, shared: bool) -> io::Result<Bound> {
+/// What a listener's sockets are bound to beside its address.
+pub fn interface<'a>(cluster: &'a Cluster, listener: &Listener) -> Option<&'a str> {
+    cluster.networks.iter().find(|network| network.name == listener.network)?.interface.as_deref()
+}
+
+fn bind(listener: &Listener, interface: Option<&str>, shared: bool) -> io::Result<Bound> {
     let (kind, protocol) = match listener.transport {
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
         Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => (Type::STREAM, Protocol::TCP),
@@ -51,6 +60,9 @@ fn bind(listener: &Listener, shared: bool) -> io::Result<Bound> {
     }
     socket.set_nonblocking(true)?;
     socket.set_reuse_port(shared)?;
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
     if listener.transport == Transport::Udp {
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         sys::keep_errors(socket.as_fd(), listener.bind.is_ipv6())?;
@@ -66,7 +78,11 @@ fn bind(listener: &Listener, shared: bool) -> io::Result<Bound> {
 
 #[cfg(test)]
 mod tests {
-    use model::snapshot::Serves;
+    use model::{
+        ClusterId,
+        snapshot::{Limits, Network, Serves},
+        trunk::TlsPolicy,
+    };
 
     use super::*;
 
@@ -86,15 +102,61 @@ mod tests {
                 network: "lan".into(),
                 serves: Serves::Trunks,
             };
-            let Sockets(first) = Sockets::bind(std::slice::from_ref(&listener), true).unwrap();
+            let mut cluster = cluster(listener.clone());
+            let Sockets(first) = Sockets::bind(&cluster, true).unwrap();
             listener.bind = match &first[0].1 {
                 Bound::Datagrams(socket) => socket.local_addr().unwrap(),
                 Bound::Connections(socket) => socket.local_addr().unwrap(),
             };
-            let listeners = [listener];
-            assert!(Sockets::bind(&listeners, true).is_ok(), "{transport} {bind}");
-            let error = Sockets::bind(&listeners, false).unwrap_err().to_string();
+            cluster.listeners = vec![listener];
+            assert!(Sockets::bind(&cluster, true).is_ok(), "{transport} {bind}");
+            let error = Sockets::bind(&cluster, false).unwrap_err().to_string();
             assert!(error.contains("another program has it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_interface_is_bound_or_named_as_missing() {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let mut cluster = cluster(Listener {
+                name: "one".into(),
+                transport,
+                bind: "127.0.0.1:0".parse().unwrap(),
+                advertised: "127.0.0.1:0".into(),
+                network: "lan".into(),
+                serves: Serves::Trunks,
+            });
+            cluster.networks[0].interface = Some("lo".into());
+            assert!(Sockets::bind(&cluster, false).is_ok(), "{transport}");
+            cluster.networks[0].interface = Some("none0".into());
+            let error = Sockets::bind(&cluster, false).unwrap_err().to_string();
+            assert!(error.contains("change the network's interface"), "{error}");
+        }
+    }
+
+    fn cluster(listener: Listener) -> Cluster {
+        let localhost = "127.0.0.1".parse().unwrap();
+        Cluster {
+            id: ClusterId::new("platform", "c14"),
+            code: "C14".into(),
+            listeners: vec![listener],
+            networks: vec![Network {
+                name: "lan".into(),
+                rtp_bind: localhost,
+                rtp_advertised: localhost,
+                interface: None,
+                attachment: None,
+            }],
+            rtp_ports: (20_000, 20_999),
+            limits: Limits { calls_max: 1, call_seconds_max: 60 },
+            drain_seconds: 0,
+            tls: TlsPolicy::default(),
+            domains: Vec::new(),
+            digest_algorithms: Vec::new(),
+            capture: None,
+            reachable_ranges: Vec::new(),
+            tracing: None,
+            tenants: Default::default(),
         }
     }
 }

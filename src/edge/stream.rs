@@ -1,7 +1,7 @@
 //! Connections of stream transports: accepting, opening, framing, writing.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
@@ -25,7 +25,7 @@ use tracing::{debug, info, trace};
 
 use crate::{
     secure,
-    shell::{Core, Shared},
+    shell::{Core, Cut, Shared},
     tls::Shown,
     websocket,
 };
@@ -37,7 +37,14 @@ const CONNECTIONS_MAX: usize = 8_192;
 const CONNECTIONS_OF_ONE_MAX: usize = 2_048;
 
 /// Handshakes at once, which cost more than anything else that a stranger can ask for.
-const HANDSHAKES_MAX: usize = 512;
+const HANDSHAKES_MAX: usize = 1_024;
+
+/// Handshakes at once of one address.
+const HANDSHAKES_OF_ONE_MAX: usize = 256;
+
+/// Octets of messages that are not complete, of all connections, and of those of one address.
+const HELD_MAX: usize = 64 << 20;
+const HELD_OF_ONE_MAX: usize = 8 << 20;
 
 /// Messages that wait to be written to one connection. A peer that does not read loses its connection.
 const UNWRITTEN_MAX: usize = 256;
@@ -47,6 +54,9 @@ const UNANSWERED_MAX: usize = 16;
 
 /// How long a message may take from its first byte to its last.
 const MESSAGE_WAIT: Duration = Duration::from_secs(30);
+
+/// How long whoever connects may wait with its first message.
+pub const FIRST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long a message may wait for a peer that does not read.
 const WRITE_WAIT: Duration = Duration::from_secs(30);
@@ -63,14 +73,31 @@ const ALIVE_AFTER: Duration = Duration::from_secs(60);
 /// The connections of an engine's thread.
 #[derive(Default)]
 pub struct Streams {
-    listeners: BTreeMap<ListenerIx, IpAddr>,
+    listeners: BTreeMap<ListenerIx, Local>,
     connections: BTreeMap<u64, Connection>,
     by_remote: BTreeMap<(ListenerIx, SocketAddr), u64>,
-    of_address: BTreeMap<IpAddr, usize>,
-    handshakes: Rc<Cell<usize>>,
+    of_source: BTreeMap<Source, usize>,
+    handshakes: Counts,
+    /// Octets of messages that are not complete.
+    held: Counts,
     last: u64,
-    core: Weak<std::cell::RefCell<Core>>,
+    core: Weak<RefCell<Core>>,
 }
+
+/// Where connections of ours begin.
+#[derive(Clone)]
+struct Local {
+    address: IpAddr,
+    interface: Option<String>,
+    /// Place of its network.
+    network: u16,
+}
+
+/// A peer's address, on a network.
+type Source = (u16, IpAddr);
+
+/// How much there is of something, in all and of each source.
+type Counts = Rc<RefCell<(usize, BTreeMap<Source, usize>)>>;
 
 struct Connection {
     flow: Flow,
@@ -88,18 +115,56 @@ struct Connection {
     alias: Option<SocketAddr>,
 }
 
-/// A handshake under way.
-pub struct Handshake(Rc<Cell<usize>>);
+/// A share of what there may be in all and of each source, given back when it is dropped.
+pub struct Share {
+    counts: Counts,
+    source: Source,
+    taken: usize,
+}
 
-impl Drop for Handshake {
+/// A handshake under way.
+pub type Handshake = Share;
+
+impl Share {
+    const fn none(counts: Counts, source: Source) -> Self {
+        Self { counts, source, taken: 0 }
+    }
+
+    /// Takes so much in place of what it had. False: it would be too much, and it has nothing now.
+    fn take(&mut self, amount: usize, (most, most_of_one): (usize, usize)) -> bool {
+        if amount == self.taken {
+            return true;
+        }
+        let mut counts = self.counts.borrow_mut();
+        let (all, of_source) = &mut *counts;
+        let of_one = of_source.entry(self.source).or_default();
+        *all -= self.taken;
+        *of_one -= self.taken;
+        let fits = *all + amount <= most && *of_one + amount <= most_of_one;
+        self.taken = if fits { amount } else { 0 };
+        *all += self.taken;
+        *of_one += self.taken;
+        if *of_one == 0 {
+            of_source.remove(&self.source);
+        }
+        fits
+    }
+}
+
+impl Drop for Share {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.take(0, (usize::MAX, usize::MAX));
     }
 }
 
 impl Streams {
-    pub fn add_listener(&mut self, listener: ListenerIx, local: SocketAddr, core: &Shared) {
-        self.listeners.insert(listener, local.ip());
+    pub fn add_listener(
+        &mut self,
+        listener: ListenerIx,
+        (local, interface, network): (SocketAddr, Option<String>, u16),
+        core: &Shared,
+    ) {
+        self.listeners.insert(listener, Local { address: local.ip(), interface, network });
         self.core = Rc::downgrade(core);
     }
 
@@ -122,7 +187,7 @@ impl Streams {
         else {
             return false;
         };
-        let local = *local;
+        let local = local.clone();
         let Some((flow, unwritten)) = self.add(flow, true) else { return false };
         let queued = self.connections[&flow.connection].unwritten.try_send(bytes).is_ok();
         tokio::task::spawn_local(connect(core, flow, local, unwritten));
@@ -131,7 +196,8 @@ impl Streams {
 
     /// Numbers a connection. None: there are too many.
     fn add(&mut self, flow: Flow, opened: bool) -> Option<(Flow, mpsc::Receiver<Bytes>)> {
-        let of_one = self.of_address.get(&flow.remote.ip()).copied().unwrap_or(0);
+        let source = self.source(&flow);
+        let of_one = self.of_source.get(&source).copied().unwrap_or(0);
         if self.connections.len() >= CONNECTIONS_MAX || of_one >= CONNECTIONS_OF_ONE_MAX {
             return None;
         }
@@ -153,7 +219,7 @@ impl Streams {
         if opened || flow.transport == Transport::Tcp {
             self.by_remote.insert((flow.listener, flow.remote), flow.connection);
         }
-        self.of_address.insert(flow.remote.ip(), of_one + 1);
+        self.of_source.insert(source, of_one + 1);
         Some((flow, receiver))
     }
 
@@ -163,11 +229,11 @@ impl Streams {
         for remote in [Some(flow.remote), alias].into_iter().flatten() {
             self.forget_remote((flow.listener, remote), connection);
         }
-        let address = flow.remote.ip();
-        match self.of_address.get_mut(&address) {
+        let source = self.source(&flow);
+        match self.of_source.get_mut(&source) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
-                self.of_address.remove(&address);
+                self.of_source.remove(&source);
             }
         }
         Some(removed)
@@ -186,21 +252,38 @@ impl Streams {
         }
     }
 
-    /// None: there are too many.
-    pub fn begin_handshake(&self) -> Option<Handshake> {
-        let count = self.handshakes.get();
-        (count < HANDSHAKES_MAX).then(|| {
-            self.handshakes.set(count + 1);
-            Handshake(Rc::clone(&self.handshakes))
-        })
+    fn source(&self, flow: &Flow) -> Source {
+        let network = self.listeners.get(&flow.listener).map_or(u16::MAX, |local| local.network);
+        (network, flow.remote.ip().to_canonical())
     }
 
-    /// Keeps what a connection's peer has shown, and who it is by that.
-    pub fn identified(&mut self, connection: u64, shown: Shown, identity: Identity) {
-        if let Some(connection) = self.connections.get_mut(&connection) {
+    /// None: there are too many, in all or of its source.
+    pub fn begin_handshake(&self, flow: &Flow) -> Option<Handshake> {
+        let mut share = Share::none(Rc::clone(&self.handshakes), self.source(flow));
+        share.take(1, (HANDSHAKES_MAX, HANDSHAKES_OF_ONE_MAX)).then_some(share)
+    }
+
+    /// A share of the memory for what is not complete; nothing yet.
+    fn holding(&self, flow: &Flow) -> Share {
+        Share::none(Rc::clone(&self.held), self.source(flow))
+    }
+
+    /// Keeps what a connection's peer has shown, and who it is by that. False: it is gone.
+    pub fn identified(&mut self, connection: u64, shown: Shown, identity: Identity) -> bool {
+        let found = self.connections.get_mut(&connection);
+        let is_there = found.is_some();
+        if let Some(connection) = found {
             connection.shown = Some(shown);
             connection.identity = Some(identity);
         }
+        is_there
+    }
+
+    /// Whether a connection must say something soon: those that others have opened.
+    fn waits(&self, flow: &Flow, for_agents: bool) -> Option<FirstWait> {
+        let is_theirs = self.connections.get(&flow.connection).is_some_and(|one| !one.opened);
+        let wait = if for_agents { FirstWait::ForMessage } else { FirstWait::ForAnything };
+        is_theirs.then_some(wait)
     }
 
     /// Connections whose peers have shown something.
@@ -251,13 +334,17 @@ pub async fn accept(core: Shared, listener: ListenerIx, transport: Transport, so
                 core.refuse_connection(flow);
                 continue;
             }
+            if !core.may_connect(&flow) {
+                core.complain(flow, "closed a connection: this source connects too often");
+                continue;
+            }
             core.streams.add(flow, false)
         };
         match added {
             Some((flow, unwritten)) => {
                 tokio::task::spawn_local(welcome(Rc::clone(&core), flow, stream, unwritten));
             }
-            None => core.borrow_mut().complain(flow, "closed a connection: there are too many already"),
+            None => core.borrow_mut().cut(flow, Cut::Crowd, "there are too many already"),
         }
     }
 }
@@ -284,47 +371,47 @@ async fn welcome(core: Shared, flow: Flow, stream: TcpStream, unwritten: mpsc::R
     close(&core, flow);
 }
 
-async fn connect(core: Shared, flow: Flow, local: IpAddr, unwritten: mpsc::Receiver<Bytes>) {
-    let stream = match timeout(CONNECT_WAIT, open(flow.remote, local)).await {
-        Ok(Ok(stream)) => Some(stream),
-        Ok(Err(error)) => {
-            debug!(%flow, "cannot connect: {error}");
-            None
-        }
-        Err(_) => {
-            debug!(%flow, "cannot connect: no answer for {CONNECT_WAIT:?}");
-            None
-        }
+async fn connect(core: Shared, flow: Flow, local: Local, unwritten: mpsc::Receiver<Bytes>) {
+    let stream = match timeout(CONNECT_WAIT, open(flow.remote, &local)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(format!("cannot connect: {error}")),
+        Err(_) => Err(format!("cannot connect: no answer for {CONNECT_WAIT:?}")),
     };
-    let connected = match stream {
-        Some(stream) if flow.transport == Transport::Tls => {
+    let failed = match stream {
+        Ok(stream) if flow.transport == Transport::Tls => {
             prepare(&stream);
             match secure::connect(&core, flow, stream).await {
-                Some(stream) => {
+                Ok(stream) => {
                     exchange(&core, flow, tokio::io::split(stream), unwritten).await;
-                    true
+                    None
                 }
-                None => false,
+                Err(because) => Some((because, unwritten)),
             }
         }
-        Some(stream) => {
+        Ok(stream) => {
             prepare(&stream);
             exchange(&core, flow, stream.into_split(), unwritten).await;
-            true
+            None
         }
-        None => false,
+        Err(because) => Some((because, unwritten)),
     };
-    if !connected {
+    if let Some((because, mut unwritten)) = failed {
+        debug!(%flow, "{because}");
         let mut core = core.borrow_mut();
         core.streams.remove(flow.connection);
+        let waiting: Vec<_> = std::iter::from_fn(|| unwritten.try_recv().ok()).collect();
+        core.unconnected(&flow, &waiting, &because);
         // Transactions know the flow as it was asked for, with the shell free to choose the connection.
         core.step(Input::Unreachable { flow: Flow { connection: 0, ..flow } });
     }
 }
 
-async fn open(remote: SocketAddr, local: IpAddr) -> io::Result<TcpStream> {
+async fn open(remote: SocketAddr, local: &Local) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(local, 0))?;
+    if let Some(interface) = &local.interface {
+        SockRef::from(&socket).bind_device(Some(interface.as_bytes()))?;
+    }
+    socket.bind(SocketAddr::new(local.address, 0))?;
     socket.connect(remote).await
 }
 
@@ -387,11 +474,21 @@ async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut unwritten: mpsc::Receiv
 async fn read<R: AsyncRead + Unpin>(core: &Shared, flow: Flow, mut reader: R) {
     let mut framer = StreamFramer::default();
     let mut buffer = vec![0; 16_384];
-    let mut until = Instant::now() + IDLE_WAIT;
+    let (mut holding, mut waits) = {
+        let core = core.borrow();
+        (core.streams.holding(&flow), core.streams.waits(&flow, core.is_for_agents(&flow)))
+    };
+    let mut until = Instant::now() + if waits.is_some() { FIRST_WAIT } else { IDLE_WAIT };
+    let first_until = until;
     loop {
         match timeout_at(until, reader.read(&mut buffer)).await {
             Err(_) if framer.is_inside_message() => {
-                return info!(%flow, "closed a connection: a message took longer than {MESSAGE_WAIT:?}");
+                let what = format!("a message took longer than {MESSAGE_WAIT:?}");
+                return core.borrow_mut().cut(flow, Cut::Slow, &what);
+            }
+            Err(_) if waits.is_some() => {
+                let what = format!("no message came within {FIRST_WAIT:?}");
+                return core.borrow_mut().cut(flow, Cut::Slow, &what);
             }
             Err(_) => return debug!(%flow, "closed a connection: nothing came for {IDLE_WAIT:?}"),
             Ok(Ok(0) | Err(_)) => return,
@@ -402,17 +499,49 @@ async fn read<R: AsyncRead + Unpin>(core: &Shared, flow: Flow, mut reader: R) {
                 let mut came = false;
                 while let Some(frame) = framer.next_frame() {
                     came = true;
+                    match (&frame, waits) {
+                        (Frame::Ping, Some(FirstWait::ForMessage)) => {}
+                        (Frame::Ping, _) => waits = None,
+                        (Frame::Message(_) | Frame::Malformed { .. }, _) => {
+                            waits = None;
+                            keep_pace(core, &flow).await;
+                        }
+                    }
                     if !take(core, flow, frame) {
                         return;
                     }
                 }
+                if !holding.take(framer.held(), (HELD_MAX, HELD_OF_ONE_MAX)) {
+                    let what = "too much of messages waits for its end";
+                    return core.borrow_mut().cut(flow, Cut::Heavy, what);
+                }
                 if !framer.is_inside_message() {
-                    until = Instant::now() + IDLE_WAIT;
+                    until = if waits.is_some() { first_until } else { Instant::now() + IDLE_WAIT };
                 } else if begins || came {
                     until = Instant::now() + MESSAGE_WAIT;
                 }
             }
         }
+    }
+}
+
+/// What a connection that others have opened must say soon.
+#[derive(Debug, Clone, Copy)]
+enum FirstWait {
+    /// Anything: a keep-alive is enough of a peer that is listed.
+    ForAnything,
+    /// A message.
+    ForMessage,
+}
+
+/// Waits until a source may say one more thing. Whoever sends by a connection is slowed down by it, and nothing is lost.
+pub async fn keep_pace(core: &Shared, flow: &Flow) {
+    loop {
+        let wait = core.borrow_mut().pace(flow);
+        if wait.is_zero() {
+            return;
+        }
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -431,9 +560,9 @@ fn take(core: &Shared, flow: Flow, frame: Frame) -> bool {
             core.step(Input::Message { flow, message: Box::new(message) });
             true
         }
-        Frame::Malformed { malformed, close } => {
+        Frame::Malformed { malformed, bytes, close } => {
             core.received();
-            core.step(Input::Malformed { flow, malformed: Box::new(malformed) });
+            core.step(Input::Malformed { flow, malformed: Box::new(malformed), bytes });
             !close
         }
     }

@@ -10,7 +10,7 @@ use sip::wire::{self, ParseError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
     accept_hdr_async_with_config,
@@ -23,7 +23,10 @@ use tokio_tungstenite::{
 };
 use tracing::{debug, trace};
 
-use crate::shell::Shared;
+use crate::{
+    shell::{Cut, Shared},
+    stream::{self, FIRST_WAIT},
+};
 
 /// How long the page's request may take.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
@@ -50,7 +53,7 @@ where
 {
     let (hosts, under_way) = {
         let core = core.borrow();
-        (core.own_hosts(flow), core.streams.begin_handshake())
+        (core.own_hosts(flow), core.begin_handshake(flow))
     };
     if under_way.is_none() {
         return core.borrow_mut().complain(flow, "closed a connection: too many handshakes are under way");
@@ -123,8 +126,16 @@ fn refusal(status: StatusCode, text: &str) -> ErrorResponse {
 }
 
 async fn read(core: &Shared, flow: Flow, mut reader: impl Stream<Item = Result<Message, Error>> + Unpin) {
+    let mut first_until = Some(Instant::now() + FIRST_WAIT);
     loop {
-        let message = match timeout(SILENCE_MAX, reader.next()).await {
+        let until = Instant::now() + SILENCE_MAX;
+        let until = first_until.map_or(until, |first| first.min(until));
+        let message = match timeout_at(until, reader.next()).await {
+            // Whoever answers pings and says nothing wants nothing of us.
+            Err(_) if first_until.is_some() => {
+                let what = format!("no message came within {FIRST_WAIT:?}");
+                return core.borrow_mut().cut(flow, Cut::Slow, &what);
+            }
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(error))) => return debug!(%flow, "a WebSocket broke: {error}"),
             Ok(None) => return,
@@ -137,6 +148,8 @@ async fn read(core: &Shared, flow: Flow, mut reader: impl Stream<Item = Result<M
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
             Message::Close(_) => return,
         };
+        first_until = None;
+        stream::keep_pace(core, &flow).await;
         if !take(core, flow, bytes) {
             return;
         }
@@ -148,11 +161,11 @@ fn take(core: &Shared, flow: Flow, bytes: Bytes) -> bool {
     trace!(%flow, "← {}", String::from_utf8_lossy(&bytes));
     let mut core = core.borrow_mut();
     core.received();
-    let (input, stays) = match wire::Message::parse(bytes) {
+    let (input, stays) = match wire::Message::parse(bytes.clone()) {
         Ok(message) => (Input::Message { flow, message: Box::new(message) }, true),
         Err(malformed) => {
             let stays = !matches!(malformed.error, ParseError::NotSip);
-            (Input::Malformed { flow, malformed: Box::new(malformed) }, stays)
+            (Input::Malformed { flow, malformed: Box::new(malformed), bytes }, stays)
         }
     };
     core.step(input);

@@ -26,6 +26,8 @@ pub struct Network {
     pub bind: IpAddr,
     /// Address for our session descriptions.
     pub advertised: IpAddr,
+    /// Linux interface that its sockets are bound to (SO_BINDTODEVICE). None: any that has the address.
+    pub interface: Option<String>,
 }
 
 /// Why a media server does not start.
@@ -41,13 +43,15 @@ pub enum StartError {
     /// The range holds no even port with the odd one after it.
     #[error("RTP ports {}-{} hold no pair: an even port and the odd one after it", .0.start(), .0.end())]
     NoPorts(RangeInclusive<u16>),
-    /// A network's address is not one of this machine.
-    #[error("network `{network}` cannot use the address {address}: {source}")]
+    /// A network's address or interface is not one of this machine.
+    #[error("network `{network}` cannot use the address {address}{}: {source}", .interface.as_ref().map(|name| format!(" on the interface {name}")).unwrap_or_default())]
     Address {
         /// The network.
         network: String,
         /// Its bind address.
         address: IpAddr,
+        /// Its interface.
+        interface: Option<String>,
         /// What the system said.
         source: io::Error,
     },

@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 #[derive(Debug)]
 pub struct Ports {
     bind: IpAddr,
+    interface: Option<String>,
     total: usize,
     free: Mutex<VecDeque<u16>>,
 }
@@ -44,10 +45,10 @@ const EXPEDITED: u32 = 46 << 2;
 impl Ports {
     /// All pairs that lie in `range`.
     #[must_use]
-    pub fn new(bind: IpAddr, range: &RangeInclusive<u16>) -> Self {
+    pub fn new(bind: IpAddr, range: &RangeInclusive<u16>, interface: Option<String>) -> Self {
         let pairs: VecDeque<u16> =
             range.clone().filter(|&port| port % 2 == 0 && port > 0 && port < *range.end()).collect();
-        Self { bind, total: pairs.len(), free: Mutex::new(pairs) }
+        Self { bind, interface, total: pairs.len(), free: Mutex::new(pairs) }
     }
 
     /// How many pairs there are in all.
@@ -67,7 +68,8 @@ impl Ports {
             let port = self.free().pop_front()?;
             // Held from here on: an early return gives the port back.
             let lease = Lease { ports: Arc::clone(self), port };
-            match (bound(self.bind, port), bound(self.bind, port + 1)) {
+            let bound = |port| bound(self.bind, port, self.interface.as_deref());
+            match (bound(port), bound(port + 1)) {
                 (Ok(rtp), Ok(rtcp)) => return Some(Pair { rtp, rtcp, lease }),
                 (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::AddrInUse => {
                     tracing::debug!(port, "another process holds this RTP port");
@@ -101,8 +103,8 @@ impl Drop for Lease {
     }
 }
 
-/// A non-blocking UDP socket on that address, marked for expedited forwarding.
-pub fn bound(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
+/// A non-blocking UDP socket on that address and interface, marked for expedited forwarding.
+pub fn bound(address: IpAddr, port: u16, interface: Option<&str>) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(address, port);
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     // Marking is a wish; some containers do not allow it.
@@ -112,6 +114,9 @@ pub fn bound(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
             socket.set_only_v6(true)?;
             _ = socket.set_tclass_v6(EXPEDITED);
         }
+    }
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -126,7 +131,7 @@ mod tests {
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn ports(range: RangeInclusive<u16>) -> Arc<Ports> {
-        Arc::new(Ports::new(LOCALHOST, &range))
+        Arc::new(Ports::new(LOCALHOST, &range, None))
     }
 
     #[test]
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn an_address_that_is_not_ours_gives_nothing_and_leaks_nothing() {
         let elsewhere: IpAddr = "192.0.2.1".parse().unwrap();
-        let ports = Arc::new(Ports::new(elsewhere, &(17_200..=17_203)));
+        let ports = Arc::new(Ports::new(elsewhere, &(17_200..=17_203), None));
         assert!(ports.take().is_none());
         assert_eq!(ports.used(), 0);
     }

@@ -283,12 +283,13 @@ fn checked_networks(config: &Config) -> Result<Vec<SharedNetwork>, StartError> {
         if networks.iter().any(|other| other.name == network.name) {
             return Err(StartError::NetworkTwice(network.name.clone()));
         }
-        bound(network.bind, 0).map_err(|source| StartError::Address {
+        bound(network.bind, 0, network.interface.as_deref()).map_err(|source| StartError::Address {
             network: network.name.clone(),
             address: network.bind,
+            interface: network.interface.clone(),
             source,
         })?;
-        let ports = Arc::new(Ports::new(network.bind, &config.ports));
+        let ports = Arc::new(Ports::new(network.bind, &config.ports, network.interface.clone()));
         if ports.total() == 0 {
             return Err(StartError::NoPorts(config.ports.clone()));
         }

@@ -17,8 +17,8 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Register, Stir, TlsPolicy, TrunkDigest,
-        TrunkTls, default_digest_algorithms, default_failover_codes,
+        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Proxy, Register, Stir, TlsPolicy,
+        TrunkDigest, TrunkTls, default_digest_algorithms, default_failover_codes,
     },
 };
 
@@ -184,6 +184,13 @@ pub struct Network {
     pub rtp_bind: IpAddr,
     /// Address that our session descriptions tell.
     pub rtp_advertised: IpAddr,
+    /// Linux interface that its sockets are bound to. None: any that has the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Namespace and name of the NetworkAttachmentDefinition that gives pods an interface on it. Nothing listens on such a
+    /// network as long as no pod gets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<String>,
 }
 
 /// A carrier or PBX.
@@ -220,6 +227,9 @@ pub struct Trunk {
     /// Where we register. None: nowhere.
     #[serde(default)]
     pub register: Option<Register>,
+    /// What all goes through that we send of our own accord. None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound_proxy: Option<Proxy>,
     /// Bounds of TLS.
     #[serde(default)]
     pub tls: TrunkTls,

@@ -32,6 +32,16 @@ pub struct Register {
     pub expires_seconds: u32,
 }
 
+/// What requests of a trunk go through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proxy {
+    /// A host name or an address, without brackets.
+    pub host: String,
+    /// Port. None: as of a [`Peer`](crate::snapshot::Peer).
+    pub port: Option<u16>,
+}
+
 /// The oldest version of TLS that is spoken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TlsVersion {

@@ -29,8 +29,7 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
         };
         let clash = spec.listeners[..index].iter().find(|other| {
             let same = is_datagram(other) == is_datagram(listener) && other.port == listener.port;
-            same && self::network(spec, &other.network)
-                .is_some_and(|other| share(&network.bind_address, &other.bind_address))
+            same && self::network(spec, &other.network).is_some_and(|other| share(network, other))
         });
         if let Some(other) = clash {
             let message = format!(
@@ -59,10 +58,18 @@ fn is_datagram(listener: &v1::Listener) -> bool {
     listener.transport == v1::ListenerTransport::Udp
 }
 
-/// Whether two binds claim one address.
-fn share(a: &str, b: &str) -> bool {
+/// Whether sockets of two networks claim one address: sockets on two interfaces do not.
+fn share(a: &v1::Network, b: &v1::Network) -> bool {
+    let apart = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
+    if apart(&a.interface, &b.interface) || apart(&a.attachment, &b.attachment) {
+        return false;
+    }
+    // A pod has an attachment beside the addresses that it has anyway.
+    if a.attachment.is_some() != b.attachment.is_some() {
+        return false;
+    }
     let parse = |text: &str| text.parse::<IpAddr>().ok();
-    let (Some(a), Some(b)) = (parse(a), parse(b)) else {
+    let (Some(a), Some(b)) = (parse(&a.bind_address), parse(&b.bind_address)) else {
         return false;
     };
     a == b || (a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified()))
@@ -84,9 +91,11 @@ fn unknown_network<T>(
 /// Ports of two clusters that bind one address of this machine. `others` come before this one.
 pub(crate) fn clusters_apart(item: &Item<v1::VoiceClusterSpec>, world: &World, report: &mut Report) {
     for other in world.clusters.values() {
-        let shared = item.spec.networks.iter().any(|network| {
-            other.spec.networks.iter().any(|other| share(&network.bind_address, &other.bind_address))
-        });
+        let shared = item
+            .spec
+            .networks
+            .iter()
+            .any(|network| other.spec.networks.iter().any(|other| share(network, other)));
         if !shared {
             continue;
         }
@@ -236,23 +245,44 @@ pub(crate) fn trunk(
     report: &mut Report,
 ) -> PlannedTrunk {
     let cluster = admitted_cluster(item, &item.spec.cluster_ref, world, report);
-    if let Some(cluster) = cluster
-        && network(&cluster.spec, &item.spec.network).is_none()
-    {
-        unknown_network(item, report, "spec.network", &item.spec.network, &cluster.spec);
-    }
+    let joins = cluster.is_some_and(|cluster| joins(item, cluster, report));
     let owned = cluster.is_some_and(|cluster| owner(item, cluster, world, report));
     checks::trunk(item, cluster, world, report);
     let planned = PlannedTrunk {
         cluster: item.target(&item.spec.cluster_ref),
-        live: owned && !checks::withheld(&item.spec),
+        live: owned && joins && !checks::withheld(&item.spec),
         ucaas_partner: cluster.is_some_and(|cluster| ucaas_partner(item, cluster, report)),
         sources: sources(item, world, report),
         pops: pops(item, world, report),
         item: item.clone(),
     };
     peers(item, report);
+    if let Some(proxy) = &item.spec.outbound_proxy {
+        address(item, proxy, "spec.outboundProxy", report);
+    }
     apart(planned, world, last, report)
+}
+
+/// Whether trunks of its namespace may name the network, if the cluster has it.
+fn joins(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, report: &mut Report) -> bool {
+    let name = &item.spec.network;
+    let Some(network) = network(&cluster.spec, name) else {
+        unknown_network(item, report, "spec.network", name, &cluster.spec);
+        // Nothing listens for it, so nobody has to keep it from calls.
+        return true;
+    };
+    let allowed = network.allowed_namespaces.as_ref();
+    let admits = allowed.is_none_or(|allowed| allowed.iter().any(|one| one == item.namespace()));
+    if item.namespace() == cluster.namespace() || admits {
+        return true;
+    }
+    let message = format!(
+        "VoiceCluster {} must list `{}` in `allowedNamespaces` of network `{name}` before trunks of this namespace may name it.",
+        cluster.id.key,
+        item.namespace()
+    );
+    item.error(report, "spec.network", Reason::NotPermitted, message);
+    false
 }
 
 /// Whether the trunk stands in its cluster's own namespace.

@@ -7,7 +7,7 @@ use model::{
     snapshot::{Capture, Tracing},
     trunk::{
         Attestation, CallerIdPolicy, CipherSuite, DigestAlgorithm, Health, NumberFormat, NumberFormats,
-        Register, Stir, StirSign, StirVerify, TlsPolicy, TlsVersion, TrunkDigest, TrunkTls,
+        Proxy, Register, Stir, StirSign, StirVerify, TlsPolicy, TlsVersion, TrunkDigest, TrunkTls,
         default_failover_codes,
     },
 };
@@ -132,6 +132,10 @@ pub(crate) fn register(register: &v1::Register) -> Option<Register> {
         user: register.user.clone(),
         expires_seconds: figure(register.expires_seconds),
     })
+}
+
+pub(crate) fn proxy(address: &str) -> Option<Proxy> {
+    host_and_perhaps_port(address).map(|(host, port)| Proxy { host, port })
 }
 
 pub(crate) fn number_formats(formats: Option<&v1::NumberFormats>) -> NumberFormats {

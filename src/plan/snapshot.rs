@@ -218,6 +218,10 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
 
 pub(crate) fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) -> Option<Listener> {
     let network = cluster.networks.iter().find(|network| network.name == listener.network)?;
+    // On the interface that the pod has instead, anybody could say that he is of that network.
+    if network.attachment.is_some() {
+        return None;
+    }
     let bind: IpAddr = network.bind_address.parse().ok()?;
     let host = network.sip_advertised_address.as_ref().unwrap_or(&network.bind_address);
     let port = port(listener.port);
@@ -245,7 +249,13 @@ pub(crate) fn listener(cluster: &v1::VoiceClusterSpec, listener: &v1::Listener) 
 fn network(network: &v1::Network) -> Option<Network> {
     let bind = network.bind_address.parse().ok()?;
     let advertised = network.rtp_advertised_address.as_ref().and_then(|address| address.parse().ok());
-    Some(Network { name: network.name.clone(), rtp_bind: bind, rtp_advertised: advertised.unwrap_or(bind) })
+    Some(Network {
+        name: network.name.clone(),
+        rtp_bind: bind,
+        rtp_advertised: advertised.unwrap_or(bind),
+        interface: network.interface.clone(),
+        attachment: network.attachment.clone(),
+    })
 }
 
 fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
@@ -263,7 +273,7 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
             v1::TrunkDirection::Both => TrunkDirection::Both,
         },
         sources: planned.sources.clone(),
-        peers: peers(planned),
+        peers: peers(planned, world),
         codecs: spec.codecs.iter().filter_map(|codec| self::codec(*codec)).collect(),
         calls_max: spec.limits.as_ref().map(|limits| figure(limits.calls)),
         grants: grants(&spec.grants),
@@ -271,6 +281,7 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
         failover_codes: signalling::failover_codes(&spec.failover_codes),
         digest: spec.digest.as_ref().map(signalling::digest),
         register: spec.register.as_ref().and_then(signalling::register),
+        outbound_proxy: spec.outbound_proxy.as_deref().and_then(signalling::proxy),
         tls: signalling::tls(planned, world),
         number_formats: signalling::number_formats(spec.number_formats.as_ref()),
         caller_id_policy: signalling::caller_id_policy(spec.caller_id_policy),
@@ -280,19 +291,32 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
     }
 }
 
-/// The trunk's own, then the gateways of its points of presence; in the order of their priorities.
-fn peers(planned: &PlannedTrunk) -> Vec<Peer> {
+/// The trunk's own and the gateways of its points of presence, in the order of their priorities; those of other regions than
+/// the cluster's come after all others.
+fn peers(planned: &PlannedTrunk, world: &World) -> Vec<Peer> {
+    let region = world.clusters.get(&planned.cluster).and_then(|cluster| cluster.spec.region.as_ref());
     let own = planned.item.spec.peers.iter().filter_map(|declared| {
         let figures = (declared.priority, declared.weight);
-        peer(declared.name.clone(), &declared.address, declared.transport, figures)
+        let peer = peer(declared.name.clone(), &declared.address, declared.transport, figures);
+        peer.map(|peer| (false, peer))
     });
     let gateways = planned.pops.iter().flat_map(|pop| {
-        pop.spec.gateways.iter().filter_map(|gateway| {
+        let is_far = region.is_some_and(|region| *region != pop.spec.region);
+        pop.spec.gateways.iter().filter_map(move |gateway| {
             let name = format!("{}/{}", pop.id.key.name(), gateway.name);
-            peer(name, &gateway.address, gateway.transport, (gateway.priority, gateway.weight))
+            let figures = (gateway.priority, gateway.weight);
+            peer(name, &gateway.address, gateway.transport, figures).map(|peer| (is_far, peer))
         })
     });
-    let mut peers: Vec<Peer> = own.chain(gateways).collect();
+    let mut peers: Vec<(bool, Peer)> = own.chain(gateways).collect();
+    if peers.iter().any(|(is_far, _)| *is_far) {
+        let ranks: BTreeSet<_> = peers.iter().map(|(is_far, peer)| (*is_far, peer.priority)).collect();
+        for (is_far, peer) in &mut peers {
+            let rank = ranks.range(..(*is_far, peer.priority)).count();
+            peer.priority = u16::try_from(rank).unwrap_or(u16::MAX);
+        }
+    }
+    let mut peers: Vec<Peer> = peers.into_iter().map(|(_, peer)| peer).collect();
     peers.sort_by(|a, b| (a.priority, b.weight, &a.name).cmp(&(b.priority, a.weight, &b.name)));
     peers
 }

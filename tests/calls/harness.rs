@@ -102,7 +102,12 @@ pub fn with_prepared(setup: &Setup, prepare: impl FnOnce(&System), test: impl Fn
 }
 
 impl System {
-    fn start(setup: &Setup, prepare: impl FnOnce(&Self)) -> Self {
+    /// Its process, for whoever ends it in a way of his own.
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
+    pub fn start(setup: &Setup, prepare: impl FnOnce(&Self)) -> Self {
         let mut system = Self::without_process(setup);
         prepare(&system);
         let mut command = Command::new(SWITCHBOARD);
@@ -373,6 +378,11 @@ impl Process {
         let log = self.errors();
         assert!(!log.contains("panicked"), "{log}");
         assert!(status.success(), "{status}\n{log}");
+    }
+
+    /// Sends it a signal.
+    pub fn tell(&self, name: &str) {
+        signal(self.child.lock().unwrap().id(), name);
     }
 
     /// Asks it to end, and waits.

@@ -24,7 +24,7 @@ pub struct Run<'a> {
     pub port: Option<u16>,
     /// Address it calls from.
     pub address: &'a str,
-    /// Whom it sends to; absent: where the carrier calls.
+    /// Whom it calls; absent: the system.
     pub server: Option<SocketAddr>,
     /// Further arguments.
     pub more: &'a [&'a str],
@@ -94,7 +94,7 @@ impl Sipp {
         }
         let sipp = Self { process: Process::start("sipp", command), trace };
         if run.number.is_empty() {
-            crate::harness::wait_until("sipp listens", || is_bound(port));
+            crate::harness::wait_until("sipp listens", || is_bound(run.address, port));
         }
         sipp
     }
@@ -123,6 +123,7 @@ impl Sipp {
     }
 }
 
-fn is_bound(port: u16) -> bool {
-    std::net::UdpSocket::bind(("127.0.0.1", port)).is_err()
+fn is_bound(address: &str, port: u16) -> bool {
+    std::net::UdpSocket::bind((address, port)).is_err()
+        || std::net::TcpListener::bind((address, port)).is_err()
 }

@@ -10,10 +10,15 @@ use std::{
     time::Duration,
 };
 
-use openssl::ssl::{SslAcceptor, SslStream};
+use openssl::{
+    bn::BigNum,
+    dh::Dh,
+    pkey::PKey,
+    ssl::{SslAcceptor, SslMethod, SslStream, SslVersion},
+};
 
 use crate::{
-    certificates::{Authority, For, acceptor},
+    certificates::{Authority, Certificate, For, acceptor},
     harness::{PATIENCE, Process, Setup, System, wait_until, with_prepared},
     phone::{CARRIER, Message, Phone},
     tls::{EDGE, PBX, RING, listener, pbx_under_tls, prepare},
@@ -245,12 +250,18 @@ fn a_pbx_of_another_name_is_not_called() {
     };
     with_prepared(&Setup::default(), set_up, |system| {
         let pbx = TcpListener::bind(system.pbx).unwrap();
-        for (certificate, wanted) in [
-            (authority.ecdsa("evil.example", For::Servers), "names \"evil.example\", not \"pbx.example\""),
-            (other.ecdsa(PBX, For::Servers), "the server's certificate is refused: "),
-        ] {
-            let acceptor = acceptor(&certificate, None);
-            let code = thread::scope(|scope| {
+        let rsa = authority.rsa(PBX, For::Servers);
+        let rows = [
+            (
+                acceptor(&authority.ecdsa("evil.example", For::Servers), None),
+                "names \"evil.example\", not \"pbx.example\"",
+            ),
+            (acceptor(&other.ecdsa(PBX, For::Servers), None), "the server's certificate is refused: "),
+            (acceptor(&rsa, Some("AES128-GCM-SHA256")), "none of the versions and suites of TLS"),
+            (weak_acceptor(&rsa), "the server's Diffie-Hellman group is below 2048 bits"),
+        ];
+        for (acceptor, wanted) in rows {
+            let (code, call_id) = thread::scope(|scope| {
                 scope.spawn(|| {
                     if let Ok(mut stream) = acceptor.accept(accepted(&pbx)) {
                         let read = stream.read(&mut [0; 1]);
@@ -259,12 +270,30 @@ fn a_pbx_of_another_name_is_not_called() {
                 });
                 let mut phone = Phone::new(system, CARRIER, RING);
                 let offer = phone.offer("0 101");
-                phone.invite(&offer).code()
+                (phone.invite(&offer).code(), phone.call_id.clone())
             });
             assert!(code >= 480, "{code}");
-            system.wait_for_log(wanted);
-            // The next line of the same peer is logged after ten seconds only.
-            thread::sleep(Duration::from_secs(10));
+            // Whoever asks about the call is told what its callee's server did.
+            let explanation: serde_json::Value =
+                serde_json::from_str(&system.get(&format!("/api/v1/explanations/{call_id}"))).unwrap();
+            let course = explanation["course"].as_array().unwrap();
+            let is_told = course.iter().any(|told| told.as_str().unwrap().contains(wanted));
+            assert!(is_told, "{wanted} is not in {explanation}");
         }
+        system.wait_for_log("no TLS with the peer");
+        assert_eq!(system.metric("switchboard_tls_failed_total"), 4);
     });
+}
+
+/// A server of TLS 1.2 whose Diffie-Hellman group has 1,024 bits.
+fn weak_acceptor(certificate: &Certificate) -> SslAcceptor {
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    builder.set_security_level(0);
+    builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    builder.set_cipher_list("DHE-RSA-AES128-GCM-SHA256").unwrap();
+    let group = Dh::from_pqg(BigNum::get_rfc2409_prime_1024().unwrap(), None, BigNum::from_u32(2).unwrap());
+    builder.set_tmp_dh(&group.unwrap()).unwrap();
+    builder.set_certificate(&certificate.x509()).unwrap();
+    builder.set_private_key(&PKey::private_key_from_pem(certificate.key.as_bytes()).unwrap()).unwrap();
+    builder.build()
 }

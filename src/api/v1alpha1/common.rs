@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 /// A label of DNS (RFC 1123): what names inside objects and namespaces look like.
 pub const LABEL: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 
+/// A network interface of Linux, which takes more than is wise to write.
+pub const INTERFACE: &str = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$";
+
+/// A NetworkAttachmentDefinition: its namespace and its name.
+pub const ATTACHMENT: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+
 /// A name of an object (RFC 1123 subdomain).
 pub const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 

@@ -110,6 +110,14 @@ pub struct TrunkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<Register>,
 
+    /// `host` or `host:port` of a proxy that everything we send of our own accord goes through: calls, probes and
+    /// registrations, with a Route that says so (RFC 3261 §8.1.2). Without a port, transport and port are as its NAPTR and SRV
+    /// records say (RFC 3263), as far as the network has listeners for them. Absent: peers and registrar are reached
+    /// themselves. At most 260 characters. Example: `proxy.example.net`.
+    #[schemars(length(min = 1, max = 260), regex(pattern = PEER_ADDRESS))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound_proxy: Option<String>,
+
     /// Bounds of TLS. Absent: the VoiceCluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TrunkTls>,

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{CipherSuite, DOMAIN, LABEL, LocalRef, PEER_ADDRESS, SecretKeyRef, Status, TlsVersion};
+use super::{
+    ATTACHMENT, CipherSuite, DOMAIN, INTERFACE, LABEL, LocalRef, PEER_ADDRESS, SecretKeyRef, Status,
+    TlsVersion,
+};
 
 /// An edge and media tier of its own: where SIP is heard, which ports carry audio, which tenants it serves.
 ///
@@ -64,6 +67,12 @@ pub struct VoiceClusterSpec {
     #[schemars(length(max = 1_000), inner(length(min = 1, max = 63), regex(pattern = LABEL)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ucaas_partners: Vec<String>,
+
+    /// Where it is, as carriers call it: gateways of PointsOfPresence of the same `region` are tried before those of others,
+    /// whatever their `priority`. At most 63 characters. Absent: all regions are alike. Example: `us-east`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 
     /// Networks that the cluster has a foot in; listeners and trunks name one. 1 to 16.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -152,6 +161,8 @@ const fn default_drain() -> i32 {
         .message("rtpAdvertisedAddress must be an IP address, such as 203.0.113.9").field_path(".rtpAdvertisedAddress"),
     validation = Rule::new("!(self.bindAddress in ['0.0.0.0', '::']) || (has(self.sipAdvertisedAddress) && has(self.rtpAdvertisedAddress))")
         .message("a network that binds every address must say sipAdvertisedAddress and rtpAdvertisedAddress: nobody can answer to 0.0.0.0 or ::"),
+    validation = Rule::new("!has(self.interface) || !has(self.attachment)")
+        .message("interface and attachment may not stand together: an attachment has an interface of its own").field_path(".attachment"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
@@ -162,6 +173,26 @@ pub struct Network {
     /// IP address that SIP and RTP sockets bind; `0.0.0.0` or `::` for every address. Example: `127.0.0.1`.
     #[schemars(length(min = 2, max = 45))]
     pub bind_address: String,
+
+    /// Linux interface that its sockets are bound to (SO_BINDTODEVICE): one with an address of the network, or the device of
+    /// a VRF. Networks with interfaces of their own may have equal addresses and peers. At most 15 characters. Absent: any
+    /// that has `bindAddress`. Example: `mpls0`.
+    #[schemars(length(min = 1, max = 15), regex(pattern = INTERFACE))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+
+    /// NetworkAttachmentDefinition that gives pods an interface on the network, as Multus reads it: `namespace/name`. At most
+    /// 127 characters. Absent: none is asked for. Example: `platform/mpls-acme`.
+    #[schemars(length(min = 3, max = 127), regex(pattern = ATTACHMENT))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<String>,
+
+    /// Namespaces whose Trunks may name the network, besides the cluster's own. 1 to 1,000. Absent: every one that the
+    /// cluster serves. Example: `[acme]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(min = 1, max = 1_000), inner(length(min = 1, max = 63), regex(pattern = LABEL)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<Vec<String>>,
 
     /// Host name or IP address that Via and Contact tell peers. Absent: `bindAddress`. Example: `203.0.113.9`.
     #[schemars(length(min = 1, max = 253))]

@@ -210,7 +210,7 @@ pub trait Trunks: std::fmt::Debug {
     fn is_proceeding(&self, leg: LegId) -> bool;
 
     /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
-    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])>;
+    fn route(&self, trunk: &TrunkId) -> Option<(Vec<Flow>, &[String])>;
 
     /// Where a phone has registered, the most preferred first.
     fn bindings(&self, station: &StationId) -> &[Bound];

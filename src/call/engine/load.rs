@@ -18,6 +18,7 @@ use crate::{
     admission::{Load, Numbered},
     call::Trunks,
     health::{Health, Who},
+    lots::Lots,
     registrar::{Bound, Registrar, StationId},
     registration::Registrations,
     world::World,
@@ -273,10 +274,18 @@ impl Trunks for Standings<'_> {
         self.registrar.bindings(station)
     }
 
-    fn route(&self, trunk: &TrunkId) -> Option<(Flow, &[String])> {
+    fn route(&self, trunk: &TrunkId) -> Option<(Vec<Flow>, &[String])> {
         let standing = self.registrations.standing(trunk)?;
         let routes = standing.service_route.as_slice();
-        Some((standing.flow?, routes)).filter(|_| standing.since.is_some() && !routes.is_empty())
+        let first = routes.first().filter(|_| standing.since.is_some())?;
+        // In an order of its own for each call.
+        let mut lots = Lots::new(u64::from(self.load.calls));
+        let mut flows = self.world.flows_by_route(trunk, first, &mut lots);
+        if flows.is_empty() {
+            // As long as nobody knows where that is: whoever took the registration is mostly the same, or knows.
+            flows.push(standing.flow?);
+        }
+        Some((flows, routes))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes on beside calls: probes of peers, registrations, and answers to challenges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use model::{LegId, TrunkId, net::Flow as NetFlow, snapshot::Trunk, trunk::Register};
@@ -15,8 +15,9 @@ use crate::{
     Now,
     dial::{host_port, uri_of},
     health::{self, Heard, Who},
+    locate::Asked,
     registration::{self, Reply, Standing},
-    world::World,
+    world::{World, asked_for_route},
 };
 
 /// What a request outside of dialogs is for.
@@ -37,6 +38,17 @@ impl Engine {
     /// Peers that are watched, with since when they are down.
     pub fn peers(&self) -> impl Iterator<Item = (&Who, Option<Timestamp>)> {
         self.health.peers()
+    }
+
+    /// Where registrars want calls to go, to be looked up beside what the snapshot names.
+    #[must_use]
+    pub fn routes(&self) -> BTreeSet<Asked> {
+        let snapshot = &self.world.snapshot;
+        let routes = self.registrations.standings().filter_map(|(id, standing)| {
+            let trunk = snapshot.trunks.get(id)?;
+            asked_for_route(snapshot, trunk, standing.service_route.first()?)
+        });
+        routes.filter(|asked| !asked.transports.is_empty()).collect()
     }
 
     /// Registrations of ours.
@@ -116,6 +128,9 @@ impl Engine {
         let peer = world.snapshot.trunks.get(&who.trunk);
         let peer = peer.and_then(|trunk| trunk.peers.iter().find(|peer| peer.name == who.peer));
         let Some(peer) = peer else { return self.health.abandoned(&who, probe) };
+        let mut headers = vec![Header::new("Accept", "application/sdp")];
+        let trunk = world.snapshot.trunks.get(&who.trunk);
+        headers.extend(trunk.and_then(World::preset_route).map(|route| Header::new("Route", route)));
         let options = OutOfDialog {
             flow: who.flow,
             tcp: None,
@@ -124,7 +139,7 @@ impl Engine {
             from: format!("<sip:{}>", self.sent_by(&who.flow)),
             to: format!("<{}>", uri_of(None, peer, false)),
             sequence: None,
-            headers: vec![Header::new("Accept", "application/sdp")],
+            headers,
             body: Default::default(),
             challenges: false,
         };
@@ -151,6 +166,11 @@ impl Engine {
         let aor = format!("<sip:{}@{}>", register.user, host_port(&register.host, None));
         let contact = format!("sip:{}@{}", register.user, self.sent_by(&flow));
         let expires = expires_seconds.to_string();
+        let mut headers = vec![
+            Header::new("Contact", format!("<{contact}{}>;expires={expires}", transport_param(&flow))),
+            Header::new("Expires", expires),
+        ];
+        headers.extend(World::preset_route(spec).map(|route| Header::new("Route", route)));
         let request = OutOfDialog {
             flow,
             tcp: None,
@@ -159,10 +179,7 @@ impl Engine {
             from: aor.clone(),
             to: aor,
             sequence: self.outside.sequences.get(&trunk).cloned(),
-            headers: vec![
-                Header::new("Contact", format!("<{contact}{}>;expires={expires}", transport_param(&flow))),
-                Header::new("Expires", expires),
-            ],
+            headers,
             body: Default::default(),
             challenges: spec.digest.is_some(),
         };

@@ -17,32 +17,52 @@ use super::{
     gate::Proof,
     placing::{Asked, plain},
 };
-use crate::{Now, explanation::Explanation, registrar::News, world::World};
+use crate::{
+    Now,
+    bans::Bans,
+    explanation::Explanation,
+    rates::{self, Rate, Source},
+    registrar::News,
+    world::World,
+};
 
 impl Engine {
     /// Whether a source may be heard on a listener at all, before anything of it is read: on one for trunks only who is
     /// listed, on one for agents everybody who is not banned.
     #[must_use]
     pub fn admits(&self, listener: ListenerIx, address: IpAddr, now: Now) -> bool {
-        let Some(place) = self.world.snapshot.cluster.listeners.get(usize::from(listener.0)) else {
-            return false;
-        };
-        match place.serves {
-            Serves::Trunks => self.world.knows(&place.network, address, now.wall),
-            Serves::Agents => self.bans.hears(now.instant, address.to_canonical()),
-        }
+        self.rate_of(listener, address, now).is_some()
     }
 
-    /// Whether a datagram is looked at: not if its source is banned or says too much, unless it calls for help, or has lately.
-    pub(super) fn hears_phone(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
-        let source = flow.remote.ip().to_canonical();
-        if self.callbacks.called_from(now.instant, source) {
-            return true;
+    /// How much a source may say that may be heard at all.
+    pub(super) fn rate_of(&self, listener: ListenerIx, address: IpAddr, now: Now) -> Option<(Source, Rate)> {
+        let place = self.world.snapshot.cluster.listeners.get(usize::from(listener.0))?;
+        let to_agents = place.serves == Serves::Agents;
+        let source = Source { network: self.world.place_of(listener), to_agents, address };
+        let rate = match place.serves {
+            Serves::Trunks => self.world.rate_of(&place.network, address, now.wall)?,
+            Serves::Agents => {
+                let bans = self.bans.get(&place.network);
+                let hears = bans.is_none_or(|bans| bans.hears(now.instant, address.to_canonical()));
+                hears.then_some(rates::OF_AGENTS)?
+            }
+        };
+        Some((source, rate))
+    }
+
+    /// Whether a datagram is looked at, whatever bans and rates say, because it calls for help, or its source has lately.
+    /// None: it is like any other.
+    pub(super) fn hears_help(&mut self, now: Now, flow: &NetFlow, bytes: &[u8]) -> Option<bool> {
+        if !self.is_for_agents(flow) {
+            return None;
         }
-        if self.world.is_for_help(bytes) {
-            return self.rates_of_help.admits(now.instant, source);
+        let address = flow.remote.ip().to_canonical();
+        if self.callbacks.called_from(now.instant, address) {
+            return Some(true);
         }
-        self.bans.hears(now.instant, source) && self.rates.admits(now.instant, source)
+        let source = Source { network: self.world.place_of(flow.listener), to_agents: true, address };
+        let calls = self.world.is_for_help(bytes);
+        calls.then(|| self.rates_of_help.admits(now.instant, source, rates::OF_AGENTS))
     }
 
     /// Whether a message is answered. On a listener for agents a stranger gets nothing but a challenge of a REGISTER or an
@@ -153,21 +173,22 @@ impl Engine {
                 // A connection, or a nonce that was sent to that address: it is no forged source.
                 let is_sure = is_guess || flow.transport.is_reliable();
                 if is_guess && is_sure {
-                    self.count_guess(now, world, source);
+                    self.count_guess(now, world, flow);
                 }
                 Err(headers)
             }
         }
     }
 
-    fn count_guess(&mut self, now: Now, world: &World, source: IpAddr) {
-        let source = source.to_canonical();
+    fn count_guess(&mut self, now: Now, world: &World, flow: NetFlow) {
+        let source = flow.remote.ip().to_canonical();
+        let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
+        let Some(network) = listener.map(|listener| &listener.network) else { return };
         // Never a trunk's: its calls are worth more than a guesser behind its address.
-        let networks = &world.snapshot.cluster.networks;
-        if networks.iter().any(|network| world.knows(&network.name, source, now.wall)) {
+        if world.knows(network, source, now.wall) {
             return;
         }
-        if let Some(ban) = self.bans.failed(now.instant, source) {
+        if let Some(ban) = self.bans.entry(network.clone()).or_default().failed(now.instant, source) {
             let length = ban.until.saturating_duration_since(now.instant);
             let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
             let until = now.wall + jiff::SignedDuration::from_secs(seconds);
@@ -177,7 +198,9 @@ impl Engine {
 
     /// Ends a ban. False: there was none.
     pub(super) fn lift(&mut self, now: Now, address: IpAddr) {
-        if self.bans.lift(now.instant, address.to_canonical()) {
+        let lift = |bans: &mut Bans| bans.lift(now.instant, address.to_canonical());
+        // On every network: whoever lifts it says no more than the address.
+        if self.bans.values_mut().map(lift).fold(false, |any, one| any | one) {
             self.push(Output::StationNews(StationNews::Lifted { address }));
         }
     }

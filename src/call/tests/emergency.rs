@@ -149,7 +149,7 @@ fn neither_a_ban_nor_a_flood_holds_help_back() {
         remote: "203.0.113.1:5060".parse().unwrap(),
         connection: 0,
     };
-    for _ in 0..2 * call::rates::BURST {
+    for _ in 0..2 * call::rates::OF_AGENTS.burst {
         world.engine.handle(world.now, Input::Packet { flow, bytes: junk.clone() });
     }
     world.settle();

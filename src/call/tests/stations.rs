@@ -268,8 +268,9 @@ fn a_source_that_floods_is_not_read_and_nobody_else_suffers() {
     let mut desk = Desk::new();
     let asked = desk.request("REGISTER", "ada-desk", "");
     let flood = "203.0.113.66:40000";
-    let answered = (0..3 * call::rates::BURST).filter(|_| !desk.send(flood, &asked).is_empty()).count();
-    assert_eq!(answered as u64, call::rates::BURST);
+    let answered =
+        (0..3 * call::rates::OF_AGENTS.burst).filter(|_| !desk.send(flood, &asked).is_empty()).count();
+    assert_eq!(answered as u32, call::rates::OF_AGENTS.burst);
     assert_eq!(desk.register(HOME, "ada-desk", "made-up").1.code(), 200);
     desk.pass(10);
     let asked = desk.request("REGISTER", "ada-desk", "");

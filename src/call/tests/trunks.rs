@@ -6,7 +6,7 @@ use model::{
     centre::SecretKey,
     secrets::Secrets,
     snapshot::{Peer, Snapshot, Trunk},
-    trunk::{Health, Register, TrunkDigest},
+    trunk::{Health, Proxy, Register, TrunkDigest},
 };
 use sip::{
     digest::{Algorithm, Challenge, Credentials, Secret},
@@ -296,4 +296,97 @@ fn without_the_secret_nobody_is_admitted() {
     assert_eq!(world.heard(), "500");
     let told = world.explanations[0].to_string();
     assert!(told.contains("key `password` of Secret platform/pbx is not at hand"), "{told}");
+}
+
+#[test]
+fn calls_probes_and_registrations_of_a_trunk_go_through_its_proxy() {
+    let snapshot = ringing(|trunk| {
+        let host = "192.0.2.12".into();
+        trunk.register = Some(Register { host, port: None, user: "acme".into(), expires_seconds: 600 });
+        trunk.health = Some(Health { period_seconds: 10, timeout_seconds: 2, failures: 1 });
+        trunk.outbound_proxy = Some(Proxy { host: "192.0.2.12".into(), port: Some(5060) });
+    });
+    let mut world = Virtual::with(snapshot);
+    world.more.push(Phone::new("192.0.2.12:5060", 3));
+    let route = "Route: <sip:192.0.2.12:5060;lr>\r\n";
+    world.pass(1);
+    let register = world.more[0].last.clone().unwrap();
+    assert!(
+        register.starts_with("REGISTER sip:192.0.2.12 SIP/2.0\r\n") && register.contains(route),
+        "{register}"
+    );
+    let granted = [
+        Header::new("Contact", "<sip:acme@192.0.2.100:5060>;expires=600"),
+        Header::new("Service-Route", "<sip:home.example.net;lr>"),
+    ];
+    registrar_says(&mut world, 200, &granted);
+    world.pass(12);
+    let options = world.more[0].last.clone().unwrap();
+    assert!(options.starts_with("OPTIONS sip:192.0.2.2 SIP/2.0\r\n") && options.contains(route), "{options}");
+    world.call("+18005550100");
+    let invite = world.more[0].last.clone().unwrap();
+    assert!(invite.starts_with("INVITE sip:201@192.0.2.2 SIP/2.0\r\n"), "{invite}");
+    // The proxy first, then the way that the registrar wants.
+    assert!(invite.contains(&format!("{route}Route: <sip:home.example.net;lr>\r\n")), "{invite}");
+    assert!(world.pbx.heard.is_empty(), "{:?}", world.pbx.heard);
+}
+
+#[test]
+fn calls_go_where_the_host_of_a_service_route_is_found() {
+    let mut world = registering();
+    world.more.push(Phone::new("192.0.2.14:5070", 4));
+    let granted = [
+        Header::new("Contact", "<sip:acme@192.0.2.100:5060>;expires=600"),
+        Header::new("Service-Route", "<sip:proxy.example.net:5070;lr>"),
+    ];
+    registrar_says(&mut world, 200, &granted);
+    let asked: Vec<_> = world.engine.routes().into_iter().collect();
+    assert_eq!((asked[0].host.as_str(), asked[0].port), ("proxy.example.net", Some(5070)));
+    let target = call::locate::Target {
+        priority: 0,
+        weight: 0,
+        transport: model::net::Transport::Udp,
+        addresses: vec!["192.0.2.14:5070".parse().unwrap()],
+    };
+    let located =
+        call::locate::Located { targets: vec![target], good_for: std::time::Duration::from_secs(60) };
+    let names = [(asked[0].clone(), located)].into();
+    world.engine.handle(world.now, call::engine::Input::Names(names));
+    world.settle();
+    world.call("+18005550100");
+    let invite = world.more[1].last.clone().unwrap();
+    assert!(invite.starts_with("INVITE sip:201@192.0.2.2 SIP/2.0\r\n"), "{invite}");
+    assert!(invite.contains("Route: <sip:proxy.example.net:5070;lr>\r\n"), "{invite}");
+    // It is heard as well.
+    assert_eq!(world.strangers, 0);
+}
+
+#[test]
+fn a_flood_in_a_carriers_name_is_cut_and_neither_bans_the_carrier_nor_touches_another() {
+    let mut snapshot = ringing(|_| {});
+    let carrier = snapshot.trunks.get_mut(&TrunkId::new("platform", "carrier")).unwrap();
+    carrier.calls_per_second_max = Some(10);
+    let mut world = Virtual::with(snapshot);
+    let flood = |world: &mut Virtual, from: &str| {
+        let flow = model::net::Flow {
+            transport: model::net::Transport::Udp,
+            listener: model::net::ListenerIx(0),
+            remote: from.parse().unwrap(),
+            connection: 0,
+        };
+        let bytes = bytes::Bytes::from_static(b"OPTIONS sip:x SIP/2.0\r\n");
+        world.engine.handle(world.now, call::engine::Input::Packet { flow, bytes });
+        let mut is_heard = false;
+        while let Some(output) = world.engine.poll() {
+            is_heard |= matches!(output, call::engine::Output::Heard { .. });
+        }
+        is_heard
+    };
+    let heard = (0..10_000).filter(|_| flood(&mut world, "192.0.2.1:666")).count();
+    assert_eq!(heard, 2_000);
+    assert!(flood(&mut world, "192.0.2.2:5060"));
+    world.pass(1);
+    world.call("+18005550100");
+    assert_eq!(world.strangers, 0);
+    assert_eq!(world.engine.calls(), 1);
 }

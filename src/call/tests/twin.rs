@@ -449,7 +449,7 @@ impl Virtual {
                 }
             }
             Output::Note(note) => panic!("{note:?}"),
-            Output::Stranger { .. } => self.strangers += 1,
+            Output::Stranger { .. } | Output::Excess { .. } => self.strangers += 1,
             Output::Heard { .. } | Output::Dialled { .. } => {}
             Output::Explanation(explanation) => self.explanations.push(*explanation),
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),

@@ -138,6 +138,7 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         number_formats: NumberFormats::default(),
         caller_id_policy: CallerIdPolicy::default(),
         emergency: false,
+        outbound_proxy: None,
         health: None,
         stir: model::trunk::Stir::default(),
     }
@@ -183,6 +184,8 @@ pub fn snapshot() -> Snapshot {
                 name: "public".into(),
                 rtp_bind: "192.0.2.100".parse().unwrap(),
                 rtp_advertised: "192.0.2.100".parse().unwrap(),
+                interface: None,
+                attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
             limits: Limits { calls_max: 100, call_seconds_max: 3_600 },

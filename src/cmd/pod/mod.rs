@@ -33,9 +33,9 @@ use self::{
     health::Health,
 };
 use super::{
-    host_name, random,
-    roles::{Blobs, refused},
-    say, stop_signal,
+    Signals, host_name, random,
+    roles::{Blobs, GOODBYE, GOODBYE_AT_ONCE, refused},
+    say,
 };
 
 /// How long a start waits for an operator to answer. What it says is newer than what was kept.
@@ -115,8 +115,8 @@ pub trait Work {
     /// Takes nothing new and waits until what it has ends.
     fn drain(&self) -> impl Future<Output = ()>;
 
-    /// Ends what is left.
-    fn stop(self) -> impl Future<Output = ()>;
+    /// Ends what is left, and waits so long at most for whoever must hear of it.
+    fn stop(self, at_most: Duration) -> impl Future<Output = ()>;
 }
 
 /// What both roles are made with.
@@ -192,11 +192,12 @@ pub async fn run<W: Work>(
         }),
         seed: random()?,
     };
+    let mut signals = Signals::new()?;
     let feed = Feed::connect(made.tls, made.identity, arguments.operator.clone(), start);
-    if pod.begin(&feed, kept, &arguments.operator).await? {
-        pod.follow(&feed).await?;
+    if pod.begin(&feed, kept, &arguments.operator, &mut signals).await? {
+        pod.follow(&feed, &mut signals).await?;
     }
-    pod.end(&feed).await;
+    pod.end(&feed, &mut signals).await;
     drop(credentials);
     Ok(())
 }
@@ -213,11 +214,16 @@ struct Pod<W> {
 
 impl<W: Work> Pod<W> {
     /// Waits for the operator's word, and begins with what was kept if none comes. False: the process is to end.
-    async fn begin(&mut self, feed: &Feed, kept: Vec<Kept>, operators: &[String]) -> anyhow::Result<bool> {
+    async fn begin(
+        &mut self,
+        feed: &Feed,
+        kept: Vec<Kept>,
+        operators: &[String],
+        signals: &mut Signals,
+    ) -> anyhow::Result<bool> {
         let (began, mut refused) = (Instant::now(), false);
         let mut tick = interval(TICK / 10);
         self.health.wait_for(format!("no snapshot yet: no operator answers at {}", operators.join(", ")));
-        let mut stopping = std::pin::pin!(stop_signal());
         loop {
             tokio::select! {
                 offer = feed.next() => {
@@ -229,10 +235,7 @@ impl<W: Work> Pod<W> {
                     refused |= is_publication;
                 }
                 _ = tick.tick() => {}
-                signal = &mut stopping => {
-                    signal?;
-                    return Ok(false);
-                }
+                () = signals.next() => return Ok(false),
             }
             self.look(feed);
             if feed.is_connected() {
@@ -269,8 +272,7 @@ impl<W: Work> Pod<W> {
     }
 
     /// Follows the operator until the process is to end.
-    async fn follow(&mut self, feed: &Feed) -> anyhow::Result<()> {
-        let mut stopping = std::pin::pin!(stop_signal());
+    async fn follow(&mut self, feed: &Feed, signals: &mut Signals) -> anyhow::Result<()> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut resolving = interval_at(Instant::now() + RESOLVE, RESOLVE);
@@ -279,7 +281,7 @@ impl<W: Work> Pod<W> {
                 offer = feed.next() => self.take(feed, offer).await?,
                 _ = tick.tick() => {}
                 _ = resolving.tick() => self.work.resolve().await?,
-                signal = &mut stopping => return signal,
+                () = signals.next() => return Ok(()),
             }
             self.look(feed);
         }
@@ -371,8 +373,8 @@ impl<W: Work> Pod<W> {
         }
     }
 
-    /// Drains; a second signal ends the drain.
-    async fn end(self, feed: &Feed) {
+    /// Drains; a second signal ends what is left at once.
+    async fn end(self, feed: &Feed, signals: &mut Signals) {
         let state = || State { ready: self.health.is_ready(), draining: true, ..self.work.state() };
         // The operator hears of it before anything ends.
         feed.state(state());
@@ -383,13 +385,13 @@ impl<W: Work> Pod<W> {
                 feed.state(state());
             }
         };
-        tokio::select! {
-            () = self.work.drain() => {}
-            _ = stop_signal() => {}
-            () = tell => {}
-        }
-        feed.goodbye().await;
-        self.work.stop().await;
+        let at_most = tokio::select! {
+            () = self.work.drain() => GOODBYE,
+            () = signals.next() => GOODBYE_AT_ONCE,
+            () = tell => GOODBYE,
+        };
+        // Whoever is on a call does not wait for an operator that may not answer.
+        tokio::join!(self.work.stop(at_most), feed.goodbye());
     }
 }
 

@@ -99,7 +99,13 @@ pub enum HandshakeError {
         /// One of these should be among them.
         wanted: String,
     },
-    /// No version or suite in common, or the connection broke.
+    /// The server takes none of the versions and suites that it is offered.
+    #[error("the server takes none of the versions and suites of TLS that it is offered: {0}")]
+    NothingInCommon(String),
+    /// The server wants a certificate of ours that it trusts.
+    #[error("the server refuses our certificate, or that we show none: {0}")]
+    Refused(String),
+    /// The connection broke, or the server breaks rules.
     #[error("{0}")]
     Failed(String),
 }
@@ -238,7 +244,29 @@ fn why(error: &openssl::ssl::Error, verified: X509VerifyResult) -> HandshakeErro
     } else if verified != X509VerifyResult::OK {
         HandshakeError::Untrusted(verified.error_string().to_owned())
     } else {
-        HandshakeError::Failed(reasons.next().map_or_else(|| error.to_string(), str::to_owned))
+        let reason = reasons.next().map_or_else(|| error.to_string(), str::to_owned);
+        let is = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        if is(&[
+            "handshake failure",
+            "no ciphers",
+            "no shared",
+            "unsupported protocol",
+            "protocol version",
+            "insufficient security",
+        ]) {
+            HandshakeError::NothingInCommon(reason)
+        } else if is(&[
+            "alert bad certificate",
+            "alert unknown ca",
+            "alert certificate",
+            "certificate required",
+            "alert access denied",
+            "alert unsupported certificate",
+        ]) {
+            HandshakeError::Refused(reason)
+        } else {
+            HandshakeError::Failed(reason)
+        }
     }
 }
 

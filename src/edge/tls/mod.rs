@@ -9,7 +9,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::Arc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use call::lots::Lots;
@@ -22,7 +22,7 @@ use model::{
     centre::SecretKey,
     net::{Flow, Transport},
     secrets::Secrets,
-    snapshot::{Listener, Peer, Serves, Snapshot, Trunk},
+    snapshot::{Listener, Serves, Snapshot, Trunk},
     trunk::{TlsPolicy, TlsVersion, TrunkTls},
 };
 use rustls::{
@@ -44,6 +44,9 @@ type Roots = Result<Arc<RootCertStore>, String>;
 /// An authority's place: namespace and Secret. None: the machine's public ones.
 type Authority = Option<(Key, String)>;
 
+/// Authorities that were read. By whoever verifies, which is never the engine's thread.
+type Read = Mutex<BTreeMap<Authority, Roots>>;
+
 /// TLS of one engine's thread.
 pub(crate) struct Tls {
     /// What was looked at last.
@@ -54,8 +57,49 @@ pub(crate) struct Tls {
     for_trunks: Result<Arc<ServerConfig>, String>,
     for_agents: Result<Arc<ServerConfig>, String>,
     /// Made when they are first needed.
-    clients: BTreeMap<TrunkId, Client>,
-    roots: BTreeMap<Authority, Roots>,
+    clients: BTreeMap<TrunkId, Arc<LateClient>>,
+    roots: Arc<Read>,
+    /// How often [`Tls::renew`] found anything.
+    renewals: u64,
+}
+
+/// What connects to a trunk's peers. Reading authorities and keys takes a while: whoever shakes hands first does it.
+#[derive(Debug)]
+pub(crate) struct LateClient {
+    tls: TrunkTls,
+    ca: Option<Vec<u8>>,
+    /// Chain and key.
+    own: Option<Secret>,
+    made: OnceLock<Result<Client, String>>,
+}
+
+struct Secret {
+    chain: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl LateClient {
+    /// The client, or what is wrong with its settings.
+    pub fn made(&self) -> Result<&Client, String> {
+        let make = || {
+            let certificate =
+                self.own.as_ref().map(|own| OwnCertificate { chain: &own.chain, key: &own.key });
+            let settings = Settings {
+                minimum_version: self.tls.minimum_version,
+                suites: &self.tls.suites,
+                ca: self.ca.as_deref(),
+                certificate,
+            };
+            Client::new(&settings).map_err(|error| error.to_string())
+        };
+        self.made.get_or_init(make).as_ref().map_err(Clone::clone)
+    }
 }
 
 /// What a peer has shown, and in which part.
@@ -72,7 +116,7 @@ pub(crate) struct Shown {
 /// Whom a connection of ours is to reach.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub client: Client,
+    pub client: Arc<LateClient>,
     /// What the server is told that we look for.
     pub host: String,
     /// Of each list one name must stand in its certificate.
@@ -97,7 +141,8 @@ impl Tls {
             for_trunks: nothing.clone(),
             for_agents: nothing,
             clients: BTreeMap::new(),
-            roots: BTreeMap::new(),
+            roots: Arc::default(),
+            renewals: 0,
         };
         tls.make_servers(world);
         tls
@@ -112,8 +157,10 @@ impl Tls {
             return false;
         }
         self.clients.clear();
+        self.renewals += 1;
         if !is_same {
-            self.roots.clear();
+            // Whoever still verifies by the old ones keeps them.
+            self.roots = Arc::default();
             self.make_servers(world);
         }
         true
@@ -166,22 +213,52 @@ impl Tls {
         Ok(Target { client: self.client(id, &trunk.tls)?, host, names })
     }
 
-    fn client(&mut self, id: &TrunkId, tls: &TrunkTls) -> Result<Client, String> {
+    fn client(&mut self, id: &TrunkId, tls: &TrunkTls) -> Result<Arc<LateClient>, String> {
         if let Some(client) = self.clients.get(id) {
-            return Ok(client.clone());
+            return Ok(Arc::clone(client));
         }
         let ca = tls.ca.as_ref().map(|ca| value(&self.secrets, id.0.namespace(), ca)).transpose()?;
         // Without a certificate of ours the server may still be content.
-        let certificate = own_certificate(&self.policy, &self.secrets).ok();
-        let settings =
-            Settings { minimum_version: tls.minimum_version, suites: &tls.suites, ca, certificate };
-        let client = Client::new(&settings).map_err(|error| error.to_string())?;
-        self.clients.insert(id.clone(), client.clone());
+        let own = own_certificate(&self.policy, &self.secrets).ok();
+        let client = Arc::new(LateClient {
+            tls: tls.clone(),
+            ca: ca.map(<[u8]>::to_vec),
+            own: own.map(|own| Secret { chain: own.chain.to_vec(), key: own.key.to_vec() }),
+            made: OnceLock::new(),
+        });
+        self.clients.insert(id.clone(), Arc::clone(&client));
         Ok(client)
     }
 
+    /// Who tells peers by what they have shown.
+    pub fn judge(&self, world: &Arc<World>) -> Judge {
+        Judge {
+            world: Arc::clone(world),
+            provider: Arc::clone(&self.provider),
+            roots: Arc::clone(&self.roots),
+            since: self.renewals,
+        }
+    }
+
+    /// Whether a judge goes by what holds now.
+    pub const fn is_current(&self, since: u64) -> bool {
+        self.renewals == since
+    }
+}
+
+/// Tells who a peer is that has shown a certificate; on any thread, since verifying takes a while.
+pub(crate) struct Judge {
+    world: Arc<World>,
+    provider: Arc<CryptoProvider>,
+    roots: Arc<Read>,
+    /// What it goes by.
+    pub since: u64,
+}
+
+impl Judge {
     /// Who a peer is that has shown a certificate.
-    pub fn identify(&mut self, world: &World, flow: Flow, shown: &Shown) -> Identity {
+    pub fn identify(&self, flow: Flow, shown: &Shown) -> Identity {
+        let world = &self.world;
         let nobody = Identity { version: shown.version, ..Identity::default() };
         let Some((certificate, above)) = shown.chain.split_first() else { return nobody };
         let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
@@ -228,9 +305,9 @@ impl Tls {
             .is_ok()
     }
 
-    fn roots(&mut self, namespace: &str, ca: Option<&SecretKey>) -> Roots {
+    fn roots(&self, namespace: &str, ca: Option<&SecretKey>) -> Roots {
         let authority: Authority = ca.map(|ca| (Key::new(namespace, &ca.name), ca.key.clone()));
-        let secrets = &self.secrets;
+        let secrets = self.world.secrets();
         let read = || {
             let public;
             let pem = match ca {
@@ -244,7 +321,8 @@ impl Tls {
             roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok));
             Ok(Arc::new(roots))
         };
-        self.roots.entry(authority).or_insert_with(read).clone()
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        roots.entry(authority).or_insert_with(read).clone()
     }
 }
 
@@ -261,12 +339,27 @@ fn peers_at(world: &World, flow: Flow) -> Vec<Found<'_>> {
     let trunks = world.snapshot.trunks.iter();
     let peers = trunks.flat_map(|(id, trunk)| trunk.peers.iter().map(move |peer| (id, trunk, peer)));
     let under_tls = peers.filter(|(.., peer)| peer.transport == Transport::Tls);
-    let there = under_tls.filter(|(id, _, peer)| {
-        // In whatever order.
-        let flows = world.flows_to(id, peer, &mut Lots::new(0));
-        flows.iter().any(|to| to.listener == flow.listener && to.remote == flow.remote)
-    });
-    there.map(|(id, trunk, peer)| (id, trunk, peer.host.clone(), names_of(trunk, Some(peer)))).collect()
+    let leads = |flows: Vec<Flow>| {
+        flows.iter().any(|to| {
+            to.transport == Transport::Tls && to.listener == flow.listener && to.remote == flow.remote
+        })
+    };
+    // In whatever order.
+    let mut lots = Lots::new(0);
+    let there = under_tls.filter(|(id, _, peer)| leads(world.flows_to(id, peer, &mut lots)));
+    let mut found: Vec<_> = there
+        .map(|(id, trunk, peer)| (id, trunk, peer.host.clone(), names_of(trunk, Some(&peer.host))))
+        .collect();
+    // A registrar is who its domain says, wherever that leads (RFC 5922 §7.3), and so is a proxy before it.
+    for (id, trunk) in &world.snapshot.trunks {
+        for (host, flows) in world.flows_beside_peers(id, &mut lots) {
+            if leads(flows) {
+                let names = names_of(trunk, Some(&host));
+                found.push((id, trunk, host, names));
+            }
+        }
+    }
+    found
 }
 
 /// Trunks whose calls come from there: a dialog's requests go where its Contact says.
@@ -284,9 +377,9 @@ fn callers_at(world: &World, flow: Flow) -> Vec<Found<'_>> {
     named.collect()
 }
 
-fn names_of(trunk: &Trunk, peer: Option<&Peer>) -> Vec<String> {
-    match peer.filter(|_| trunk.tls.peer_names.is_empty()) {
-        Some(peer) => vec![peer.host.clone()],
+fn names_of(trunk: &Trunk, host: Option<&str>) -> Vec<String> {
+    match host.filter(|_| trunk.tls.peer_names.is_empty()) {
+        Some(host) => vec![host.to_owned()],
         None => wanted_names(trunk).map(str::to_owned).collect(),
     }
 }

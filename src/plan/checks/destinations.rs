@@ -41,6 +41,11 @@ pub(super) fn check(object: &Object, fields: &Fields, world: &World, report: &mu
     {
         refuse(object, "spec.register.registrar", &host, &allowed, report);
     }
+    if let (true, Some(proxy)) = (over_internet(object, trunk), &trunk.outbound_proxy)
+        && let Some((host, _)) = host_and_port(proxy)
+    {
+        refuse(object, "spec.outboundProxy", &host, &allowed, report);
+    }
     for (index, peer) in trunk.peers.iter().enumerate() {
         if let (true, Some((host, _))) = (over_internet(object, trunk), host_and_port(&peer.address)) {
             refuse(object, &format!("spec.peers[{index}].address"), &host, &allowed, report);

@@ -33,13 +33,13 @@ enum Meanwhile {
     Ignored,
     /// The trunk carries no call.
     Idle,
+    /// Nothing listens on the network, and no audio goes there.
+    Silent,
     /// The step takes this outcome at once.
     Takes(&'static str),
-    /// This callee, or gateway, is passed over.
-    PassedOver,
 }
 
-use Meanwhile::{Idle, Ignored, PassedOver, Takes};
+use Meanwhile::{Idle, Ignored, Silent, Takes};
 
 /// Suites that our servers have; those with finite-field Diffie-Hellman or CBC they have not.
 const SERVED_SUITES: &[&str] = &[
@@ -52,6 +52,7 @@ const SERVED_SUITES: &[&str] = &[
 /// Kind, field, and the values that need no warning because they are what happens anyway.
 const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.tls.inboundSuites[]", SERVED_SUITES, Ignored),
+    ("VoiceCluster", "spec.networks[].attachment", &[], Silent),
     ("VoiceCluster", "spec.edge", &[], Ignored),
     ("VoiceCluster", "spec.exposure", &["HostNetwork"], Ignored),
     ("VoiceCluster", "spec.stores", &[], Ignored),
@@ -63,7 +64,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Trunk", "spec.insecureKeys", &["Refused"], Ignored),
     ("Trunk", "spec.dtmf", &["Auto"], Ignored),
     ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
-    ("PointOfPresence", "spec.gateways[].transport", &["UDP", "TCP", "Auto"], PassedOver),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),
@@ -117,8 +117,8 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
     match meanwhile {
         Ignored => format!("{name} is accepted, but nothing acts on it yet."),
         Idle => format!("{name} is not available yet: this trunk carries no call until it is."),
+        Silent => format!("{name} is not available yet: nothing listens on this network until it is."),
         Takes(outcome) => format!("{name} is not performed yet: the step takes `{outcome}` at once."),
-        PassedOver => format!("{name} cannot be rung yet: it is passed over."),
     }
 }
 

@@ -71,8 +71,8 @@ impl Endpoint {
     /// Sends an INVITE with a new offer in the dialog. After a 491 it is sent again by itself (RFC 3261 §14.1).
     ///
     /// # Errors
-    /// When the leg is not established, or an INVITE or UPDATE of either side is under way, which may be our refresh of
-    /// the session: the order is to be given again a little later.
+    /// When the leg is not established, or an INVITE or UPDATE of either side is under way. Our own refresh of the session is
+    /// none that the layer above could know of: this goes out after it.
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
         self.change(now, leg, sdp, false)
     }
@@ -91,13 +91,21 @@ impl Endpoint {
     fn change(&mut self, now: Instant, leg: LegId, sdp: Bytes, by_update: bool) -> Result<(), Misuse> {
         let full = self.table_is_full();
         let known = self.established(leg)?;
-        if known.asked.is_some() || known.unacked.is_some() || known.reinvite.is_some() {
+        if known.asked.is_some() || known.unacked.is_some() {
             return Err(Misuse::InviteUnderWay);
+        }
+        let new = Box::new(Reinvite::new(now, sdp, by_update, false));
+        if let Some(under_way) = &mut known.reinvite {
+            if !under_way.is_refresh || under_way.next.is_some() {
+                return Err(Misuse::InviteUnderWay);
+            }
+            under_way.next = Some(new);
+            return Ok(());
         }
         if full {
             return Err(Misuse::TableFull);
         }
-        known.reinvite = Some(Box::new(Reinvite::new(now, sdp, by_update, false)));
+        known.reinvite = Some(new);
         self.send_reinvite(now, leg);
         Ok(())
     }

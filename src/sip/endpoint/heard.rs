@@ -8,7 +8,7 @@ use model::{LegId, net::Flow};
 use super::{
     Ended, Endpoint, Event, Failure, Outcome,
     again::Again,
-    leg::{Cancel, Phase},
+    leg::{Cancel, Phase, Reinvite},
     table::{Purpose, TxId},
 };
 use crate::{
@@ -275,6 +275,7 @@ impl Endpoint {
                     let sdp = body::description(response).ok().flatten();
                     self.tell(Event::ReinviteAnswered { leg: id, sdp });
                 }
+                self.reinvite_next(now, id, update.next);
             }
             491 => self.await_retry(now, id),
             code @ (408 | 481) => self.lose_dialog(now, outcome, code),
@@ -303,6 +304,18 @@ impl Endpoint {
             self.session_as_client(now, id, response, &reinvite.sdp);
             let sdp = body::description(response).ok().flatten();
             self.tell(Event::ReinviteAnswered { leg: id, sdp });
+            self.reinvite_next(now, id, reinvite.next);
+        }
+    }
+
+    /// What waited for the end of a refresh goes out.
+    fn reinvite_next(&mut self, now: Instant, id: LegId, next: Option<Box<Reinvite>>) {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| matches!(leg.phase, Phase::Established)) else {
+            return;
+        };
+        if let Some(next) = next {
+            leg.reinvite = Some(next);
+            self.retry_reinvite(now, id);
         }
     }
 
@@ -335,7 +348,10 @@ impl Endpoint {
     fn fail_reinvite(&mut self, now: Instant, id: LegId, code: u16) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         match leg.reinvite.take() {
-            Some(reinvite) if reinvite.is_refresh => self.refresh_later(now, id, code),
+            Some(reinvite) if reinvite.is_refresh => {
+                self.refresh_later(now, id, code);
+                self.reinvite_next(now, id, reinvite.next);
+            }
             Some(_) => self.tell(Event::ReinviteFailed { leg: id, code }),
             None => {}
         }

@@ -122,6 +122,8 @@ pub struct Reinvite {
     pub is_update: bool,
     /// Whether it is only there to refresh the session, so that the layer above knows nothing of it.
     pub is_refresh: bool,
+    /// What the layer above wanted while a refresh was under way: it goes out when that is over.
+    pub next: Option<Box<Self>>,
 }
 
 impl Reinvite {
@@ -129,8 +131,16 @@ impl Reinvite {
     const TIME_MAX: Duration = Duration::from_secs(180);
 
     pub fn new(now: Instant, sdp: Bytes, is_update: bool, is_refresh: bool) -> Self {
-        let mut new =
-            Self { sdp, attempts: 0, tx: 0, give_up_at: None, retry_at: None, is_update, is_refresh };
+        let mut new = Self {
+            sdp,
+            attempts: 0,
+            tx: 0,
+            give_up_at: None,
+            retry_at: None,
+            is_update,
+            is_refresh,
+            next: None,
+        };
         new.begin(now);
         new
     }

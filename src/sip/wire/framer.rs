@@ -28,6 +28,8 @@ pub enum Frame {
     Malformed {
         /// What is wrong with it.
         malformed: Malformed,
+        /// It, or its beginning.
+        bytes: Bytes,
         /// Whether its end is unknown, so that the connection is to be closed after the answer, if any.
         close: bool,
     },
@@ -66,6 +68,12 @@ impl StreamFramer {
             }
         }
         (self.buffer.len() >= self.needed).then(|| self.take_message())
+    }
+
+    /// Octets of a message that is not complete.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Whether a message has begun and is not complete.
@@ -114,7 +122,7 @@ impl StreamFramer {
             Ok(message) => message.body().len(),
             Err(malformed) => match malformed.announced {
                 Some(length) => length,
-                None => return Some(self.close(malformed)),
+                None => return Some(self.close(malformed, self.buffer.clone().freeze())),
             },
         };
         self.needed = head + length;
@@ -126,25 +134,27 @@ impl StreamFramer {
         self.needed = 0;
         self.searched = 0;
         // A copy of its own, so that a message kept does not keep the read buffer.
-        match Message::parse(Bytes::copy_from_slice(&bytes)) {
+        let bytes = Bytes::copy_from_slice(&bytes);
+        match Message::parse(bytes.clone()) {
             Ok(message) => Frame::Message(message),
-            Err(malformed) => Frame::Malformed { malformed, close: false },
+            Err(malformed) => Frame::Malformed { malformed, bytes, close: false },
         }
     }
 
     fn give_up(&mut self, error: ParseError) -> Frame {
         let bytes = self.buffer.split().freeze();
-        let parsed = Head::lex(&bytes).and_then(|head| head.into_message(bytes, Framing::Stream).err());
+        let parsed =
+            Head::lex(&bytes).and_then(|head| head.into_message(bytes.clone(), Framing::Stream).err());
         let malformed = match parsed {
             Some(malformed) => Malformed { error, ..malformed },
             None => Malformed::unanswerable(error),
         };
-        self.close(malformed)
+        self.close(malformed, bytes)
     }
 
-    fn close(&mut self, malformed: Malformed) -> Frame {
+    fn close(&mut self, malformed: Malformed, bytes: Bytes) -> Frame {
         self.closed = true;
         self.buffer = BytesMut::new();
-        Frame::Malformed { malformed, close: true }
+        Frame::Malformed { malformed, bytes, close: true }
     }
 }

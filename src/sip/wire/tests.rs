@@ -169,7 +169,7 @@ fn a_stream_that_cannot_be_framed_is_closed() {
         let mut framer = StreamFramer::default();
         framer.push(text.as_bytes());
         let frame = framer.next_frame();
-        let Some(Frame::Malformed { malformed, close: true }) = frame else { panic!("{frame:?}") };
+        let Some(Frame::Malformed { malformed, close: true, .. }) = frame else { panic!("{frame:?}") };
         assert_eq!(malformed.error, error);
         framer.push(options("Content-Length: 0\r\n").as_bytes());
         assert!(framer.next_frame().is_none());

@@ -536,7 +536,9 @@ fn a_bad_configuration_is_named() {
         name: name.into(),
         bind: bind.parse().unwrap(),
         advertised: "192.0.2.7".parse().unwrap(),
+        interface: None,
     };
+    let nowhere = media::Network { interface: Some("none0".into()), ..network("a", "127.0.0.1") };
     let table = [
         (vec![], 30_000..=30_003, "at least one network"),
         (
@@ -546,6 +548,7 @@ fn a_bad_configuration_is_named() {
         ),
         (vec![network("a", "127.0.0.1")], 30_001..=30_002, "hold no pair"),
         (vec![network("a", "192.0.2.1")], 30_000..=30_003, "network `a` cannot use the address 192.0.2.1"),
+        (vec![nowhere], 30_000..=30_003, "127.0.0.1 on the interface none0: No such device"),
     ];
     for (networks, ports, message) in table {
         let config = media::Config { networks, ports, workers: None, recordings: None, sessions_max: 1 };

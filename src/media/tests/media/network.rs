@@ -84,7 +84,8 @@ impl Edge {
 async fn two_edges() {
     let pki = Pki(Authority::generate("switchboard", SystemTime::now(), 30).unwrap());
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let networks = vec![Network { name: "lan".into(), bind: localhost, advertised: localhost }];
+    let networks =
+        vec![Network { name: "lan".into(), bind: localhost, advertised: localhost, interface: None }];
     let streams = Streams::new(cluster());
     let config =
         Config { networks, ports: 23_900..=23_919, workers: Some(2), recordings: None, sessions_max: 10 };

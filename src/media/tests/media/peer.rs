@@ -41,8 +41,12 @@ impl World {
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
         let first = NEXT.fetch_add(2 * pairs, Ordering::Relaxed);
         let ports = first..=first + 2 * pairs - 1;
-        let networks =
-            vec![Network { name: "lan".into(), bind: LOCALHOST, advertised: "192.0.2.7".parse().unwrap() }];
+        let networks = vec![Network {
+            name: "lan".into(),
+            bind: LOCALHOST,
+            advertised: "192.0.2.7".parse().unwrap(),
+            interface: None,
+        }];
         let config = Config { networks, ports: ports.clone(), workers: Some(2), recordings, sessions_max };
         let (sender, events) = link::event_queue(10_000);
         Self { server: Server::start(config, sender).unwrap(), ports, events }

@@ -204,3 +204,26 @@ fn an_update_of_ours_asks_like_a_reinvite() {
     assert_eq!(answered, [1, 1], "{:?}", pair.trace);
     assert!(pair.count("0 491") + pair.count("1 491") >= 1);
 }
+
+#[test]
+fn a_change_that_is_wanted_while_the_session_is_refreshed_goes_out_after_it() {
+    for refused in [false, true] {
+        let mut endpoint = timed(TIMED);
+        let allow = "Allow: INVITE, ACK, BYE, UPDATE\r\nSession-Expires: 600\r\n";
+        feed(&mut endpoint, &request("INVITE", 1, "", allow));
+        endpoint.accept(epoch(), LegId(1), bytes(ANSWER), &[]).unwrap();
+        let (_, response) = sent(&mut endpoint).remove(0);
+        feed(&mut endpoint, &request("ACK", 1, response.to_tag().unwrap(), ""));
+        let half = epoch() + Duration::from_secs(300);
+        endpoint.handle(half, Input::Timeout);
+        let (_, refresh) = sent(&mut endpoint).remove(0);
+        assert_eq!(refresh.method_text(), "UPDATE");
+        endpoint.reinvite(half, LegId(1), bytes("v=0\r\nhold")).unwrap();
+        assert_eq!(endpoint.reinvite(half, LegId(1), bytes("x")), Err(Misuse::InviteUnderWay));
+        assert!(sent(&mut endpoint).is_empty());
+        let code = if refused { 500 } else { 200 };
+        let (_, change) = reply_at(&mut endpoint, half, &refresh, code).remove(0);
+        assert_eq!((change.method_text(), change.body()), ("INVITE", &b"v=0\r\nhold"[..]));
+        assert!(change.cseq() > refresh.cseq());
+    }
+}
