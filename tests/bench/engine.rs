@@ -298,7 +298,7 @@ impl Twin {
         let answer = self.packet(from, request(&answers, 2 * cseq + 1)).pop().expect("an answer").1;
         assert!(answer.starts_with(b"SIP/2.0 200"), "{answer:?}");
         // 1,000 a second: the nonces of half a minute are remembered, and no more than 65,536.
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             self.pass(Duration::from_millis(10));
         }
     }
