@@ -127,7 +127,7 @@ fn hundreds_of_slow_writers_over_tcp_and_tls() {
 fn hundreds_of_tls_handshakes_that_are_never_finished() {
     with_all("half-open TLS", |system, authority| {
         let at = listener(system, "tls");
-        // More than may be under way at once; some say nothing, some begin a record.
+        // More than one source may have under way at once; some say nothing, some begin a record.
         let half_open: Vec<TcpStream> = (0..700)
             .map(|place| {
                 let mut stream = tcp(CARRIER.into(), at);
@@ -142,7 +142,8 @@ fn hundreds_of_tls_handshakes_that_are_never_finished() {
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             assert!(is_closed(&mut stream), "a handshake is waited for without end");
         }
-        assert!(system.metric("switchboard_tls_failed_total") >= 512);
+        assert_eq!(system.metric("switchboard_tls_failed_total"), 256);
+        assert!(system.metric("switchboard_sip_rejected_total{reason=\"handshakes\"}") >= 700 - 256);
         let stream = tls(CARRIER.into(), at, &connector(authority, None));
         let mut phone = Phone::by(system, Box::new(Stream::new("TLS", stream)), LONG);
         phone.call("0 101");
@@ -238,7 +239,8 @@ fn a_branch_again(system: &System) {
     phone.send(&other);
     let copy = phone.final_response();
     assert_eq!(copy.text, answer.text);
-    assert_eq!(system.metric("switchboard_calls"), 1);
+    // The call before this one may not be over yet.
+    system.wait_for_metric("switchboard_calls", 1);
     phone.acknowledge(&answer, "");
     phone.hang_up();
 }
@@ -271,7 +273,7 @@ fn numbers_that_go_back(system: &System) {
         told = phone.receive(PATIENCE).unwrap();
     }
     assert_eq!(told.code(), 500, "{}", told.text);
-    assert_eq!(system.metric("switchboard_calls"), 1);
+    system.wait_for_metric("switchboard_calls", 1);
     phone.hang_up();
 }
 
