@@ -17,6 +17,10 @@ use super::random;
 /// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
 const LEGS_PER_CALL: usize = 4;
 
+/// Transactions that there is room for, however few calls may be up: one that is over leaves up to four, which absorb copies
+/// for 64·T1 (RFC 3261 §17), so that 500 short calls a second leave 64,000.
+const TRANSACTIONS_MIN: usize = 65_536;
+
 /// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
 /// moment later.
 const SESSIONS_ENDING: usize = 1_024;
@@ -81,7 +85,7 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
         seed: random()?,
         nonces: nonces()?,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),
-        transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(1_024),
+        transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(TRANSACTIONS_MIN),
     })
 }
 
