@@ -308,6 +308,25 @@ pub fn ways(
     }
 }
 
+impl Ways {
+    /// Probes may be wrong: those that are down are better than none, and come last.
+    fn line_up(
+        &mut self,
+        way: Try,
+        trunks_now: &dyn Trunks,
+        tries: &mut VecDeque<Try>,
+        down: &mut VecDeque<Try>,
+    ) {
+        match way.who().and_then(|who| trunks_now.down_since(&who)) {
+            None => tries.push_back(way),
+            Some(since) => {
+                self.told.push(format!("{way} is down since {since}, and comes last"));
+                down.push_back(way);
+            }
+        }
+    }
+}
+
 fn by_trunks(
     world: &World,
     target: &DialTarget,
@@ -335,16 +354,9 @@ fn by_trunks(
             let Some((way, told)) = way(world, (id, trunk, peer), target, caller, flow) else { continue };
             ways.told.extend(told.filter(|told| !ways.told.contains(told)));
             let way = Try { route, ..way };
-            match way.who().and_then(|who| trunks_now.down_since(&who)) {
-                None => tries.push_back(way),
-                Some(since) => {
-                    ways.told.push(format!("{way} is down since {since}, and comes last"));
-                    down.push_back(way);
-                }
-            }
+            ways.line_up(way, trunks_now, &mut tries, &mut down);
         }
     }
-    // Probes may be wrong, so those that are down are better than none.
     tries.extend(down);
     tries.truncate(TRIES_MAX);
     ways.forks.extend(Some(tries).filter(|tries| !tries.is_empty()));

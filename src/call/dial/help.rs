@@ -46,19 +46,14 @@ pub(super) fn ways(
                 identity,
                 challenges: trunk.digest.is_some(),
                 claim: None,
-                tcp: None,
+                // With a place in its body it is seldom small enough for a datagram.
+                tcp: world.stream_beside(id, peer, flow),
                 flow,
                 request_uri,
                 from,
                 to: format!("<{}>", uri_of(Some(&emergency.number), peer, false)),
             };
-            match way.who().and_then(|who| trunks_now.down_since(&who)) {
-                None => tries.push_back(way),
-                Some(since) => {
-                    ways.told.push(format!("{way} is down since {since}, and comes last"));
-                    down.push_back(way);
-                }
-            }
+            ways.line_up(way, trunks_now, &mut tries, &mut down);
         }
     }
     tries.extend(down);

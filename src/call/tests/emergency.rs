@@ -6,7 +6,8 @@ use call::engine::{CALLBACK, Input, StationNews};
 use model::{
     AgentId, Key, TenantId, TrunkId,
     centre::{Dialling, Location},
-    snapshot::Snapshot,
+    net::Transport,
+    snapshot::{Listener, Snapshot},
 };
 
 use crate::{
@@ -67,6 +68,22 @@ fn help_is_called_with_the_place_and_a_number_to_call_back() {
     );
     world.hangs_up(ADA);
     assert_eq!(world.nothing_is_left().sip_code, 200);
+}
+
+/// The place makes it larger than a datagram should be.
+#[test]
+fn help_is_called_by_tcp_where_the_peer_takes_both() {
+    let mut snapshot = office();
+    snapshot.trunks.get_mut(&carrier()).unwrap().peers[0].large_by_tcp = true;
+    let listener = snapshot.cluster.listeners[0].clone();
+    let tcp = Listener { name: "tcp".into(), transport: Transport::Tcp, ..listener };
+    snapshot.cluster.listeners.push(tcp);
+    let mut world = Virtual::office(snapshot);
+    world.holds = Some(world.carrier.address);
+    world.dial(ADA, "sip:933@c14.example");
+    assert!(world.held[0].2.len() > 1_300);
+    let to_carrier = world.flows.iter().filter(|flow| flow.remote == world.carrier.address);
+    assert_eq!(to_carrier.map(|flow| flow.transport).collect::<Vec<_>>(), [Transport::Tcp]);
 }
 
 #[test]

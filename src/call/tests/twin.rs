@@ -244,7 +244,7 @@ pub struct Virtual {
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// What came to the engine, and from whom.
     pub sent: Vec<(SocketAddr, String)>,
-    /// To whom nothing is delivered for now.
+    /// To whom nothing is delivered until [`Virtual::let_go`].
     pub holds: Option<SocketAddr>,
     pub held: Vec<(SocketAddr, SocketAddr, Bytes)>,
 }
@@ -440,7 +440,8 @@ impl Virtual {
         match output {
             Output::Transmit { flow, bytes } => {
                 self.flows.push(flow);
-                let ours = [EDGE, PHONES][usize::from(flow.listener.0)];
+                // Further listeners are for trunks.
+                let ours = if flow.listener == ListenerIx(1) { PHONES } else { EDGE };
                 self.wire.push_back((ours.parse().unwrap(), flow.remote, bytes));
             }
             Output::Media(order) => {
