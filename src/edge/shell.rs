@@ -318,12 +318,8 @@ impl Core {
         let is_known = is_sound && self.engine.is_proven(flow);
         let whose = if is_known { ladder::Whose::Known } else { ladder::Whose::Strange };
         self.observed.ladder.keep(now.wall, whose, (direction, flow), message);
-        if let Some(at) = self.observed.at(flow.listener) {
-            let count = match direction {
-                ladder::Direction::In => &at.received,
-                ladder::Direction::Out => &at.sent,
-            };
-            count.add(1);
+        if let (Some(at), ladder::Direction::In) = (self.observed.at(flow.listener), direction) {
+            at.received.add(1);
         }
         let Some(capture) = &mut self.capture else { return };
         let listeners = &self.engine.world().snapshot.cluster.listeners;
@@ -341,6 +337,7 @@ impl Core {
     }
 
     fn transmit(&mut self, flow: Flow, bytes: Bytes) {
+        self.observed.at(flow.listener).into_iter().for_each(|at| at.sent.add(1));
         trace!(%flow, "→ {}", String::from_utf8_lossy(&bytes));
         if self.datagrams.push(flow.listener, flow.remote, &bytes) {
             return;
