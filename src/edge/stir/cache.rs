@@ -9,7 +9,7 @@ use std::{
 };
 
 use openssl::x509::X509;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::fetch::{self, Source};
 use crate::observed::Observed;
@@ -34,6 +34,8 @@ pub struct Cache {
     kept: BTreeMap<Source, Kept>,
     fetching: BTreeMap<Source, Vec<oneshot::Sender<Found>>>,
     uses: u64,
+    /// Where is fetched. None: where it is asked.
+    workers: Option<Handle>,
 }
 
 struct Kept {
@@ -56,7 +58,16 @@ pub async fn get(cache: &Rc<RefCell<Cache>>, source: Source, observed: &Observed
         return waits.await.unwrap_or_else(|_| Err("its certificate was not fetched after all".into()));
     }
     // Whoever waits is told even if this call is gone: the task that fetches is never dropped half way.
-    let fetched = fetch::fetch(&source).await;
+    let workers = cache.borrow().workers.clone();
+    let fetched = match workers {
+        // Reading authorities and shaking hands take longer than other calls should wait for.
+        Some(workers) => {
+            let wanted = source.clone();
+            let fetching = workers.spawn(async move { fetch::fetch(&wanted).await });
+            fetching.await.unwrap_or_else(|_| Err("its certificate was not fetched after all".into()))
+        }
+        None => fetch::fetch(&source).await,
+    };
     let count = if fetched.is_ok() { &observed.certificates_fetched } else { &observed.certificates_failed };
     count.add(1);
     cache.borrow_mut().keep(source, fetched, Instant::now())
@@ -69,6 +80,11 @@ enum Look {
 }
 
 impl Cache {
+    /// Empty; what it has not is fetched by `workers`.
+    pub fn by(workers: Option<Handle>) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
     fn look(&mut self, source: &Source, now: Instant) -> Look {
         self.uses += 1;
         if let Some(kept) = self.kept.get_mut(source)

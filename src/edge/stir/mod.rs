@@ -152,12 +152,13 @@ const fn verdict(ticket: u64, verdict: Result<(), Fault>) -> Input {
 
 /// Takes calls to be verified, as long as the thread lives.
 pub async fn serve(core: Shared) {
+    let workers = core.borrow().workers();
     let (queue, observed) = {
         let stir = &mut core.borrow_mut().stir;
         (stir.queue.take(), Arc::clone(&stir.observed))
     };
     let Some(mut queue) = queue else { return };
-    let cache = Rc::new(RefCell::new(Cache::default()));
+    let cache = Rc::new(RefCell::new(Cache::by(workers)));
     let turns = Arc::new(tokio::sync::Semaphore::new(TASKS_MAX));
     while let Some(job) = queue.recv().await {
         let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
