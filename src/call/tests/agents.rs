@@ -3,41 +3,14 @@
 use model::{
     AgentId,
     centre::{Station, StationKind},
-    program::{Dial, DialStrategy, DialTarget, Step, Verb},
-    snapshot::Snapshot,
+    program::DialStrategy,
 };
 use std::sync::Arc;
 
 use crate::{
-    phones::{ADA, ADA_AT_HOME, BOB, office},
+    phones::{ADA, ADA_AT_HOME, BOB, rings},
     twin::Virtual,
-    world::{flow, hangup, step},
 };
-
-/// Rings `agents`, then plays by outcome: ended a, busy b, no answer c, failed d.
-fn rings(agents: &[&str], strategy: DialStrategy) -> Snapshot {
-    let targets = agents.iter().map(|name| DialTarget::Agent(AgentId::new("acme", name)));
-    let dial = Dial {
-        targets: targets.collect(),
-        strategy,
-        ring_ms: 20_000,
-        ended: Some(step(1)),
-        busy: Some(step(2)),
-        no_answer: Some(step(3)),
-        failed: Some(step(4)),
-        relay_failure: false,
-    };
-    let steps = vec![
-        Step { name: "ring".into(), verb: Verb::Dial(dial) },
-        hangup("ended", "a"),
-        hangup("busy", "b"),
-        hangup("away", "c"),
-        hangup("failed", "d"),
-    ];
-    let mut snapshot = office();
-    snapshot.flows = [flow("main", steps, Vec::new())].into();
-    snapshot
-}
 
 #[test]
 fn a_contact_talks_to_the_agent_whose_phone_answers() {

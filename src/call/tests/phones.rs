@@ -8,6 +8,7 @@ use model::{
     centre::{Agent, Dialling, Location, SecretKey, Station, StationKind},
     net::{Flow, ListenerIx, Transport},
     numbering::CostClass,
+    program::{Dial, DialStrategy, DialTarget, Step, Verb},
     snapshot::{Listener, Serves, Snapshot},
 };
 use sip::{
@@ -19,7 +20,7 @@ use sip::{
 
 use crate::{
     twin::{PHONES, Phone, Virtual},
-    world::{flow, hangup, snapshot},
+    world::{flow, hangup, snapshot, step},
 };
 
 /// Phones of the office by their places in `more`.
@@ -264,4 +265,29 @@ pub fn field(message: &str, name: &str) -> String {
     let mut lines = message.lines();
     let found = lines.find_map(|line| line.strip_prefix(&format!("{name}: ")));
     found.unwrap_or_default().to_owned()
+}
+
+/// Rings `agents`, then plays by outcome: ended a, busy b, no answer c, failed d.
+pub fn rings(agents: &[&str], strategy: DialStrategy) -> Snapshot {
+    let targets = agents.iter().map(|name| DialTarget::Agent(AgentId::new("acme", name)));
+    let dial = Dial {
+        targets: targets.collect(),
+        strategy,
+        ring_ms: 20_000,
+        ended: Some(step(1)),
+        busy: Some(step(2)),
+        no_answer: Some(step(3)),
+        failed: Some(step(4)),
+        relay_failure: false,
+    };
+    let steps = vec![
+        Step { name: "ring".into(), verb: Verb::Dial(dial) },
+        hangup("ended", "a"),
+        hangup("busy", "b"),
+        hangup("away", "c"),
+        hangup("failed", "d"),
+    ];
+    let mut snapshot = office();
+    snapshot.flows = [flow("main", steps, Vec::new())].into();
+    snapshot
 }

@@ -1,40 +1,21 @@
 //! Phones hand their contacts on: by REFER, to whom they talk to beside, and by taking each other's place.
 
 use model::{
-    AgentId, LegId, TrunkId,
-    program::{Dial, DialStrategy, DialTarget, Step, Verb},
+    LegId, TrunkId,
+    program::DialStrategy,
     snapshot::{NumberRange, Snapshot},
 };
 use sip::{endpoint::Header, sdp};
 
 use crate::{
-    phones::{ADA, ADA_AT_HOME, BOB, field, office},
+    phones::{ADA, ADA_AT_HOME, BOB, field, office, rings},
     twin::Virtual,
-    world::{flow, hangup, play, step},
+    world::{flow, hangup, play},
 };
 
 /// Rings Bob, then plays by outcome: ended a, busy b, no answer c, failed d.
 fn bobs() -> Snapshot {
-    let dial = Dial {
-        targets: vec![DialTarget::Agent(AgentId::new("acme", "bob"))],
-        strategy: DialStrategy::InOrder,
-        ring_ms: 20_000,
-        ended: Some(step(1)),
-        busy: Some(step(2)),
-        no_answer: Some(step(3)),
-        failed: Some(step(4)),
-        relay_failure: false,
-    };
-    let steps = vec![
-        Step { name: "ring".into(), verb: Verb::Dial(dial) },
-        hangup("ended", "a"),
-        hangup("busy", "b"),
-        hangup("away", "c"),
-        hangup("failed", "d"),
-    ];
-    let mut snapshot = office();
-    snapshot.flows = [flow("main", steps, Vec::new())].into();
-    snapshot
+    rings(&["bob"], DialStrategy::InOrder)
 }
 
 /// The carrier's caller talks to Bob.
