@@ -324,7 +324,12 @@ impl Call {
                     self.quality = Some(quality);
                 }
             }
-            MediaEvent::Dtmf { .. } | MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } => {}
+            MediaEvent::Dtmf { .. }
+            | MediaEvent::DtmfSent { .. }
+            | MediaEvent::FirstPacket { .. }
+            | MediaEvent::Recorded(_)
+            | MediaEvent::Heard { .. }
+            | MediaEvent::Silent { .. } => {}
         }
     }
 
@@ -507,7 +512,11 @@ impl Call {
             self.a.media.ports = Ports::Asked;
             self.unreleased += 1;
             let network = self.incoming.network.clone();
-            context.effects.push(Effect::Media(Order::Allocate { leg: self.a.media.id, network }));
+            context.effects.push(Effect::Media(Order::Allocate {
+                leg: self.a.media.id,
+                network,
+                shared: false,
+            }));
         }
     }
 

@@ -102,7 +102,7 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     let server = Server::start(media_config(arguments, local.ip())?, Arc::new(events_to))?;
     let network = "phone".to_owned();
-    order(&server, Order::Allocate { leg: LEG, network })?;
+    order(&server, Order::Allocate { leg: LEG, network, shared: false })?;
     let config = Config {
         listeners: vec![ListenerConfig {
             transport: Transport::Udp,
@@ -221,9 +221,7 @@ impl Phone<'_> {
                 self.note(&format!("heard key {digit}"));
                 Ok(())
             }
-            MediaEvent::PlayEnded { .. } | MediaEvent::DtmfSent { .. } | MediaEvent::Released { .. } => {
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 

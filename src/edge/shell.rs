@@ -268,17 +268,7 @@ impl Core {
 
     fn order(&self, order: MediaOrder) -> Option<MediaEvent> {
         let session = order.session;
-        let allocates = match &order.order {
-            Order::Allocate { leg, .. } => Some(*leg),
-            Order::Configure { .. }
-            | Order::Play { .. }
-            | Order::StopPlay { .. }
-            | Order::Bridge { .. }
-            | Order::Unbridge { .. }
-            | Order::SendDtmf { .. }
-            | Order::Record { .. }
-            | Order::Release { .. } => None,
-        };
+        let allocates = if let Order::Allocate { leg, .. } = &order.order { Some(*leg) } else { None };
         if self.orders.queue(order).is_ok() {
             return None;
         }

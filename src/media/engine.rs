@@ -69,7 +69,7 @@ impl Engine {
     ) {
         log(session, &order);
         match order {
-            Order::Allocate { leg, network } => self.allocate(session, leg, &network, watch),
+            Order::Allocate { leg, network, shared: _ } => self.allocate(session, leg, &network, watch),
             Order::Configure { leg, parameters } => {
                 let Some(key) = self.find(session, leg) else { return };
                 if let Some(leg) = self.legs.get_mut(key) {
@@ -114,6 +114,15 @@ impl Engine {
                 self.clock(key);
             }
             Order::Record { leg, name } => self.record(session, leg, &name, now),
+            Order::Mix(_)
+            | Order::Mute { .. }
+            | Order::BeginRecording(_)
+            | Order::PauseRecording { .. }
+            | Order::EndRecording { .. }
+            | Order::Listen { .. }
+            | Order::StopListening { .. } => {
+                tracing::warn!(%session, "this media server does not know the order")
+            }
             Order::Release { leg } => {
                 if let Some(key) = self.find(session, leg) {
                     self.release(key, now);

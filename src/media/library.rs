@@ -191,8 +191,8 @@ impl Prompt {
     #[must_use]
     pub fn encoded(&self, codec: Codec) -> &[u8] {
         match codec {
-            Codec::Pcmu => &self.mu,
             Codec::Pcma => &self.a,
+            _ => &self.mu,
         }
     }
 

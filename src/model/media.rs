@@ -11,6 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AudioId, LegId, PlayId, SessionId};
 
+mod crypto;
+mod listening;
+mod mixing;
+mod recording;
+
+pub use self::{
+    crypto::{CryptoSuite, MasterKey, Srtp},
+    listening::{Heard, ListenId, Listening},
+    mixing::{Hearing, Source},
+    recording::{Format, Recorded, Recording, RecordingEnd, Voices},
+};
+
 /// What a leg's audio is coded in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Codec {
@@ -20,6 +32,12 @@ pub enum Codec {
     /// G.711 A-law, 8 kHz (RFC 3551 §4.5.14), static payload type 8.
     #[serde(rename = "PCMA")]
     Pcma,
+    /// G.722 at 64 kbit/s (RFC 3551 §4.5.2), static payload type 9: sampled at 16 kHz, with an RTP clock of 8 kHz.
+    G722,
+    /// Opus (RFC 7587), dynamic payload type, with an RTP clock of 48 kHz.
+    Opus,
+    /// G.729 (RFC 3551 §4.5.6), static payload type 18. It is passed on, never decoded.
+    G729,
 }
 
 impl Codec {
@@ -29,22 +47,56 @@ impl Codec {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::Opus => "opus",
+            Self::G729 => "G729",
         }
     }
 
-    /// Payload type assigned by RFC 3551 §6.
+    /// Payload type assigned by RFC 3551 §6. None: it has none, and an `rtpmap` must name one.
     #[must_use]
-    pub const fn static_payload_type(self) -> u8 {
+    pub const fn static_payload_type(self) -> Option<u8> {
         match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
+            Self::Pcmu => Some(0),
+            Self::Pcma => Some(8),
+            Self::G722 => Some(9),
+            Self::G729 => Some(18),
+            Self::Opus => None,
+        }
+    }
+
+    /// Payload type that our descriptions give it: the static one, else a dynamic one of our choice.
+    #[must_use]
+    pub const fn payload_type(self) -> u8 {
+        match self.static_payload_type() {
+            Some(assigned) => assigned,
+            None => 111,
         }
     }
 
     /// RTP clock in Hz.
     #[must_use]
     pub const fn clock_rate(self) -> u32 {
-        8_000
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 | Self::G729 => 8_000,
+            Self::Opus => 48_000,
+        }
+    }
+
+    /// Samples a second of what it codes.
+    #[must_use]
+    pub const fn sample_rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G729 => 8_000,
+            Self::G722 => 16_000,
+            Self::Opus => 48_000,
+        }
+    }
+
+    /// Whether we can decode and encode it.
+    #[must_use]
+    pub const fn is_decoded(self) -> bool {
+        !matches!(self, Self::G729)
     }
 }
 
@@ -105,6 +157,37 @@ pub struct MediaParameters {
     pub ptime_ms: u16,
     /// Which way audio flows.
     pub direction: Direction,
+    /// Payload type of comfort noise (RFC 3389) at 8 kHz that both may send. None: not agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comfort_noise: Option<u8>,
+    /// Whether RTCP comes and goes on RTP's port (RFC 5761).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rtcp_mux: bool,
+    /// Keys of SRTP. None: nothing is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srtp: Option<Box<Srtp>>,
+    /// What the peer said of Opus (RFC 7587 §6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opus: Option<OpusParameters>,
+}
+
+/// What a peer can take of Opus (RFC 7587 §6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OpusParameters {
+    /// `maxplaybackrate` in Hz.
+    pub max_playback_rate: u32,
+    /// `maxaveragebitrate` in bit/s. None: as it suits.
+    pub max_bitrate: Option<u32>,
+    /// `useinbandfec`.
+    pub in_band_fec: bool,
+    /// `usedtx`.
+    pub dtx: bool,
+}
+
+impl Default for OpusParameters {
+    fn default() -> Self {
+        Self { max_playback_rate: 48_000, max_bitrate: None, in_band_fec: false, dtx: false }
+    }
 }
 
 /// An order to a media server.
@@ -125,6 +208,9 @@ pub enum Order {
         leg: LegId,
         /// Name of the VoiceCluster's network whose address it takes.
         network: String,
+        /// Whether its peer sends from where its description says, so that it may share a port with others.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
     },
     /// The leg's parameters, after an offer and its answer; again after each re-INVITE.
     Configure {
@@ -180,6 +266,42 @@ pub enum Order {
         leg: LegId,
         /// File name, without a folder; the media server's configuration says in which folder.
         name: String,
+    },
+    /// Let legs of the session hear what these lists say, and no more than that: a leg without a list hears nobody. Takes the
+    /// place of bridges and of the lists before. An empty order ends all mixing.
+    Mix(Vec<Hearing>),
+    /// Let nobody hear a leg, or let them again. Its keys are heard nevertheless.
+    Mute {
+        /// The leg.
+        leg: LegId,
+        /// Whether it is muted.
+        muted: bool,
+    },
+    /// Begin a recording. Answered by `Recorded`, once.
+    BeginRecording(Box<Recording>),
+    /// Leave out what is said from now on, or take it in again.
+    PauseRecording {
+        /// Its name.
+        name: String,
+        /// Whether it pauses.
+        paused: bool,
+    },
+    /// End a recording. `Recorded` follows if there was one.
+    EndRecording {
+        /// Its name.
+        name: String,
+    },
+    /// Listen to a leg's peer. Answered by `Heard`, any number of times.
+    Listen {
+        /// The leg.
+        leg: LegId,
+        /// For what.
+        listening: Box<Listening>,
+    },
+    /// Listen no longer.
+    StopListening {
+        /// The leg.
+        leg: LegId,
     },
     /// Give the leg's ports back. Answered by `Released`. The session ends with its last leg.
     Release {
@@ -241,6 +363,27 @@ pub enum Event {
     FirstPacket {
         /// The leg.
         leg: LegId,
+    },
+    /// A recording is stored, or cannot be.
+    Recorded(Box<Recorded>),
+    /// Something was heard of a leg's peer.
+    Heard {
+        /// The leg.
+        leg: LegId,
+        /// Which listening.
+        listening: ListenId,
+        /// What.
+        heard: Heard,
+    },
+    /// Neither RTP nor RTCP has come from the leg's peer for `silent_ms`, although it was to send, and both will be
+    /// waited for no longer: once, until something comes again.
+    Silent {
+        /// The leg.
+        leg: LegId,
+        /// For how long, in milliseconds.
+        silent_ms: u32,
+        /// Whether anything ever came.
+        heard_before: bool,
     },
     /// The leg is gone, and so is its recording if it had one.
     Released {

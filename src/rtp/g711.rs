@@ -55,10 +55,11 @@ impl Law {
 }
 
 impl From<model::media::Codec> for Law {
+    /// The law of a codec that is G.711; of others what stands for silence.
     fn from(codec: model::media::Codec) -> Self {
         match codec {
-            model::media::Codec::Pcmu => Self::Mu,
             model::media::Codec::Pcma => Self::A,
+            _ => Self::Mu,
         }
     }
 }

@@ -69,7 +69,7 @@ pub enum SdpError {
 /// Writes our offer.
 #[must_use]
 pub fn offer(local: &LocalMedia) -> Bytes {
-    let formats: Vec<_> = local.codecs.iter().map(|codec| (codec.static_payload_type(), *codec)).collect();
+    let formats: Vec<_> = local.codecs.iter().map(|codec| (codec.payload_type(), *codec)).collect();
     let event = local.telephone_event.then_some(TELEPHONE_EVENT);
     let mut text = session_lines(local);
     write_audio(&mut text, local, &formats, event, local.direction, ptime_of(local));
@@ -107,6 +107,10 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
         remote_rtcp: media.rtcp(),
         ptime_ms,
         direction,
+        comfort_noise: None,
+        rtcp_mux: false,
+        srtp: None,
+        opus: None,
     };
     Ok((text.into(), parameters))
 }
@@ -123,13 +127,17 @@ pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<MediaParameter
     Ok(MediaParameters {
         codec,
         send_payload_type: format,
-        receive_payload_type: codec.static_payload_type(),
+        receive_payload_type: codec.payload_type(),
         send_telephone_event: event,
         receive_telephone_event: event.map(|_| TELEPHONE_EVENT),
         remote_rtp: media.rtp(),
         remote_rtcp: media.rtcp(),
         ptime_ms: clamp_ptime(media.ptime_ms),
         direction: answered(media.direction, local.direction),
+        comfort_noise: None,
+        rtcp_mux: false,
+        srtp: None,
+        opus: None,
     })
 }
 
@@ -148,7 +156,7 @@ fn first_common(media: &Media<'_>, local: &LocalMedia) -> Result<(u8, Codec), Sd
                     && format.clock_rate == codec.clock_rate()
                     && format.channels == 1
             }
-            None => format.payload_type == codec.static_payload_type(),
+            None => Some(format.payload_type) == codec.static_payload_type(),
         })
     };
     let mut common = media.formats.iter().filter_map(|format| Some((format.payload_type, codec_of(format)?)));

@@ -355,7 +355,11 @@ impl Call {
             failure: (Dialled::Failed, 480),
         });
         self.unreleased += 1;
-        context.effects.push(Effect::Media(Order::Allocate { leg: id, network: whom.network }));
+        context.effects.push(Effect::Media(Order::Allocate {
+            leg: id,
+            network: whom.network,
+            shared: false,
+        }));
     }
 
     /// Somebody of another call is told where their audio goes from now on.

@@ -48,7 +48,11 @@ impl Call {
         let mut media = MediaLeg::new(LegId(self.fresh_id()), self.preferred(PHONE_CODECS));
         media.ports = Ports::Asked;
         self.unreleased += 1;
-        context.effects.push(Effect::Media(Order::Allocate { leg: media.id, network: network.clone() }));
+        context.effects.push(Effect::Media(Order::Allocate {
+            leg: media.id,
+            network: network.clone(),
+            shared: false,
+        }));
         self.joiner = Some(Joiner { sip, media, offer, station, network, replaces });
     }
 

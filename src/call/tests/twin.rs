@@ -206,7 +206,7 @@ impl Media {
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            Order::Unbridge { .. } | Order::SendDtmf { .. } | Order::Record { .. } => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

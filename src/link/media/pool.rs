@@ -360,7 +360,10 @@ impl Pods {
             Event::PlayEnded { .. }
             | Event::Dtmf { .. }
             | Event::DtmfSent { .. }
-            | Event::FirstPacket { .. } => {}
+            | Event::FirstPacket { .. }
+            | Event::Recorded(_)
+            | Event::Heard { .. }
+            | Event::Silent { .. } => {}
         }
         Some(event)
     }

@@ -66,7 +66,7 @@ fn ports_run_out_and_come_back_and_nothing_leaks() {
 #[test]
 fn what_cannot_be_allocated_is_refused_with_its_reason() {
     let world = World::with(4, None, 1);
-    world.order(1, Order::Allocate { leg: LEG, network: "wan".into() });
+    world.order(1, Order::Allocate { leg: LEG, network: "wan".into(), shared: false });
     assert_eq!(world.event(), Event::Refused { leg: LEG, reason: Refusal::NoSuchNetwork });
     let first = world.allocate(1, 1);
     assert_eq!(world.allocate(1, 1), first, "an order that comes twice is answered twice");
@@ -86,7 +86,7 @@ fn a_prompt_is_heard_as_it_was_recorded() {
         assert_eq!(world.event(), ended(5, PlayEnd::Finished));
         for (place, (header, payload)) in packets.iter().enumerate() {
             assert_eq!(payload.len(), frame);
-            assert_eq!(header.payload_type, codec.static_payload_type());
+            assert_eq!(header.payload_type, codec.payload_type());
             let expected = (place as u16, (place * frame) as u32, place == 0);
             assert_eq!(numbers(&packets)[place], expected);
         }
@@ -240,7 +240,7 @@ fn two_legs_hear_each_other_in_every_pair_of_codecs() {
                     assert_eq!(packets.last().unwrap().1, payload);
                 }
             }
-            assert!(packets.iter().all(|(header, _)| header.payload_type == to.static_payload_type()));
+            assert!(packets.iter().all(|(header, _)| header.payload_type == to.payload_type()));
             assert!(correlation(&decoded(to, &packets), &said) > 0.99);
             let expected: Vec<_> = (0..10u16).map(|n| (n, u32::from(n) * 160, n == 0)).collect();
             assert_eq!(numbers(&packets), expected);

@@ -94,7 +94,7 @@ async fn two_edges() {
     let mut edges = [Edge::new(&pki, "edge-0", &serving).await, Edge::new(&pki, "edge-1", &serving).await];
     let mut ports = Vec::new();
     for edge in &mut edges {
-        edge.order(Order::Allocate { leg: LegId(1), network: "lan".into() });
+        edge.order(Order::Allocate { leg: LegId(1), network: "lan".into(), shared: false });
         let Event::Allocated { rtp_port, .. } = edge.event().await else { panic!("no ports") };
         ports.push(rtp_port);
     }

@@ -71,7 +71,7 @@ impl World {
     }
 
     pub fn allocate(&self, session: u64, leg: u64) -> Event {
-        self.order(session, Order::Allocate { leg: LegId(leg), network: "lan".into() });
+        self.order(session, Order::Allocate { leg: LegId(leg), network: "lan".into(), shared: false });
         self.event()
     }
 
@@ -126,7 +126,10 @@ impl World {
 
     /// Waits until an order has been carried out: a refused allocation answers after it.
     pub fn settle(&self, session: u64) {
-        self.order(session, Order::Allocate { leg: LegId(u64::MAX), network: "nowhere".into() });
+        self.order(
+            session,
+            Order::Allocate { leg: LegId(u64::MAX), network: "nowhere".into(), shared: false },
+        );
         assert!(matches!(self.event(), Event::Refused { .. }));
     }
 }
@@ -148,7 +151,7 @@ impl Phone {
             socket
         };
         let (rtp, rtcp) = (bind(), bind());
-        let payload_type = codec.static_payload_type();
+        let payload_type = codec.payload_type();
         let parameters = MediaParameters {
             codec,
             send_payload_type: payload_type,
@@ -159,6 +162,10 @@ impl Phone {
             remote_rtcp: rtcp.local_addr().unwrap(),
             ptime_ms: 20,
             direction: Direction::SendRecv,
+            comfort_noise: None,
+            rtcp_mux: false,
+            srtp: None,
+            opus: None,
         };
         let header = Header {
             marker: false,
