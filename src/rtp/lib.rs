@@ -13,6 +13,7 @@ pub mod quality;
 pub mod resample;
 pub mod rtcp;
 pub mod sequence;
+pub mod srtp;
 
 /// RTP clock of telephone audio, in Hz (RFC 3551 §4.5.14).
 pub const CLOCK_RATE: u32 = 8_000;
