@@ -8,6 +8,7 @@ mod cursor;
 mod dialling;
 mod emergency;
 mod engine;
+mod engines;
 mod failover;
 mod identity;
 mod phones;

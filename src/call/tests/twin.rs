@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output, StationNews, ToSign, ToVerify},
+    engine::{Config, Input, Output, Shard, StationNews, ToSign, ToVerify},
     explanation::Explanation,
     record::Record,
 };
@@ -29,7 +29,10 @@ use sip::{
     transaction::Timers,
 };
 
-use crate::world::{flow, snapshot};
+use crate::{
+    engines::Engines,
+    world::{flow, snapshot},
+};
 
 pub const EDGE: &str = "192.0.2.100:5060";
 
@@ -224,7 +227,7 @@ impl Media {
 
 pub struct Virtual {
     pub now: Now,
-    pub engine: Engine,
+    pub engine: Engines,
     pub carrier: Phone,
     pub pbx: Phone,
     /// Further phones.
@@ -259,6 +262,8 @@ impl Virtual {
     pub fn with(snapshot: Snapshot) -> Self {
         let config = Config {
             token: "e1".into(),
+            shard: Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 7,
             legs_max: 1_000,
@@ -269,7 +274,7 @@ impl Virtual {
         let instant = Instant::now();
         let mut world = Self {
             now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
-            engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
+            engine: Engines::new(config, snapshot.into(), Default::default()).unwrap(),
             carrier: Phone::new("192.0.2.1:5060", 1),
             pbx: Phone::new("192.0.2.2:5060", 2),
             more: Vec::new(),
@@ -459,7 +464,7 @@ impl Virtual {
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
             Output::StationNews(news) => self.stations.push(news),
-            Output::Standing | Output::Attempt(_) => {}
+            Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }
