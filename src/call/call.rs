@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod callees;
+mod digits;
 mod effect;
 mod handover;
 mod joining;
@@ -129,7 +130,7 @@ impl Call {
         };
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
         let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
-        let media = MediaLeg::new(LegId(id.0 << 16), incoming.codecs.clone());
+        let media = MediaLeg::new(LegId(id.0 << 16), incoming.terms.clone(), incoming.keys.clone());
         let station = match &incoming.admitted.origin {
             Origin::Station(station) => Some(station.clone()),
             Origin::Trunk(_) => None,
@@ -317,15 +318,14 @@ impl Call {
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
             MediaEvent::PlayEnded { play, how, .. } => self.play_ended(play, how, context),
-            MediaEvent::Dtmf { leg, digit } if leg == self.a.media.id => self.pressed(digit, context),
+            MediaEvent::Dtmf { leg, digit } => self.heard_digit(leg, digit, context),
             MediaEvent::Released { leg, quality } => {
                 self.unreleased = self.unreleased.saturating_sub(1);
                 if leg == self.a.media.id {
                     self.quality = Some(quality);
                 }
             }
-            MediaEvent::Dtmf { .. }
-            | MediaEvent::DtmfSent { .. }
+            MediaEvent::DtmfSent { .. }
             | MediaEvent::FirstPacket { .. }
             | MediaEvent::Recorded(_)
             | MediaEvent::Heard { .. }
@@ -509,14 +509,9 @@ impl Call {
 
     fn allocate_a(&mut self, context: &mut Context<'_>) {
         if !self.a.media.is_known() {
-            self.a.media.ports = Ports::Asked;
             self.unreleased += 1;
-            let network = self.incoming.network.clone();
-            context.effects.push(Effect::Media(Order::Allocate {
-                leg: self.a.media.id,
-                network,
-                shared: false,
-            }));
+            let order = self.a.media.allocate(self.incoming.network.clone());
+            context.effects.push(Effect::Media(order));
         }
     }
 
@@ -580,11 +575,7 @@ impl Call {
             }
             SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
-                if let Some(key) = info_digit(&content_type, &body)
-                    && self.a.media.parameters.as_ref().is_some_and(|p| p.receive_telephone_event.is_none())
-                {
-                    self.pressed(key, context);
-                }
+                self.informed(self.a.media.id, &content_type, &body, context);
             }
             SipEvent::Ended { how, .. } => {
                 self.a.state = StateA::Over;
@@ -705,23 +696,4 @@ fn refusal_headers(cause: u8, because: Option<&str>) -> Vec<Header> {
 
 fn quoted(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).take(120).collect()
-}
-
-/// A digit of `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733 send it.
-fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let signal = match content_type {
-        "application/dtmf" => text.trim(),
-        "application/dtmf-relay" => {
-            let line = text.lines().find_map(|line| {
-                let (name, value) = line.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("signal").then_some(value)
-            });
-            line?.trim()
-        }
-        _ => return None,
-    };
-    let mut characters = signal.chars();
-    let digit = characters.next().filter(|digit| "0123456789*#ABCD".contains(*digit))?;
-    characters.next().is_none().then_some(digit)
 }
