@@ -16,7 +16,7 @@ use bytes::Bytes;
 use call::{
     Now,
     certificate::Identity,
-    engine::{Engine, Input, Output, StationNews},
+    engine::{Engine, HOME, Input, Output, StationNews},
     explanation::Outcome,
 };
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ use tokio::{
     io::unix::AsyncFd,
     net::TcpListener,
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::LocalSet,
 };
 use tracing::{debug, error, info, trace, warn};
@@ -42,6 +42,7 @@ use crate::{
     datagram::{self, Datagrams},
     hep::{self, Capture, Copied},
     ladder,
+    neighbours::{FromHome, Neighbours, Relayed, Ways},
     observed::Observed,
     secure,
     sockets::{self, Bound, Sockets},
@@ -75,6 +76,10 @@ pub struct Core {
     tls: Tls,
     pub stir: Stir,
     traces: Traces,
+    neighbours: Neighbours,
+    /// What of the sums over all engines is this one's.
+    calls: u64,
+    retransmitted: u64,
     pub datagrams: Datagrams,
     pub streams: Streams,
     /// Datagrams wait until a batch is through.
@@ -99,7 +104,12 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(engine: Engine, orders: Arc<dyn MediaOrders>, observed: Arc<Observed>) -> Self {
+    pub fn new(
+        engine: Engine,
+        orders: Arc<dyn MediaOrders>,
+        observed: Arc<Observed>,
+        neighbours: Neighbours,
+    ) -> Self {
         let tls = Tls::new(engine.world());
         let stir = Stir::new(engine.world(), Arc::clone(&observed));
         let traces = Traces::new(Arc::clone(&observed));
@@ -111,6 +121,9 @@ impl Core {
             tls,
             stir,
             traces,
+            neighbours,
+            calls: 0,
+            retransmitted: 0,
             datagrams: Datagrams::default(),
             streams: Streams::default(),
             held: false,
@@ -128,10 +141,79 @@ impl Core {
         }
     }
 
-    /// Gives the engine an input and carries out what it says.
+    /// Takes an input, which may turn out to be another engine's.
     pub fn step(&mut self, input: Input) {
         let now = now();
+        match self.sort(now, input) {
+            Some(input) => self.step_here(now, input),
+            None => self.drive(now),
+        }
+    }
+
+    /// What of an input is for this engine. The others are given theirs.
+    fn sort(&mut self, now: Now, input: Input) -> Option<Input> {
+        if self.neighbours.are_none() {
+            return Some(input);
+        }
+        match input {
+            Input::Packet { flow, bytes } => {
+                let input = self.engine.read(now, flow, &bytes)?;
+                let owner = self.engine.owner(now, &flow, &input);
+                self.hand(owner, Input::Parsed { flow, bytes, input: Box::new(input) })
+            }
+            Input::Message { flow, message } => {
+                let input = sip::endpoint::Input::Message { flow, message: *message };
+                let owner = self.engine.owner(now, &flow, &input);
+                let sip::endpoint::Input::Message { message, .. } = input else { return None };
+                self.hand(owner, Input::Message { flow, message: Box::new(message) })
+            }
+            Input::Identified { flow, identity } => {
+                self.tell_all(|| Input::Identified { flow, identity: identity.clone() });
+                Some(Input::Identified { flow, identity })
+            }
+            Input::Unreachable { flow } => {
+                self.tell_all(|| Input::Unreachable { flow });
+                Some(input)
+            }
+            Input::Lift { address } => {
+                self.tell_all(|| Input::Lift { address });
+                Some(input)
+            }
+            input => Some(input),
+        }
+    }
+
+    /// Gives an input to its owner; None: that is another.
+    fn hand(&self, owner: usize, input: Input) -> Option<Input> {
+        if self.neighbours.is_at(owner) {
+            return Some(input);
+        }
+        if !self.neighbours.give(owner, Relayed::Input(input)) {
+            self.observed.relays_dropped.add(1);
+        }
+        None
+    }
+
+    fn tell_all(&self, input: impl Fn() -> Input) {
+        self.observed.relays_dropped.add(self.neighbours.tell_all(input));
+    }
+
+    /// Takes what another engine has for this one.
+    fn take(&mut self, relayed: Relayed) {
+        match relayed {
+            Relayed::Input(input) => self.step_here(now(), input),
+            Relayed::Send(flow, bytes) => self.send_by_connection(flow, bytes),
+        }
+    }
+
+    /// Gives the engine an input and carries out what it says.
+    fn step_here(&mut self, now: Now, input: Input) {
         self.engine.handle(now, input);
+        self.drive(now);
+    }
+
+    /// Carries out what the engine says.
+    fn drive(&mut self, now: Now) {
         // What is answered at once, as in the stead of a media server that takes no order, may give further outputs.
         while let Some(answer) = self.carry_out(now) {
             self.engine.handle(now, answer);
@@ -139,8 +221,11 @@ impl Core {
         if !self.held {
             self.flush();
         }
-        self.observed.calls.set(self.engine.calls());
-        self.observed.retransmitted.set(usize::try_from(self.engine.retransmitted()).unwrap_or(usize::MAX));
+        self.observed.calls.renew(&mut self.calls, self.engine.calls() as u64);
+        self.observed.retransmitted.renew(&mut self.retransmitted, self.engine.retransmitted());
+        if self.neighbours.is_home() {
+            self.neighbours.share(self.engine.world());
+        }
         self.set_alarm(now);
         if self.engine.is_idle()
             && let Some(stopping) = self.stopping.take()
@@ -226,6 +311,9 @@ impl Core {
                     self.observed.attempt(&attempt);
                 }
                 Output::Standing => self.observed.standing(&self.engine),
+                Output::Tidings(tidings) => {
+                    self.observed.relays_dropped.add(self.neighbours.pass_on(tidings));
+                }
                 Output::Record(record) => {
                     // Not a line for each call: `/api/v1/interactions` gives the records out.
                     debug!(
@@ -332,6 +420,15 @@ impl Core {
         if self.datagrams.push(flow.listener, flow.remote, &bytes) {
             return;
         }
+        if self.neighbours.is_home() {
+            return self.send_by_connection(flow, bytes);
+        }
+        if !self.neighbours.give(HOME, Relayed::Send(flow, bytes)) {
+            self.observed.packets_unsent.add(1);
+        }
+    }
+
+    fn send_by_connection(&mut self, flow: Flow, bytes: Bytes) {
         let sent = self.streams.send(flow, bytes);
         let count = if sent { &self.observed.packets_sent } else { &self.observed.packets_unsent };
         count.add(1);
@@ -638,7 +735,7 @@ const WORKERS: usize = 2;
 pub fn run(
     mut core: Core,
     sockets: Sockets,
-    events: mpsc::Receiver<MediaEvent>,
+    from: (mpsc::Receiver<MediaEvent>, Ways),
     control: mpsc::Receiver<Control>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -658,23 +755,28 @@ pub fn run(
     let local = LocalSet::new();
     let core = Rc::new(RefCell::new(core));
     core.borrow_mut().own = Rc::downgrade(&core);
-    local.block_on(&runtime, live(core, sockets, events, control));
+    local.block_on(&runtime, live(core, sockets, from, control));
     workers.shutdown_background();
 }
 
 async fn live(
     core: Shared,
     sockets: Sockets,
-    events: mpsc::Receiver<MediaEvent>,
+    (events, ways): (mpsc::Receiver<MediaEvent>, Ways),
     mut control: mpsc::Receiver<Control>,
 ) {
-    for (place, (transport, bound)) in sockets.0.into_iter().enumerate() {
-        let listener = ListenerIx(u16::try_from(place).unwrap_or(u16::MAX));
+    for (listener, transport, bound) in sockets.0 {
         if let Err(error) = listen(&core, listener, transport, bound) {
             error!("a listener cannot be polled: {error}");
         }
     }
     tokio::task::spawn_local(take_events(Rc::clone(&core), events));
+    if !core.borrow().neighbours.are_none() {
+        tokio::task::spawn_local(take_relayed(Rc::clone(&core), ways.traffic));
+        if !core.borrow().neighbours.is_home() {
+            tokio::task::spawn_local(follow_home(Rc::clone(&core), ways.home));
+        }
+    }
     match sys::Alarm::new().and_then(sys::poll_alarm) {
         Ok(alarm) => {
             let alarm = Rc::new(alarm);
@@ -722,6 +824,32 @@ async fn take_events(core: Shared, mut events: mpsc::Receiver<MediaEvent>) {
         core.release();
     }
     warn!("the media server has ended");
+}
+
+async fn take_relayed(core: Shared, mut traffic: mpsc::Receiver<Relayed>) {
+    let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
+    while traffic.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
+        let mut core = core.borrow_mut();
+        core.hold();
+        batch.drain(..).for_each(|relayed| core.take(relayed));
+        core.release();
+    }
+}
+
+/// Has what the home engine has.
+async fn follow_home(core: Shared, mut home: watch::Receiver<FromHome>) {
+    while home.changed().await.is_ok() {
+        let FromHome { world, standing } = home.borrow_and_update().clone();
+        let mut core = core.borrow_mut();
+        if !Arc::ptr_eq(&world, core.engine.world()) {
+            core.step_here(now(), Input::World(world));
+            let core = &mut *core;
+            core.traces.renew(core.engine.world());
+        }
+        if let Some(tidings) = standing {
+            core.step_here(now(), Input::Tidings(tidings));
+        }
+    }
 }
 
 async fn keep_time(core: Shared, alarm: Rc<AsyncFd<sys::Alarm>>) {
