@@ -516,6 +516,7 @@ impl Call {
                 leg: self.a.media.id,
                 network,
                 shared: false,
+                remote: None,
             }));
         }
     }

@@ -102,7 +102,7 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     let server = Server::start(media_config(arguments, local.ip())?, Arc::new(events_to))?;
     let network = "phone".to_owned();
-    order(&server, Order::Allocate { leg: LEG, network, shared: false })?;
+    order(&server, Order::Allocate { leg: LEG, network, shared: false, remote: None })?;
     let config = Config {
         listeners: vec![ListenerConfig {
             transport: Transport::Udp,
@@ -445,6 +445,7 @@ fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::C
             .transpose()?
             .map(|(folder, _)| folder),
         sessions_max: 1,
+        silent_after: Duration::from_secs(60),
     })
 }
 

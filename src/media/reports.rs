@@ -1,7 +1,7 @@
 //! RTCP of one leg: reports and BYE out, reports in (RFC 3550 §6).
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -52,26 +52,23 @@ impl Reports {
         self.due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
     }
 
-    /// Sends a report, and a BYE with it when leaving.
-    pub fn send(
+    /// Writes a report, with a BYE when leaving, into the beginning of `buffer`. Returns its length and where it goes.
+    pub fn write(
         &mut self,
-        socket: &UdpSocket,
+        buffer: &mut [u8; OWN_MAX],
         outgoing: &Outgoing,
         meter: &mut Meter,
         bye: bool,
         now: Instant,
-    ) {
+    ) -> Option<(usize, SocketAddr)> {
         let sends = meter.packets_sent() > self.sent_marks[1];
         self.sent_marks = [meter.packets_sent(), self.sent_marks[0]];
         self.due = Some(now + interval(false, sends));
         let sender = sends.then(|| meter.sender_info(wall_clock(), outgoing.timestamp_at(now)));
         let cname = std::str::from_utf8(&self.cname).unwrap_or_default();
         let own = Own { ssrc: outgoing.ssrc(), sender, report: meter.report(now), cname, bye };
-        let Some(to) = self.to.filter(|to| to.port() != 0 && !to.ip().is_unspecified()) else { return };
-        let mut buffer = [0; OWN_MAX];
-        if let Err(error) = socket.send_to(own.write(&mut buffer), to) {
-            tracing::trace!(%to, %error, "RTCP packet not sent");
-        }
+        let to = self.to.filter(|to| to.port() != 0 && !to.ip().is_unspecified())?;
+        Some((own.write(buffer).len(), to))
     }
 
     /// Takes the peer's. `false`: it is not RTCP.

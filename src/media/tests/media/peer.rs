@@ -38,6 +38,15 @@ impl World {
     }
 
     pub fn with(pairs: u16, recordings: Option<PathBuf>, sessions_max: usize) -> Self {
+        Self::with_silence(pairs, recordings, sessions_max, Duration::from_secs(60))
+    }
+
+    pub fn with_silence(
+        pairs: u16,
+        recordings: Option<PathBuf>,
+        sessions_max: usize,
+        silent_after: Duration,
+    ) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
         let first = NEXT.fetch_add(2 * pairs, Ordering::Relaxed);
         let ports = first..=first + 2 * pairs - 1;
@@ -47,7 +56,14 @@ impl World {
             advertised: "192.0.2.7".parse().unwrap(),
             interface: None,
         }];
-        let config = Config { networks, ports: ports.clone(), workers: Some(2), recordings, sessions_max };
+        let config = Config {
+            networks,
+            ports: ports.clone(),
+            workers: Some(2),
+            recordings,
+            sessions_max,
+            silent_after,
+        };
         let (sender, events) = link::event_queue(10_000);
         Self { server: Server::start(config, sender).unwrap(), ports, events }
     }
@@ -71,7 +87,10 @@ impl World {
     }
 
     pub fn allocate(&self, session: u64, leg: u64) -> Event {
-        self.order(session, Order::Allocate { leg: LegId(leg), network: "lan".into(), shared: false });
+        self.order(
+            session,
+            Order::Allocate { leg: LegId(leg), network: "lan".into(), shared: false, remote: None },
+        );
         self.event()
     }
 
@@ -128,7 +147,7 @@ impl World {
     pub fn settle(&self, session: u64) {
         self.order(
             session,
-            Order::Allocate { leg: LegId(u64::MAX), network: "nowhere".into(), shared: false },
+            Order::Allocate { leg: LegId(u64::MAX), network: "nowhere".into(), shared: false, remote: None },
         );
         assert!(matches!(self.event(), Event::Refused { .. }));
     }
