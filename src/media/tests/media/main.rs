@@ -9,6 +9,7 @@
 
 mod network;
 mod peer;
+mod planes;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 

@@ -1,6 +1,7 @@
 //! A media server on loopback, and telephones that call it.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     f64::consts::TAU,
     io::Cursor,
@@ -160,6 +161,7 @@ pub struct Phone {
     pub parameters: MediaParameters,
     pub to: SocketAddr,
     pub header: Header,
+    heard: RefCell<Vec<(Header, Vec<u8>)>>,
 }
 
 impl Phone {
@@ -193,7 +195,7 @@ impl Phone {
             timestamp: u32::MAX - 500,
             ssrc: u32::from(server_port) << 8 | 7,
         };
-        Self { rtp, rtcp, parameters, to: (LOCALHOST, server_port).into(), header }
+        Self { rtp, rtcp, parameters, to: (LOCALHOST, server_port).into(), header, heard: RefCell::default() }
     }
 
     /// Sends the next packet of audio.
@@ -235,6 +237,30 @@ impl Phone {
 
     pub fn hear_many(&self, count: usize) -> Vec<(Header, Vec<u8>)> {
         (0..count).map(|_| self.hear()).collect()
+    }
+
+    /// All packets that have come and were not heard yet.
+    pub fn peek(&self) -> Vec<(Header, Vec<u8>)> {
+        self.rtp.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2_000];
+        let mut heard = self.heard.borrow_mut();
+        while let Ok(length) = self.rtp.recv(&mut buffer) {
+            let packet = Packet::parse(&buffer[..length]).unwrap();
+            heard.push((packet.header, packet.payload.to_vec()));
+        }
+        self.rtp.set_nonblocking(false).unwrap();
+        heard.clone()
+    }
+
+    /// As [`Phone::peek`]; afterwards they are heard.
+    pub fn collect(&self) -> Vec<(Header, Vec<u8>)> {
+        self.peek();
+        self.heard.take()
+    }
+
+    /// Hears packets of this payload type and no others.
+    pub fn forget(&self, payload_type: u8) {
+        self.heard.borrow_mut().retain(|(header, _)| header.payload_type != payload_type);
     }
 
     /// Whether nothing but keep-alives waits in the socket.
@@ -288,6 +314,20 @@ pub fn correlation(a: &[i16], b: &[i16]) -> f64 {
     let sum =
         |x: &[i16], y: &[i16]| -> f64 { x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
     sum(a, b) / (sum(a, a) * sum(b, b)).sqrt().max(1.0)
+}
+
+/// How alike a sound is to the part of another that is most like it.
+pub fn best_correlation(heard: &[i16], part: &[i16]) -> f64 {
+    let norm = |sound: &[i16]| sound.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let part: Vec<f32> = part.iter().map(|&x| f32::from(x)).collect();
+    let whole: Vec<f32> = heard.iter().map(|&x| f32::from(x)).collect();
+    let of_part = part.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let places = 0..(heard.len() + 1).saturating_sub(part.len());
+    let alike = |at: usize| {
+        let product: f32 = whole[at..].iter().zip(&part).map(|(x, y)| x * y).sum();
+        f64::from(product) / (norm(&heard[at..at + part.len()]) * of_part).sqrt().max(1.0)
+    };
+    places.map(alike).fold(0.0, f64::max)
 }
 
 pub fn decoded(codec: Codec, packets: &[(Header, Vec<u8>)]) -> Vec<i16> {
