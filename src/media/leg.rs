@@ -310,7 +310,11 @@ impl Leg {
         }
         self.open(datagram, true, now)?;
         let bytes = &datagram.buffer[..datagram.length];
-        self.reports.receive(bytes, from, self.outgoing.ssrc(), &mut self.meter, now).then_some(())
+        let taken = self.reports.receive(bytes, from, self.outgoing.ssrc(), &mut self.meter, now);
+        if let (Some(percent), Some(voice)) = (self.reports.take_lost_percent(), &mut self.voice) {
+            voice.expect_loss(percent);
+        }
+        taken.then_some(())
     }
 
     /// Hears the key of an accepted event packet.

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use rtp::mix::{Mixer, Recipe};
+
 use crate::{
     leg::Said,
     legs::{Key, Legs},
@@ -18,14 +20,13 @@ const SAMPLES_MAX: usize = 320;
 const CATCH_UP_MAX: usize = 5;
 /// Frames for which a hearer waits for the first of its sources to speak.
 const PATIENCE: u8 = 4;
-/// One, as gains are counted.
-const UNITY: i32 = 4_096;
 
 /// Who hears whom.
 #[derive(Debug)]
 pub struct Mix {
     rate: u32,
     due: Instant,
+    mixer: Mixer,
     sources: Vec<Source>,
     hearers: Vec<Hearer>,
 }
@@ -44,10 +45,9 @@ pub struct Hearer {
     pub key: Key,
     /// What is under way to it.
     pub said: Said,
-    /// Its sources' places and gains.
-    sources: Vec<(usize, i32)>,
-    /// Its own place, if it hears all the others as they are.
-    all_but: Option<Option<usize>>,
+    /// Its sources' places.
+    sources: Vec<usize>,
+    recipe: Recipe,
     waited: u8,
 }
 
@@ -67,18 +67,16 @@ impl Mix {
         }
         let place = |key: Key| sources.iter().position(|source| source.key == key);
         let hearers = heard.iter().map(|&(key, ref from)| {
-            let mixed: Vec<_> =
-                from.iter().filter_map(|&(key, gain_db)| Some((place(key)?, gain(gain_db)))).collect();
-            let own = place(key);
-            let others = sources.len() - usize::from(own.is_some());
-            let all = mixed.len() == others && others > 1 && mixed.iter().all(|&(_, gain)| gain == UNITY);
-            let all_but = all.then_some(own);
+            let hears: Vec<_> =
+                from.iter().filter_map(|&(key, gain_db)| Some((place(key)?, gain_db))).collect();
+            let recipe = Recipe::new(sources.len(), &hears);
+            let from = hears.into_iter().map(|(place, _)| place).collect();
             let before = said(key);
             let waited = if before.is_some() { PATIENCE } else { 0 };
-            Hearer { key, said: before.unwrap_or_else(Said::new), sources: mixed, all_but, waited }
+            Hearer { key, said: before.unwrap_or_default(), sources: from, recipe, waited }
         });
         let hearers = hearers.collect();
-        Self { rate, due, sources, hearers }
+        Self { rate, due, mixer: Mixer::new(rate as usize / 50), sources, hearers }
     }
 
     /// The legs that must be decoded.
@@ -117,7 +115,6 @@ impl Mix {
 
     fn frame(&mut self, legs: &mut Legs) {
         let length = self.rate as usize / 50;
-        let mut all = [0i32; SAMPLES_MAX];
         for source in &mut self.sources {
             let frame = &mut source.frame[..length];
             let leg = legs.get_mut(source.key);
@@ -133,11 +130,13 @@ impl Mix {
             if !source.sounds {
                 frame.fill(0);
             }
-            all.iter_mut().zip(&*frame).for_each(|(sum, &sample)| *sum += i32::from(sample));
         }
+        let Self { sources, mixer, .. } = self;
+        let sources = &*sources;
+        mixer.begin(sources.iter().map(|source| &source.frame[..length]));
         for hearer in &mut self.hearers {
             let Some(leg) = legs.get_mut(hearer.key) else { continue };
-            if hearer.sources.iter().any(|&(place, _)| self.sources[place].sounds) {
+            if hearer.sources.iter().any(|&place| sources[place].sounds) {
                 hearer.waited = PATIENCE;
             }
             if hearer.waited < PATIENCE {
@@ -145,35 +144,14 @@ impl Mix {
                 continue;
             }
             let mut mixed = [0i16; SAMPLES_MAX];
-            hearer.mix(&all[..length], &self.sources, &mut mixed[..length]);
+            let voice = |place: usize| sources.get(place).map(|source| &source.frame[..length]);
+            mixer.listen(&hearer.recipe, voice, &mut mixed[..length]);
             leg.speak(&mut hearer.said, &mixed[..length], self.rate, self.due);
         }
     }
 }
 
 impl Hearer {
-    fn mix(&self, all: &[i32], sources: &[Source], out: &mut [i16]) {
-        let clipped = |sum: i32| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-        match self.all_but {
-            Some(Some(own)) => {
-                for ((sample, &sum), &own) in out.iter_mut().zip(all).zip(&sources[own].frame) {
-                    *sample = clipped(sum - i32::from(own));
-                }
-            }
-            Some(None) => out.iter_mut().zip(all).for_each(|(sample, &sum)| *sample = clipped(sum)),
-            None => {
-                let mut sums = [0i32; SAMPLES_MAX];
-                for &(place, gain) in &self.sources {
-                    let frame = &sources[place].frame[..out.len()];
-                    for (sum, &sample) in sums.iter_mut().zip(frame) {
-                        *sum += i32::from(sample) * gain / UNITY;
-                    }
-                }
-                out.iter_mut().zip(sums).for_each(|(sample, sum)| *sample = clipped(sum));
-            }
-        }
-    }
-
     /// Says all that has come of one source and was not said yet, so that relaying goes on where this ends.
     pub fn drain(&mut self, source: Key, rate: u32, now: Instant, legs: &mut Legs) {
         let length = rate as usize / 50;
@@ -193,11 +171,7 @@ impl Hearer {
     }
 }
 
-fn gain(gain_db: i8) -> i32 {
-    (10f64.powf(f64::from(gain_db.clamp(-40, 12)) / 20.0) * f64::from(UNITY)).round() as i32
-}
-
-/// Legs of one leg's hearing that speak: for the engine's routes.
+/// The one source that a leg hears, if it is no more than that and as loud as it speaks.
 pub fn is_plain(from: &[(Key, i8)]) -> Option<Key> {
     match from {
         [(key, 0)] => Some(*key),

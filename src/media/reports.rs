@@ -24,6 +24,8 @@ pub struct Reports {
     to: Option<SocketAddr>,
     signalled: Option<SocketAddr>,
     due: Option<Instant>,
+    /// Share of our packets that the peer lost of late, in percent, until it is asked for.
+    lost_percent: Option<u8>,
     /// Packets sent until the last report, and until the one before.
     sent_marks: [u64; 2],
 }
@@ -36,7 +38,7 @@ impl Reports {
         for (place, octet) in cname.iter_mut().enumerate() {
             *octet = digits[(random >> (4 * place)) as usize & 0x0f];
         }
-        Self { cname, to: None, signalled: None, due: None, sent_marks: [0; 2] }
+        Self { cname, to: None, signalled: None, due: None, lost_percent: None, sent_marks: [0; 2] }
     }
 
     /// Begins to report, or goes on to another address.
@@ -71,6 +73,11 @@ impl Reports {
         Some((own.write(buffer).len(), to))
     }
 
+    /// Share of our packets that the peer lost of late, in percent, if it has said so anew.
+    pub fn take_lost_percent(&mut self) -> Option<u8> {
+        self.lost_percent.take()
+    }
+
     /// Takes the peer's. `false`: it is not RTCP.
     pub fn receive(
         &mut self,
@@ -94,6 +101,7 @@ impl Reports {
             };
             for report in reports.iter().filter(|report| report.ssrc == ssrc) {
                 meter.report_about_us(&report, wall_clock);
+                self.lost_percent = Some((u16::from(report.fraction_lost) * 100 / 256) as u8);
             }
         }
         true

@@ -18,7 +18,7 @@ pub struct RelayedEvent {
 }
 
 /// What is said to a leg's peer out of a mix.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Said {
     pcm: Vec<i16>,
     rate: u32,
@@ -93,9 +93,8 @@ impl Leg {
     }
 }
 
-impl Said {
-    /// Nothing yet.
-    pub fn new() -> Self {
+impl Default for Said {
+    fn default() -> Self {
         Self { pcm: Vec::with_capacity(WAITING_MAX), rate: 0, at: None }
     }
 }

@@ -7,9 +7,12 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+mod broken;
 mod network;
 mod peer;
 mod planes;
+mod secure;
+mod sharing;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 

@@ -42,12 +42,23 @@ impl World {
         Self::with_silence(pairs, recordings, sessions_max, Duration::from_secs(60))
     }
 
+    /// All sessions on one worker.
+    pub fn one_worker(pairs: u16) -> Self {
+        Self::made(pairs, |_| ())
+    }
+
     pub fn with_silence(
         pairs: u16,
         recordings: Option<PathBuf>,
         sessions_max: usize,
         silent_after: Duration,
     ) -> Self {
+        Self::made(pairs, |config| {
+            *config = Config { workers: Some(2), recordings, sessions_max, silent_after, ..config.clone() };
+        })
+    }
+
+    fn made(pairs: u16, change: impl FnOnce(&mut Config)) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
         let first = NEXT.fetch_add(2 * pairs, Ordering::Relaxed);
         let ports = first..=first + 2 * pairs - 1;
@@ -57,14 +68,15 @@ impl World {
             advertised: "192.0.2.7".parse().unwrap(),
             interface: None,
         }];
-        let config = Config {
+        let mut config = Config {
             networks,
             ports: ports.clone(),
-            workers: Some(2),
-            recordings,
-            sessions_max,
-            silent_after,
+            workers: Some(1),
+            recordings: None,
+            sessions_max: 1_000,
+            silent_after: Duration::from_secs(60),
         };
+        change(&mut config);
         let (sender, events) = link::event_queue(10_000);
         Self { server: Server::start(config, sender).unwrap(), ports, events }
     }

@@ -20,13 +20,26 @@ struct Talker {
     phone: Phone,
     encoder: Encoder,
     rate: u32,
+    said_until: Option<Instant>,
 }
 
 impl Talker {
     fn new(world: &World, leg: u64, codec: Codec) -> Self {
         let rate = if codec == Codec::G722 { 16_000 } else { 8_000 };
         let phone = world.phone(1, leg, codec);
-        Self { encoder: Encoder::with_rate(codec, &Default::default(), rate).unwrap(), phone, rate }
+        Self {
+            encoder: Encoder::with_rate(codec, &Default::default(), rate).unwrap(),
+            phone,
+            rate,
+            said_until: None,
+        }
+    }
+
+    /// A telephone's clock goes on while it says nothing.
+    fn breathe(&mut self) {
+        let pause = self.said_until.map_or(Duration::ZERO, |until| until.elapsed());
+        let ticks = pause.as_micros() as u32 / 1_000 * (self.phone.parameters.codec.clock_rate() / 1_000);
+        self.phone.header.timestamp = self.phone.header.timestamp.wrapping_add(ticks);
     }
 
     fn say(&mut self, pcm: &[i16]) {
@@ -37,6 +50,7 @@ impl Talker {
         self.phone.header.sequence = header.sequence.wrapping_add(1);
         self.phone.header.timestamp = header.timestamp.wrapping_add(ticks);
         self.phone.send(header, &payload[..length]);
+        self.said_until = Some(Instant::now() + FRAME);
     }
 
     /// What it has heard so far, each packet where its time-stamp says, holes as silence; and the holes in ms.
@@ -64,8 +78,24 @@ impl Talker {
     }
 }
 
+/// A second of somebody's voice, which is like nobody else's: noise below 1 kHz.
+fn noise(seed: u64) -> Vec<i16> {
+    let (mut state, mut smooth) = (seed, [0.0f64; 3]);
+    let mut sample = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut value = (state >> 33) as f64 / f64::from(1u32 << 30) - 1.0;
+        for stage in &mut smooth {
+            *stage += 0.3 * (value - *stage);
+            value = *stage;
+        }
+        (value * 20_000.0) as i16
+    };
+    (0..8_000).map(|_| sample()).collect()
+}
+
 /// All speak at once, in real time; `between` is called before each frame.
 fn speak(talkers: &mut [&mut Talker], sounds: &[Vec<i16>], mut between: impl FnMut(usize)) {
+    talkers.iter_mut().for_each(|talker| talker.breathe());
     let begun = Instant::now();
     let frames = sounds[0].len() / (talkers[0].rate as usize / 50);
     for place in 0..frames {
@@ -165,7 +195,7 @@ fn in_a_conference_each_hears_the_others_and_not_themselves() {
         vec![hearing(1, &[(2, 0), (3, 0)]), hearing(2, &[(1, 0), (3, 0)]), hearing(3, &[(1, 0), (2, 0)])];
     world.order(1, Order::Mix(all));
     world.settle(1);
-    let sounds: Vec<Vec<i16>> = [1.0, 6.0, 11.0].map(|seed| sound(8_000, 1.0, seed)).into();
+    let sounds: Vec<Vec<i16>> = [1, 2, 3].map(noise).into();
     speak(&mut parties.iter_mut().collect::<Vec<_>>(), &sounds, |_| ());
     for (place, party) in parties.iter().enumerate() {
         let (heard, _) = party.heard();
@@ -185,7 +215,7 @@ fn a_supervisor_listens_whispers_and_is_heard_by_whom_it_may() {
     let all = vec![hearing(1, &[(2, 0)]), hearing(2, &[(1, 0), (3, -6)]), hearing(3, &[(1, 0), (2, 0)])];
     world.order(1, Order::Mix(all));
     world.settle(1);
-    let sounds: Vec<Vec<i16>> = [1.0, 6.0, 11.0].map(|seed| sound(8_000, 1.0, seed)).into();
+    let sounds: Vec<Vec<i16>> = [1, 2, 3].map(noise).into();
     speak(&mut parties.iter_mut().collect::<Vec<_>>(), &sounds, |_| ());
     let alike: Vec<Vec<f64>> = parties
         .iter()
@@ -224,7 +254,8 @@ fn who_is_muted_is_heard_by_nobody_but_their_keys_are() {
         world.settle(1);
         speak(&mut [&mut a], std::slice::from_ref(&said), |_| ());
         let (heard, _) = b.heard();
-        assert!(best_correlation(&heard, &said[1_600..3_200]) > 0.9);
+        let alike = best_correlation(&heard, &said[1_600..3_200]);
+        assert!(alike > 0.9, "{codec:?} {alike} of {}", heard.len());
     }
 }
 
