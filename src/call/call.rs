@@ -308,8 +308,10 @@ impl Call {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(address, rtp_port, session_id);
-                    match branch.sip.filter(|_| branch.answered) {
-                        Some(sip) => self.reinvite(leg, sip, context),
+                    match branch.sip {
+                        Some(sip) if branch.answered => self.reinvite(leg, sip, context),
+                        // It has moved, which can be told once the first offer is answered.
+                        Some(_) => branch.has_moved = true,
                         None => self.invite(leg, context),
                     }
                 } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
@@ -510,7 +512,8 @@ impl Call {
     fn allocate_a(&mut self, context: &mut Context<'_>) {
         if !self.a.media.is_known() {
             self.unreleased += 1;
-            let order = self.a.media.allocate(self.incoming.network.clone());
+            let (network, offer) = (self.incoming.network.clone(), self.incoming.offer.as_deref());
+            let order = self.a.media.allocate_for(network, offer);
             context.effects.push(Effect::Media(order));
         }
     }

@@ -102,6 +102,8 @@ pub struct Branch {
     pub redirections: u8,
     /// Whether the present try was redirected, and the next one is where to.
     pub goes_on: bool,
+    /// Whether it has other ports than it was told.
+    pub has_moved: bool,
     /// Whether the present peer takes no keys.
     pub plain: bool,
     /// The present try was cancelled and has not ended yet.
@@ -195,6 +197,7 @@ impl Branch {
             asked_at: None,
             redirections: 0,
             goes_on: false,
+            has_moved: false,
             plain: false,
             leaving: None,
         }

@@ -14,7 +14,7 @@ use model::{
 use sip::sdp::{self, KeySeed, LocalMedia, Numbers, SdpError};
 
 /// What phones of agents may use, best first.
-pub const PHONE_CODECS: &[Codec] = &[Codec::Pcmu, Codec::Pcma];
+pub const PHONE_CODECS: &[Codec] = &[Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus];
 
 /// What one side of a call may use, and must.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,7 @@ impl Terms {
     fn local(&self, (address, port): (IpAddr, u16), session_id: u64, seed: &KeySeed) -> LocalMedia {
         let keyed = self.may_send_keys && self.srtp != SrtpUse::Disabled;
         LocalMedia {
+            comfort_noise: true,
             telephone_event: matches!(self.dtmf, DtmfMethod::Auto | DtmfMethod::Rfc4733),
             srtp: self.srtp,
             offers_keys: self.srtp == SrtpUse::Required,
@@ -148,10 +149,20 @@ impl MediaLeg {
         Self { id, ports, parameters, terms, seed, generation: 0, digits_by_info: false }
     }
 
-    /// Asks for its ports.
+    /// Asks for its ports, to offer them.
     pub fn allocate(&mut self, network: String) -> Order {
         self.ports = Ports::Asked;
-        Order::Allocate { leg: self.id, network, shared: self.terms.shared_port }
+        Order::Allocate { leg: self.id, network, shared: self.terms.shared_port, remote: None }
+    }
+
+    /// Asks for its ports, to answer an offer with them. Without one no port is shared: nothing says yet where audio comes
+    /// from, and who was told a port in a 200 is not told another.
+    pub fn allocate_for(&mut self, network: String, offer: Option<&[u8]>) -> Order {
+        self.ports = Ports::Asked;
+        let offer = offer.filter(|_| self.terms.shared_port);
+        let remote = offer.and_then(|offer| sdp::answer(offer, &self.terms.trial()).ok());
+        let remote = remote.map(|(_, parameters)| parameters.remote_rtp);
+        Order::Allocate { leg: self.id, network, shared: remote.is_some(), remote }
     }
 
     /// Whether the media server knows the leg.
@@ -174,8 +185,12 @@ impl MediaLeg {
         self.terms.srtp == SrtpUse::Preferred
     }
 
-    /// The media server gave ports.
+    /// The media server gave ports, or others than before.
     pub fn allocated(&mut self, address: IpAddr, rtp_port: u16, session_id: u64) {
+        if let Ports::Ready(local) = &mut self.ports {
+            (local.address, local.rtp_port) = (address, rtp_port);
+            return;
+        }
         let seed = self.seed.of(self.id.0);
         self.ports = Ports::Ready(self.terms.local((address, rtp_port), session_id, &seed));
     }

@@ -16,7 +16,7 @@ use link::{EventsTo, MediaOrders};
 use media::Server;
 use model::{
     LegId, SessionId,
-    media::{Codec, Direction, Event as MediaEvent, MediaOrder, Order},
+    media::{Codec, Event as MediaEvent, MediaOrder, Order},
     net::{Flow, ListenerIx, Transport},
 };
 use sip::{
@@ -102,7 +102,7 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     let server = Server::start(media_config(arguments, local.ip())?, Arc::new(events_to))?;
     let network = "phone".to_owned();
-    order(&server, Order::Allocate { leg: LEG, network, shared: false })?;
+    order(&server, Order::Allocate { leg: LEG, network, shared: false, remote: None })?;
     let config = Config {
         listeners: vec![ListenerConfig {
             transport: Transport::Udp,
@@ -437,6 +437,7 @@ fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::C
             .transpose()?
             .map(|(folder, _)| folder),
         sessions_max: 1,
+        silent_after: Duration::from_secs(60),
     })
 }
 

@@ -27,6 +27,8 @@ const TRANSACTIONS_MIN: usize = 65_536;
 /// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
 /// moment later.
 const SESSIONS_ENDING: usize = 1_024;
+/// Neither RTP nor RTCP for so long off hold: the peer is taken for dead (telephony 15).
+const SILENT_AFTER: Duration = Duration::from_secs(60);
 
 /// How long calls that are ended may take for it: whoever is on them must hear of it, and may have to be told again.
 pub const GOODBYE: Duration = Duration::from_secs(3);
@@ -96,6 +98,7 @@ pub fn media_config(cluster: &Cluster) -> media::Config {
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
+        silent_after: SILENT_AFTER,
     }
 }
 

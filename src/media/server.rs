@@ -10,6 +10,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use link::{Full, MediaEvents, MediaOrders};
@@ -60,6 +61,7 @@ impl Server {
             events,
             recordings,
             sessions_max: config.sessions_max,
+            silent_after: config.silent_after,
             library: RwLock::default(),
             counts: Counts::default(),
         });
@@ -192,12 +194,15 @@ struct Mailbox {
 
 /// What all workers share.
 pub struct Shared {
-    networks: Vec<SharedNetwork>,
+    /// In the order of the configuration.
+    pub networks: Vec<SharedNetwork>,
     /// Where events go.
     pub events: Arc<dyn MediaEvents>,
     /// Where recordings go.
     pub recordings: Option<Writer>,
     sessions_max: usize,
+    /// Silence of a peer that is told.
+    pub silent_after: Duration,
     library: RwLock<Arc<Library>>,
     /// Counted over all workers.
     pub counts: Counts,
@@ -235,9 +240,9 @@ pub struct Tally {
 }
 
 impl Shared {
-    /// A network by its name.
-    pub fn network(&self, name: &str) -> Option<&SharedNetwork> {
-        self.networks.iter().find(|network| network.name == name)
+    /// A network's place by its name.
+    pub fn network(&self, name: &str) -> Option<usize> {
+        self.networks.iter().position(|network| network.name == name)
     }
 
     /// The prompts of a session that begins now.

@@ -139,8 +139,10 @@ struct Slot {
 
 /// One datagram of a batch.
 pub struct Datagram<'a> {
-    /// Its octets.
-    pub bytes: &'a mut [u8],
+    /// Where it lies, with room behind it.
+    pub buffer: &'a mut [u8],
+    /// How long it is.
+    pub length: usize,
     /// Who sent it.
     pub from: SocketAddr,
 }
@@ -188,7 +190,7 @@ impl Batch {
         if *truncated {
             return None;
         }
-        Some(Datagram { from: address(from)?, bytes: &mut buffer[..*length] })
+        Some(Datagram { from: address(from)?, buffer, length: *length })
     }
 }
 
@@ -297,8 +299,8 @@ mod tests {
             let mut batch = Batch::new();
             assert_eq!(batch.receive(to.as_fd()), 3);
             let one = batch.datagram(0).unwrap();
-            assert_eq!((&*one.bytes, one.from), (&b"one"[..], from.local_addr().unwrap()));
-            assert_eq!(batch.datagram(1).unwrap().bytes, b"two");
+            assert_eq!((&one.buffer[..one.length], one.from), (&b"one"[..], from.local_addr().unwrap()));
+            assert_eq!(&batch.datagram(1).unwrap().buffer[..3], b"two");
             assert!(batch.datagram(2).is_none());
             assert_eq!(batch.receive(to.as_fd()), 0);
         }

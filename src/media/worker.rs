@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use model::media::MediaOrder;
 
 use crate::{
     engine::Engine,
-    legs::Key,
+    legs::Owner,
     server::{Shared, Tally},
     sys::{Batch, Epoll, EventFd, Ticker, pin_to_core},
 };
@@ -128,11 +129,8 @@ impl Worker {
     fn take_order(&mut self, order: MediaOrder) {
         let Self { engine, epoll, .. } = self;
         let session = order.session;
-        let watch = |leg: &crate::leg::Leg, key: Key| {
-            epoll.add(leg.socket(false), key.token(false))?;
-            epoll.add(leg.socket(true), key.token(true))
-        };
-        let work = AssertUnwindSafe(|| engine.order(order, Instant::now(), watch));
+        let watch = |socket: BorrowedFd<'_>, token: u64| epoll.add(socket, token);
+        let work = AssertUnwindSafe(|| engine.order(order, Instant::now(), &watch));
         if catch_unwind(work).is_err() {
             tracing::error!(%session, "a media session is ended by a fault");
             self.engine.abandon(session, Instant::now());
@@ -140,22 +138,27 @@ impl Worker {
     }
 
     fn take_datagrams(&mut self, token: u64) {
-        let (key, rtcp) = Key::from_token(token);
+        let (owner, rtcp) = Owner::from_token(token);
         let Self { engine, batch, .. } = self;
-        let Some(socket) = engine.socket(key, rtcp) else { return };
+        let Some(socket) = engine.socket(owner, rtcp) else { return };
         let count = batch.receive(socket);
         let now = Instant::now();
-        let work = AssertUnwindSafe(|| {
-            for place in 0..count {
-                engine.datagram(key, rtcp, batch.datagram(place), now);
+        let mut place = 0;
+        while place < count {
+            let work = AssertUnwindSafe(|| {
+                while place < count {
+                    let datagram = batch.datagram(place);
+                    place += 1;
+                    engine.datagram(owner, rtcp, datagram, now);
+                }
+            });
+            // One session's fault must not take the others along.
+            if catch_unwind(work).is_err()
+                && let Some(session) = engine.session_at_work()
+            {
+                tracing::error!(%session, "a media session is ended by a fault");
+                engine.abandon(session, now);
             }
-        });
-        // One session's fault must not take the others along.
-        if catch_unwind(work).is_err()
-            && let Some(session) = self.engine.session_of(key)
-        {
-            tracing::error!(%session, "a media session is ended by a fault");
-            self.engine.abandon(session, now);
         }
     }
 

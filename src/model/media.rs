@@ -211,6 +211,11 @@ pub enum Order {
         /// Whether its peer sends from where its description says, so that it may share a port with others.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         shared: bool,
+        /// Where the peer receives RTP, if it has said so already because our description is the answer to its offer: a
+        /// port that is shared is chosen by it. None: it is told by `Configure`; if another leg that shares the port has that
+        /// address, this one moves to another port, and `Allocated` comes again for a new offer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remote: Option<SocketAddr>,
     },
     /// The leg's parameters, after an offer and its answer; again after each re-INVITE.
     Configure {
@@ -322,7 +327,7 @@ pub struct MediaEvent {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// The leg has ports: this is what our description tells the peer.
+    /// The leg has ports: this is what our description tells the peer. It comes again when the leg has moved (`Allocate`).
     Allocated {
         /// The leg.
         leg: LegId,

@@ -316,6 +316,12 @@ impl Call {
         self.drop_branches(|branch| branch.media.id != media, Some(ELSEWHERE), context);
         self.handed_on(context);
         self.join(context);
+        let moved = self
+            .branch(media)
+            .and_then(|branch| branch.sip.filter(|_| std::mem::take(&mut branch.has_moved)));
+        if let Some(sip) = moved {
+            self.reinvite(media, sip, context);
+        }
     }
 
     pub(super) fn join(&mut self, context: &mut Context<'_>) {

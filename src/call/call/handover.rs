@@ -364,7 +364,9 @@ impl Call {
     /// Somebody of another call is told where their audio goes from now on.
     pub(super) fn reinvite(&mut self, media: LegId, leg: LegId, context: &mut Context<'_>) {
         let Some(branch) = self.branch(media) else { return };
-        branch.media.offer_keys(!branch.plain);
+        if !branch.media.is_agreed() {
+            branch.media.offer_keys(!branch.plain);
+        }
         if let Some(sdp) = branch.media.offer() {
             context.effects.push(Effect::Reinvite { branch: media, leg, sdp });
         }
