@@ -19,6 +19,7 @@ mod harness;
 mod hostile;
 mod kamailio;
 mod linphone;
+mod negotiation;
 mod networks;
 mod phone;
 mod plan;
