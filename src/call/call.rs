@@ -31,6 +31,7 @@ mod callees;
 mod effect;
 mod handover;
 mod joining;
+mod silence;
 
 use handover::Handover;
 use joining::Joiner;
@@ -328,8 +329,10 @@ impl Call {
             | MediaEvent::DtmfSent { .. }
             | MediaEvent::FirstPacket { .. }
             | MediaEvent::Recorded(_)
-            | MediaEvent::Heard { .. }
-            | MediaEvent::Silent { .. } => {}
+            | MediaEvent::Heard { .. } => {}
+            MediaEvent::Silent { leg, silent_ms, heard_before } => {
+                self.on_silence(leg, (silent_ms, heard_before), context);
+            }
         }
     }
 
