@@ -16,7 +16,7 @@ use std::{
 
 use model::{
     LegId, SessionId,
-    media::{Event, MediaEvent, MediaOrder, Order},
+    media::{Codec, Event, MediaEvent, MediaOrder, Order},
 };
 
 use crate::{
@@ -25,9 +25,10 @@ use crate::{
     library::Library,
     mixing::Mix,
     play::Play,
-    server::{Shared, Tally},
+    server::Shared,
     shared::{SharedPorts, Whose},
     sys::Datagram,
+    tally::{Tally, change},
 };
 
 mod routes;
@@ -64,6 +65,8 @@ struct Session {
     /// What each leg hears of the others, with the gain in dB. A leg that is not in it hears nobody.
     heard: Vec<(Key, Vec<(Key, i8)>)>,
     mix: Option<Box<Mix>>,
+    /// Speakers' and hearers' codecs, as they are counted.
+    pairs: Vec<(Codec, Codec)>,
 }
 
 impl Engine {
@@ -275,6 +278,7 @@ impl Engine {
         let (session, id) = (leg.session, leg.id);
         let (quality, recording) = leg.end(now);
         self.leave_seat(key, &leg, now);
+        self.count_leg(&leg, false);
         // The ports are free before it is told.
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
@@ -295,8 +299,11 @@ impl Engine {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         entry.legs.retain(|&(_, other)| other != key);
         if entry.legs.is_empty() {
+            // Its pairs and its mix are counted no more.
+            self.part(session, key, now);
             self.sessions.remove(&session);
             self.shared.end_session();
+            change(&self.tally.sessions, false);
         } else {
             self.unheard(session, key, now);
         }
@@ -368,6 +375,16 @@ impl Engine {
         leg.wakes_at = next;
         if let Some(next) = next {
             deadlines.push(Reverse((next, key)));
+        }
+    }
+
+    fn count_leg(&self, leg: &Leg, more: bool) {
+        change(&self.tally.legs, more);
+        if leg.door.seat().is_none() {
+            change(&self.tally.own_pairs, more);
+        }
+        if let (false, Some(ears)) = (more, &leg.ears) {
+            self.tally.late.fetch_add(ears.late(), Ordering::Relaxed);
         }
     }
 

@@ -34,8 +34,8 @@ use crate::{
     play::Play,
     recorder::Recording,
     reports::Reports,
-    server::Tally,
     sys::Datagram,
+    tally::Tally,
     voice::{self, Voice},
 };
 

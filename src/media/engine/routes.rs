@@ -9,7 +9,7 @@
 //! buffer's delay, which is to the peer as a delay of the network is. Out of it: what waits in the jitter buffer is said at
 //! once, and the next packet is relayed behind it.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use model::{
     LegId, SessionId,
@@ -22,6 +22,7 @@ use crate::{
     leg::{Leg, Said},
     legs::{Key, Legs},
     mixing::{Mix, is_plain},
+    tally::change,
     voice,
 };
 
@@ -81,7 +82,7 @@ impl Engine {
 
     /// Finds each hearer's plane anew.
     pub(super) fn reroute(&mut self, session: SessionId, now: Instant) {
-        let Self { sessions, legs, mixed, .. } = self;
+        let Self { sessions, legs, mixed, tally, .. } = self;
         let Some(entry) = sessions.get_mut(&session) else { return };
         let mut codecs = Vec::with_capacity(entry.legs.len());
         for &(_, key) in &entry.legs {
@@ -92,7 +93,13 @@ impl Engine {
             }
         }
         let mixable = planes(&entry.heard, &codecs, legs);
+        entry.pairs.drain(..).for_each(|pair| tally.pair(pair, false));
+        entry.pairs.extend(pairs(&entry.heard, &codecs));
+        entry.pairs.iter().for_each(|&pair| tally.pair(pair, true));
         let before = entry.mix.take();
+        if before.is_some() == mixable.is_empty() {
+            change(&tally.mixed, before.is_none());
+        }
         if before.is_none() && mixable.is_empty() {
             return;
         }
@@ -118,7 +125,8 @@ impl Engine {
         for &(_, key) in &entry.legs {
             let heard = mix.sources().any(|source| source == key);
             if let Some(leg) = legs.get_mut(key) {
-                set_ears(leg, heard, rate);
+                let late = set_ears(leg, heard, rate);
+                tally.late.fetch_add(late, Ordering::Relaxed);
             }
         }
         entry.mix = (!mixable.is_empty()).then(|| Box::new(mix));
@@ -158,6 +166,14 @@ fn planes(
     mixable
 }
 
+/// The codecs of all that hear somebody.
+fn pairs(heard: &[(Key, Vec<(Key, i8)>)], codecs: &[(Key, Codec)]) -> impl Iterator<Item = (Codec, Codec)> {
+    let codec = |key: Key| codecs.iter().find(|&&(other, _)| other == key).map(|&(_, codec)| codec);
+    heard.iter().flat_map(move |&(hearer, ref from)| {
+        from.iter().filter_map(move |&(key, _)| Some((codec(key)?, codec(hearer)?)))
+    })
+}
+
 /// 16 kHz if a leg that hears more than a telephone is in it with another that says more, else 8 kHz.
 fn rate(mixable: &[(Key, Vec<(Key, i8)>)], codecs: &[(Key, Codec)]) -> u32 {
     let wide = |key: Key| codecs.iter().any(|&(other, codec)| other == key && codec.sample_rate() > 8_000);
@@ -165,13 +181,15 @@ fn rate(mixable: &[(Key, Vec<(Key, i8)>)], codecs: &[(Key, Codec)]) -> u32 {
     if both { 16_000 } else { 8_000 }
 }
 
-fn set_ears(leg: &mut Leg, heard: bool, rate: u32) {
+/// Opens or closes a leg's ears. Returns how many packets came too late for those that were there.
+fn set_ears(leg: &mut Leg, heard: bool, rate: u32) -> u64 {
     let codec = leg.parameters().map(|parameters| parameters.codec).filter(|_| heard);
     let Some(codec) = codec else {
-        leg.ears = None;
-        return;
+        return leg.ears.take().map_or(0, |ears| ears.late());
     };
-    if leg.ears.as_ref().is_none_or(|ears| !ears.suit(codec)) {
-        leg.ears = Ears::new(codec, rate).map(Box::new);
+    if leg.ears.as_ref().is_some_and(|ears| ears.suit(codec)) {
+        return 0;
     }
+    let before = std::mem::replace(&mut leg.ears, Ears::new(codec, rate).map(Box::new));
+    before.map_or(0, |ears| ears.late())
 }
