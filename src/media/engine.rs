@@ -276,6 +276,7 @@ impl Engine {
         self.with(key, Leg::stop_play);
         let Some(mut leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
+        leg.set_ears(None, 0);
         let (quality, recording) = leg.end(now);
         self.leave_seat(key, &leg, now);
         self.count_leg(&leg, false);
@@ -318,7 +319,7 @@ impl Engine {
         };
         self.tally.received.fetch_add(1, Ordering::Relaxed);
         let payload = &datagram.buffer[incoming.payload.clone()];
-        let key_pressed = leg.hear_key(&mut incoming, payload);
+        let key_pressed = leg.hear_key(&mut incoming, payload).or_else(|| leg.hear_tones(&incoming, payload));
         leg.record(&incoming, payload, now);
         leg.listen(&incoming, payload, now);
         let (session, id, hearer, direct, muted) = (leg.session, leg.id, leg.hearer, leg.direct, leg.muted);
@@ -382,9 +383,6 @@ impl Engine {
         change(&self.tally.legs, more);
         if leg.door.seat().is_none() {
             change(&self.tally.own_pairs, more);
-        }
-        if let (false, Some(ears)) = (more, &leg.ears) {
-            self.tally.late.fetch_add(ears.late(), Ordering::Relaxed);
         }
     }
 

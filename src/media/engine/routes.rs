@@ -9,7 +9,7 @@
 //! buffer's delay, which is to the peer as a delay of the network is. Out of it: what waits in the jitter buffer is said at
 //! once, and the next packet is relayed behind it.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::time::Instant;
 
 use model::{
     LegId, SessionId,
@@ -18,7 +18,6 @@ use model::{
 
 use super::Engine;
 use crate::{
-    ears::Ears,
     leg::{Leg, Said},
     legs::{Key, Legs},
     mixing::{Mix, is_plain},
@@ -113,7 +112,10 @@ impl Engine {
             let source = entry.legs.iter().map(|&(_, key)| key).find(|&key| {
                 legs.get_mut(key).is_some_and(|leg| leg.direct && leg.hearer == Some(hearer.key))
             });
-            if let Some(source) = source {
+            // Unless another one still hears them.
+            let shared =
+                |source: Key| mixable.iter().any(|(_, from)| from.iter().any(|&(key, _)| key == source));
+            if let Some(source) = source.filter(|&source| !shared(source)) {
                 hearer.drain(source, rate_before, now, legs);
             }
         }
@@ -125,8 +127,8 @@ impl Engine {
         for &(_, key) in &entry.legs {
             let heard = mix.sources().any(|source| source == key);
             if let Some(leg) = legs.get_mut(key) {
-                let late = set_ears(leg, heard, rate);
-                tally.late.fetch_add(late, Ordering::Relaxed);
+                let codec = leg.parameters().map(|parameters| parameters.codec);
+                leg.set_ears(codec.filter(|_| heard), rate);
             }
         }
         entry.mix = (!mixable.is_empty()).then(|| Box::new(mix));
@@ -179,17 +181,4 @@ fn rate(mixable: &[(Key, Vec<(Key, i8)>)], codecs: &[(Key, Codec)]) -> u32 {
     let wide = |key: Key| codecs.iter().any(|&(other, codec)| other == key && codec.sample_rate() > 8_000);
     let both = mixable.iter().any(|(hearer, from)| wide(*hearer) && from.iter().any(|&(key, _)| wide(key)));
     if both { 16_000 } else { 8_000 }
-}
-
-/// Opens or closes a leg's ears. Returns how many packets came too late for those that were there.
-fn set_ears(leg: &mut Leg, heard: bool, rate: u32) -> u64 {
-    let codec = leg.parameters().map(|parameters| parameters.codec).filter(|_| heard);
-    let Some(codec) = codec else {
-        return leg.ears.take().map_or(0, |ears| ears.late());
-    };
-    if leg.ears.as_ref().is_some_and(|ears| ears.suit(codec)) {
-        return 0;
-    }
-    let before = std::mem::replace(&mut leg.ears, Ears::new(codec, rate).map(Box::new));
-    before.map_or(0, |ears| ears.late())
 }
