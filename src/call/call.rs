@@ -329,7 +329,8 @@ impl Call {
             | MediaEvent::DtmfSent { .. }
             | MediaEvent::FirstPacket { .. }
             | MediaEvent::Recorded(_)
-            | MediaEvent::Heard { .. } => {}
+            | MediaEvent::Heard { .. }
+            | MediaEvent::Measured { .. } => {}
             MediaEvent::Silent { leg, silent_ms, heard_before } => {
                 self.on_silence(leg, (silent_ms, heard_before), context);
             }

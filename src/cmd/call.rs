@@ -226,6 +226,7 @@ impl Phone<'_> {
             | MediaEvent::Recorded(_)
             | MediaEvent::Heard { .. }
             | MediaEvent::Silent { .. }
+            | MediaEvent::Measured { .. }
             | MediaEvent::Released { .. } => Ok(()),
         }
     }
