@@ -32,6 +32,7 @@ mod digits;
 mod effect;
 mod handover;
 mod joining;
+mod silence;
 
 use handover::Handover;
 use joining::Joiner;
@@ -331,7 +332,10 @@ impl Call {
             | MediaEvent::FirstPacket { .. }
             | MediaEvent::Recorded(_)
             | MediaEvent::Heard { .. }
-            | MediaEvent::Silent { .. } => {}
+            | MediaEvent::Measured { .. } => {}
+            MediaEvent::Silent { leg, silent_ms, heard_before } => {
+                self.on_silence(leg, (silent_ms, heard_before), context);
+            }
         }
     }
 

@@ -221,7 +221,13 @@ impl Phone<'_> {
                 self.note(&format!("heard key {digit}"));
                 Ok(())
             }
-            _ => Ok(()),
+            MediaEvent::PlayEnded { .. }
+            | MediaEvent::DtmfSent { .. }
+            | MediaEvent::Recorded(_)
+            | MediaEvent::Heard { .. }
+            | MediaEvent::Silent { .. }
+            | MediaEvent::Measured { .. }
+            | MediaEvent::Released { .. } => Ok(()),
         }
     }
 

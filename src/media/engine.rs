@@ -16,7 +16,7 @@ use std::{
 
 use model::{
     LegId, SessionId,
-    media::{Event, MediaEvent, MediaOrder, Order},
+    media::{Codec, Event, MediaEvent, MediaOrder, Order},
 };
 
 use crate::{
@@ -25,9 +25,10 @@ use crate::{
     library::Library,
     mixing::Mix,
     play::Play,
-    server::{Shared, Tally},
+    server::Shared,
     shared::{SharedPorts, Whose},
     sys::Datagram,
+    tally::{Tally, change},
 };
 
 mod routes;
@@ -64,6 +65,8 @@ struct Session {
     /// What each leg hears of the others, with the gain in dB. A leg that is not in it hears nobody.
     heard: Vec<(Key, Vec<(Key, i8)>)>,
     mix: Option<Box<Mix>>,
+    /// Speakers' and hearers' codecs, as they are counted.
+    pairs: Vec<(Codec, Codec)>,
 }
 
 impl Engine {
@@ -273,8 +276,10 @@ impl Engine {
         self.with(key, Leg::stop_play);
         let Some(mut leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
+        leg.set_ears(None, 0);
         let (quality, recording) = leg.end(now);
         self.leave_seat(key, &leg, now);
+        self.count_leg(&leg, false);
         // The ports are free before it is told.
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
@@ -295,8 +300,11 @@ impl Engine {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         entry.legs.retain(|&(_, other)| other != key);
         if entry.legs.is_empty() {
+            // Its pairs and its mix are counted no more.
+            self.part(session, key, now);
             self.sessions.remove(&session);
             self.shared.end_session();
+            change(&self.tally.sessions, false);
         } else {
             self.unheard(session, key, now);
         }
@@ -311,7 +319,7 @@ impl Engine {
         };
         self.tally.received.fetch_add(1, Ordering::Relaxed);
         let payload = &datagram.buffer[incoming.payload.clone()];
-        let key_pressed = leg.hear_key(&mut incoming, payload);
+        let key_pressed = leg.hear_key(&mut incoming, payload).or_else(|| leg.hear_tones(&incoming, payload));
         leg.record(&incoming, payload, now);
         leg.listen(&incoming, payload, now);
         let (session, id, hearer, direct, muted) = (leg.session, leg.id, leg.hearer, leg.direct, leg.muted);
@@ -368,6 +376,13 @@ impl Engine {
         leg.wakes_at = next;
         if let Some(next) = next {
             deadlines.push(Reverse((next, key)));
+        }
+    }
+
+    fn count_leg(&self, leg: &Leg, more: bool) {
+        change(&self.tally.legs, more);
+        if leg.door.seat().is_none() {
+            change(&self.tally.own_pairs, more);
         }
     }
 

@@ -34,8 +34,8 @@ use crate::{
     play::Play,
     recorder::Recording,
     reports::Reports,
-    server::Tally,
     sys::Datagram,
+    tally::Tally,
     voice::{self, Voice},
 };
 
@@ -43,8 +43,8 @@ mod own;
 mod slow;
 
 pub use own::{Digits, RelayedTone};
-use slow::RelayedEvent;
 pub use slow::Said;
+use slow::{Decoded, RelayedEvent, Tones};
 
 /// Longest silence on a path that a NAT or firewall may have to keep open (RFC 6263 §4).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -87,6 +87,9 @@ pub struct Leg {
     crypt: Option<Box<Crypt>>,
     meter: Meter,
     keys: dtmf::Receiver,
+    /// What hears keys in the sound. None: they come as events, or nothing comes.
+    tones: Option<Box<Tones>>,
+    decoded: Decoded,
     outgoing: Outgoing,
     play: Option<Play>,
     digits: VecDeque<Digits>,
@@ -199,6 +202,8 @@ impl Leg {
             crypt: None,
             meter: Meter::default(),
             keys: dtmf::Receiver::default(),
+            tones: None,
+            decoded: Decoded::default(),
             outgoing: Outgoing::new(random() as u32, random()),
             play: None,
             digits: VecDeque::new(),
@@ -240,6 +245,11 @@ impl Leg {
         self.reports.configure(to, now);
         self.outgoing.set_clock(parameters.codec.clock_rate());
         self.configure_keys(&parameters, now);
+        let in_band = parameters.receive_telephone_event.is_none() && parameters.direction.receives();
+        self.tones = match self.tones.take().filter(|_| in_band) {
+            None if in_band => Tones::new(parameters.codec).map(Box::new),
+            tones => tones,
+        };
         self.liveness.configure(parameters.direction.receives(), now);
         self.voice = self.voice.take().filter(|voice| voice.suits(&parameters));
         self.remote = Some(Remote { parameters, latch, since, frame });

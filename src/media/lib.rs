@@ -27,9 +27,11 @@ mod server;
 mod shared;
 mod speech;
 mod sys;
+mod tally;
 mod voice;
 mod worker;
 
 pub use config::{Config, Counters, Network, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
 pub use server::{Handle, Server};
+pub use tally::WorkerCounters;

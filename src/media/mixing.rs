@@ -18,6 +18,8 @@ pub const FRAME: Duration = Duration::from_millis(20);
 const SAMPLES_MAX: usize = 320;
 /// Frames that are made up for, when the worker was late.
 const CATCH_UP_MAX: usize = 5;
+/// Frames that wait to be heard at most: as much as the longest delay, and what a packet holds.
+const DRAINED_MAX: u32 = 32;
 /// Frames for which a hearer waits for the first of its sources to speak.
 const PATIENCE: u8 = 4;
 
@@ -119,7 +121,7 @@ impl Mix {
             let frame = &mut source.frame[..length];
             let leg = legs.get_mut(source.key);
             source.sounds = leg.is_some_and(|leg| {
-                if leg.ears.as_mut().is_some_and(|ears| ears.pull(frame, self.rate)) {
+                if leg.ears.as_mut().is_some_and(|ears| ears.pull(self.due, frame, self.rate)) {
                     if leg.muted {
                         frame.fill(0);
                     }
@@ -157,14 +159,15 @@ impl Hearer {
         let length = rate as usize / 50;
         let mut frame = [0; SAMPLES_MAX];
         let frame = &mut frame[..length];
-        // As much as ever waits: the ring's length.
-        for _ in 0..64 {
+        for ahead in 0..DRAINED_MAX {
             let Some(ears) = legs.get_mut(source).and_then(|leg| leg.ears.as_mut()) else { return };
-            ears.hurry();
-            if ears.pending_ms() < 20 || !ears.pull(frame, rate) {
+            if ears.waiting() == 0 {
                 return;
             }
-            if let Some(leg) = legs.get_mut(self.key) {
+            // The future is now.
+            if ears.pull(now + FRAME * ahead, frame, rate)
+                && let Some(leg) = legs.get_mut(self.key)
+            {
                 leg.speak(&mut self.said, frame, rate, now);
             }
         }

@@ -20,10 +20,11 @@ use model::{
 };
 
 use crate::{
-    Config, Counters, Library, StartError,
+    Config, Counters, Library, StartError, WorkerCounters,
     ports::{Ports, bound},
     recorder::{Recorder, Writer},
     sys,
+    tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
 };
 
@@ -120,6 +121,12 @@ impl Handle {
             packets_discarded: sum(|tally| &tally.discarded),
             orders_dropped: orders_dropped.load(Ordering::Relaxed),
         }
+    }
+
+    /// What each worker has and has done.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerCounters> {
+        self.workers.iter().map(|worker| worker.tally.counters()).collect()
     }
 
     /// All legs of a session live on one worker.
@@ -225,18 +232,6 @@ pub struct Counts {
     /// Legs now.
     pub legs: AtomicUsize,
     orders_dropped: AtomicU64,
-}
-
-/// A worker's packets, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Tally {
-    /// RTP packets taken.
-    pub received: AtomicU64,
-    /// RTP packets sent.
-    pub sent: AtomicU64,
-    /// Packets thrown away.
-    pub discarded: AtomicU64,
 }
 
 impl Shared {

@@ -185,6 +185,11 @@ impl SharedPorts {
         self.ports.get(place as usize).map(|port| &port.pair)
     }
 
+    /// Pairs that are open.
+    pub const fn open(&self) -> usize {
+        self.ports.len()
+    }
+
     fn is_free(&self, port: u32, rtcp: bool, remote: SocketAddr, now: Instant) -> bool {
         match self.taken.get(&Place { port, rtcp, remote }) {
             None => true,

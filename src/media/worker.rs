@@ -17,8 +17,9 @@ use model::media::MediaOrder;
 use crate::{
     engine::Engine,
     legs::Owner,
-    server::{Shared, Tally},
-    sys::{Batch, Epoll, EventFd, Ticker, pin_to_core},
+    server::Shared,
+    sys::{Batch, Epoll, EventFd, Ticker, pin_to_core, thread_cpu},
+    tally::Tally,
 };
 
 /// Orders that wait for one worker at most.
@@ -27,6 +28,9 @@ pub const ORDERS_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks made up for, when the worker was late.
 const TICKS_MAX: u64 = 10;
+
+/// How often the thread's processor time is read.
+const COUNTING: Duration = Duration::from_secs(1);
 
 const ORDERS: u64 = u64::MAX;
 const TICKS: u64 = u64::MAX - 1;
@@ -70,6 +74,9 @@ pub struct Worker {
     engine: Engine,
     /// When the clock's last tick was, while it runs.
     ticked: Option<Instant>,
+    tally: Arc<Tally>,
+    /// When its processor time was counted last.
+    counted: Option<Instant>,
 }
 
 impl Worker {
@@ -83,8 +90,18 @@ impl Worker {
         let (epoll, ticker) = (Epoll::new()?, Ticker::new()?);
         epoll.add(wake.fd.fd(), ORDERS)?;
         epoll.add(ticker.fd(), TICKS)?;
-        let engine = Engine::new(shared, tally);
-        Ok(Self { epoll, ticker, batch: Batch::new(), wake, orders, engine, ticked: None })
+        let engine = Engine::new(shared, Arc::clone(&tally));
+        Ok(Self {
+            epoll,
+            ticker,
+            batch: Batch::new(),
+            wake,
+            orders,
+            engine,
+            ticked: None,
+            tally,
+            counted: None,
+        })
     }
 
     /// Works until it is told to stop. `core`: which processor to stay on.
@@ -94,7 +111,9 @@ impl Worker {
         }
         let mut tokens = Vec::new();
         while !self.wake.stop.load(Ordering::Acquire) {
-            let deadline = self.engine.housekeeping(Instant::now());
+            let now = Instant::now();
+            self.count_cpu(now);
+            let deadline = self.engine.housekeeping(now);
             self.engine.tell_all();
             self.set_clock();
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -113,6 +132,14 @@ impl Worker {
         self.take_orders();
         self.engine.end(Instant::now());
         self.engine.tell_all();
+    }
+
+    fn count_cpu(&mut self, now: Instant) {
+        if self.counted.is_none_or(|at| now.saturating_duration_since(at) >= COUNTING) {
+            self.counted = Some(now);
+            let cpu = u64::try_from(thread_cpu().as_micros()).unwrap_or(u64::MAX);
+            self.tally.cpu_us.store(cpu, Ordering::Relaxed);
+        }
     }
 
     fn take_orders(&mut self) {

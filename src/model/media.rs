@@ -14,12 +14,14 @@ use crate::{AudioId, LegId, PlayId, SessionId};
 mod crypto;
 mod listening;
 mod mixing;
+mod quality;
 mod recording;
 
 pub use self::{
     crypto::{CryptoSuite, MasterKey, Srtp},
     listening::{Heard, ListenId, Listening},
     mixing::{Hearing, Source},
+    quality::{Bucket, Bursts, Outbound, Quality, Rating},
     recording::{Format, Recorded, Recording, RecordingEnd, Voices},
 };
 
@@ -390,6 +392,13 @@ pub enum Event {
         /// Whether anything ever came.
         heard_before: bool,
     },
+    /// How a leg was, five seconds by five seconds; before `Released`, if anything was received.
+    Measured {
+        /// The leg.
+        leg: LegId,
+        /// In the order of time. Of a leg that is up for longer than two hours, the last two.
+        series: Vec<Bucket>,
+    },
     /// The leg is gone, and so is its recording if it had one.
     Released {
         /// The leg.
@@ -419,21 +428,4 @@ pub enum PlayEnd {
     Stopped,
     /// The media server does not have one of the prompts.
     UnknownAudio,
-}
-
-/// What was measured on a leg, from its allocation on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Quality {
-    /// RTP packets received.
-    pub packets_received: u64,
-    /// RTP packets sent.
-    pub packets_sent: u64,
-    /// Packets lost towards us (RFC 3550 A.3); never negative.
-    pub packets_lost: u64,
-    /// Packets thrown away: from a source that is not the peer's, or not RTP.
-    pub packets_discarded: u64,
-    /// Interarrival jitter in milliseconds (RFC 3550 A.8), its greatest value.
-    pub jitter_ms_max: f32,
-    /// Round trip in milliseconds from RTCP (RFC 3550 §6.4.1), its last value.
-    pub round_trip_ms: Option<f32>,
 }

@@ -14,6 +14,7 @@ mod identity;
 mod negotiation;
 mod phones;
 mod refer;
+mod silence;
 mod stations;
 mod stir;
 mod trunks;

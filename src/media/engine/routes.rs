@@ -18,10 +18,10 @@ use model::{
 
 use super::Engine;
 use crate::{
-    ears::Ears,
     leg::{Leg, Said},
     legs::{Key, Legs},
     mixing::{Mix, is_plain},
+    tally::change,
     voice,
 };
 
@@ -81,7 +81,7 @@ impl Engine {
 
     /// Finds each hearer's plane anew.
     pub(super) fn reroute(&mut self, session: SessionId, now: Instant) {
-        let Self { sessions, legs, mixed, .. } = self;
+        let Self { sessions, legs, mixed, tally, .. } = self;
         let Some(entry) = sessions.get_mut(&session) else { return };
         let mut codecs = Vec::with_capacity(entry.legs.len());
         for &(_, key) in &entry.legs {
@@ -92,7 +92,13 @@ impl Engine {
             }
         }
         let mixable = planes(&entry.heard, &codecs, legs);
+        entry.pairs.drain(..).for_each(|pair| tally.pair(pair, false));
+        entry.pairs.extend(pairs(&entry.heard, &codecs));
+        entry.pairs.iter().for_each(|&pair| tally.pair(pair, true));
         let before = entry.mix.take();
+        if before.is_some() == mixable.is_empty() {
+            change(&tally.mixed, before.is_none());
+        }
         if before.is_none() && mixable.is_empty() {
             return;
         }
@@ -106,7 +112,10 @@ impl Engine {
             let source = entry.legs.iter().map(|&(_, key)| key).find(|&key| {
                 legs.get_mut(key).is_some_and(|leg| leg.direct && leg.hearer == Some(hearer.key))
             });
-            if let Some(source) = source {
+            // Unless another one still hears them.
+            let shared =
+                |source: Key| mixable.iter().any(|(_, from)| from.iter().any(|&(key, _)| key == source));
+            if let Some(source) = source.filter(|&source| !shared(source)) {
                 hearer.drain(source, rate_before, now, legs);
             }
         }
@@ -118,7 +127,8 @@ impl Engine {
         for &(_, key) in &entry.legs {
             let heard = mix.sources().any(|source| source == key);
             if let Some(leg) = legs.get_mut(key) {
-                set_ears(leg, heard, rate);
+                let codec = leg.parameters().map(|parameters| parameters.codec);
+                leg.set_ears(codec.filter(|_| heard), rate);
             }
         }
         entry.mix = (!mixable.is_empty()).then(|| Box::new(mix));
@@ -158,20 +168,17 @@ fn planes(
     mixable
 }
 
+/// The codecs of all that hear somebody.
+fn pairs(heard: &[(Key, Vec<(Key, i8)>)], codecs: &[(Key, Codec)]) -> impl Iterator<Item = (Codec, Codec)> {
+    let codec = |key: Key| codecs.iter().find(|&&(other, _)| other == key).map(|&(_, codec)| codec);
+    heard.iter().flat_map(move |&(hearer, ref from)| {
+        from.iter().filter_map(move |&(key, _)| Some((codec(key)?, codec(hearer)?)))
+    })
+}
+
 /// 16 kHz if a leg that hears more than a telephone is in it with another that says more, else 8 kHz.
 fn rate(mixable: &[(Key, Vec<(Key, i8)>)], codecs: &[(Key, Codec)]) -> u32 {
     let wide = |key: Key| codecs.iter().any(|&(other, codec)| other == key && codec.sample_rate() > 8_000);
     let both = mixable.iter().any(|(hearer, from)| wide(*hearer) && from.iter().any(|&(key, _)| wide(key)));
     if both { 16_000 } else { 8_000 }
-}
-
-fn set_ears(leg: &mut Leg, heard: bool, rate: u32) {
-    let codec = leg.parameters().map(|parameters| parameters.codec).filter(|_| heard);
-    let Some(codec) = codec else {
-        leg.ears = None;
-        return;
-    };
-    if leg.ears.as_ref().is_none_or(|ears| !ears.suit(codec)) {
-        leg.ears = Ears::new(codec, rate).map(Box::new);
-    }
 }

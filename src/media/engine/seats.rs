@@ -19,6 +19,7 @@ use crate::{
     legs::{Key, Owner},
     ports::Pair,
     sys::{self, Datagram},
+    tally::change,
 };
 
 /// What a shared port is asked for: a free remote address, if it is known.
@@ -127,6 +128,9 @@ impl Engine {
         }
         let Some(leg) = self.legs.get_mut(key) else { return false };
         leg.door = door;
+        if leg.door.seat().is_none() {
+            change(&self.tally.own_pairs, true);
+        }
         if leg.door.seat().is_none() && watch_leg(leg, key, watch).is_err() {
             return false;
         }
@@ -139,6 +143,7 @@ impl Engine {
         self.with(key, Leg::stop_play);
         let Some(leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
+        self.count_leg(&leg, false);
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
         self.forget(session, key, now);
@@ -148,6 +153,7 @@ impl Engine {
     /// Puts a new leg into its session and under watch.
     fn enter(&mut self, session: SessionId, leg: Leg, watch: Watch<'_>) -> Result<Key, Refusal> {
         let id = leg.id;
+        self.count_leg(&leg, true);
         let key = self.legs.insert(leg);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.legs.push((id, key));
@@ -158,7 +164,9 @@ impl Engine {
         };
         if let Err(error) = watched {
             tracing::error!(%session, leg = %id, %error, "a leg's sockets cannot be watched");
-            self.legs.remove(key);
+            if let Some(leg) = self.legs.remove(key) {
+                self.count_leg(&leg, false);
+            }
             self.forget(session, key, Instant::now());
             return Err(Refusal::PortsExhausted);
         }
@@ -192,7 +200,9 @@ impl Engine {
         if legs.is_none() {
             let library = self.shared.library();
             let legs = Vec::with_capacity(2);
-            self.sessions.insert(session, Session { library, legs, heard: Vec::new(), mix: None });
+            let (heard, pairs) = (Vec::new(), Vec::new());
+            self.sessions.insert(session, Session { library, legs, heard, mix: None, pairs });
+            change(&self.tally.sessions, true);
         }
         Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), sys::random))
     }
@@ -207,6 +217,7 @@ impl Engine {
                 .is_ok()
         };
         let seat = shared.and_then(|remote| self.seats.take(network, &ports, remote, now, watched));
+        self.tally.shared_pairs.store(self.seats.open() as u64, Ordering::Relaxed);
         match seat {
             Some(seat) => Some(Door::Shared(Seat { place: seat.place, pair: seat.pair })),
             None => ports.take().map(Door::Own),

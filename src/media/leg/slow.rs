@@ -1,6 +1,16 @@
 //! What a leg does in the slow plane: its peer's packets are decoded for others, and what others say is encoded for it.
 
+use std::sync::atomic::Ordering;
+
+use model::media::Codec;
+use rtp::{
+    codec::{Decoder, SAMPLES_MAX},
+    dtmf::{Detector, Tones as Heard},
+};
+
 use super::{Content, Duration, Incoming, Instant, Leg, dtmf, voice};
+use crate::ears::Ears;
+
 /// A relayed event whose end was lost is over so long after its last packet.
 const EVENT_MAX_AHEAD: Duration = Duration::from_millis(100);
 /// Samples that wait for a frame at most: 60 ms and 20 ms at 16 kHz.
@@ -15,6 +25,32 @@ pub struct RelayedEvent {
     /// As ours does.
     ours: u32,
     until: Instant,
+}
+
+/// What hears keys in the sound.
+#[derive(Debug)]
+pub struct Tones {
+    codec: Codec,
+    decoder: Decoder,
+    detector: Detector,
+}
+
+impl Tones {
+    /// None: the codec is never decoded.
+    pub fn new(codec: Codec) -> Option<Self> {
+        let decoder = Decoder::new(codec).ok()?;
+        let detector = Detector::new(decoder.sample_rate());
+        Some(Self { codec, decoder, detector })
+    }
+}
+
+/// What was decoded before the ears that are open now.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Packets that came too late.
+    pub late: u64,
+    /// Sound that was made up.
+    pub concealed_us: u64,
 }
 
 /// What is said to a leg's peer out of a mix.
@@ -32,9 +68,42 @@ impl Leg {
         let Some(ears) = &mut self.ears else { return };
         match incoming.content {
             Content::Audio(codec) => ears.hear(codec, &incoming.header, payload, now),
-            Content::Noise => ears.pause(&incoming.header),
+            Content::Noise => ears.pause(&incoming.header, payload, now),
             Content::Key { .. } | Content::Nothing => {}
         }
+    }
+
+    /// Hears the key whose tones an accepted packet holds, where no events were agreed on (telephony 16).
+    pub fn hear_tones(&mut self, incoming: &Incoming, payload: &[u8]) -> Option<char> {
+        let Content::Audio(codec) = incoming.content else { return None };
+        let tones = self.tones.as_mut()?;
+        let mut pcm = [0; SAMPLES_MAX];
+        if incoming.begins || tones.codec != codec {
+            **tones = Tones::new(codec)?;
+        }
+        let length = tones.decoder.decode(payload, &mut pcm).ok()?;
+        let mut pressed = None;
+        tones.detector.hear(&pcm[..length], |heard| {
+            if let Heard::Pressed(digit) = heard {
+                pressed = Some(digit);
+            }
+        });
+        pressed
+    }
+
+    /// Opens ears of this codec, at that rate where it leaves a choice, or closes them.
+    pub fn set_ears(&mut self, codec: Option<Codec>, rate: u32) {
+        let suit = |ears: &Ears| codec.is_some_and(|codec| ears.suit(codec));
+        if self.ears.as_deref().is_some_and(suit) {
+            return;
+        }
+        if let Some(ears) = self.ears.take() {
+            let counts = ears.counts();
+            self.tally.late.fetch_add(counts.late, Ordering::Relaxed);
+            self.decoded.late += counts.late;
+            self.decoded.concealed_us += counts.concealed_us;
+        }
+        self.ears = codec.and_then(|codec| Ears::new(codec, rate)).map(Box::new);
     }
 
     /// Sends on the key that the other leg's peer has pressed. Returns whether the clock is needed.

@@ -273,3 +273,25 @@ fn a_prompt_is_heard_in_every_codec() {
         assert!(alike > 0.9, "{codec:?} {alike}");
     }
 }
+
+#[test]
+fn keys_in_the_sound_are_heard_where_no_events_were_agreed_on() {
+    for codec in [Codec::Pcma, Codec::G722] {
+        let world = World::new();
+        let phone = world.phone_with(1, 1, codec, |it| it.receive_telephone_event = None);
+        let rate = codec.sample_rate();
+        let encoder = Encoder::new(codec, &Default::default()).unwrap();
+        let mut talker = Talker { phone, encoder, rate, said_until: None };
+        let mut said = Vec::new();
+        for key in [1, 11, 5, 5] {
+            let mut tone = vec![0; rate as usize / 10];
+            rtp::dtmf::Tone::with_rate(key, rate).unwrap().fill(&mut tone);
+            said.extend(tone);
+            said.resize(said.len() + rate as usize / 10, 0);
+        }
+        speak(&mut [&mut talker], &[said], |_| ());
+        for digit in ['1', '#', '5', '5'] {
+            assert_eq!(world.event(), Event::Dtmf { leg: LegId(1), digit });
+        }
+    }
+}
