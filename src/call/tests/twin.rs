@@ -209,7 +209,16 @@ impl Media {
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            _ => Vec::new(),
+            Order::Unbridge { .. }
+            | Order::SendDtmf { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. }
+            | Order::BeginRecording(_)
+            | Order::PauseRecording { .. }
+            | Order::EndRecording { .. }
+            | Order::Listen { .. }
+            | Order::StopListening { .. } => Vec::new(),
         }
     }
 
