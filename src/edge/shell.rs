@@ -27,12 +27,12 @@ use model::{
     snapshot::{Listener, Serves},
 };
 use rustls::ServerConfig;
-use sip::endpoint::Done;
+use sip::endpoint::{Done, Note};
 use tokio::{
     io::unix::AsyncFd,
     net::TcpListener,
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::LocalSet,
 };
 use tracing::{debug, error, info, trace, warn};
@@ -42,7 +42,7 @@ use crate::{
     datagram::{self, Datagrams},
     hep::{self, Capture, Copied},
     ladder,
-    neighbours::{FromHome, Neighbours, Relayed, Ways},
+    neighbours::{Neighbours, Relayed, Ways},
     observed::Observed,
     secure,
     sockets::{self, Bound, Sockets},
@@ -65,6 +65,10 @@ const EVENTS_AT_ONCE: usize = 64;
 
 /// Timers are looked at no more often: what is due in between waits for the next look. None of SIP's is so fine.
 const TIMERS_EVERY: Duration = Duration::from_millis(5);
+
+mod relay;
+
+use relay::{follow_home, take_relayed};
 
 pub type Shared = Rc<RefCell<Core>>;
 
@@ -150,62 +154,6 @@ impl Core {
         }
     }
 
-    /// What of an input is for this engine. The others are given theirs.
-    fn sort(&mut self, now: Now, input: Input) -> Option<Input> {
-        if self.neighbours.are_none() {
-            return Some(input);
-        }
-        match input {
-            Input::Packet { flow, bytes } => {
-                let input = self.engine.read(now, flow, &bytes)?;
-                let owner = self.engine.owner(now, &flow, &input);
-                self.hand(owner, Input::Parsed { flow, bytes, input: Box::new(input) })
-            }
-            Input::Message { flow, message } => {
-                let input = sip::endpoint::Input::Message { flow, message: *message };
-                let owner = self.engine.owner(now, &flow, &input);
-                let sip::endpoint::Input::Message { message, .. } = input else { return None };
-                self.hand(owner, Input::Message { flow, message: Box::new(message) })
-            }
-            Input::Identified { flow, identity } => {
-                self.tell_all(|| Input::Identified { flow, identity: identity.clone() });
-                Some(Input::Identified { flow, identity })
-            }
-            Input::Unreachable { flow } => {
-                self.tell_all(|| Input::Unreachable { flow });
-                Some(input)
-            }
-            Input::Lift { address } => {
-                self.tell_all(|| Input::Lift { address });
-                Some(input)
-            }
-            input => Some(input),
-        }
-    }
-
-    /// Gives an input to its owner; None: that is another.
-    fn hand(&self, owner: usize, input: Input) -> Option<Input> {
-        if self.neighbours.is_at(owner) {
-            return Some(input);
-        }
-        if !self.neighbours.give(owner, Relayed::Input(input)) {
-            self.observed.relays_dropped.add(1);
-        }
-        None
-    }
-
-    fn tell_all(&self, input: impl Fn() -> Input) {
-        self.observed.relays_dropped.add(self.neighbours.tell_all(input));
-    }
-
-    /// Takes what another engine has for this one.
-    fn take(&mut self, relayed: Relayed) {
-        match relayed {
-            Relayed::Input(input) => self.step_here(now(), input),
-            Relayed::Send(flow, bytes) => self.send_by_connection(flow, bytes),
-        }
-    }
-
     /// Gives the engine an input and carries out what it says.
     fn step_here(&mut self, now: Now, input: Input) {
         self.engine.handle(now, input);
@@ -266,14 +214,7 @@ impl Core {
                         return Some(Input::Media(refused));
                     }
                 }
-                Output::Note(note) => {
-                    self.observed.malformed.add(1);
-                    match note.done {
-                        _ if !self.may_note(now) => {}
-                        Done::Answered(code) => info!(flow = %note.flow, answered = code, "{}", note.what),
-                        Done::Dropped => info!(flow = %note.flow, "dropped: {}", note.what),
-                    }
-                }
+                Output::Note(note) => self.note(now, &note),
                 Output::Stranger { flow } => self.stranger(flow, now),
                 Output::Excess { flow } => self.excess(flow, now),
                 Output::Explanation(explanation) => {
@@ -333,6 +274,15 @@ impl Core {
             }
         }
         None
+    }
+
+    fn note(&mut self, now: Now, note: &Note) {
+        self.observed.malformed.add(1);
+        match note.done {
+            _ if !self.may_note(now) => {}
+            Done::Answered(code) => info!(flow = %note.flow, answered = code, "{}", note.what),
+            Done::Dropped => info!(flow = %note.flow, "dropped: {}", note.what),
+        }
     }
 
     /// Whether it is a challenge to who has not proved anything, of which a flood would push calls out of the ladder.
@@ -824,32 +774,6 @@ async fn take_events(core: Shared, mut events: mpsc::Receiver<MediaEvent>) {
         core.release();
     }
     warn!("the media server has ended");
-}
-
-async fn take_relayed(core: Shared, mut traffic: mpsc::Receiver<Relayed>) {
-    let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
-    while traffic.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
-        let mut core = core.borrow_mut();
-        core.hold();
-        batch.drain(..).for_each(|relayed| core.take(relayed));
-        core.release();
-    }
-}
-
-/// Has what the home engine has.
-async fn follow_home(core: Shared, mut home: watch::Receiver<FromHome>) {
-    while home.changed().await.is_ok() {
-        let FromHome { world, standing } = home.borrow_and_update().clone();
-        let mut core = core.borrow_mut();
-        if !Arc::ptr_eq(&world, core.engine.world()) {
-            core.step_here(now(), Input::World(world));
-            let core = &mut *core;
-            core.traces.renew(core.engine.world());
-        }
-        if let Some(tidings) = standing {
-            core.step_here(now(), Input::Tidings(tidings));
-        }
-    }
 }
 
 async fn keep_time(core: Shared, alarm: Rc<AsyncFd<sys::Alarm>>) {

@@ -14,6 +14,7 @@ mod identity;
 mod negotiation;
 mod phones;
 mod refer;
+mod shards;
 mod silence;
 mod stations;
 mod stir;

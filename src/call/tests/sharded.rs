@@ -13,6 +13,7 @@ mod failover;
 mod identity;
 mod phones;
 mod refer;
+mod shards;
 mod stations;
 mod stir;
 mod trunks;

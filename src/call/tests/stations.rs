@@ -46,7 +46,7 @@ fn station(name: &str, username: &str) -> Station {
     }
 }
 
-fn agent(stations: Vec<Station>) -> Arc<Agent> {
+pub fn agent(stations: Vec<Station>) -> Arc<Agent> {
     Arc::new(Agent {
         display_name: "Ada".into(),
         skills: Default::default(),

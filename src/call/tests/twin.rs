@@ -224,7 +224,15 @@ impl Media {
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            _ => Vec::new(),
+            Order::Unbridge { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. }
+            | Order::BeginRecording(_)
+            | Order::PauseRecording { .. }
+            | Order::EndRecording { .. }
+            | Order::Listen { .. }
+            | Order::StopListening { .. } => Vec::new(),
         }
     }
 
