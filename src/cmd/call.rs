@@ -16,7 +16,7 @@ use link::{EventsTo, MediaOrders};
 use media::Server;
 use model::{
     LegId, SessionId,
-    media::{Codec, Direction, Event as MediaEvent, MediaOrder, Order},
+    media::{Codec, Event as MediaEvent, MediaOrder, Order},
     net::{Flow, ListenerIx, Transport},
 };
 use sip::{
@@ -102,7 +102,7 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     let server = Server::start(media_config(arguments, local.ip())?, Arc::new(events_to))?;
     let network = "phone".to_owned();
-    order(&server, Order::Allocate { leg: LEG, network, shared: false })?;
+    order(&server, Order::Allocate { leg: LEG, network, shared: false, remote: None })?;
     let config = Config {
         listeners: vec![ListenerConfig {
             transport: Transport::Udp,
@@ -221,21 +221,19 @@ impl Phone<'_> {
                 self.note(&format!("heard key {digit}"));
                 Ok(())
             }
-            _ => Ok(()),
+            MediaEvent::PlayEnded { .. }
+            | MediaEvent::DtmfSent { .. }
+            | MediaEvent::Recorded(_)
+            | MediaEvent::Heard { .. }
+            | MediaEvent::Silent { .. }
+            | MediaEvent::Measured { .. }
+            | MediaEvent::Released { .. } => Ok(()),
         }
     }
 
     fn invite(&mut self, address: IpAddr, rtp_port: u16) -> anyhow::Result<()> {
-        let local = LocalMedia {
-            address,
-            rtp_port,
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            telephone_event: true,
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-            session_id: u64::from(rtp_port),
-            version: 1,
-        };
+        let codecs = vec![Codec::Pcmu, Codec::Pcma];
+        let local = LocalMedia::new(address, rtp_port, codecs, u64::from(rtp_port));
         let target = format!("sip:{}@{}", sip::uri::escape_user(&self.arguments.number), self.flow.remote);
         let from = match self.arguments.from.as_str() {
             "anonymous" => "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),
@@ -445,6 +443,7 @@ fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::C
             .transpose()?
             .map(|(folder, _)| folder),
         sessions_max: 1,
+        silent_after: Duration::from_secs(60),
     })
 }
 

@@ -8,21 +8,30 @@
 //! the order of their happening. A peer can cause neither a panic nor growth: every queue, table and loop is bounded.
 
 mod config;
+mod crypt;
+mod door;
+mod ears;
 mod engine;
 mod latch;
 mod leg;
 mod legs;
 mod library;
+mod mixing;
 mod outgoing;
 mod play;
 mod ports;
+mod rates;
 mod recorder;
 mod reports;
 mod server;
+mod shared;
 mod speech;
 mod sys;
+mod tally;
+mod voice;
 mod worker;
 
 pub use config::{Config, Counters, Network, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
 pub use server::{Handle, Server};
+pub use tally::WorkerCounters;

@@ -4,15 +4,25 @@
 //! `Instant`s and random numbers come in; bytes, samples and figures go out. Whatever a peer sends, a parser answers
 //! with a value or an error, and nothing grows beyond a named bound.
 
+pub mod codec;
+pub mod comfort_noise;
+pub mod conceal;
 pub mod dtmf;
 pub mod g711;
+pub mod g722;
 pub mod jitter;
 pub mod jitter_estimate;
+pub mod level;
+pub mod mix;
 pub mod packet;
+pub mod playout;
 pub mod quality;
 pub mod resample;
 pub mod rtcp;
 pub mod sequence;
+pub mod srtp;
+pub mod tones;
+pub mod voice;
 
 /// RTP clock of telephone audio, in Hz (RFC 3551 §4.5.14).
 pub const CLOCK_RATE: u32 = 8_000;

@@ -87,14 +87,20 @@ async fn two_edges() {
     let networks =
         vec![Network { name: "lan".into(), bind: localhost, advertised: localhost, interface: None }];
     let streams = Streams::new(cluster());
-    let config =
-        Config { networks, ports: 23_900..=23_919, workers: Some(2), recordings: None, sessions_max: 10 };
+    let config = Config {
+        networks,
+        ports: 23_900..=23_919,
+        workers: Some(2),
+        recordings: None,
+        sessions_max: 10,
+        silent_after: PATIENCE,
+    };
     let server = Server::start(config, streams.clone()).unwrap();
     let serving = serve(&pki, &streams, &server, "127.0.0.1:0").await;
     let mut edges = [Edge::new(&pki, "edge-0", &serving).await, Edge::new(&pki, "edge-1", &serving).await];
     let mut ports = Vec::new();
     for edge in &mut edges {
-        edge.order(Order::Allocate { leg: LegId(1), network: "lan".into(), shared: false });
+        edge.order(Order::Allocate { leg: LegId(1), network: "lan".into(), shared: false, remote: None });
         let Event::Allocated { rtp_port, .. } = edge.event().await else { panic!("no ports") };
         ports.push(rtp_port);
     }
