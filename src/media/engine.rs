@@ -12,7 +12,7 @@ use std::{
 
 use model::{
     LegId, SessionId,
-    media::{Event, MediaEvent, MediaOrder, Order, Refusal},
+    media::{Event, MediaEvent, MediaOrder, Order, PlayEnd, Refusal},
 };
 
 use crate::{
@@ -114,6 +114,9 @@ impl Engine {
                 self.clock(key);
             }
             Order::Record { leg, name } => self.record(session, leg, &name, now),
+            Order::PlayRecording { leg, play, .. } => {
+                self.tell(session, Event::PlayEnded { leg, play, how: PlayEnd::UnknownAudio });
+            }
             Order::Mix(_)
             | Order::Mute { .. }
             | Order::BeginRecording(_)

@@ -18,7 +18,7 @@ use std::{
 use hound::{SampleFormat, WavReader, WavSpec};
 use model::{
     AudioId,
-    media::{Codec, RINGING_TONE, UNOBTAINABLE_TONE},
+    media::{BEEP_TONE, Codec, RINGING_TONE, UNOBTAINABLE_TONE},
 };
 use rtp::{CLOCK_RATE, g711::Law, resample};
 
@@ -149,7 +149,9 @@ impl Library {
         static RINGING: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(ringing_tone())));
         static UNOBTAINABLE: LazyLock<Arc<Prompt>> =
             LazyLock::new(|| Arc::new(Prompt::new(unobtainable_tone())));
+        static BEEP: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(beep_tone())));
         match *audio {
+            BEEP_TONE => Some(&BEEP),
             RINGING_TONE => Some(&RINGING),
             UNOBTAINABLE_TONE => Some(&UNOBTAINABLE),
             _ => self.prompts.get(audio),
@@ -167,6 +169,18 @@ fn ringing_tone() -> Vec<i16> {
     };
     let on = (0..16_000).map(sample);
     on.chain(std::iter::repeat_n(0, 32_000)).collect()
+}
+
+/// Half a second at 8 kHz, at −13 dBm0, without a click at either end.
+fn beep_tone() -> Vec<i16> {
+    const AMPLITUDE: f64 = 5_100.0;
+    const RAMP: f64 = 80.0;
+    let sample = |place: u32| {
+        let loudness = f64::from(place.min(3_999 - place)) / RAMP;
+        let tone = (f64::from(place) / 8_000.0 * 1_000.0 * std::f64::consts::TAU).sin();
+        (AMPLITUDE * loudness.min(1.0) * tone) as i16
+    };
+    (0..4_000).map(sample).collect()
 }
 
 /// Two seconds at 8 kHz, each tone at −13 dBm0.
