@@ -12,6 +12,8 @@ pub mod g711;
 pub mod g722;
 pub mod jitter;
 pub mod jitter_estimate;
+pub mod level;
+pub mod mix;
 pub mod packet;
 pub mod quality;
 pub mod resample;
