@@ -31,6 +31,7 @@ mod callees;
 mod effect;
 mod handover;
 mod joining;
+mod silence;
 
 use handover::Handover;
 use joining::Joiner;
@@ -329,7 +330,10 @@ impl Call {
             | MediaEvent::FirstPacket { .. }
             | MediaEvent::Recorded(_)
             | MediaEvent::Heard { .. }
-            | MediaEvent::Silent { .. } => {}
+            | MediaEvent::Measured { .. } => {}
+            MediaEvent::Silent { leg, silent_ms, heard_before } => {
+                self.on_silence(leg, (silent_ms, heard_before), context);
+            }
         }
     }
 
@@ -516,6 +520,7 @@ impl Call {
                 leg: self.a.media.id,
                 network,
                 shared: false,
+                remote: None,
             }));
         }
     }

@@ -1,6 +1,6 @@
 //! What a media server is told when it starts, and what it counts.
 
-use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc};
+use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use store::Blobs;
 
@@ -17,6 +17,8 @@ pub struct Config {
     pub recordings: Option<PathBuf>,
     /// Sessions at the same time. Further ones are refused.
     pub sessions_max: usize,
+    /// Neither RTP nor RTCP for so long from a peer that is to send is told (`Silent`).
+    pub silent_after: Duration,
     /// What it works with besides.
     pub services: Services,
 }

@@ -10,6 +10,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use link::{Full, MediaEvents, MediaOrders};
@@ -19,11 +20,12 @@ use model::{
 };
 
 use crate::{
-    Config, Counters, Library, StartError,
+    Config, Counters, Library, StartError, WorkerCounters,
     playback::{Loader, Loading},
     ports::{Ports, bound},
     recording::{Recorder, Threads, recover},
     sys,
+    tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
 };
 
@@ -64,6 +66,7 @@ impl Server {
             recorder: recordings.recorder(),
             loading: loader.as_ref().map(Loader::loading),
             sessions_max: config.sessions_max,
+            silent_after: config.silent_after,
             library: RwLock::default(),
             counts: Counts::default(),
         });
@@ -128,6 +131,12 @@ impl Handle {
             orders_dropped: orders_dropped.load(Ordering::Relaxed),
             recorded_packets_dropped: self.shared.recorder.dropped(),
         }
+    }
+
+    /// What each worker has and has done.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerCounters> {
+        self.workers.iter().map(|worker| worker.tally.counters()).collect()
     }
 
     /// All legs of a session live on one worker.
@@ -202,7 +211,8 @@ struct Mailbox {
 
 /// What all workers share.
 pub struct Shared {
-    networks: Vec<SharedNetwork>,
+    /// In the order of the configuration.
+    pub networks: Vec<SharedNetwork>,
     /// Where events go.
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
@@ -210,6 +220,8 @@ pub struct Shared {
     /// What reads recordings to be played.
     pub loading: Option<Loading>,
     sessions_max: usize,
+    /// Silence of a peer that is told.
+    pub silent_after: Duration,
     library: RwLock<Arc<Library>>,
     /// Counted over all workers.
     pub counts: Counts,
@@ -234,22 +246,10 @@ pub struct Counts {
     orders_dropped: AtomicU64,
 }
 
-/// A worker's packets, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Tally {
-    /// RTP packets taken.
-    pub received: AtomicU64,
-    /// RTP packets sent.
-    pub sent: AtomicU64,
-    /// Packets thrown away.
-    pub discarded: AtomicU64,
-}
-
 impl Shared {
-    /// A network by its name.
-    pub fn network(&self, name: &str) -> Option<&SharedNetwork> {
-        self.networks.iter().find(|network| network.name == name)
+    /// A network's place by its name.
+    pub fn network(&self, name: &str) -> Option<usize> {
+        self.networks.iter().position(|network| network.name == name)
     }
 
     /// The prompts of a session that begins now.

@@ -363,7 +363,8 @@ impl Pods {
             | Event::FirstPacket { .. }
             | Event::Recorded(_)
             | Event::Heard { .. }
-            | Event::Silent { .. } => {}
+            | Event::Silent { .. }
+            | Event::Measured { .. } => {}
         }
         Some(event)
     }

@@ -20,7 +20,8 @@ impl Engine {
             Voices::Mixed => true,
         };
         let wide = entry.legs.iter().filter(|&&(leg, _)| held(leg)).any(|&(_, key)| {
-            let codec = self.legs.get_mut(key).and_then(|leg| leg.codec());
+            let codec =
+                self.legs.get_mut(key).and_then(|leg| leg.parameters()).map(|parameters| parameters.codec);
             matches!(codec, Some(Codec::G722 | Codec::Opus))
         });
         match entry.recordings.begin(&self.shared.recorder, session, recording, wide, now) {
