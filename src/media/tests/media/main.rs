@@ -11,6 +11,7 @@ mod broken;
 mod network;
 mod peer;
 mod planes;
+mod recordings;
 mod secure;
 mod sharing;
 
@@ -562,6 +563,7 @@ fn a_bad_configuration_is_named() {
             recordings: None,
             sessions_max: 1,
             silent_after: PATIENCE,
+            services: media::Services::default(),
         };
         let (events, _) = link::event_queue(1);
         let error = media::Server::start(config, events).unwrap_err().to_string();
