@@ -226,6 +226,7 @@ impl Media {
             }
             Order::Unbridge { .. }
             | Order::Record { .. }
+            | Order::PlayRecording { .. }
             | Order::Mix(_)
             | Order::Mute { .. }
             | Order::BeginRecording(_)
