@@ -41,7 +41,7 @@ use crate::{
     health::Health,
     lots::Lots,
     rates::Rates,
-    record::Record,
+    record::{Record, Saved},
     registrar::{Registrar, StationId},
     registration::Registrations,
     world::{Names, Refused, World},
@@ -207,6 +207,8 @@ pub enum Output {
     Unperformed(Box<Unperformed>),
     /// Something in the course of a call that a person who asks about it should know.
     Told(Box<Told>),
+    /// A recording or a message is stored.
+    Saved(Box<Saved>),
     /// Fetch the certificates of these, and say whether they hold: at once or within [`VERIFY_WAIT`].
     Verify(Box<ToVerify>),
     /// Sign this: at once or within [`SIGN_WAIT`].
@@ -636,6 +638,7 @@ impl Engine {
         let environment = Environment { world, expressions: &self.expressions, now };
         let mut context = Context { environment, trunks: &trunks, effects: Vec::new() };
         run(call, &mut context);
+        call.attend(&mut context);
         context.effects.into()
     }
 
@@ -693,6 +696,7 @@ impl Engine {
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
+            Effect::Saved(saved) => self.push(Output::Saved(saved)),
             Effect::Heard { who, heard } => self.health.called(now, &who, heard),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
                 let id = CallId(call.session().0);

@@ -241,6 +241,7 @@ fn serve(running: &BTreeMap<ClusterId, Running>, ready: Arc<AtomicBool>, http: T
             let counters: Vec<_> = servers.iter().map(|server| server.counters()).collect();
             roles::media_metrics(text, &counters);
         }),
+        stored: None,
         ready: Box::new(move || match ready.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("the process is stopping".to_owned()),

@@ -210,6 +210,7 @@ impl Core {
                     self.traces.told(&told.call_id, &told.what, now.wall);
                     self.observed.tell(&told);
                 }
+                Output::Saved(saved) => self.observed.sounds.keep(*saved),
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),

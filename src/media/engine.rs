@@ -122,6 +122,7 @@ impl Engine {
             | Order::BeginRecording(_)
             | Order::PauseRecording { .. }
             | Order::EndRecording { .. }
+            | Order::ForgetRecording { .. }
             | Order::Listen { .. }
             | Order::StopListening { .. } => {
                 tracing::warn!(%session, "this media server does not know the order")

@@ -12,6 +12,7 @@ mod failover;
 mod identity;
 mod phones;
 mod refer;
+mod sounds;
 mod stations;
 mod stir;
 mod trunks;

@@ -404,6 +404,7 @@ fn serve(http: TcpListener, health: Arc<Health>, metrics: Metrics) {
             let more = metrics.sources().more.clone();
             more.iter().for_each(|more| more(text));
         }),
+        stored: None,
         ready: Box::new(move || health.ready()),
     };
     tokio::spawn(async move {

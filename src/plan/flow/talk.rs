@@ -9,6 +9,9 @@ use model::{
 use super::{Compiler, milliseconds, small};
 use crate::problem::Reason;
 
+/// Most phrases that a media server listens for at once.
+const PHRASES_MAX: usize = 64;
+
 impl Compiler<'_> {
     pub(super) fn talk(&mut self, step: &v1::Step, at: &str) -> Option<Verb> {
         if let Some(play) = &step.play {
@@ -50,6 +53,7 @@ impl Compiler<'_> {
             Some(digits) => self.digits(digits, at),
             None => AskInput::Choices(self.choices(ask.choices.as_deref().unwrap_or_default(), at)),
         };
+        let language = self.spoken_language(&input, at);
         // Silence goes on by itself, until `maxVisits` turns it to `noMatch`; a wrong key is something that was done.
         let bounded = ask.max_visits.is_some();
         let no_input = self.follow(ask.no_input.as_deref(), at, "ask.noInput", !bounded);
@@ -63,6 +67,7 @@ impl Compiler<'_> {
             max_visits: ask.max_visits.map(small),
             input,
             secret: ask.secret,
+            language,
             no_input,
             no_match,
         })
@@ -107,6 +112,33 @@ impl Compiler<'_> {
             compiled.push(Choice { digits: choice.digits.clone(), phrases, next });
         }
         compiled
+    }
+
+    /// The language that phrases are listened for in: the first of the tenant's. Empty: nothing is.
+    fn spoken_language(&mut self, input: &AskInput, at: &str) -> String {
+        let AskInput::Choices(choices) = input else { return String::new() };
+        let field = format!("{at}.ask.choices");
+        let count: usize = choices.iter().map(|choice| choice.phrases.len()).sum();
+        if count == 0 {
+            return String::new();
+        }
+        if count > PHRASES_MAX {
+            let message = format!(
+                "At most {PHRASES_MAX} phrases are told apart at one step, but there are {count}: leave some out, or ask twice."
+            );
+            self.item.error(self.report, &field, Reason::AmbiguousChoice, message);
+        }
+        let tenant = self.world.tenants.get(self.item.namespace());
+        let language = tenant.and_then(|tenant| tenant.spec.languages.first());
+        let language = language.map_or("en-US", String::as_str).to_owned();
+        let tag = language.split('-').next().unwrap_or_default();
+        if !tag.eq_ignore_ascii_case("en") {
+            let message = format!(
+                "Only English is understood yet, and the Tenant's first language is {language}: phrases are not heard, keys are."
+            );
+            self.item.warning(self.report, &field, Reason::NotYetEffective, message);
+        }
+        language
     }
 
     /// What can be said instead of a choice's keys.
