@@ -161,12 +161,12 @@ async fn voicemails(State(site): State<Arc<Site>>, Query(page): Query<SoundsPage
     })
 }
 
-fn latest(site: &Site, page: &SoundsPage, fits: impl Fn(&Saved) -> bool) -> Response {
+fn latest(site: &Site, page: &SoundsPage, fits: impl Fn(&Saved) -> bool + Copy) -> Response {
     let most = page.limit.unwrap_or(100).min(1_000);
     let fits =
         |saved: &Saved| page.tenant.as_ref().is_none_or(|tenant| *tenant == saved.tenant) && fits(saved);
     let edges = (site.observed)();
-    let mut sounds: Vec<_> = edges.iter().flat_map(|observed| observed.sounds.latest(most, &fits)).collect();
+    let mut sounds: Vec<_> = edges.iter().flat_map(|observed| observed.sounds.latest(most, fits)).collect();
     sounds.sort_by_key(|saved| std::cmp::Reverse(saved.sound.started_at));
     sounds.truncate(most);
     Json(sounds).into_response()

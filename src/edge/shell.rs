@@ -237,8 +237,7 @@ impl Core {
                         code = record.sip_code,
                         ended_by = ?record.ended_by,
                         because = record.because.as_deref(),
-                        "call ended after {} steps",
-                        record.path.len()
+                        "call ended after {} steps", record.path.len()
                     );
                     self.traces.ended(&record);
                     self.observed.record(*record);

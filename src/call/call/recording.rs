@@ -198,7 +198,7 @@ impl Call {
     pub(super) fn recorded(&mut self, recorded: &Recorded, context: &mut Context<'_>) {
         let mut sounds = self.recorder.sounds.iter_mut();
         let Some(sound) = sounds.find(|sound| sound.is_open() && sound.is(&recorded.name)) else { return };
-        let name = std::mem::replace(&mut sound.name, String::new());
+        let name = std::mem::take(&mut sound.name);
         sound.close(recorded);
         let is_message = sound.voicemail_box.is_some();
         if let Some(because) = &recorded.failed {

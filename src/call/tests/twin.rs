@@ -288,7 +288,11 @@ impl Media {
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            _ => Vec::new(),
+            Order::Unbridge { .. }
+            | Order::SendDtmf { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. } => Vec::new(),
         }
     }
 
