@@ -250,6 +250,20 @@ impl Media {
                 self.orders.push("bridge".into());
                 [self.stop(a), self.stop(b)].concat()
             }
+            Order::Release { leg } => {
+                assert!(self.legs.remove(&leg), "released twice");
+                let mut events = self.stop(leg);
+                events.extend(self.silenced(now, leg));
+                events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
+                events
+            }
+            order => self.take_sound(now, session, order),
+        }
+    }
+
+    /// What is recorded, played back and listened to.
+    fn take_sound(&mut self, now: Instant, session: SessionId, order: Order) -> Vec<Told> {
+        match order {
             Order::BeginRecording(recording) => self.begin_recording(now, session, *recording),
             Order::EndRecording { name } => {
                 self.orders.push("end".into());
@@ -281,14 +295,13 @@ impl Media {
                 self.listening = None;
                 Vec::new()
             }
-            Order::Release { leg } => {
-                assert!(self.legs.remove(&leg), "released twice");
-                let mut events = self.stop(leg);
-                events.extend(self.silenced(now, leg));
-                events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
-                events
-            }
-            Order::Unbridge { .. }
+            Order::Allocate { .. }
+            | Order::Configure { .. }
+            | Order::Play { .. }
+            | Order::StopPlay { .. }
+            | Order::Bridge { .. }
+            | Order::Release { .. }
+            | Order::Unbridge { .. }
             | Order::SendDtmf { .. }
             | Order::Record { .. }
             | Order::Mix(_)
