@@ -257,7 +257,18 @@ impl Media {
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            order => self.take_sound(now, session, order),
+            order @ (Order::BeginRecording(_)
+            | Order::EndRecording { .. }
+            | Order::PauseRecording { .. }
+            | Order::ForgetRecording { .. }
+            | Order::PlayRecording { .. }
+            | Order::Listen { .. }
+            | Order::StopListening { .. }) => self.take_sound(now, session, order),
+            Order::Unbridge { .. }
+            | Order::SendDtmf { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. } => Vec::new(),
         }
     }
 
