@@ -29,6 +29,7 @@ mod registrations;
 mod reload;
 mod rtp;
 mod sipp;
+mod sounds;
 mod stations;
 mod stir;
 mod streams;
