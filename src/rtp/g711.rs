@@ -3,6 +3,8 @@
 //! Linear samples are 16 bits. Decoding and transcoding are table look-ups; the tables are calculated when this is
 //! compiled. μ-law has 14 significant bits and A-law 13, so both stand left-aligned in 16.
 
+use model::media::Codec;
+
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Law {
@@ -54,12 +56,12 @@ impl Law {
     }
 }
 
-impl From<model::media::Codec> for Law {
+impl From<Codec> for Law {
     /// The law of a codec that is G.711; of others what stands for silence.
-    fn from(codec: model::media::Codec) -> Self {
+    fn from(codec: Codec) -> Self {
         match codec {
-            model::media::Codec::Pcma => Self::A,
-            _ => Self::Mu,
+            Codec::Pcma => Self::A,
+            Codec::Pcmu | Codec::G722 | Codec::Opus | Codec::G729 => Self::Mu,
         }
     }
 }

@@ -4,10 +4,16 @@
 //! `Instant`s and random numbers come in; bytes, samples and figures go out. Whatever a peer sends, a parser answers
 //! with a value or an error, and nothing grows beyond a named bound.
 
+pub mod codec;
+pub mod comfort_noise;
+pub mod conceal;
 pub mod dtmf;
 pub mod g711;
+pub mod g722;
 pub mod jitter;
 pub mod jitter_estimate;
+pub mod level;
+pub mod mix;
 pub mod packet;
 pub mod quality;
 pub mod resample;

@@ -1,9 +1,13 @@
-//! Sound of any rate becomes sound of 8 kHz, when a prompt is loaded.
+//! Sound of any rate becomes sound of another: at once when a prompt is loaded, frame by frame ([`Stream`]) between legs.
 //!
 //! A polyphase filter: the rates' ratio in lowest terms is up/down, and for each of the `up` places that an output
 //! sample can have between two input samples there is a windowed sinc of its own (Kaiser window, 70 dB).
 
 use crate::CLOCK_RATE;
+
+mod stream;
+
+pub use self::stream::Stream;
 
 /// Lowest input rate in Hz.
 pub const RATE_MIN: u32 = 8_000;
@@ -12,7 +16,7 @@ pub const RATE_MAX: u32 = 96_000;
 
 /// Zero crossings on each side of the sinc.
 const CROSSINGS: f64 = 32.0;
-/// Of 4 kHz: the pass band ends at 3.5 kHz, and nothing above 4 kHz is folded back.
+/// Of half the lower rate. At 8 kHz the pass band ends at 3.5 kHz, and nothing above 4 kHz is folded back.
 const CUTOFF: f64 = 0.94;
 /// Kaiser's shape parameter for 70 dB.
 const BETA: f64 = 6.76;
@@ -27,14 +31,24 @@ pub struct UnsupportedRate(pub u32);
 /// # Errors
 /// [`UnsupportedRate`].
 pub fn to_8k(input: &[f32], rate: u32) -> Result<Vec<i16>, UnsupportedRate> {
-    if !(RATE_MIN..=RATE_MAX).contains(&rate) {
-        return Err(UnsupportedRate(rate));
+    convert(input, rate, CLOCK_RATE)
+}
+
+/// Converts samples of −1.0 to 1.0 at `rate` Hz to 16 bits at `to` Hz. Louder samples are clipped.
+///
+/// # Errors
+/// [`UnsupportedRate`].
+pub fn convert(input: &[f32], rate: u32, to: u32) -> Result<Vec<i16>, UnsupportedRate> {
+    for rate in [rate, to] {
+        if !(RATE_MIN..=RATE_MAX).contains(&rate) {
+            return Err(UnsupportedRate(rate));
+        }
     }
-    if rate == CLOCK_RATE {
+    if rate == to {
         return Ok(input.iter().map(|&sample| quantised(sample)).collect());
     }
-    let filter = Filter::new(rate);
-    let length = (input.len() as u64 * u64::from(CLOCK_RATE)).div_ceil(u64::from(rate));
+    let filter = Filter::new(rate, to);
+    let length = (input.len() as u64 * u64::from(to)).div_ceil(u64::from(rate));
     Ok((0..length).map(|place| quantised(filter.output(input, place))).collect())
 }
 
@@ -48,11 +62,11 @@ struct Filter {
 }
 
 impl Filter {
-    fn new(rate: u32) -> Self {
-        let divisor = greatest_common_divisor(rate, CLOCK_RATE);
-        let (up, down) = (u64::from(CLOCK_RATE / divisor), u64::from(rate / divisor));
+    fn new(rate: u32, to: u32) -> Self {
+        let divisor = greatest_common_divisor(rate, to);
+        let (up, down) = (u64::from(to / divisor), u64::from(rate / divisor));
         // In cycles per input sample, doubled: 1.0 is the input's own Nyquist frequency.
-        let cutoff = CUTOFF * f64::from(CLOCK_RATE) / f64::from(rate);
+        let cutoff = CUTOFF * f64::from(to.min(rate)) / f64::from(rate);
         let reach = (CROSSINGS / cutoff).ceil() as i64;
         let taps = (0..up).flat_map(|phase| row(phase as f64 / up as f64, reach, cutoff)).collect();
         Self { up, down, reach, taps }
@@ -75,7 +89,7 @@ impl Filter {
 fn row(fraction: f64, reach: i64, cutoff: f64) -> Vec<f32> {
     let tap = |place: i64| {
         let distance = place as f64 - fraction;
-        sinc(distance * cutoff) * kaiser(distance / reach as f64)
+        sinc(distance * cutoff) * kaiser(distance / reach as f64, BETA)
     };
     let taps: Vec<f64> = (1 - reach..=reach).map(tap).collect();
     let sum: f64 = taps.iter().sum();
@@ -87,9 +101,9 @@ fn sinc(x: f64) -> f64 {
     if angle.abs() < 1e-9 { 1.0 } else { angle.sin() / angle }
 }
 
-fn kaiser(x: f64) -> f64 {
+fn kaiser(x: f64, beta: f64) -> f64 {
     let inside = 1.0 - x * x;
-    if inside <= 0.0 { 0.0 } else { bessel(BETA * inside.sqrt()) / bessel(BETA) }
+    if inside <= 0.0 { 0.0 } else { bessel(beta * inside.sqrt()) / bessel(beta) }
 }
 
 /// Modified Bessel function of the first kind and order zero, by its power series.
@@ -154,6 +168,19 @@ mod tests {
                 assert!(difference.abs() < 200, "{rate} {at} {difference}");
             }
         }
+    }
+
+    #[test]
+    fn prompts_of_other_rates_keep_their_sound() {
+        for (rate, to) in [(8_000, 16_000), (44_100, 16_000), (22_050, 48_000), (48_000, 16_000)] {
+            for frequency in [300.0, 1_000.0, 3_400.0] {
+                let sound = convert(&sine(frequency, rate, 0.2), rate, to).unwrap();
+                assert_eq!(sound.len(), to as usize / 5);
+                assert!(level(&sound).abs() < 0.2, "{frequency} Hz, {rate} to {to}: {} dB", level(&sound));
+            }
+        }
+        assert!(level(&convert(&sine(9_000.0, 48_000, 0.2), 48_000, 16_000).unwrap()) < -55.0);
+        assert_eq!(convert(&[0.0], 8_000, 4_000), Err(UnsupportedRate(4_000)));
     }
 
     #[test]
