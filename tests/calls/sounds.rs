@@ -176,7 +176,9 @@ impl<'a> Mouth<'a> {
 /// Whether the last half second is the tone that asks for a message.
 fn beeped(heard: &[i16]) -> bool {
     let last = &heard[heard.len().saturating_sub(3_200)..];
-    last.len() == 3_200 && share(last, 1_000.0) > 0.6 && last.iter().any(|sample| sample.unsigned_abs() > 2_000)
+    last.len() == 3_200
+        && share(last, 1_000.0) > 0.6
+        && last.iter().any(|sample| sample.unsigned_abs() > 2_000)
 }
 
 fn spoken(system: &System, words: &str) -> Vec<i16> {

@@ -18,6 +18,9 @@ use crate::{
 /// Most parts and messages of one call.
 const SOUNDS_MAX: u32 = 64;
 
+/// Most characters of a box's name that a message's name tells: stores take names of 200.
+const BOX_NAME_MAX: usize = 80;
+
 /// How long a `record` step waits for a media server that cannot record; one that can says nothing.
 const REFUSAL_WAIT: Duration = Duration::from_millis(300);
 
@@ -177,7 +180,10 @@ impl Call {
         let token = *self.recorder.token.get_or_insert_with(|| lots.draw() as u32);
         self.recorder.count += 1;
         let tenant = &self.incoming.admitted.tenant;
-        let place = voicemail_box.map_or_else(|| "calls".into(), |id| format!("voicemail/{}", id.0.name()));
+        let place = voicemail_box.map_or_else(
+            || "calls".into(),
+            |id| format!("voicemail/{}", id.0.name().chars().take(BOX_NAME_MAX).collect::<String>()),
+        );
         let began = self.started_at.strftime("%Y%m%dT%H%M%SZ");
         format!("{tenant}/{place}/{began}-{token:08x}-{}", self.recorder.count)
     }
