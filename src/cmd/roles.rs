@@ -96,7 +96,7 @@ fn sound(stores: &[Arc<dyn store::Blobs>], name: &str) -> Result<Bytes, String> 
 }
 
 /// The media server of a cluster, and where it keeps what it records. None: it records nothing.
-pub fn media_config(cluster: &Cluster, _store: Option<Arc<dyn store::Blobs>>) -> media::Config {
+pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> media::Config {
     let ours = cluster.networks.iter().filter(|network| network.attachment.is_none());
     let networks = ours.map(|network| media::Network {
         name: network.name.clone(),
@@ -110,6 +110,7 @@ pub fn media_config(cluster: &Cluster, _store: Option<Arc<dyn store::Blobs>>) ->
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
+        services: media::Services { store },
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use model::{
     LegId, SessionId,
-    media::{Event, MediaEvent, MediaOrder, Order, PlayEnd, Refusal},
+    media::{Event, MediaEvent, MediaOrder, Order, RecordingEnd, Refusal},
 };
 
 use crate::{
@@ -20,9 +20,12 @@ use crate::{
     legs::{Key, Legs},
     library::Library,
     play::Play,
+    recording::Recordings,
     server::{Shared, Tally},
     sys::{self, Datagram},
 };
+
+mod recordings;
 
 /// Legs of a session at most.
 const LEGS_MAX: usize = 16;
@@ -44,6 +47,7 @@ pub struct Engine {
 struct Session {
     library: Arc<Library>,
     legs: Vec<(LegId, Key)>,
+    recordings: Recordings,
 }
 
 impl Engine {
@@ -114,17 +118,22 @@ impl Engine {
                 self.clock(key);
             }
             Order::Record { leg, name } => self.record(session, leg, &name, now),
-            Order::PlayRecording { leg, play, .. } => {
-                self.tell(session, Event::PlayEnded { leg, play, how: PlayEnd::UnknownAudio });
+            Order::PlayRecording { leg, play, name } => self.play_recording(session, leg, play, name),
+            Order::BeginRecording(recording) => self.begin_recording(session, *recording, now),
+            Order::PauseRecording { name, paused } => {
+                if let Some(session) = self.sessions.get(&session) {
+                    session.recordings.pause(&name, paused, now);
+                }
             }
-            Order::Mix(_)
-            | Order::Mute { .. }
-            | Order::BeginRecording(_)
-            | Order::PauseRecording { .. }
-            | Order::EndRecording { .. }
-            | Order::ForgetRecording { .. }
-            | Order::Listen { .. }
-            | Order::StopListening { .. } => {
+            Order::EndRecording { name } => self.end_recording(session, &name, RecordingEnd::Stopped, now),
+            Order::ForgetRecording { name } => {
+                if let Some(loading) = &self.shared.loading
+                    && !loading.forget(name)
+                {
+                    tracing::warn!(%session, "a recording that is not wanted stays: too many wait to be deleted");
+                }
+            }
+            Order::Mix(_) | Order::Mute { .. } | Order::Listen { .. } | Order::StopListening { .. } => {
                 tracing::warn!(%session, "this media server does not know the order")
             }
             Order::Release { leg } => {
@@ -240,6 +249,9 @@ impl Engine {
         let key = self.legs.insert(leg);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.legs.push((id, key));
+            if let Some(leg) = self.legs.get_mut(key) {
+                session.recordings.taps(id).for_each(|tap| leg.add_tap(tap));
+            }
         }
         let watched = self.legs.get_mut(key).map_or(Ok(()), |leg| watch(leg, key));
         if let Err(error) = watched {
@@ -270,7 +282,14 @@ impl Engine {
             return Err(Refusal::PortsExhausted);
         };
         if legs.is_none() {
-            sessions.insert(session, Session { library: shared.library(), legs: Vec::with_capacity(2) });
+            sessions.insert(
+                session,
+                Session {
+                    library: shared.library(),
+                    legs: Vec::with_capacity(2),
+                    recordings: Recordings::default(),
+                },
+            );
         }
         Ok(Leg::new(session, leg, ports, Arc::clone(&self.tally), sys::random))
     }
@@ -307,39 +326,22 @@ impl Engine {
         }
     }
 
-    fn record(&mut self, session: SessionId, leg: LegId, name: &str, now: Instant) {
-        let Some(key) = self.find(session, leg) else { return };
-        let Some(writer) = &self.shared.recordings else {
-            tracing::error!(%session, %leg, "not recorded: no folder for recordings is configured");
-            return;
-        };
-        match (writer.begin(name, now), self.legs.get_mut(key)) {
-            (Ok(recording), Some(leg)) => leg.begin_recording(recording),
-            (Err(error), _) => tracing::error!(%session, %leg, name, %error, "not recorded"),
-            (Ok(_), None) => {}
-        }
-    }
-
     fn release(&mut self, key: Key, now: Instant) {
         self.part(key);
         self.with(key, Leg::stop_play);
         let Some(mut leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
-        let (quality, recording) = leg.end(now);
+        let quality = leg.end(now);
         // The ports are free before it is told.
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
-        self.forget(session, key);
         let released = MediaEvent { session, event: Event::Released { leg: id, quality } };
         tracing::debug!(%session, leg = %id, ?quality, "released");
-        match recording {
-            Some(recording) => {
-                // The recorder tells of it by a way of its own, which must not overtake what was before.
-                self.tell_all();
-                recording.finish(released, now);
-            }
-            None => self.told.push(released),
-        }
+        // A recorder tells of it by a way of its own, which must not overtake what was before.
+        self.tell_all();
+        let told = self.recordings_released(session, id, released, now);
+        self.forget(session, key);
+        self.told.extend(told);
     }
 
     fn forget(&mut self, session: SessionId, key: Key) {
@@ -369,6 +371,7 @@ impl Engine {
         }
         if let Some(digit) = key_pressed {
             self.tell(session, Event::Dtmf { leg: id, digit });
+            self.recording_ended_by_key(session, id, digit, now);
         }
         if incoming.content == Content::Nothing {
             return;

@@ -24,8 +24,8 @@ use rtp::{
 };
 
 use crate::{
-    latch::Latch, legs::Key, outgoing::Outgoing, play::Play, ports::Pair, recorder::Recording,
-    reports::Reports, server::Tally,
+    latch::Latch, legs::Key, outgoing::Outgoing, play::Play, ports::Pair, recording::Tap, reports::Reports,
+    server::Tally,
 };
 
 /// Longest silence on a path that a NAT or firewall may have to keep open (RFC 6263 §4).
@@ -69,7 +69,7 @@ pub struct Leg {
     due: Option<Instant>,
     last_sent: Option<Instant>,
     reports: Reports,
-    recording: Option<Box<Recording>>,
+    taps: Vec<Tap>,
     heard: bool,
 }
 
@@ -163,7 +163,7 @@ impl Leg {
             due: None,
             last_sent: None,
             reports: Reports::new(random()),
-            recording: None,
+            taps: Vec::new(),
             heard: false,
         }
     }
@@ -237,11 +237,39 @@ impl Leg {
         }
     }
 
-    /// Records what an accepted packet says.
+    /// Hands to recordings what an accepted packet says.
     pub fn record(&mut self, incoming: &Incoming, payload: &[u8], now: Instant) {
-        if let (Some(recording), Content::Audio(codec)) = (&mut self.recording, incoming.content) {
-            recording.push(incoming.header.timestamp, codec.into(), payload, now);
+        if self.taps.is_empty() {
+            return;
         }
+        self.taps.retain(|tap| !tap.has_ended());
+        let timestamp = incoming.header.timestamp;
+        for tap in &mut self.taps {
+            match incoming.content {
+                Content::Audio(codec) => tap.audio(timestamp, codec, payload, now),
+                Content::Key { .. } => {
+                    let clock = self.remote.as_ref().map_or(0, |remote| remote.parameters.codec.clock_rate());
+                    let duration = dtmf::Payload::parse(payload).map_or(0, |event| event.duration);
+                    tap.key(timestamp, duration, clock, now);
+                }
+                Content::Nothing => {}
+            }
+        }
+    }
+
+    /// Adds a recording of what its peer says.
+    pub fn add_tap(&mut self, tap: Tap) {
+        self.taps.push(tap);
+    }
+
+    /// Takes away the taps of a recording, which have what came so far.
+    pub fn drop_taps(&mut self, of: impl Fn(&Tap) -> bool) {
+        self.taps.retain(|tap| !of(tap));
+    }
+
+    /// The codec, once agreed.
+    pub fn codec(&self) -> Option<Codec> {
+        self.remote.as_ref().map(|remote| remote.parameters.codec)
     }
 
     /// Sends on what the other leg's peer has sent; `datagram` is written over. Returns whether the clock is needed.
@@ -305,11 +333,6 @@ impl Leg {
         true
     }
 
-    /// Begins to record, unless it does already.
-    pub fn begin_recording(&mut self, recording: Recording) {
-        self.recording.get_or_insert_with(|| Box::new(recording));
-    }
-
     /// Sends what is due at a tick. Returns whether the clock is still needed.
     pub fn tick(&mut self, tick: Instant, mut tell: impl FnMut(Told)) -> bool {
         for _ in 0..CATCH_UP_MAX {
@@ -329,9 +352,6 @@ impl Leg {
 
     /// Does what is due besides the stream: keep-alive and RTCP. Returns when to be called again, if configured.
     pub fn housekeep(&mut self, now: Instant) -> Option<Instant> {
-        if let Some(recording) = &mut self.recording {
-            recording.advance(now);
-        }
         let keep_alive = self.keep_alive_due()?;
         if keep_alive <= now {
             self.keep_alive(now);
@@ -340,12 +360,13 @@ impl Leg {
         Some(self.keep_alive_due()?.min(report))
     }
 
-    /// Takes leave: BYE goes out, the quality and the recording come back.
-    pub fn end(&mut self, now: Instant) -> (Quality, Option<Box<Recording>>) {
+    /// Takes leave: BYE goes out, recordings have what came, the quality comes back.
+    pub fn end(&mut self, now: Instant) -> Quality {
         if self.remote.is_some() {
             self.reports.send(&self.ports.rtcp, &self.outgoing, &mut self.meter, true, now);
         }
-        (self.meter.quality(), self.recording.take())
+        self.taps.clear();
+        self.meter.quality()
     }
 
     /// A packet of the right form from a source that may be heard.
@@ -449,7 +470,7 @@ impl Leg {
             self.send_audio(&payload[..length], due, frame);
             return true;
         }
-        tell(Told::PlayEnded(play.id, PlayEnd::Finished));
+        tell(Told::PlayEnded(play.id, play.end()));
         self.play = None;
         false
     }

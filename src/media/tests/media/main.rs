@@ -9,6 +9,7 @@
 
 mod network;
 mod peer;
+mod recordings;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 
@@ -551,7 +552,9 @@ fn a_bad_configuration_is_named() {
         (vec![nowhere], 30_000..=30_003, "127.0.0.1 on the interface none0: No such device"),
     ];
     for (networks, ports, message) in table {
-        let config = media::Config { networks, ports, workers: None, recordings: None, sessions_max: 1 };
+        let services = media::Services::default();
+        let config =
+            media::Config { networks, ports, workers: None, recordings: None, sessions_max: 1, services };
         let (events, _) = link::event_queue(1);
         let error = media::Server::start(config, events).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");

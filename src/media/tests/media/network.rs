@@ -87,8 +87,14 @@ async fn two_edges() {
     let networks =
         vec![Network { name: "lan".into(), bind: localhost, advertised: localhost, interface: None }];
     let streams = Streams::new(cluster());
-    let config =
-        Config { networks, ports: 23_900..=23_919, workers: Some(2), recordings: None, sessions_max: 10 };
+    let config = Config {
+        networks,
+        ports: 23_900..=23_919,
+        workers: Some(2),
+        recordings: None,
+        sessions_max: 10,
+        services: Default::default(),
+    };
     let server = Server::start(config, streams.clone()).unwrap();
     let serving = serve(&pki, &streams, &server, "127.0.0.1:0").await;
     let mut edges = [Edge::new(&pki, "edge-0", &serving).await, Edge::new(&pki, "edge-1", &serving).await];

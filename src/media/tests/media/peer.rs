@@ -15,7 +15,7 @@ use std::{
 };
 
 use link::MediaOrders;
-use media::{AudioSource, Config, Library, Network, Server};
+use media::{AudioSource, Config, Library, Network, Server, Services};
 use model::{
     AudioId, LegId, PlayId, SessionId,
     media::{Codec, Direction, Event, MediaEvent, MediaOrder, MediaParameters, Order},
@@ -38,6 +38,15 @@ impl World {
     }
 
     pub fn with(pairs: u16, recordings: Option<PathBuf>, sessions_max: usize) -> Self {
+        Self::with_services(pairs, recordings, sessions_max, Services::default())
+    }
+
+    pub fn with_services(
+        pairs: u16,
+        recordings: Option<PathBuf>,
+        sessions_max: usize,
+        services: Services,
+    ) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
         let first = NEXT.fetch_add(2 * pairs, Ordering::Relaxed);
         let ports = first..=first + 2 * pairs - 1;
@@ -47,7 +56,8 @@ impl World {
             advertised: "192.0.2.7".parse().unwrap(),
             interface: None,
         }];
-        let config = Config { networks, ports: ports.clone(), workers: Some(2), recordings, sessions_max };
+        let config =
+            Config { networks, ports: ports.clone(), workers: Some(2), recordings, sessions_max, services };
         let (sender, events) = link::event_queue(10_000);
         Self { server: Server::start(config, sender).unwrap(), ports, events }
     }
