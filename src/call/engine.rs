@@ -53,6 +53,7 @@ mod gate;
 mod load;
 mod outside;
 mod placing;
+mod shard;
 mod sources;
 mod stations;
 mod stir;
@@ -62,9 +63,11 @@ pub use attempts::Attempt;
 use attempts::Attempts;
 use gate::Gate;
 use load::{Loads, Standings};
+pub use load::{Tallies, Together};
 use outside::Outside;
 pub use placing::CALLBACK;
 use placing::Callbacks;
+pub use shard::{HOME, SHARDS_MAX, Shard, Tidings};
 pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
@@ -73,8 +76,12 @@ const OUTPUTS_MAX: usize = 65_536;
 /// What an engine is told once.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Begins tags, branches and Contact users.
+    /// Begins tags, branches and Contact users of all engines of an edge.
     pub token: String,
+    /// Which of the edge's engines it is.
+    pub shard: Shard,
+    /// Where the engines of the edge count together. None: it counts alone.
+    pub together: Option<Arc<dyn Together>>,
     /// First call id: each engine of an edge gets a range of its own.
     pub first_call: u64,
     /// Seed of tags, branches and Call-IDs: unguessable in production, fixed in tests.
@@ -97,6 +104,19 @@ pub enum Input {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// A datagram that is for this engine, as [`Engine::owner`] of another says, which has read it.
+    Parsed {
+        /// By which path.
+        flow: NetFlow,
+        /// Its bytes.
+        bytes: Bytes,
+        /// What they say.
+        input: Box<endpoint::Input>,
+    },
+    /// What [`HOME`] has made ready, in place of what was there.
+    World(Arc<World>),
+    /// Another engine of the edge lets this one know.
+    Tidings(Tidings),
     /// A stream held a message.
     Message {
         /// By which path.
@@ -221,6 +241,8 @@ pub enum Output {
     StationNews(StationNews),
     /// [`Engine::peers`] and [`Engine::registrations`] are others than before.
     Standing,
+    /// Let the other engines of the edge know.
+    Tidings(Tidings),
     /// A call is over.
     Record(Box<Record>),
 }
@@ -298,8 +320,9 @@ pub struct Engine {
     /// The same of calls for help, which no flood of anything else shall hold back.
     rates_of_help: Rates,
     connecting: Rates,
-    /// Begins all that we name.
+    /// Begins all that the edge names.
     token: String,
+    shard: Shard,
     attempts: Attempts,
     waiting: stir::Waiting,
     callbacks: Callbacks,
@@ -316,7 +339,13 @@ impl Engine {
     /// # Errors
     /// The first field of the snapshot that is wrong.
     pub fn new(config: Config, snapshot: Arc<Snapshot>, names: Names) -> Result<Self, Refused> {
-        let listeners = snapshot.cluster.listeners.iter();
+        Ok(Self::of(config, Arc::new(World::new(snapshot, names, None)?)))
+    }
+
+    /// The same for what is ready already, as another engine of the edge has it.
+    #[must_use]
+    pub fn of(config: Config, world: Arc<World>) -> Self {
+        let listeners = world.snapshot.cluster.listeners.iter();
         let listeners = listeners.map(|listener| endpoint::ListenerConfig {
             transport: listener.transport,
             sent_by: listener.advertised.clone(),
@@ -325,7 +354,7 @@ impl Engine {
         let endpoint = Endpoint::new(
             endpoint::Config {
                 listeners: listeners.collect(),
-                token: config.token.clone(),
+                token: config.shard.token(&config.token),
                 user_agent: format!("Switchboard/{}", env!("CARGO_PKG_VERSION")),
                 legs_max: config.legs_max,
                 transactions_max: config.transactions_max,
@@ -336,7 +365,7 @@ impl Engine {
             config.seed,
         );
         let mut lots = Lots::new(config.seed);
-        Ok(Self {
+        Self {
             endpoint,
             health: Health::new(lots.draw()),
             registrations: Registrations::new(lots.draw()),
@@ -351,19 +380,20 @@ impl Engine {
             rates_of_help: Rates::new(config.seed.rotate_left(48)),
             connecting: Rates::new(config.seed.rotate_left(16)),
             token: config.token,
+            shard: config.shard,
             is_stale: true,
-            world: Arc::new(World::new(snapshot, names, None)?),
+            world,
             expressions: expr::Engine::new(),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            load: Loads::default(),
+            load: Loads::new(config.together),
             identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
             lots,
             out: VecDeque::new(),
-        })
+        }
     }
 
     /// Takes a new snapshot, whole or not at all. Running calls keep their flows. Listeners must be the same as before:
@@ -411,10 +441,16 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Packet { flow, bytes } => {
-                if self.is_known(now, flow, &bytes) {
-                    self.hear(now, flow, bytes.clone(), endpoint::Input::datagram(flow, bytes));
+                if let Some(input) = self.read(now, flow, &bytes) {
+                    self.hear(now, flow, bytes, input);
                 }
             }
+            Input::Parsed { flow, bytes, input } => self.hear(now, flow, bytes, *input),
+            Input::World(world) => {
+                self.world = world;
+                self.is_stale = true;
+            }
+            Input::Tidings(tidings) => self.learn(now, tidings),
             // Streams of strangers were never accepted.
             Input::Message { flow, message } => {
                 let bytes = message.bytes().clone();
@@ -697,7 +733,8 @@ impl Engine {
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Saved(saved) => self.push(Output::Saved(saved)),
-            Effect::Heard { who, heard } => self.health.called(now, &who, heard),
+            Effect::Heard { who, heard } if self.shard.is_home() => self.health.called(now, &who, heard),
+            Effect::Heard { who, heard } => self.tell_others(Tidings::Heard(Box::new(who), heard)),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
                 let id = CallId(call.session().0);
                 let invite = match &trunk {

@@ -79,6 +79,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Health {
     peers: BTreeMap<Who, State>,
+    /// Those that are down as another has found, who watches them.
+    mirrored: BTreeMap<Who, Timestamp>,
     due: BTreeSet<(Instant, Who)>,
     lots: Lots,
     probes: u64,
@@ -103,6 +105,7 @@ impl Health {
     pub const fn new(seed: u64) -> Self {
         Self {
             peers: BTreeMap::new(),
+            mirrored: BTreeMap::new(),
             due: BTreeSet::new(),
             lots: Lots::new(seed),
             probes: 0,
@@ -138,7 +141,13 @@ impl Health {
     /// Since when a peer is down. `None`: it is up, or not watched.
     #[must_use]
     pub fn down_since(&self, who: &Who) -> Option<Timestamp> {
-        self.peers.get(who).and_then(|state| state.down_since)
+        let watched = self.peers.get(who).and_then(|state| state.down_since);
+        watched.or_else(|| self.mirrored.get(who).copied())
+    }
+
+    /// Takes these for down, and no others but those that are watched here.
+    pub fn mirror(&mut self, down: BTreeMap<Who, Timestamp>) {
+        self.mirrored = down;
     }
 
     /// All that are watched, with since when they are down.

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    E164, FlowId, HoursId, Key, TrunkId,
+    AgentId, E164, FlowId, HoursId, Key, QueueId, TrunkId,
     centre::StationKind,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
@@ -288,6 +288,18 @@ impl World {
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// Whether a tenant, which is a namespace, has agents or queues: then all that is for it meets in one engine.
+    #[must_use]
+    pub fn has_floor(&self, tenant: &str) -> bool {
+        let first = || Key::new(tenant, "");
+        let centre = &self.snapshot.centre;
+        // Keys sort by their namespace first.
+        let agent = centre.agents.range(AgentId(first())..).next();
+        let queue = centre.queues.range(QueueId(first())..).next();
+        agent.is_some_and(|(id, _)| id.0.namespace() == tenant)
+            || queue.is_some_and(|(id, _)| id.0.namespace() == tenant)
     }
 
     /// The password of a trunk's digest, which lies in the trunk's namespace.

@@ -50,6 +50,8 @@ pub struct Arguments {
     /// nothing is kept, and nothing is recorded.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    engines: roles::Engines,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -81,7 +83,8 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut running = BTreeMap::new();
     for (id, planned) in &plan.clusters {
         let sounds = arguments.state.as_deref().map(|state| state.join("sounds").join(id.0.to_string()));
-        let mut one = start(planned, secrets.take(&planned.secrets.edge), sounds.as_deref())
+        let services = (arguments.engines, sounds.as_deref());
+        let mut one = start(planned, secrets.take(&planned.secrets.edge), services)
             .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
         running.insert(id.clone(), one);
@@ -133,11 +136,15 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<(Plan, secrets::Folde
     Ok((plan, secrets::Folder::of(&resources.foreign)))
 }
 
-fn start(planned: &PlannedCluster, secrets: Secrets, sounds: Option<&Path>) -> anyhow::Result<Running> {
+fn start(
+    planned: &PlannedCluster,
+    secrets: Secrets,
+    (engines, sounds): (roles::Engines, Option<&Path>),
+) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let mut prompts = Prompts::default();
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
-    let (sink, source) = edge::events();
+    let (sink, source) = edge::events(engines.count());
     let store = sounds.map(roles::store).transpose()?;
     let server = Server::start(roles::media_config(&snapshot.cluster, store.clone()), Arc::new(sink))?;
     server.set_library(prompts.library());

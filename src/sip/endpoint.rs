@@ -55,7 +55,8 @@ pub use api::*;
 pub use event::*;
 use leg::{Leg, Phase};
 use outside::{Own, Theirs};
-use table::{COOKIE, Entry, Purpose, Table, TxId};
+pub use table::COOKIE;
+use table::{Entry, Purpose, Table, TxId};
 use wakes::Wakes;
 
 /// All transactions and legs of one shard.

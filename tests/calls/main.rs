@@ -14,6 +14,7 @@ mod certificates;
 mod cli;
 mod drain;
 mod dtmf;
+mod engines;
 mod flood;
 mod harness;
 mod hostile;

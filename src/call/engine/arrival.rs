@@ -242,7 +242,7 @@ fn refusal(code: u16, because: String, reason: &'static str) -> Refusal {
 }
 
 /// Whom an INVITE is for: its Request-URI, or To where that is the Contact that we registered with.
-fn called(request: &Message, trunk: &Trunk) -> String {
+pub(super) fn called(request: &Message, trunk: &Trunk) -> String {
     let called = unescape(request.called_number().unwrap_or_default()).into_owned();
     let ours = trunk.register.as_ref().is_some_and(|register| register.user == called);
     let to = request.to().filter(|_| ours).and_then(|to| to.uri.user);

@@ -17,7 +17,7 @@ use model::{
 };
 use sip::{endpoint::Header, sdp, wire::Message};
 
-use super::{Engine, OUTPUTS_MAX, Output, StationNews, arrival::trial};
+use super::{Engine, OUTPUTS_MAX, Output, StationNews, Tidings, arrival::trial};
 use crate::{
     Now,
     admission::{Admitted, Numbered, Origin, Refusal},
@@ -52,21 +52,21 @@ pub(super) struct Callbacks {
 }
 
 impl Callbacks {
-    fn expect(&mut self, now: Instant, number: E164, station: &StationId) {
+    pub(super) fn expect(&mut self, now: Instant, number: E164, station: &StationId) {
         self.numbers.retain(|_, (_, until)| *until > now);
         if self.numbers.len() < CALLBACKS_MAX || self.numbers.contains_key(&number) {
             self.numbers.insert(number, (station.clone(), now + CALLBACK));
         }
     }
 
-    fn hear(&mut self, now: Instant, source: IpAddr) {
+    pub(super) fn hear(&mut self, now: Instant, source: IpAddr) {
         self.sources.retain(|_, until| *until > now);
         if self.sources.len() < CALLBACKS_MAX {
             self.sources.insert(source, now + CALLBACK);
         }
     }
 
-    fn whose(&self, now: Instant, number: E164) -> Option<&StationId> {
+    pub(super) fn whose(&self, now: Instant, number: E164) -> Option<&StationId> {
         self.numbers.get(&number).filter(|(_, until)| *until > now).map(|(station, _)| station)
     }
 
@@ -116,7 +116,9 @@ impl Engine {
             Err(refusal) => return self.refuse_station(now, leg, explanation, refusal),
         };
         if let Destination::Emergency(emergency) = &destination {
-            self.callbacks.hear(now.instant, flow.remote.ip().to_canonical());
+            let address = flow.remote.ip().to_canonical();
+            self.callbacks.hear(now.instant, address);
+            self.tell_others(Tidings::CalledForHelp(address));
             self.calls_for_help(now, &world, emergency, &explanation.call_id);
         }
         explanation.outcome = match &number {
@@ -236,6 +238,7 @@ impl Engine {
             let Some(trunk) = world.snapshot.trunks.get(id) else { continue };
             if let Some(number) = dial::callback(world, emergency, (id, trunk)) {
                 self.callbacks.expect(now.instant, number, &emergency.station);
+                self.tell_others(Tidings::Expects(number, emergency.station.clone()));
             }
         }
         self.push(Output::StationNews(StationNews::Emergency {

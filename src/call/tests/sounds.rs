@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use call::engine::Input;
 use model::{
     VoicemailBoxId,
     centre::VoicemailBox,
-    media::{Heard, RecordingEnd},
+    media::{Event as MediaEvent, Heard, MediaEvent as Told, RecordingEnd},
     program::{AskInput, RecordAction, Step, Verb},
     snapshot::Snapshot,
 };
@@ -14,6 +15,30 @@ use crate::{
     twin::Virtual,
     world::{ask, audio, dial, flow, hangup, play, snapshot, step},
 };
+
+impl Virtual {
+    /// Something is heard on the leg that is listened to.
+    pub fn hear(&mut self, heard: Heard) {
+        let (session, leg, listening) = self.media.listening.expect("a listening");
+        if matches!(heard, Heard::Began) {
+            for told in self.media.stop(leg) {
+                self.engine.handle(self.now, Input::Media(told));
+            }
+        }
+        let event = MediaEvent::Heard { leg, listening, heard };
+        self.engine.handle(self.now, Input::Media(Told { session, event }));
+        self.settle();
+    }
+
+    /// What is recorded ends by itself.
+    pub fn recording_ends(&mut self, end: RecordingEnd) {
+        let name = self.media.recordings.keys().next().expect("a recording").clone();
+        for told in self.media.end_recording(self.now.instant, &name, end) {
+            self.engine.handle(self.now, Input::Media(told));
+        }
+        self.settle();
+    }
+}
 
 const NUMBER: &str = "+18005550100";
 

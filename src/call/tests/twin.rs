@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output, StationNews, ToSign, ToVerify},
+    engine::{Config, Input, Output, Shard, StationNews, ToSign, ToVerify},
     explanation::Explanation,
     record::{Record, Saved},
 };
@@ -18,8 +18,8 @@ use jiff::{Timestamp, ToSpan};
 use model::{
     LegId, PlayId, SessionId,
     media::{
-        Codec, Direction, Event as MediaEvent, Heard, ListenId, MediaEvent as Told, MediaOrder, Order,
-        PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
+        Codec, Direction, Event as MediaEvent, ListenId, MediaEvent as Told, MediaOrder, Order, PlayEnd,
+        Recorded, Recording, RecordingEnd, Refusal, Voices,
     },
     net::{Flow, ListenerIx, Transport},
     program::Step,
@@ -32,7 +32,10 @@ use sip::{
     transaction::Timers,
 };
 
-use crate::world::{flow, snapshot};
+use crate::{
+    engines::Engines,
+    world::{flow, snapshot},
+};
 
 pub const EDGE: &str = "192.0.2.100:5060";
 
@@ -334,7 +337,7 @@ impl Media {
 
 pub struct Virtual {
     pub now: Now,
-    pub engine: Engine,
+    pub engine: Engines,
     pub carrier: Phone,
     pub pbx: Phone,
     /// Further phones.
@@ -370,6 +373,8 @@ impl Virtual {
     pub fn with(snapshot: Snapshot) -> Self {
         let config = Config {
             token: "e1".into(),
+            shard: Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 7,
             legs_max: 1_000,
@@ -380,7 +385,7 @@ impl Virtual {
         let instant = Instant::now();
         let mut world = Self {
             now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
-            engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
+            engine: Engines::new(config, snapshot.into(), Default::default()).unwrap(),
             carrier: Phone::new("192.0.2.1:5060", 1),
             pbx: Phone::new("192.0.2.2:5060", 2),
             more: Vec::new(),
@@ -444,28 +449,6 @@ impl Virtual {
     pub fn press(&mut self, digit: char) {
         let (session, leg) = self.media.last.expect("media");
         self.engine.handle(self.now, Input::Media(Told { session, event: MediaEvent::Dtmf { leg, digit } }));
-        self.settle();
-    }
-
-    /// Something is heard on the leg that is listened to.
-    pub fn hear(&mut self, heard: Heard) {
-        let (session, leg, listening) = self.media.listening.expect("a listening");
-        if matches!(heard, Heard::Began) {
-            for told in self.media.stop(leg) {
-                self.engine.handle(self.now, Input::Media(told));
-            }
-        }
-        let event = MediaEvent::Heard { leg, listening, heard };
-        self.engine.handle(self.now, Input::Media(Told { session, event }));
-        self.settle();
-    }
-
-    /// What is recorded ends by itself.
-    pub fn recording_ends(&mut self, end: RecordingEnd) {
-        let name = self.media.recordings.keys().next().expect("a recording").clone();
-        for told in self.media.end_recording(self.now.instant, &name, end) {
-            self.engine.handle(self.now, Input::Media(told));
-        }
         self.settle();
     }
 
@@ -594,7 +577,7 @@ impl Virtual {
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
             Output::StationNews(news) => self.stations.push(news),
-            Output::Standing | Output::Attempt(_) => {}
+            Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }

@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// RFC 3261 §8.1.1.7.
+/// What a branch of RFC 3261 begins with (§8.1.1.7).
 pub const COOKIE: &str = "z9hG4bK";
 
 /// Number of a transaction; never used twice.
