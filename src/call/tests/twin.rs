@@ -327,7 +327,6 @@ impl Media {
             | Order::Unbridge { .. }
             | Order::SendDtmf { .. }
             | Order::Record { .. }
-            | Order::PlayRecording { .. }
             | Order::Mix(_)
             | Order::Mute { .. } => Vec::new(),
         }
