@@ -278,12 +278,16 @@ impl Engine {
         let (session, id) = (leg.session, leg.id);
         leg.set_ears(None, 0);
         let (quality, recording) = leg.end(now);
+        let series = leg.series();
         self.leave_seat(key, &leg, now);
         self.count_leg(&leg, false);
         // The ports are free before it is told.
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
         self.forget(session, key, now);
+        if !series.is_empty() {
+            self.told.push(MediaEvent { session, event: Event::Measured { leg: id, series } });
+        }
         let released = MediaEvent { session, event: Event::Released { leg: id, quality } };
         tracing::debug!(%session, leg = %id, ?quality, "released");
         match recording {

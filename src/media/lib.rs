@@ -16,6 +16,7 @@ mod latch;
 mod leg;
 mod legs;
 mod library;
+mod measure;
 mod mixing;
 mod outgoing;
 mod play;

@@ -396,7 +396,7 @@ pub enum Event {
     Measured {
         /// The leg.
         leg: LegId,
-        /// In the order of time. Of a leg that is up for longer than two hours, the last two.
+        /// In the order of time. Of a leg that is up for long, each stands for more than five seconds: at most 240.
         series: Vec<Bucket>,
     },
     /// The leg is gone, and so is its recording if it had one.

@@ -204,7 +204,7 @@ impl Engine {
             self.sessions.insert(session, Session { library, legs, heard, mix: None, pairs });
             change(&self.tally.sessions, true);
         }
-        Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), sys::random))
+        Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random))
     }
 
     /// A seat if one is wished for and free, else a pair.

@@ -11,6 +11,7 @@ mod broken;
 mod network;
 mod peer;
 mod planes;
+mod quality;
 mod secure;
 mod sharing;
 
