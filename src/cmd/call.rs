@@ -451,6 +451,7 @@ fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::C
             .transpose()?
             .map(|(folder, _)| folder),
         sessions_max: 1,
+        services: media::Services::default(),
         silent_after: Duration::from_secs(60),
     })
 }

@@ -73,6 +73,7 @@ pub fn media_config(cluster: &Cluster) -> media::Config {
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
+        services: media::Services::default(),
         silent_after: SILENT_AFTER,
     }
 }

@@ -1,9 +1,11 @@
 //! What a media server is told when it starts, and what it counts.
 
-use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+
+use store::Blobs;
 
 /// What a media server is told when it starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Networks that legs may be allocated on. At least one; names are unique.
     pub networks: Vec<Network>,
@@ -11,12 +13,22 @@ pub struct Config {
     pub ports: RangeInclusive<u16>,
     /// Worker threads. `None`: one per core, each pinned to its own.
     pub workers: Option<usize>,
-    /// Folder that recordings are written to. `None`: nothing is recorded.
+    /// Folder that `Order::Record` writes to. `None`: it records nothing.
     pub recordings: Option<PathBuf>,
     /// Sessions at the same time. Further ones are refused.
     pub sessions_max: usize,
     /// Neither RTP nor RTCP for so long from a peer that is to send is told (`Silent`).
     pub silent_after: Duration,
+    /// What it works with besides.
+    pub services: Services,
+}
+
+/// What a media server works with besides sockets and a disk.
+#[derive(Debug, Clone, Default)]
+pub struct Services {
+    /// Where recordings are kept, and played from. What an earlier run has left unfinished there is finished at the start.
+    /// None: nothing is recorded but by `Order::Record`.
+    pub store: Option<Arc<dyn Blobs>>,
 }
 
 /// A network: where its sockets are bound, and what peers are told.
@@ -87,4 +99,6 @@ pub struct Counters {
     pub packets_discarded: u64,
     /// Orders answered with `Full`.
     pub orders_dropped: u64,
+    /// RTP packets that recordings have lost, because the disk was too slow.
+    pub recorded_packets_dropped: u64,
 }

@@ -16,7 +16,7 @@ use std::{
 
 use model::{
     LegId, SessionId,
-    media::{Codec, Event, MediaEvent, MediaOrder, Order},
+    media::{Codec, Event, MediaEvent, MediaOrder, Order, RecordingEnd},
 };
 
 use crate::{
@@ -25,12 +25,14 @@ use crate::{
     library::Library,
     mixing::Mix,
     play::Play,
+    recording::Recordings,
     server::Shared,
     shared::{SharedPorts, Whose},
     sys::Datagram,
     tally::{Tally, change},
 };
 
+mod recordings;
 mod routes;
 mod seats;
 
@@ -62,6 +64,7 @@ pub struct Engine {
 struct Session {
     library: Arc<Library>,
     legs: Vec<(LegId, Key)>,
+    recordings: Recordings,
     /// What each leg hears of the others, with the gain in dB. A leg that is not in it hears nobody.
     heard: Vec<(Key, Vec<(Key, i8)>)>,
     mix: Option<Box<Mix>>,
@@ -139,11 +142,15 @@ impl Engine {
                     leg.muted = muted;
                 }
             }
-            Order::BeginRecording(_)
-            | Order::PauseRecording { .. }
-            | Order::EndRecording { .. }
-            | Order::Listen { .. }
-            | Order::StopListening { .. } => {
+            Order::PlayRecording { leg, play, name } => self.play_recording(session, leg, play, name),
+            Order::BeginRecording(recording) => self.begin_recording(session, *recording, now),
+            Order::PauseRecording { name, paused } => {
+                if let Some(session) = self.sessions.get(&session) {
+                    session.recordings.pause(&name, paused, now);
+                }
+            }
+            Order::EndRecording { name } => self.end_recording(session, &name, RecordingEnd::Stopped, now),
+            Order::Listen { .. } | Order::StopListening { .. } => {
                 tracing::warn!(%session, "this media server does not know the order")
             }
             Order::Release { leg } => {
@@ -259,45 +266,28 @@ impl Engine {
         keys.into_iter().for_each(|key| self.release(key, now));
     }
 
-    fn record(&mut self, session: SessionId, leg: LegId, name: &str, now: Instant) {
-        let Some(key) = self.find(session, leg) else { return };
-        let Some(writer) = &self.shared.recordings else {
-            tracing::error!(%session, %leg, "not recorded: no folder for recordings is configured");
-            return;
-        };
-        match (writer.begin(name, now), self.legs.get_mut(key)) {
-            (Ok(recording), Some(leg)) => leg.begin_recording(recording),
-            (Err(error), _) => tracing::error!(%session, %leg, name, %error, "not recorded"),
-            (Ok(_), None) => {}
-        }
-    }
-
     fn release(&mut self, key: Key, now: Instant) {
         self.with(key, Leg::stop_play);
         let Some(mut leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
         leg.set_ears(None, 0);
-        let (quality, recording) = leg.end(now);
+        let quality = leg.end(now);
         let series = leg.series();
         self.leave_seat(key, &leg, now);
         self.count_leg(&leg, false);
         // The ports are free before it is told.
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
-        self.forget(session, key, now);
         if !series.is_empty() {
             self.told.push(MediaEvent { session, event: Event::Measured { leg: id, series } });
         }
         let released = MediaEvent { session, event: Event::Released { leg: id, quality } };
         tracing::debug!(%session, leg = %id, ?quality, "released");
-        match recording {
-            Some(recording) => {
-                // The recorder tells of it by a way of its own, which must not overtake what was before.
-                self.tell_all();
-                recording.finish(released, now);
-            }
-            None => self.told.push(released),
-        }
+        // A recorder tells of it by a way of its own, which must not overtake what was before.
+        self.tell_all();
+        let told = self.recordings_released(session, id, released, now);
+        self.forget(session, key, now);
+        self.told.extend(told);
     }
 
     fn forget(&mut self, session: SessionId, key: Key, now: Instant) {
@@ -333,6 +323,7 @@ impl Engine {
         }
         if let Some(digit) = key_pressed {
             self.tell(session, Event::Dtmf { leg: id, digit });
+            self.recording_ended_by_key(session, id, digit, now);
         }
         let Some(hearer) = hearer else { return };
         let Some(other) = self.legs.get_mut(hearer) else { return };

@@ -34,7 +34,7 @@ use crate::{
     measure::Measure,
     outgoing::Outgoing,
     play::Play,
-    recorder::Recording,
+    recording::Tap,
     reports::Reports,
     sys::Datagram,
     tally::Tally,
@@ -102,7 +102,7 @@ pub struct Leg {
     due: Option<Instant>,
     last_sent: Option<Instant>,
     reports: Reports,
-    recording: Option<Box<Recording>>,
+    taps: Vec<Tap>,
     first_told: bool,
     liveness: Liveness,
 }
@@ -217,7 +217,7 @@ impl Leg {
             due: None,
             last_sent: None,
             reports: Reports::new(random()),
-            recording: None,
+            taps: Vec::new(),
             first_told: false,
             liveness: Liveness::default(),
         }
@@ -346,13 +346,33 @@ impl Leg {
         }
     }
 
-    /// Records what an accepted packet says.
+    /// Hands to recordings what an accepted packet says.
     pub fn record(&mut self, incoming: &Incoming, payload: &[u8], now: Instant) {
-        if let (Some(recording), Content::Audio(codec)) = (&mut self.recording, incoming.content)
-            && let Some(law) = voice::law(codec)
-        {
-            recording.push(incoming.header.timestamp, law, payload, now);
+        if self.taps.is_empty() {
+            return;
         }
+        self.taps.retain(|tap| !tap.has_ended());
+        let timestamp = incoming.header.timestamp;
+        for tap in &mut self.taps {
+            match incoming.content {
+                Content::Audio(codec) => tap.audio(timestamp, codec, payload, now),
+                Content::Key { clock, .. } => {
+                    let duration = dtmf::Payload::parse(payload).map_or(0, |event| event.duration);
+                    tap.key(timestamp, duration, clock, now);
+                }
+                Content::Noise | Content::Nothing => {}
+            }
+        }
+    }
+
+    /// Adds a recording of what its peer says.
+    pub fn add_tap(&mut self, tap: Tap) {
+        self.taps.push(tap);
+    }
+
+    /// Takes away the taps of a recording, which have what came so far.
+    pub fn drop_taps(&mut self, of: impl Fn(&Tap) -> bool) {
+        self.taps.retain(|tap| !of(tap));
     }
 
     /// Sends on what the other leg's peer has sent; `datagram` is written over. `silent`: as silence, for the other one
@@ -421,11 +441,6 @@ impl Leg {
         false
     }
 
-    /// Begins to record, unless it does already.
-    pub fn begin_recording(&mut self, recording: Recording) {
-        self.recording.get_or_insert_with(|| Box::new(recording));
-    }
-
     /// Does what is due besides the stream: keep-alive, RTCP, and telling of a silence longer than `silent_after`.
     /// Returns when to be called again, if configured.
     pub fn housekeep(
@@ -434,9 +449,6 @@ impl Leg {
         now: Instant,
         mut tell: impl FnMut(Told),
     ) -> Option<Instant> {
-        if let Some(recording) = &mut self.recording {
-            recording.advance(now);
-        }
         let keep_alive = self.keep_alive_due()?;
         if keep_alive <= now {
             self.keep_alive(now);
@@ -452,15 +464,16 @@ impl Leg {
         Some(self.liveness.due(silent_after).map_or(next, |due| next.min(due)))
     }
 
-    /// Takes leave: BYE goes out, the quality and the recording come back.
-    pub fn end(&mut self, now: Instant) -> (Quality, Option<Box<Recording>>) {
+    /// Takes leave: BYE goes out, recordings have what came, the quality comes back.
+    pub fn end(&mut self, now: Instant) -> Quality {
         if self.remote.is_some() {
             self.report(true, now);
         }
+        self.taps.clear();
         let decoded = self.decoded();
         let quality = self.measure.quality(&self.meter, decoded, now);
         let late = self.decoded.late;
-        (Quality { packets_late: late, ..quality }, self.recording.take())
+        Quality { packets_late: late, ..quality }
     }
 
     /// How it went, five seconds by five seconds.

@@ -1,12 +1,11 @@
 //! Prompts, decoded once when they are loaded: nothing is computed while they play.
 //!
-//! WAV files are resampled to 8 kHz and encoded by both laws. Text is spoken by the program `espeak-ng`, as a process
+//! Files are resampled to 8 kHz and encoded by both laws. Text is spoken by the program `espeak-ng`, as a process
 //! of its own (its licence does not allow linking), which writes a WAV file in turn.
 
 use std::{
     collections::BTreeMap,
     fmt,
-    io::Cursor,
     num::NonZero,
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
@@ -15,17 +14,19 @@ use std::{
     thread,
 };
 
-use hound::{SampleFormat, WavReader, WavSpec};
 use model::{
     AudioId,
-    media::{Codec, RINGING_TONE, UNOBTAINABLE_TONE},
+    media::{BEEP_TONE, Codec, RINGING_TONE, UNOBTAINABLE_TONE},
 };
 use rtp::{CLOCK_RATE, g711::Law, resample};
 
-use crate::speech;
+use crate::{
+    sources::{self, Sound},
+    speech,
+};
 
-/// Octets of a WAV file at most: 50 MB.
-pub const WAV_BYTES_MAX: usize = 50_000_000;
+/// Octets of a file at most: 50 MB.
+pub const SOURCE_BYTES_MAX: usize = 50_000_000;
 /// Length of a prompt at most, in seconds: 60 minutes.
 pub const PROMPT_SECONDS_MAX: u64 = 3_600;
 
@@ -38,7 +39,8 @@ pub struct Library {
 /// Where a prompt's sound comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AudioSource {
-    /// Bytes of a WAV file: PCM of 8, 16, 24 or 32 bits or 32-bit float, mono or stereo, 8 to 96 kHz.
+    /// Bytes of a file, mono or stereo, 8 to 96 kHz: WAV (PCM of 8, 16, 24 or 32 bits, 32-bit float, or G.711), Opus in Ogg, or
+    /// MP3. What it is, its beginning says.
     Wav(Arc<[u8]>),
     /// Text, spoken by `espeak-ng`.
     Speech {
@@ -64,7 +66,7 @@ pub struct LoadError {
 #[non_exhaustive]
 pub enum LoadErrorKind {
     /// Too many octets.
-    #[error("the WAV file has {0} bytes; at most 50 MB are allowed")]
+    #[error("the file has {0} bytes; at most 50 MB are allowed")]
     TooLarge(usize),
     /// Lasts too long.
     #[error("the sound lasts {0} seconds; at most 60 minutes are allowed")]
@@ -74,14 +76,20 @@ pub enum LoadErrorKind {
     Empty,
     /// Not a WAV file, or a broken one.
     #[error(
-        "not a WAV file that can be read: {0}; it must hold PCM of 8, 16, 24 or 32 bits, or 32-bit float"
+        "not a WAV file that can be read: {0}; it must hold PCM of 8, 16, 24 or 32 bits, 32-bit float, or G.711 (Opus in Ogg and MP3 are taken, too)"
     )]
     NotWav(String),
+    /// An Ogg file without Opus, or a broken one.
+    #[error("not an Ogg file with Opus that can be read: {0}")]
+    NotOpus(String),
+    /// Not an MP3 file, or a broken one.
+    #[error("not an MP3 file that can be read: {0}")]
+    NotMp3(String),
     /// Neither mono nor stereo.
-    #[error("the WAV file has {0} channels; it must be mono or stereo")]
+    #[error("the file has {0} channels; it must be mono or stereo")]
     Channels(u16),
     /// A rate that cannot be converted.
-    #[error("the WAV file has a sample rate of {0} Hz; it must be 8000 to 96000 Hz")]
+    #[error("the file has a sample rate of {0} Hz; it must be 8000 to 96000 Hz")]
     Rate(u32),
     /// Text that is empty or too long.
     #[error("the text has {0} characters; it must have 1 to 10000")]
@@ -149,7 +157,9 @@ impl Library {
         static RINGING: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(ringing_tone())));
         static UNOBTAINABLE: LazyLock<Arc<Prompt>> =
             LazyLock::new(|| Arc::new(Prompt::new(unobtainable_tone())));
+        static BEEP: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(beep_tone())));
         match *audio {
+            BEEP_TONE => Some(&BEEP),
             RINGING_TONE => Some(&RINGING),
             UNOBTAINABLE_TONE => Some(&UNOBTAINABLE),
             _ => self.prompts.get(audio),
@@ -167,6 +177,18 @@ fn ringing_tone() -> Vec<i16> {
     };
     let on = (0..16_000).map(sample);
     on.chain(std::iter::repeat_n(0, 32_000)).collect()
+}
+
+/// Half a second at 8 kHz, at −13 dBm0, without a click at either end.
+fn beep_tone() -> Vec<i16> {
+    const AMPLITUDE: f64 = 5_100.0;
+    const RAMP: f64 = 80.0;
+    let sample = |place: u32| {
+        let loudness = f64::from(place.min(3_999 - place)) / RAMP;
+        let tone = (f64::from(place) / 8_000.0 * 1_000.0 * std::f64::consts::TAU).sin();
+        (AMPLITUDE * loudness.min(1.0) * tone) as i16
+    };
+    (0..4_000).map(sample).collect()
 }
 
 /// Two seconds at 8 kHz, each tone at −13 dBm0.
@@ -233,63 +255,23 @@ fn load_one(source: &AudioSource) -> Result<Prompt, LoadErrorKind> {
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Prompt, LoadErrorKind> {
-    if bytes.len() > WAV_BYTES_MAX {
-        return Err(LoadErrorKind::TooLarge(bytes.len()));
-    }
-    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(not_wav)?;
-    let spec = reader.spec();
-    if !(1..=2).contains(&spec.channels) {
-        return Err(LoadErrorKind::Channels(spec.channels));
-    }
-    if !(resample::RATE_MIN..=resample::RATE_MAX).contains(&spec.sample_rate) {
-        return Err(LoadErrorKind::Rate(spec.sample_rate));
-    }
-    let seconds = u64::from(reader.duration()) / u64::from(spec.sample_rate);
-    if seconds > PROMPT_SECONDS_MAX {
-        return Err(LoadErrorKind::TooLong(seconds));
-    }
-    let samples = mixed_down(read_samples(&mut reader, spec)?, spec.channels);
-    let pcm = resample::to_8k(&samples, spec.sample_rate).map_err(|error| LoadErrorKind::Rate(error.0))?;
+/// Decodes a file.
+///
+/// # Errors
+/// The kinds of [`LoadErrorKind`] that concern files.
+pub fn decode(bytes: &[u8]) -> Result<Prompt, LoadErrorKind> {
+    let Sound { samples, rate } = sources::decode(bytes)?;
+    let pcm = resample::to_8k(&samples, rate).map_err(|error| LoadErrorKind::Rate(error.0))?;
     if pcm.is_empty() { Err(LoadErrorKind::Empty) } else { Ok(Prompt::new(pcm)) }
-}
-
-fn read_samples(reader: &mut WavReader<Cursor<&[u8]>>, spec: WavSpec) -> Result<Vec<f32>, LoadErrorKind> {
-    match (spec.sample_format, spec.bits_per_sample) {
-        (SampleFormat::Float, 32) => reader.samples::<f32>().collect::<Result<_, _>>().map_err(not_wav),
-        (SampleFormat::Int, bits @ (8 | 16 | 24 | 32)) => {
-            let full_scale = (1u64 << (bits - 1)) as f32;
-            let scaled = |sample: Result<i32, _>| sample.map(|sample| sample as f32 / full_scale);
-            reader.samples::<i32>().map(scaled).collect::<Result<_, _>>().map_err(not_wav)
-        }
-        (SampleFormat::Float | SampleFormat::Int, bits) => {
-            Err(LoadErrorKind::NotWav(format!("{bits} bits per sample")))
-        }
-    }
-}
-
-fn mixed_down(samples: Vec<f32>, channels: u16) -> Vec<f32> {
-    if channels == 1 {
-        return samples;
-    }
-    samples.as_chunks::<2>().0.iter().map(|[left, right]| (left + right) / 2.0).collect()
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
-fn not_wav(error: hound::Error) -> LoadErrorKind {
-    LoadErrorKind::NotWav(match error {
-        hound::Error::IoError(_) => "it ends too soon".to_owned(),
-        hound::Error::FormatError(what) => what.to_owned(),
-        hound::Error::TooWide => "samples are too wide".to_owned(),
-        hound::Error::Unsupported => "its encoding is not PCM".to_owned(),
-        hound::Error::UnfinishedSample | hound::Error::InvalidSampleFormat => error.to_string(),
-    })
 }
 
 const _: () = assert!(CLOCK_RATE == 8_000, "resample::to_8k makes this rate");
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use hound::{SampleFormat, WavSpec};
     use proptest::prelude::*;
 
     use super::*;
@@ -349,12 +331,71 @@ mod tests {
         }
     }
 
+    /// A WAV file of format 6 or 7, with a chunk that nobody needs before its sound.
+    fn law_wav(tag: u8, channels: u8, octets: &[u8]) -> Arc<[u8]> {
+        let mut file = b"RIFF\0\0\0\0WAVEfmt \x12\0\0\0".to_vec();
+        file.extend([tag, 0, channels, 0, 0x40, 0x1f, 0, 0, 0x40, 0x1f, 0, 0, channels, 0, 8, 0, 0, 0]);
+        file.extend(*b"fact\x03\0\0\0abc\0data");
+        file.extend((octets.len() as u32).to_le_bytes());
+        file.extend(octets);
+        file.into()
+    }
+
+    #[test]
+    fn g711_in_wav_opus_in_ogg_and_mp3_become_the_same_sound() {
+        let reference = wav(spec(1, 8_000, 16, SampleFormat::Int), 0.5);
+        let reference = load(AudioSource::Wav(reference)).unwrap();
+        let reference = reference.get(&AudioId([1; 32])).unwrap().pcm().to_vec();
+        let octets = |law: Law| reference.iter().map(|&sample| law.encode(sample)).collect::<Vec<_>>();
+        let both: Vec<u8> = octets(Law::Mu).into_iter().flat_map(|octet| [octet, octet]).collect();
+        let files = [
+            ("μ-law", law_wav(7, 1, &octets(Law::Mu))),
+            ("A-law", law_wav(6, 1, &octets(Law::A))),
+            ("μ-law of two channels", law_wav(7, 2, &both)),
+            ("MP3", include_bytes!("tests/media/440hz.mp3")[..].into()),
+            ("Opus", include_bytes!("tests/media/440hz.opus")[..].into()),
+        ];
+        for (what, file) in files {
+            let library = load(AudioSource::Wav(file)).unwrap();
+            let pcm = library.get(&AudioId([1; 32])).unwrap().pcm();
+            // An MP3 file has silence around its sound.
+            assert!((4_000..6_000).contains(&pcm.len()), "{what}: {} samples", pcm.len());
+            let at = pcm.iter().position(|sample| sample.abs() > 3_000).unwrap();
+            let alike = |from: usize| {
+                let pair = pcm[from..].iter().zip(&reference[400..3_000]);
+                let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+                for (&a, &b) in pair {
+                    let (a, b) = (f64::from(a), f64::from(b));
+                    (ab, aa, bb) = (ab + a * b, aa + a * a, bb + b * b);
+                }
+                ab / f64::sqrt(aa * bb) * (aa / bb).min(bb / aa).sqrt()
+            };
+            let best = (at + 300..at + 600).map(alike).fold(0.0, f64::max);
+            assert!(best > 0.93, "{what}: {best}");
+        }
+    }
+
+    #[test]
+    fn broken_ogg_and_mp3_files_say_so() {
+        let opus = include_bytes!("tests/media/440hz.opus");
+        let mp3 = include_bytes!("tests/media/440hz.mp3");
+        for (bytes, message) in [
+            (&opus[..opus.len() - 9], "the Ogg file is cut or damaged"),
+            (&b"OggS and then nothing"[..], "not an Ogg file with Opus that can be read"),
+            (&mp3[..20], "not an MP3 file that can be read"),
+            (&b"ID3 and then nothing of any use"[..], "not an MP3 file that can be read"),
+        ] {
+            let error = load(AudioSource::Wav(bytes.into())).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_played_is_refused_with_its_reason() {
         use SampleFormat::Int;
         let good = wav(spec(1, 8_000, 16, Int), 0.1);
         let mut law = good.to_vec();
-        law[20] = 7;
+        law[20] = 2;
         let table: [(&str, Arc<[u8]>, &str); 8] = [
             ("rubbish", b"no sound at all"[..].into(), "not a WAV file"),
             ("empty file", [][..].into(), "not a WAV file"),
@@ -363,14 +404,14 @@ mod tests {
             ("six channels", wav(spec(6, 8_000, 16, Int), 0.1), "6 channels; it must be mono or stereo"),
             ("slow", wav(spec(1, 4_000, 16, Int), 0.1), "4000 Hz; it must be 8000 to 96000 Hz"),
             ("too long", wav(spec(1, 8_000, 8, Int), 3_602.0), "at most 60 minutes"),
-            ("μ-law", law.into(), "must hold PCM"),
+            ("ADPCM", law.into(), "its encoding is neither PCM nor G.711"),
         ];
         for (what, bytes, message) in table {
             let error = load(AudioSource::Wav(bytes)).unwrap_err().to_string();
             assert!(error.contains(message), "{what}: {error}");
         }
-        let large = load(AudioSource::Wav(vec![0; WAV_BYTES_MAX + 1].into())).unwrap_err();
-        assert_eq!(large, LoadErrorKind::TooLarge(WAV_BYTES_MAX + 1));
+        let large = load(AudioSource::Wav(vec![0; SOURCE_BYTES_MAX + 1].into())).unwrap_err();
+        assert_eq!(large, LoadErrorKind::TooLarge(SOURCE_BYTES_MAX + 1));
     }
 
     #[test]
@@ -397,6 +438,17 @@ mod tests {
                 bytes[place] = byte;
             }
             bytes.truncate(bytes.len() - cut);
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn any_damage_to_an_mp3_or_ogg_file_is_answered(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), ogg: bool) {
+            let whole: &[u8] = if ogg { include_bytes!("tests/media/440hz.opus") } else { include_bytes!("tests/media/440hz.mp3") };
+            let mut bytes = whole.to_vec();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
             let _ = decode(&bytes);
         }
     }

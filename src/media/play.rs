@@ -7,7 +7,10 @@ use model::{
     media::{Codec, PlayEnd},
 };
 
-use crate::library::{Library, Prompt};
+use crate::{
+    library::{Library, Prompt},
+    playback::Pending,
+};
 
 /// Prompts of one playing at most.
 pub const AUDIO_MAX: usize = 32;
@@ -18,6 +21,9 @@ pub struct Play {
     /// Its name.
     pub id: PlayId,
     prompts: Box<[Arc<Prompt>]>,
+    /// What is not read yet.
+    pending: Option<Pending>,
+    end: PlayEnd,
     /// Rounds that are still to come, this one included. `None`: without end.
     rounds: Option<u16>,
     prompt: usize,
@@ -45,7 +51,30 @@ impl Play {
         }
         let found: Option<Box<[_]>> = audio.iter().map(|audio| library.get(audio).cloned()).collect();
         let prompts = found.ok_or(PlayEnd::UnknownAudio)?;
-        Ok(Self { id, prompts, rounds: times, prompt: 0, at: 0 })
+        Ok(Self { id, prompts, pending: None, end: PlayEnd::Finished, rounds: times, prompt: 0, at: 0 })
+    }
+
+    /// Prepares a playing of what is being read; until then there is silence.
+    pub fn pending(id: PlayId, pending: Pending) -> Self {
+        let (prompts, pending) = (Box::default(), Some(pending));
+        Self { id, prompts, pending, end: PlayEnd::Finished, rounds: Some(1), prompt: 0, at: 0 }
+    }
+
+    /// How it has ended, when there is nothing more to be heard.
+    pub const fn end(&self) -> PlayEnd {
+        self.end
+    }
+
+    /// Whether it is still being read.
+    fn is_awaited(&mut self) -> bool {
+        let Some(read) = self.pending.as_ref().map(|pending| pending.get().cloned()) else { return false };
+        let Some(read) = read else { return true };
+        self.pending = None;
+        match read {
+            Some(prompt) => self.prompts = [prompt].into(),
+            None => (self.end, self.rounds) = (PlayEnd::UnknownAudio, Some(0)),
+        }
+        false
     }
 
     /// As [`Play::fill`], in samples at 8 kHz.
@@ -61,6 +90,10 @@ impl Play {
 
     fn fill_from<T: Copy>(&mut self, sound: impl Fn(&Prompt) -> &[T], silence: T, frame: &mut [T]) -> bool {
         let mut filled = 0;
+        if self.is_awaited() {
+            frame.fill(silence);
+            return true;
+        }
         while filled < frame.len() {
             let Some(prompt) = self.prompts.get(self.prompt) else {
                 if self.begin_round() { continue } else { break }

@@ -21,8 +21,9 @@ use model::{
 
 use crate::{
     Config, Counters, Library, StartError, WorkerCounters,
+    playback::{Loader, Loading},
     ports::{Ports, bound},
-    recorder::{Recorder, Writer},
+    recording::{Recorder, Threads, recover},
     sys,
     tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
@@ -34,7 +35,8 @@ pub struct Server {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
     // Dropped last: the workers hand it the ends of their recordings.
-    _recorder: Option<Recorder>,
+    _recordings: Threads,
+    _loader: Option<Loader>,
 }
 
 /// Gives orders to a [`Server`]; cheap to clone. When the server has stopped, every order is [`Full`].
@@ -55,12 +57,14 @@ impl Server {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
-        let recorder = started_recorder(&config, &events)?;
-        let recordings = recorder.as_ref().map(Recorder::writer);
+        let recordings = started_recordings(&config, &events)?;
+        let loader =
+            config.services.store.clone().map(Loader::start).transpose().map_err(StartError::Worker)?;
         let shared = Arc::new(Shared {
             networks,
             events,
-            recordings,
+            recorder: recordings.recorder(),
+            loading: loader.as_ref().map(Loader::loading),
             sessions_max: config.sessions_max,
             silent_after: config.silent_after,
             library: RwLock::default(),
@@ -71,7 +75,12 @@ impl Server {
             .map(|place| start_worker(&shared, place, config.workers.is_none()))
             .collect();
         let (workers, threads) = started.map_err(StartError::Worker)?;
-        Ok(Self { handle: Handle { shared, workers: workers.into() }, threads, _recorder: recorder })
+        Ok(Self {
+            handle: Handle { shared, workers: workers.into() },
+            threads,
+            _recordings: recordings,
+            _loader: loader,
+        })
     }
 
     /// What gives orders.
@@ -120,6 +129,7 @@ impl Handle {
             packets_sent: sum(|tally| &tally.sent),
             packets_discarded: sum(|tally| &tally.discarded),
             orders_dropped: orders_dropped.load(Ordering::Relaxed),
+            recorded_packets_dropped: self.shared.recorder.dropped(),
         }
     }
 
@@ -205,8 +215,10 @@ pub struct Shared {
     pub networks: Vec<SharedNetwork>,
     /// Where events go.
     pub events: Arc<dyn MediaEvents>,
-    /// Where recordings go.
-    pub recordings: Option<Writer>,
+    /// What begins recordings.
+    pub recorder: Recorder,
+    /// What reads recordings to be played.
+    pub loading: Option<Loading>,
     sessions_max: usize,
     /// Silence of a peer that is told.
     pub silent_after: Duration,
@@ -298,11 +310,16 @@ fn checked_networks(config: &Config) -> Result<Vec<SharedNetwork>, StartError> {
     Ok(networks)
 }
 
-fn started_recorder(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<Option<Recorder>, StartError> {
-    let Some(folder) = &config.recordings else { return Ok(None) };
-    let refused = |source| StartError::Recordings { folder: folder.clone(), source };
-    fs::create_dir_all(folder).map_err(refused)?;
-    Recorder::start(folder.clone(), Arc::clone(events)).map(Some).map_err(refused)
+fn started_recordings(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<Threads, StartError> {
+    let folder = config.recordings.clone();
+    let refused = |source| StartError::Recordings { folder: folder.clone().unwrap_or_default(), source };
+    if let Some(folder) = &config.recordings {
+        fs::create_dir_all(folder).map_err(refused)?;
+    }
+    if let Some(store) = &config.services.store {
+        recover(&**store);
+    }
+    Threads::start(config.services.store.clone(), config.recordings.clone(), events).map_err(refused)
 }
 
 fn start_worker(shared: &Arc<Shared>, place: usize, pinned: bool) -> io::Result<(Mailbox, JoinHandle<()>)> {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::library::{LoadErrorKind, WAV_BYTES_MAX};
+use crate::library::{LoadErrorKind, SOURCE_BYTES_MAX};
 
 /// The program, found by PATH.
 pub const PROGRAM: &str = "espeak-ng";
@@ -56,7 +56,7 @@ fn conversation(child: &mut Child, text: &str) -> (Vec<u8>, Vec<u8>, Option<bool
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(text.as_bytes())));
-        let sound = scope.spawn(move || drained(stdout, WAV_BYTES_MAX as u64 + 1));
+        let sound = scope.spawn(move || drained(stdout, SOURCE_BYTES_MAX as u64 + 1));
         let complaint = scope.spawn(move || drained(stderr, COMPLAINT_MAX));
         let ended = waited(child);
         (sound.join().unwrap_or_default(), complaint.join().unwrap_or_default(), ended)

@@ -102,13 +102,16 @@ impl Codec {
     }
 }
 
-/// What a caller hears while somebody else's phone rings, and one of the two prompts that every media server has: 440 and
+/// What a caller hears while somebody else's phone rings, and one of the prompts that every media server has: 440 and
 /// 480 Hz, two seconds of six (ITU-T E.180 supplement 2, North America).
 pub const RINGING_TONE: AudioId = AudioId(*b"ringing tone: 440+480 Hz 2 s/4 s");
 
-/// What a caller hears who can be connected to nobody, and the other such prompt: 950, 1,400 and 1,800 Hz, a third of a second
+/// What a caller hears who can be connected to nobody, another such prompt: 950, 1,400 and 1,800 Hz, a third of a second
 /// each, and a second of silence (special information tone, ITU-T E.180).
 pub const UNOBTAINABLE_TONE: AudioId = AudioId(*b"special tone: 950/1400/1800 Hz  ");
+
+/// What says that a recording begins: 1,000 Hz for half a second, which every media server has too.
+pub const BEEP_TONE: AudioId = AudioId(*b"beep tone: 1000 Hz 0.5 s        ");
 
 /// Which way audio flows, from our point of view (RFC 3264 §5.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -236,6 +239,16 @@ pub enum Order {
         audio: Vec<AudioId>,
         /// How often; `None`: until stopped.
         times: Option<u16>,
+    },
+    /// Play a stored recording to one leg, once, in place of what was playing to it; silence until it is read. Answered by
+    /// `PlayEnded`, once: `UnknownAudio` when the store has no such recording or cannot read it.
+    PlayRecording {
+        /// The leg.
+        leg: LegId,
+        /// Names this playing.
+        play: PlayId,
+        /// Name with its extension, as `Recorded` told it.
+        name: String,
     },
     /// Stop what is playing to a leg. `PlayEnded` follows if something was.
     StopPlay {

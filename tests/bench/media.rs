@@ -149,6 +149,7 @@ impl Ours {
             recordings: None,
             sessions_max: scenario.calls + 1,
             silent_after: Duration::from_secs(60),
+            services: media::Services::default(),
         };
         let (sender, events) = link::event_queue(100_000);
         Self { server: Server::start(config, sender).unwrap(), events }

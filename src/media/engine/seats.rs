@@ -12,7 +12,7 @@ use model::{
     media::{Event, MediaParameters, Refusal},
 };
 
-use super::{Engine, LEGS_MAX, Session, Watch};
+use super::{Engine, LEGS_MAX, Recordings, Session, Watch};
 use crate::{
     door::{Door, Seat},
     leg::Leg,
@@ -157,6 +157,9 @@ impl Engine {
         let key = self.legs.insert(leg);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.legs.push((id, key));
+            if let Some(leg) = self.legs.get_mut(key) {
+                session.recordings.taps(id).for_each(|tap| leg.add_tap(tap));
+            }
         }
         let watched = match self.legs.get_mut(key) {
             Some(leg) if leg.door.seat().is_none() => watch_leg(leg, key, watch),
@@ -201,7 +204,10 @@ impl Engine {
             let library = self.shared.library();
             let legs = Vec::with_capacity(2);
             let (heard, pairs) = (Vec::new(), Vec::new());
-            self.sessions.insert(session, Session { library, legs, heard, mix: None, pairs });
+            self.sessions.insert(
+                session,
+                Session { library, legs, recordings: Recordings::default(), heard, mix: None, pairs },
+            );
             change(&self.tally.sessions, true);
         }
         Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random))

@@ -165,7 +165,7 @@ impl Leg {
             playing
         };
         if !playing && let Some(play) = self.play.take() {
-            tell(Told::PlayEnded(play.id, PlayEnd::Finished));
+            tell(Told::PlayEnded(play.id, play.end()));
         }
         playing
     }

@@ -12,6 +12,7 @@ mod network;
 mod peer;
 mod planes;
 mod quality;
+mod recordings;
 mod secure;
 mod sharing;
 
@@ -563,6 +564,7 @@ fn a_bad_configuration_is_named() {
             recordings: None,
             sessions_max: 1,
             silent_after: PATIENCE,
+            services: media::Services::default(),
         };
         let (events, _) = link::event_queue(1);
         let error = media::Server::start(config, events).unwrap_err().to_string();

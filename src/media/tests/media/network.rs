@@ -93,6 +93,7 @@ async fn two_edges() {
         workers: Some(2),
         recordings: None,
         sessions_max: 10,
+        services: Default::default(),
         silent_after: PATIENCE,
     };
     let server = Server::start(config, streams.clone()).unwrap();

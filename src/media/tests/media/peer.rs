@@ -16,7 +16,7 @@ use std::{
 };
 
 use link::MediaOrders;
-use media::{AudioSource, Config, Library, Network, Server};
+use media::{AudioSource, Config, Library, Network, Server, Services};
 use model::{
     AudioId, LegId, PlayId, SessionId,
     media::{Codec, Direction, Event, MediaEvent, MediaOrder, MediaParameters, Order},
@@ -58,6 +58,10 @@ impl World {
         })
     }
 
+    pub fn with_services(pairs: u16, services: Services) -> Self {
+        Self::made(pairs, |config| *config = Config { workers: Some(2), services, ..config.clone() })
+    }
+
     fn made(pairs: u16, change: impl FnOnce(&mut Config)) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
         let first = NEXT.fetch_add(2 * pairs, Ordering::Relaxed);
@@ -75,6 +79,7 @@ impl World {
             recordings: None,
             sessions_max: 1_000,
             silent_after: Duration::from_secs(60),
+            services: Services::default(),
         };
         change(&mut config);
         let (sender, events) = link::event_queue(10_000);
@@ -85,11 +90,11 @@ impl World {
         self.server.send(MediaOrder { session: SessionId(session), order }).unwrap();
     }
 
-    /// The next event other than `FirstPacket` and `Measured`.
+    /// The next event other than `FirstPacket`, `Measured` and `Silent`.
     pub fn event(&self) -> Event {
         loop {
             let MediaEvent { event, .. } = self.events.recv_timeout(PATIENCE).expect("an event");
-            if !matches!(event, Event::FirstPacket { .. } | Event::Measured { .. }) {
+            if !matches!(event, Event::FirstPacket { .. } | Event::Measured { .. } | Event::Silent { .. }) {
                 return event;
             }
         }
