@@ -48,6 +48,8 @@ pub struct Arguments {
     /// Folder for what must outlive the process: the last good form of each object. Without it nothing is kept.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    engines: roles::Engines,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -77,7 +79,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http.with_context(|| format!("--http cannot use {}", arguments.http))?;
     let mut running = BTreeMap::new();
     for (id, planned) in &plan.clusters {
-        let mut one = start(planned, secrets.take(&planned.secrets.edge))
+        let mut one = start(planned, secrets.take(&planned.secrets.edge), arguments.engines)
             .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
         running.insert(id.clone(), one);
@@ -129,11 +131,11 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<(Plan, secrets::Folde
     Ok((plan, secrets::Folder::of(&resources.foreign)))
 }
 
-fn start(planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<Running> {
+fn start(planned: &PlannedCluster, secrets: Secrets, engines: roles::Engines) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let mut prompts = Prompts::default();
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
-    let (sink, source) = edge::events();
+    let (sink, source) = edge::events(engines.count());
     let server = Server::start(roles::media_config(&snapshot.cluster), Arc::new(sink))?;
     server.set_library(prompts.library());
     let server = Arc::new(server);

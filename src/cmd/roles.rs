@@ -17,6 +17,9 @@ use super::random;
 /// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
 const LEGS_PER_CALL: usize = 4;
 
+/// Transactions per call that the cluster's bound allows for: as many as a call of one second leaves behind.
+const TRANSACTIONS_PER_CALL: usize = 32;
+
 /// Transactions that there is room for, however few calls may be up: one that is over leaves up to four, which absorb copies
 /// for 64·T1 (RFC 3261 §17), so that 500 short calls a second leave 64,000.
 const TRANSACTIONS_MIN: usize = 65_536;
@@ -32,6 +35,28 @@ pub const GOODBYE: Duration = Duration::from_secs(3);
 
 /// The same when the process is told to end a second time.
 pub const GOODBYE_AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How an edge uses its machine.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Engines {
+    /// Threads that share an edge's calls: 1 to 16. Those of a tenant with agents stay together on one. Absent: one for
+    /// every two cores.
+    #[arg(
+        long = "edge-threads",
+        value_name = "N",
+        env = "SWITCHBOARD_EDGE_THREADS",
+        value_parser = clap::value_parser!(u8).range(1..=16)
+    )]
+    threads: Option<u8>,
+}
+
+impl Engines {
+    /// How many there are.
+    pub fn count(self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(|| cores().div_ceil(2).min(call::engine::SHARDS_MAX), usize::from)
+    }
+}
 
 /// Files of prompts, by the SHA-256 of their bytes.
 pub type Blobs = BTreeMap<AudioId, Arc<[u8]>>;
@@ -89,7 +114,7 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
         seed: random()?,
         nonces: nonces()?,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),
-        transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(TRANSACTIONS_MIN),
+        transactions_max: calls.saturating_mul(TRANSACTIONS_PER_CALL).max(TRANSACTIONS_MIN),
     })
 }
 

@@ -25,6 +25,9 @@ pub const SWITCHBOARD: &str = env!("CARGO_BIN_EXE_switchboard");
 /// Nothing here is timed: whoever waits so long waits for something that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 
+/// How many engines an edge has.
+const ENGINES: &str = "SWITCHBOARD_EDGE_THREADS";
+
 /// Systems at once, however many threads the test runner has.
 const SYSTEMS_MAX: usize = 4;
 
@@ -46,6 +49,8 @@ pub struct Setup {
     pub pairs: Option<u16>,
     /// Text of `manifests/flows.yaml` that is replaced.
     pub flows: &'static [(&'static str, &'static str)],
+    /// Engines of its edge; absent: one, or as the whole run has it.
+    pub engines: Option<u8>,
 }
 
 /// A running `switchboard local`.
@@ -112,6 +117,9 @@ impl System {
         prepare(&system);
         let mut command = Command::new(SWITCHBOARD);
         command.arg("local").arg(system.manifest("")).arg("--http").arg(system.http.to_string());
+        if let Some(engines) = setup.engines {
+            command.env(ENGINES, engines.to_string());
+        }
         let process = Process::start("switchboard", command);
         process.wait_for_output("ready:");
         system.process = Some(process);
@@ -318,6 +326,10 @@ impl Process {
     /// One that has something to read, or waits for it.
     pub fn start_with(name: &str, mut command: Command, input: Stdio) -> Self {
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The same on every machine, unless the whole run or the test says otherwise.
+        if std::env::var_os(ENGINES).is_none() && command.get_envs().all(|(name, _)| name != ENGINES) {
+            command.env(ENGINES, "1");
+        }
         let child = command.env("TERM", "dumb").env_remove("RUST_LOG").env("NO_COLOR", "1").spawn();
         let mut child = child.unwrap_or_else(|error| {
             panic!("{name} cannot start: {error}; `tests/run` installs what is needed")

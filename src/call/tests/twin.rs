@@ -10,26 +10,32 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output, StationNews, ToSign, ToVerify},
+    engine::{Config, Input, Output, Shard, StationNews, ToSign, ToVerify},
     explanation::Explanation,
     record::Record,
 };
 use jiff::{Timestamp, ToSpan};
 use model::{
     LegId, PlayId, SessionId,
-    media::{Codec, Direction, Event as MediaEvent, MediaEvent as Told, MediaOrder, Order, PlayEnd, Refusal},
+    media::{
+        Codec, Event as MediaEvent, MediaEvent as Told, MediaOrder, MediaParameters, Order, PlayEnd, Refusal,
+    },
     net::{Flow, ListenerIx, Transport},
     program::Step,
     snapshot::Snapshot,
+    trunk::SrtpUse,
 };
 use sip::{
     digest::{self, Credentials},
     endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig, RequestId},
-    sdp::{self, LocalMedia},
+    sdp::{self, KeySeed, LocalMedia},
     transaction::Timers,
 };
 
-use crate::world::{flow, snapshot};
+use crate::{
+    engines::Engines,
+    world::{flow, snapshot},
+};
 
 pub const EDGE: &str = "192.0.2.100:5060";
 
@@ -53,6 +59,10 @@ pub struct Phone {
     pub headers: Vec<Header>,
     /// The latest message that came, as text.
     pub last: Option<String>,
+    /// What it speaks, best first.
+    pub codecs: Vec<Codec>,
+    /// Whether it has keys of SRTP, and insists on them.
+    pub srtp: SrtpUse,
 }
 
 impl Phone {
@@ -87,19 +97,18 @@ impl Phone {
             credentials: None,
             headers: Vec::new(),
             last: None,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            srtp: SrtpUse::Disabled,
         }
     }
 
     pub fn media(&self) -> LocalMedia {
+        let keyed = self.srtp != SrtpUse::Disabled;
         LocalMedia {
-            address: self.address.ip(),
-            rtp_port: 40_000,
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            telephone_event: true,
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-            session_id: 1,
-            version: 1,
+            srtp: self.srtp,
+            offers_keys: keyed,
+            keys: if keyed { KeySeed::new([9; 32]).keys(0) } else { Vec::new() },
+            ..LocalMedia::new(self.address.ip(), 40_000, self.codecs.clone(), 1)
         }
     }
 
@@ -167,6 +176,9 @@ pub struct Media {
     pub orders: Vec<String>,
     pub legs: BTreeSet<LegId>,
     pub last: Option<(SessionId, LegId)>,
+    pub configured: Vec<(LegId, MediaParameters)>,
+    /// Of each leg, whether it may share a port.
+    pub shared: Vec<bool>,
 }
 
 impl Media {
@@ -176,15 +188,21 @@ impl Media {
             Order::Allocate { leg, .. } if self.refuses => {
                 told(MediaEvent::Refused { leg, reason: Refusal::PortsExhausted })
             }
-            Order::Allocate { leg, .. } => {
+            Order::Allocate { leg, shared, .. } => {
+                self.shared.push(shared);
                 self.legs.insert(leg);
                 self.last.get_or_insert((session, leg));
                 self.port += 2;
                 let address = IpAddr::from([192, 0, 2, 100]);
                 told(MediaEvent::Allocated { leg, address, rtp_port: 20_000 + self.port })
             }
-            Order::Configure { parameters, .. } => {
+            Order::Configure { leg, parameters } => {
                 self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));
+                self.configured.push((leg, parameters));
+                Vec::new()
+            }
+            Order::SendDtmf { digits, .. } => {
+                self.orders.push(format!("send({digits})"));
                 Vec::new()
             }
             Order::Play { leg, play, audio, times } => {
@@ -206,7 +224,15 @@ impl Media {
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            _ => Vec::new(),
+            Order::Unbridge { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. }
+            | Order::BeginRecording(_)
+            | Order::PauseRecording { .. }
+            | Order::EndRecording { .. }
+            | Order::Listen { .. }
+            | Order::StopListening { .. } => Vec::new(),
         }
     }
 
@@ -224,7 +250,7 @@ impl Media {
 
 pub struct Virtual {
     pub now: Now,
-    pub engine: Engine,
+    pub engine: Engines,
     pub carrier: Phone,
     pub pbx: Phone,
     /// Further phones.
@@ -259,6 +285,8 @@ impl Virtual {
     pub fn with(snapshot: Snapshot) -> Self {
         let config = Config {
             token: "e1".into(),
+            shard: Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 7,
             legs_max: 1_000,
@@ -269,7 +297,7 @@ impl Virtual {
         let instant = Instant::now();
         let mut world = Self {
             now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
-            engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
+            engine: Engines::new(config, snapshot.into(), Default::default()).unwrap(),
             carrier: Phone::new("192.0.2.1:5060", 1),
             pbx: Phone::new("192.0.2.2:5060", 2),
             more: Vec::new(),
@@ -459,7 +487,7 @@ impl Virtual {
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
             Output::StationNews(news) => self.stations.push(news),
-            Output::Standing | Output::Attempt(_) => {}
+            Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }
