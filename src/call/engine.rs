@@ -42,7 +42,7 @@ use crate::{
     health::Health,
     lots::Lots,
     rates::Rates,
-    record::Record,
+    record::{Record, Saved},
     registrar::{Registrar, StationId},
     registration::Registrations,
     world::{Names, Refused, World},
@@ -228,6 +228,8 @@ pub enum Output {
     Unperformed(Box<Unperformed>),
     /// Something in the course of a call that a person who asks about it should know.
     Told(Box<Told>),
+    /// A recording or a message is stored.
+    Saved(Box<Saved>),
     /// Fetch the certificates of these, and say whether they hold: at once or within [`VERIFY_WAIT`].
     Verify(Box<ToVerify>),
     /// Sign this: at once or within [`SIGN_WAIT`].
@@ -681,6 +683,7 @@ impl Engine {
         let environment = Environment { world, expressions: &self.expressions, now };
         let mut context = Context { environment, trunks: &trunks, effects: Vec::new() };
         run(call, &mut context);
+        call.attend(&mut context);
         context.effects.into()
     }
 
@@ -742,6 +745,7 @@ impl Engine {
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
+            Effect::Saved(saved) => self.push(Output::Saved(saved)),
             Effect::Heard { who, heard } if self.shard.is_home() => self.health.called(now, &who, heard),
             Effect::Heard { who, heard } => self.tell_others(Tidings::Heard(Box::new(who), heard)),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {

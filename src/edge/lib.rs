@@ -17,6 +17,7 @@ mod reach;
 mod secure;
 mod shell;
 mod sockets;
+pub mod sounds;
 mod stir;
 mod stream;
 mod stun;

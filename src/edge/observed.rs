@@ -28,6 +28,7 @@ use crate::{
     Control,
     figures::Figures,
     ladder::{Ladder, Rung},
+    sounds::Sounds,
 };
 
 /// Explanations and records that are kept.
@@ -149,6 +150,8 @@ pub struct Observed {
     listeners: OnceLock<Vec<AtListener>>,
     /// The latest SIP messages.
     pub ladder: Ladder,
+    /// The latest recordings and messages.
+    pub sounds: Sounds,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
     standing: Mutex<BTreeMap<String, bool>>,

@@ -236,6 +236,7 @@ impl Core {
                     self.traces.told(&told.call_id, &told.what, now.wall);
                     self.observed.tell(&told);
                 }
+                Output::Saved(saved) => self.observed.sounds.keep(*saved),
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
@@ -265,8 +266,7 @@ impl Core {
                         code = record.sip_code,
                         ended_by = ?record.ended_by,
                         because = record.because.as_deref(),
-                        "call ended after {} steps",
-                        record.path.len()
+                        "call ended after {} steps", record.path.len()
                     );
                     self.traces.ended(&record);
                     self.observed.record(*record);

@@ -150,6 +150,13 @@ impl Engine {
                 }
             }
             Order::EndRecording { name } => self.end_recording(session, &name, RecordingEnd::Stopped, now),
+            Order::ForgetRecording { name } => {
+                if let Some(loading) = &self.shared.loading
+                    && !loading.forget(name)
+                {
+                    tracing::warn!(%session, "a recording that is not wanted stays: too many wait to be deleted");
+                }
+            }
             Order::Listen { .. } | Order::StopListening { .. } => {
                 tracing::warn!(%session, "this media server does not know the order")
             }

@@ -30,6 +30,7 @@ pub struct Loading(mpsc::SyncSender<Job>);
 #[derive(Debug)]
 enum Job {
     Load(String, Pending),
+    Forget(String),
     Stop,
 }
 
@@ -38,10 +39,15 @@ impl Loader {
     pub fn start(store: Arc<dyn Blobs>) -> std::io::Result<Self> {
         let (sender, jobs) = mpsc::sync_channel(WAITING_MAX);
         let run = move || {
-            while let Ok(Job::Load(name, pending)) = jobs.recv() {
-                // Whoever wanted it may be gone.
-                if Arc::strong_count(&pending) > 1 {
-                    let _ = pending.set(loaded(&*store, &name));
+            while let Ok(job) = jobs.recv() {
+                match job {
+                    // Whoever wanted it may be gone.
+                    Job::Load(name, pending) if Arc::strong_count(&pending) > 1 => {
+                        let _ = pending.set(loaded(&*store, &name));
+                    }
+                    Job::Load(..) => {}
+                    Job::Forget(name) => forget(&*store, &name),
+                    Job::Stop => return,
                 }
             }
         };
@@ -72,6 +78,18 @@ impl Loading {
     pub fn load(&self, name: String) -> Option<Pending> {
         let pending = Pending::default();
         self.0.try_send(Job::Load(name, Arc::clone(&pending))).ok().map(|()| pending)
+    }
+
+    /// Has a recording deleted. False: too many wait, and it stays.
+    pub fn forget(&self, name: String) -> bool {
+        self.0.try_send(Job::Forget(name)).is_ok()
+    }
+}
+
+fn forget(store: &dyn Blobs, name: &str) {
+    let deleted = Name::new(name).map_err(|error| error.to_string());
+    if let Err(why) = deleted.and_then(|name| store.delete(&name).map_err(|error| error.to_string())) {
+        tracing::warn!(name, why, "a recording that is not wanted cannot be deleted");
     }
 }
 

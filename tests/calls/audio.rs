@@ -132,6 +132,18 @@ pub fn decode(payload_type: u8, payload: &[u8]) -> Vec<i16> {
     payload.iter().map(sample).collect()
 }
 
+/// μ-law: the byte whose sample is nearest.
+pub fn encode(sample: i16) -> u8 {
+    static TABLE: std::sync::LazyLock<Vec<(i16, u8)>> = std::sync::LazyLock::new(|| {
+        let mut table: Vec<_> = (0..=u8::MAX).map(|byte| (ulaw(byte), byte)).collect();
+        table.sort_unstable();
+        table
+    });
+    let place = TABLE.partition_point(|(known, _)| *known < sample);
+    let near = TABLE[place.saturating_sub(1)..(place + 1).min(TABLE.len())].iter();
+    near.min_by_key(|(known, _)| i32::from(*known).abs_diff(i32::from(sample))).unwrap().1
+}
+
 fn ulaw(byte: u8) -> i16 {
     let byte = !byte;
     let magnitude = ((i32::from(byte & 0x0f) << 3) + 0x84) << ((byte & 0x70) >> 4);

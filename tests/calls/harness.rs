@@ -117,6 +117,11 @@ impl System {
         prepare(&system);
         let mut command = Command::new(SWITCHBOARD);
         command.arg("local").arg(system.manifest("")).arg("--http").arg(system.http.to_string());
+        // Who makes the folder wants something kept.
+        let state = system.dir.path().join("state");
+        if state.is_dir() {
+            command.arg("--state").arg(state);
+        }
         if let Some(engines) = setup.engines {
             command.env(ENGINES, engines.to_string());
         }
@@ -300,6 +305,18 @@ pub fn get(server: SocketAddr, path: &str) -> std::io::Result<String> {
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     Ok(body.to_owned())
+}
+
+/// A document that is no text.
+pub fn get_bytes(server: SocketAddr, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}: {}", String::from_utf8_lossy(&answer));
+    answer.split_off(end + 4)
 }
 
 /// The value of a metric of whatever listens there. None: it has no such metric, or nothing listens.

@@ -31,6 +31,7 @@ mod registrations;
 mod reload;
 mod rtp;
 mod sipp;
+mod sounds;
 mod stations;
 mod stir;
 mod streams;

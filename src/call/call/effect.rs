@@ -20,6 +20,7 @@ use crate::{
     dial::Placement,
     health::{Heard, Who},
     lots::Lots,
+    record::Saved,
     registrar::{Bound, StationId},
     sdp_leg::Terms,
     vetting::Vetted,
@@ -151,6 +152,8 @@ pub enum Effect {
         /// Which.
         who: Who,
     },
+    /// Say that a recording or a message is stored.
+    Saved(Box<Saved>),
     /// Remember what a peer did.
     Heard {
         /// Which.
@@ -187,14 +190,14 @@ pub const fn not_performed(action: &Action) -> Option<&'static str> {
         Action::Request(_) => Some("requests of Integrations"),
         Action::Queue { .. } => Some("waiting in a Queue"),
         Action::Callback { .. } => Some("callbacks"),
-        Action::Voicemail { .. } => Some("taking messages"),
-        Action::Record(_) => Some("recording"),
         Action::Message { .. } => Some("writing messages"),
         Action::Play { .. }
         | Action::StopPlay
         | Action::Wait(_)
         | Action::Dial(_)
         | Action::Draw
+        | Action::Voicemail { .. }
+        | Action::Record(_)
         | Action::Reject(_)
         | Action::Hangup(_)
         | Action::End

@@ -57,6 +57,7 @@ pub fn ask(name: &str, next: u16, otherwise: u16) -> Step {
         max_visits: None,
         input: AskInput::Choices(vec![Choice { digits: "1".into(), phrases: Vec::new(), next: step(next) }]),
         secret: false,
+        language: String::new(),
         no_input: step(otherwise),
         no_match: step(otherwise),
     };

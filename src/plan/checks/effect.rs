@@ -21,7 +21,6 @@ const KINDS: &[&str] = &[
     "Integration",
     "NumberOrder",
     "Queue",
-    "VoicemailBox",
 ];
 
 /// What happens without a field.
@@ -66,12 +65,15 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("RoutingFlow", "spec.steps[].request", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].queue", &[], Takes("noAgents")),
     ("RoutingFlow", "spec.steps[].callback", &[], Takes("failed")),
-    ("RoutingFlow", "spec.steps[].voicemail", &[], Takes("failed")),
-    ("RoutingFlow", "spec.steps[].record", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
-    ("RoutingFlow", "spec.steps[].ask.choices[].phrases", &[], Ignored),
     ("Prompt", "spec.translations", &[], Ignored),
+    ("VoicemailBox", "spec.emails", &[], Ignored),
+    ("VoicemailBox", "spec.queueRef", &[], Ignored),
+    ("VoicemailBox", "spec.agentRefs", &[], Ignored),
+    ("VoicemailBox", "spec.messages", &[], Ignored),
+    ("VoicemailBox", "spec.retentionDays", &[], Ignored),
+    ("VoicemailBox", "spec.transcription", &["Disabled"], Ignored),
     ("Allowlist", "spec.domains", &[], Ignored),
     ("Allowlist", "spec.ports", &[], Ignored),
 ];
