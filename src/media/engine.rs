@@ -150,8 +150,11 @@ impl Engine {
                 }
             }
             Order::EndRecording { name } => self.end_recording(session, &name, RecordingEnd::Stopped, now),
-            Order::Listen { .. } | Order::StopListening { .. } => {
-                tracing::warn!(%session, "this media server does not know the order")
+            Order::Listen { leg, listening } => self.listen(session, leg, listening, now),
+            Order::StopListening { leg } => {
+                if let Some(leg) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) {
+                    leg.listening = None;
+                }
             }
             Order::Release { leg } => {
                 if let Some(key) = self.find(session, leg) {

@@ -30,6 +30,7 @@ use crate::{
     ears::Ears,
     latch::Latch,
     legs::Key,
+    listening,
     outgoing::Outgoing,
     play::Play,
     recording::Tap,
@@ -80,6 +81,8 @@ pub struct Leg {
     pub wakes_at: Option<Instant>,
     /// What its peer says, decoded, while somebody hears it in a mix.
     pub ears: Option<Box<Ears>>,
+    /// What its peer is listened to for.
+    pub listening: Option<listening::Active>,
     /// What encodes what is said to its peer, once it was needed.
     voice: Option<Box<Voice>>,
     tally: Arc<Tally>,
@@ -196,6 +199,7 @@ impl Leg {
             clocked: false,
             wakes_at: None,
             ears: None,
+            listening: None,
             voice: None,
             tally,
             remote: None,
