@@ -142,7 +142,14 @@ impl Engine {
                     leg.muted = muted;
                 }
             }
-            Order::PlayRecording { leg, play, name } => self.play_recording(session, leg, play, name),
+            Order::PlayRecording { leg, play, name } => {
+                let pending = self.shared.loading.load(name);
+                self.play_pending(session, leg, play, pending);
+            }
+            Order::Say { leg, play, text, language } => {
+                let pending = self.shared.loading.say(text, language);
+                self.play_pending(session, leg, play, pending);
+            }
             Order::BeginRecording(recording) => self.begin_recording(session, *recording, now),
             Order::PauseRecording { name, paused } => {
                 if let Some(session) = self.sessions.get(&session) {
@@ -403,10 +410,12 @@ impl Engine {
     }
 }
 
-/// Digits are somebody's secret: they are left out.
+/// Digits are somebody's secret, and texts may be: they are left out.
 fn log(session: SessionId, order: &Order) {
     if let Order::SendDtmf { leg, .. } = order {
         tracing::debug!(%session, %leg, "order to send digits");
+    } else if let Order::Say { leg, .. } = order {
+        tracing::debug!(%session, %leg, "order to say a text");
     } else {
         tracing::debug!(%session, ?order, "order");
     }

@@ -37,7 +37,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     // Dropped last: the workers hand it the ends of their recordings.
     _recordings: Threads,
-    _loader: Option<Loader>,
+    _loader: Loader,
     _listeners: Listeners,
 }
 
@@ -60,8 +60,7 @@ impl Server {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let recordings = started_recordings(&config, &events)?;
-        let loader =
-            config.services.store.clone().map(Loader::start).transpose().map_err(StartError::Worker)?;
+        let loader = Loader::start(config.services.store.clone()).map_err(StartError::Worker)?;
         let orders = Orders::default();
         let recogniser = config.services.recogniser.clone();
         let listeners =
@@ -70,7 +69,7 @@ impl Server {
             networks,
             events,
             recorder: recordings.recorder(),
-            loading: loader.as_ref().map(Loader::loading),
+            loading: loader.loading(),
             listener: listeners.listener(),
             sessions_max: config.sessions_max,
             silent_after: config.silent_after,
@@ -222,8 +221,8 @@ pub struct Shared {
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
     pub recorder: Recorder,
-    /// What reads recordings to be played.
-    pub loading: Option<Loading>,
+    /// What reads recordings and speaks texts to be played.
+    pub loading: Loading,
     /// What begins listening.
     pub listener: Listener,
     sessions_max: usize,

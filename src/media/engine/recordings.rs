@@ -8,7 +8,7 @@ use model::{
 };
 
 use super::{Engine, Leg};
-use crate::{play::Play, recording::Active};
+use crate::{play::Play, playback::Pending, recording::Active};
 
 impl Engine {
     /// Begins a recording, or tells why not.
@@ -97,10 +97,16 @@ impl Engine {
         listened.add_tap(tap);
     }
 
-    /// Plays a recording of the store.
-    pub(super) fn play_recording(&mut self, session: SessionId, leg: LegId, play: PlayId, name: String) {
+    /// Plays what is being read or spoken. None: it cannot be.
+    pub(super) fn play_pending(
+        &mut self,
+        session: SessionId,
+        leg: LegId,
+        play: PlayId,
+        pending: Option<Pending>,
+    ) {
         let Some(key) = self.find(session, leg) else { return };
-        match self.shared.loading.as_ref().and_then(|loading| loading.load(name)) {
+        match pending {
             Some(pending) => {
                 self.with(key, |leg| leg.play(Play::pending(play, pending)));
                 self.clock(key);

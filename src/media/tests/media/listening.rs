@@ -4,14 +4,14 @@ use std::{process::Command, sync::Arc, thread::sleep, time::Duration};
 
 use media::{AudioSource, Library, Recogniser, Said, Services};
 use model::{
-    AudioId,
+    AudioId, PlayId,
     media::{Codec, Event, Heard, ListenId, Listening, Order, PlayEnd},
 };
 
 use crate::{
     LEG, ended,
-    peer::{World, library, sound},
-    recordings::{say, told},
+    peer::{World, decoded, library, sound},
+    recordings::{found, say, told},
 };
 
 const LISTENING: ListenId = ListenId(7);
@@ -118,6 +118,35 @@ fn phrases_are_recognised_and_others_refused() {
             (other, _) => panic!("{text}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_text_is_spoken_and_one_that_cannot_be_is_told() {
+    if Command::new("espeak-ng").arg("--version").output().is_err() {
+        return;
+    }
+    let world = World::new();
+    let phone = world.phone(1, 1, Codec::Pcmu);
+    let text = model::spoken::position(4, "en-US");
+    let speech = AudioSource::Speech { text: text.clone(), language: "en-US".into() };
+    let library = Library::load(&[(AudioId([1; 32]), speech)].into(), None).unwrap();
+    let wanted = library.get(&AudioId([1; 32])).unwrap().pcm();
+    for play in [1, 2] {
+        world.order(
+            1,
+            Order::Say { leg: LEG, play: PlayId(play), text: text.clone(), language: "en-US".into() },
+        );
+        // Silent ones are not counted.
+        let frames = wanted.len() / 320;
+        let heard = decoded(Codec::Pcmu, &phone.hear_many(frames));
+        let likeness = found(wanted, &heard[800..2_400]);
+        assert!(likeness.0 > 0.95, "{likeness:?}");
+        assert_eq!(told(&world), ended(play, PlayEnd::Finished));
+        phone.is_quiet();
+    }
+    let nowhere = Order::Say { leg: LEG, play: PlayId(3), text: "Hello".into(), language: "zz-QQ".into() };
+    world.order(1, nowhere);
+    assert_eq!(told(&world), ended(3, PlayEnd::UnknownAudio));
 }
 
 #[derive(Debug)]

@@ -97,7 +97,7 @@ fn channels(path: &Path) -> (Vec<Vec<i16>>, u32) {
 }
 
 /// The best likeness of a sound to any part of another, and where.
-fn found(in_this: &[i16], said: &[i16]) -> (f64, usize) {
+pub fn found(in_this: &[i16], said: &[i16]) -> (f64, usize) {
     let at = 0..=in_this.len().saturating_sub(said.len());
     let likeness = |at: usize| (correlation(&in_this[at..in_this.len().min(at + said.len())], said), at);
     at.map(likeness).max_by(|one, other| one.0.total_cmp(&other.0)).unwrap()
