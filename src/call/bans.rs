@@ -53,8 +53,7 @@ impl Bans {
     /// A source has given a wrong proof, and it is sure that it was that source. Gives the ban that follows, if one does.
     pub fn failed(&mut self, now: Instant, address: IpAddr) -> Option<Ban> {
         if self.0.len() >= SOURCES_MAX && !self.0.contains_key(&address) {
-            let oldest = self.0.iter().min_by_key(|(_, source)| source.last).map(|(address, _)| *address);
-            oldest.map(|oldest| self.0.remove(&oldest));
+            self.forget_oldest();
         }
         let fresh = Source { failures: 0, since: now, bans: 0, until: None, last: now };
         let source = self.0.entry(address).or_insert(fresh);
@@ -71,6 +70,23 @@ impl Bans {
         let length = (FIRST * 2_u32.saturating_pow((source.bans - 1).min(16))).min(LONGEST);
         source.until = Some(now + length);
         Some(Ban { address, until: now + length, count: source.bans })
+    }
+
+    /// A ban that somebody else has found due. One that lasts longer stays.
+    pub fn impose(&mut self, now: Instant, address: IpAddr, until: Instant) {
+        if self.0.len() >= SOURCES_MAX && !self.0.contains_key(&address) {
+            self.forget_oldest();
+        }
+        let fresh = Source { failures: 0, since: now, bans: 0, until: None, last: now };
+        let source = self.0.entry(address).or_insert(fresh);
+        if source.until.is_none_or(|present| present < until) {
+            (source.until, source.bans, source.last) = (Some(until), source.bans + 1, now);
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.0.iter().min_by_key(|(_, source)| source.last).map(|(address, _)| *address);
+        oldest.map(|oldest| self.0.remove(&oldest));
     }
 
     /// Whether a source is heard.

@@ -28,13 +28,20 @@ use crate::{
 };
 
 mod callees;
+mod digits;
 mod effect;
 mod handover;
 mod joining;
+mod listening;
+mod message;
+mod recording;
 mod silence;
 
 use handover::Handover;
 use joining::Joiner;
+use listening::Ear;
+use message::Message;
+use recording::{Recorder, STORE_WAIT};
 
 pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
@@ -56,6 +63,11 @@ pub struct Call {
     joiner: Option<Joiner>,
     playing: Option<(PlayId, AfterPlay)>,
     waiting: Option<Waiting>,
+    recorder: Recorder,
+    message: Option<Message>,
+    /// A key that has ended a message and is still to come.
+    swallows: Option<char>,
+    ear: Option<Ear>,
     started_at: Timestamp,
     answered_at: Option<Timestamp>,
     ends_by: Instant,
@@ -95,6 +107,8 @@ enum AfterPlay {
     Ring,
     /// The music of a `wait`, which the wait ends.
     Wait,
+    /// Greeting, tone and questions about a message.
+    Message,
     /// The tone of a call that cannot be made.
     Refuse,
 }
@@ -130,7 +144,7 @@ impl Call {
         };
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
         let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
-        let media = MediaLeg::new(LegId(id.0 << 16), incoming.codecs.clone());
+        let media = MediaLeg::new(LegId(id.0 << 16), incoming.terms.clone(), incoming.keys.clone());
         let station = match &incoming.admitted.origin {
             Origin::Station(station) => Some(station.clone()),
             Origin::Trunk(_) => None,
@@ -146,6 +160,10 @@ impl Call {
             joiner: None,
             playing: None,
             waiting: None,
+            recorder: Recorder::default(),
+            message: None,
+            swallows: None,
+            ear: None,
             started_at: environment.now.wall,
             answered_at: None,
             ends_by: environment.now.instant + Duration::from_secs(longest),
@@ -205,7 +223,8 @@ impl Call {
     /// Whether nothing is left to be done.
     #[must_use]
     pub fn is_over(&self, now: Instant) -> bool {
-        self.ending.as_ref().is_some_and(|ending| self.unreleased == 0 || ending.at_most_until <= now)
+        let is_done = self.unreleased == 0 && !self.recorder.is_open();
+        self.ending.as_ref().is_some_and(|ending| is_done || ending.at_most_until <= now)
     }
 
     /// When [`timeout`](Self::timeout) is due.
@@ -217,7 +236,9 @@ impl Call {
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
         let ringing = branches.filter(|branch| !branch.answered);
         let dial = ringing.filter_map(Branch::deadline).min();
-        [Some(self.ends_by), self.cursor.deadline(), dial].into_iter().flatten().min().unwrap_or(self.ends_by)
+        let message = self.message.as_ref().and_then(|message| message.deadline);
+        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline()];
+        others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
     /// What is kept of it.
@@ -257,6 +278,8 @@ impl Call {
             },
             because: self.ending.as_ref().and_then(|ending| ending.because.clone()),
             quality: self.quality,
+            recordings: self.recorder.kept(false),
+            voicemails: self.recorder.kept(true),
         }
     }
 
@@ -276,6 +299,8 @@ impl Call {
             return self.finish(EndedBy::Deadline, 480, Some("the longest call time is over"), context);
         }
         self.ring_timeouts(now, context);
+        self.recording_timeout(now, context);
+        self.message_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
         self.perform(actions, context);
     }
@@ -308,8 +333,10 @@ impl Call {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(address, rtp_port, session_id);
-                    match branch.sip.filter(|_| branch.answered) {
-                        Some(sip) => self.reinvite(leg, sip, context),
+                    match branch.sip {
+                        Some(sip) if branch.answered => self.reinvite(leg, sip, context),
+                        // It has moved, which can be told once the first offer is answered.
+                        Some(_) => branch.has_moved = true,
                         None => self.invite(leg, context),
                     }
                 } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
@@ -318,19 +345,16 @@ impl Call {
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
             MediaEvent::PlayEnded { play, how, .. } => self.play_ended(play, how, context),
-            MediaEvent::Dtmf { leg, digit } if leg == self.a.media.id => self.pressed(digit, context),
+            MediaEvent::Dtmf { leg, digit } => self.heard_digit(leg, digit, context),
             MediaEvent::Released { leg, quality } => {
                 self.unreleased = self.unreleased.saturating_sub(1);
                 if leg == self.a.media.id {
                     self.quality = Some(quality);
                 }
             }
-            MediaEvent::Dtmf { .. }
-            | MediaEvent::DtmfSent { .. }
-            | MediaEvent::FirstPacket { .. }
-            | MediaEvent::Recorded(_)
-            | MediaEvent::Heard { .. }
-            | MediaEvent::Measured { .. } => {}
+            MediaEvent::Recorded(recorded) => self.recorded(&recorded, context),
+            MediaEvent::Heard { listening, heard, .. } => self.heard(listening, heard, context),
+            MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } | MediaEvent::Measured { .. } => {}
             MediaEvent::Silent { leg, silent_ms, heard_before } => {
                 self.on_silence(leg, (silent_ms, heard_before), context);
             }
@@ -399,12 +423,19 @@ impl Call {
             Action::End => self.finish(EndedBy::Callee, 200, None, context),
             Action::Fail(because) => self.finish(EndedBy::Failure, 500, Some(&because), context),
             Action::Dial(dial) => self.dial(dial, context),
-            Action::Request(_)
-            | Action::Queue { .. }
-            | Action::Callback { .. }
-            | Action::Voicemail { .. }
-            | Action::Record(_)
-            | Action::Message { .. } => {}
+            Action::Record(action) => {
+                if self.audible(false, context) {
+                    return self.record_step(action, context);
+                }
+                self.waiting = Some(Waiting::For(Action::Record(action)));
+            }
+            Action::Voicemail { ref voicemail_box, ref greeting, longest } => {
+                if self.audible(false, context) {
+                    return self.take_message(voicemail_box, (greeting.clone(), longest), context);
+                }
+                self.waiting = Some(Waiting::For(action));
+            }
+            Action::Request(_) | Action::Queue { .. } | Action::Callback { .. } | Action::Message { .. } => {}
         }
         Vec::new()
     }
@@ -447,6 +478,7 @@ impl Call {
         let Some((_, then)) = self.playing.take_if(|(playing, _)| *playing == play) else { return };
         match how {
             PlayEnd::Finished | PlayEnd::Stopped => self.after_play(then, context),
+            PlayEnd::UnknownAudio if then == AfterPlay::Message && self.message_unplayed(context) => {}
             PlayEnd::UnknownAudio => {
                 let actions = self.cursor.failed("a prompt is not on the media server", context.environment);
                 self.perform(actions, context);
@@ -459,6 +491,7 @@ impl Call {
             AfterPlay::Ring | AfterPlay::Wait => {}
             AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
             AfterPlay::Refuse => self.unhelped(context),
+            AfterPlay::Message => self.message_played(context),
             AfterPlay::GoOn => {
                 let actions = self.cursor.played(context.environment);
                 self.perform(actions, context);
@@ -468,6 +501,12 @@ impl Call {
 
     /// A key of the contact. While two legs are joined, keys are theirs.
     fn pressed(&mut self, key: char, context: &mut Context<'_>) {
+        if self.swallows.take() == Some(key) {
+            return;
+        }
+        if self.message.is_some() {
+            return self.message_key(key, context);
+        }
         if self.ending.is_none() && self.dialling.is_none() {
             let actions = self.cursor.pressed(key, context.environment);
             self.perform(actions, context);
@@ -513,15 +552,10 @@ impl Call {
 
     fn allocate_a(&mut self, context: &mut Context<'_>) {
         if !self.a.media.is_known() {
-            self.a.media.ports = Ports::Asked;
             self.unreleased += 1;
-            let network = self.incoming.network.clone();
-            context.effects.push(Effect::Media(Order::Allocate {
-                leg: self.a.media.id,
-                network,
-                shared: false,
-                remote: None,
-            }));
+            let (network, offer) = (self.incoming.network.clone(), self.incoming.offer.as_deref());
+            let order = self.a.media.allocate_for(network, offer);
+            context.effects.push(Effect::Media(order));
         }
     }
 
@@ -585,11 +619,7 @@ impl Call {
             }
             SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
-                if let Some(key) = info_digit(&content_type, &body)
-                    && self.a.media.parameters.as_ref().is_some_and(|p| p.receive_telephone_event.is_none())
-                {
-                    self.pressed(key, context);
-                }
+                self.informed(self.a.media.id, &content_type, &body, context);
             }
             SipEvent::Ended { how, .. } => {
                 self.a.state = StateA::Over;
@@ -645,7 +675,10 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
-        let at_most_until = context.environment.now.instant + RELEASE_WAIT;
+        self.drop_message(context);
+        self.end_recording(context);
+        let wait = if self.recorder.is_open() { STORE_WAIT } else { RELEASE_WAIT };
+        let at_most_until = context.environment.now.instant + wait;
         self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });
         self.waiting = None;
         self.playing = None;
@@ -710,23 +743,4 @@ fn refusal_headers(cause: u8, because: Option<&str>) -> Vec<Header> {
 
 fn quoted(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).take(120).collect()
-}
-
-/// A digit of `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733 send it.
-fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let signal = match content_type {
-        "application/dtmf" => text.trim(),
-        "application/dtmf-relay" => {
-            let line = text.lines().find_map(|line| {
-                let (name, value) = line.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("signal").then_some(value)
-            });
-            line?.trim()
-        }
-        _ => return None,
-    };
-    let mut characters = signal.chars();
-    let digit = characters.next().filter(|digit| "0123456789*#ABCD".contains(*digit))?;
-    characters.next().is_none().then_some(digit)
 }

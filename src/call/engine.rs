@@ -27,6 +27,7 @@ use model::{
 use sip::{
     digest::Nonces,
     endpoint::{self, Endpoint, Event as SipEvent, Header, Invite, Note},
+    sdp::KeySeed,
     wire::{Malformed, Message, Method},
 };
 
@@ -41,7 +42,7 @@ use crate::{
     health::Health,
     lots::Lots,
     rates::Rates,
-    record::Record,
+    record::{Record, Saved},
     registrar::{Registrar, StationId},
     registration::Registrations,
     world::{Names, Refused, World},
@@ -53,6 +54,7 @@ mod gate;
 mod load;
 mod outside;
 mod placing;
+mod shard;
 mod sources;
 mod stations;
 mod stir;
@@ -62,9 +64,11 @@ pub use attempts::Attempt;
 use attempts::Attempts;
 use gate::Gate;
 use load::{Loads, Standings};
+pub use load::{Tallies, Together};
 use outside::Outside;
 pub use placing::CALLBACK;
 use placing::Callbacks;
+pub use shard::{HOME, SHARDS_MAX, Shard, Tidings};
 pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
@@ -73,8 +77,12 @@ const OUTPUTS_MAX: usize = 65_536;
 /// What an engine is told once.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Begins tags, branches and Contact users.
+    /// Begins tags, branches and Contact users of all engines of an edge.
     pub token: String,
+    /// Which of the edge's engines it is.
+    pub shard: Shard,
+    /// Where the engines of the edge count together. None: it counts alone.
+    pub together: Option<Arc<dyn Together>>,
     /// First call id: each engine of an edge gets a range of its own.
     pub first_call: u64,
     /// Seed of tags, branches and Call-IDs: unguessable in production, fixed in tests.
@@ -97,6 +105,19 @@ pub enum Input {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// A datagram that is for this engine, as [`Engine::owner`] of another says, which has read it.
+    Parsed {
+        /// By which path.
+        flow: NetFlow,
+        /// Its bytes.
+        bytes: Bytes,
+        /// What they say.
+        input: Box<endpoint::Input>,
+    },
+    /// What [`HOME`] has made ready, in place of what was there.
+    World(Arc<World>),
+    /// Another engine of the edge lets this one know.
+    Tidings(Tidings),
     /// A stream held a message.
     Message {
         /// By which path.
@@ -207,6 +228,8 @@ pub enum Output {
     Unperformed(Box<Unperformed>),
     /// Something in the course of a call that a person who asks about it should know.
     Told(Box<Told>),
+    /// A recording or a message is stored.
+    Saved(Box<Saved>),
     /// Fetch the certificates of these, and say whether they hold: at once or within [`VERIFY_WAIT`].
     Verify(Box<ToVerify>),
     /// Sign this: at once or within [`SIGN_WAIT`].
@@ -219,6 +242,8 @@ pub enum Output {
     StationNews(StationNews),
     /// [`Engine::peers`] and [`Engine::registrations`] are others than before.
     Standing,
+    /// Let the other engines of the edge know.
+    Tidings(Tidings),
     /// A call is over.
     Record(Box<Record>),
 }
@@ -289,6 +314,8 @@ pub struct Engine {
     registrations: Registrations,
     outside: Outside,
     gate: Gate,
+    /// Where keys of SRTP come from.
+    keys: KeySeed,
     registrar: Registrar,
     /// By network.
     bans: BTreeMap<String, Bans>,
@@ -296,8 +323,9 @@ pub struct Engine {
     /// The same of calls for help, which no flood of anything else shall hold back.
     rates_of_help: Rates,
     connecting: Rates,
-    /// Begins all that we name.
+    /// Begins all that the edge names.
     token: String,
+    shard: Shard,
     attempts: Attempts,
     waiting: stir::Waiting,
     callbacks: Callbacks,
@@ -314,7 +342,13 @@ impl Engine {
     /// # Errors
     /// The first field of the snapshot that is wrong.
     pub fn new(config: Config, snapshot: Arc<Snapshot>, names: Names) -> Result<Self, Refused> {
-        let listeners = snapshot.cluster.listeners.iter();
+        Ok(Self::of(config, Arc::new(World::new(snapshot, names, None)?)))
+    }
+
+    /// The same for what is ready already, as another engine of the edge has it.
+    #[must_use]
+    pub fn of(config: Config, world: Arc<World>) -> Self {
+        let listeners = world.snapshot.cluster.listeners.iter();
         let listeners = listeners.map(|listener| endpoint::ListenerConfig {
             transport: listener.transport,
             sent_by: listener.advertised.clone(),
@@ -323,7 +357,7 @@ impl Engine {
         let endpoint = Endpoint::new(
             endpoint::Config {
                 listeners: listeners.collect(),
-                token: config.token.clone(),
+                token: config.shard.token(&config.token),
                 user_agent: format!("Switchboard/{}", env!("CARGO_PKG_VERSION")),
                 legs_max: config.legs_max,
                 transactions_max: config.transactions_max,
@@ -334,11 +368,17 @@ impl Engine {
             config.seed,
         );
         let mut lots = Lots::new(config.seed);
-        Ok(Self {
+        Self {
             endpoint,
             health: Health::new(lots.draw()),
             registrations: Registrations::new(lots.draw()),
             outside: Outside::default(),
+            keys: KeySeed::new(config.nonces.key_for(&[
+                b"SRTP",
+                config.shard.token(&config.token).as_bytes(),
+                &config.seed.to_be_bytes(),
+                &config.first_call.to_be_bytes(),
+            ])),
             gate: Gate::new(config.nonces),
             registrar: Registrar::default(),
             bans: BTreeMap::new(),
@@ -349,19 +389,20 @@ impl Engine {
             rates_of_help: Rates::new(config.seed.rotate_left(48)),
             connecting: Rates::new(config.seed.rotate_left(16)),
             token: config.token,
+            shard: config.shard,
             is_stale: true,
-            world: Arc::new(World::new(snapshot, names, None)?),
+            world,
             expressions: expr::Engine::new(),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            load: Loads::default(),
+            load: Loads::new(config.together),
             identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
             lots,
             out: VecDeque::new(),
-        })
+        }
     }
 
     /// Takes a new snapshot, whole or not at all. Running calls keep their flows. Listeners must be the same as before:
@@ -409,10 +450,16 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Packet { flow, bytes } => {
-                if self.is_known(now, flow, &bytes) {
-                    self.hear(now, flow, bytes.clone(), endpoint::Input::datagram(flow, bytes));
+                if let Some(input) = self.read(now, flow, &bytes) {
+                    self.hear(now, flow, bytes, input);
                 }
             }
+            Input::Parsed { flow, bytes, input } => self.hear(now, flow, bytes, *input),
+            Input::World(world) => {
+                self.world = world;
+                self.is_stale = true;
+            }
+            Input::Tidings(tidings) => self.learn(now, tidings),
             // Streams of strangers were never accepted.
             Input::Message { flow, message } => {
                 let bytes = message.bytes().clone();
@@ -636,6 +683,7 @@ impl Engine {
         let environment = Environment { world, expressions: &self.expressions, now };
         let mut context = Context { environment, trunks: &trunks, effects: Vec::new() };
         run(call, &mut context);
+        call.attend(&mut context);
         context.effects.into()
     }
 
@@ -690,10 +738,16 @@ impl Engine {
                 self.legs.remove(&leg);
                 self.load.unburden(leg);
             }
+            Effect::Info { leg, content_type, body } => {
+                let _ = self.endpoint.info(at, leg, content_type, body);
+            }
+            Effect::SpeaksPlain { who } => self.health.found_plain(at, who),
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
-            Effect::Heard { who, heard } => self.health.called(now, &who, heard),
+            Effect::Saved(saved) => self.push(Output::Saved(saved)),
+            Effect::Heard { who, heard } if self.shard.is_home() => self.health.called(now, &who, heard),
+            Effect::Heard { who, heard } => self.tell_others(Tidings::Heard(Box::new(who), heard)),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
                 let id = CallId(call.session().0);
                 let invite = match &trunk {

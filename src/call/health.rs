@@ -23,6 +23,9 @@ pub const SUCCESSES: u32 = 2;
 /// Most peers that are watched; of more, those beyond are taken for up.
 pub const WATCHED_MAX: usize = 16_384;
 
+/// So long a peer that took no SRTP is not asked for it again (RFC 4568 names no time).
+const PLAIN: Duration = Duration::from_secs(6 * 60 * 60);
+
 /// An address of a peer of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Who {
@@ -79,6 +82,10 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Health {
     peers: BTreeMap<Who, State>,
+    /// Those that are down as another has found, who watches them.
+    mirrored: BTreeMap<Who, Timestamp>,
+    /// Those that took no SRTP, and until when that is believed.
+    plain: BTreeMap<Who, Instant>,
     due: BTreeSet<(Instant, Who)>,
     lots: Lots,
     probes: u64,
@@ -103,11 +110,27 @@ impl Health {
     pub const fn new(seed: u64) -> Self {
         Self {
             peers: BTreeMap::new(),
+            mirrored: BTreeMap::new(),
+            plain: BTreeMap::new(),
             due: BTreeSet::new(),
             lots: Lots::new(seed),
             probes: 0,
             out: VecDeque::new(),
         }
+    }
+
+    /// A peer answered without SRTP what it had refused with it.
+    pub fn found_plain(&mut self, now: Instant, who: Who) {
+        self.plain.retain(|_, until| *until > now);
+        if self.plain.len() < WATCHED_MAX {
+            self.plain.insert(who, now + PLAIN);
+        }
+    }
+
+    /// Whether a peer took no SRTP lately.
+    #[must_use]
+    pub fn speaks_plain(&self, now: Instant, who: &Who) -> bool {
+        self.plain.get(who).is_some_and(|until| *until > now)
     }
 
     /// Watches these, and no others. What is known of one that stays is kept.
@@ -138,7 +161,13 @@ impl Health {
     /// Since when a peer is down. `None`: it is up, or not watched.
     #[must_use]
     pub fn down_since(&self, who: &Who) -> Option<Timestamp> {
-        self.peers.get(who).and_then(|state| state.down_since)
+        let watched = self.peers.get(who).and_then(|state| state.down_since);
+        watched.or_else(|| self.mirrored.get(who).copied())
+    }
+
+    /// Takes these for down, and no others but those that are watched here.
+    pub fn mirror(&mut self, down: BTreeMap<Who, Timestamp>) {
+        self.mirrored = down;
     }
 
     /// All that are watched, with since when they are down.

@@ -1,10 +1,13 @@
 //! What is kept of a call once it is over.
 
+mod sound;
+
 use jiff::Timestamp;
 use model::{CallId, FlowId, NumberId, TrunkId, media::Quality};
 use serde::Serialize;
 use stir::{Attestation, Verstat};
 
+pub use self::sound::{Saved, Sound};
 use crate::registrar::StationId;
 
 /// Who ended a call.
@@ -78,6 +81,12 @@ pub struct Record {
     pub because: Option<String>,
     /// What was measured on the A leg.
     pub quality: Option<Quality>,
+    /// What was recorded of it, part by part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recordings: Vec<Sound>,
+    /// Messages that were left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub voicemails: Vec<Sound>,
 }
 
 /// Most entries of [`Record::path`].

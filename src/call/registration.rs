@@ -80,6 +80,8 @@ pub struct Standing {
 #[derive(Debug)]
 pub struct Registrations {
     trunks: BTreeMap<TrunkId, One>,
+    /// Those of another, who keeps them up.
+    mirrored: BTreeMap<TrunkId, Standing>,
     due: BTreeSet<(Instant, TrunkId)>,
     lots: Lots,
     draining: bool,
@@ -105,6 +107,7 @@ impl Registrations {
     pub const fn new(seed: u64) -> Self {
         Self {
             trunks: BTreeMap::new(),
+            mirrored: BTreeMap::new(),
             due: BTreeSet::new(),
             lots: Lots::new(seed),
             draining: false,
@@ -144,7 +147,12 @@ impl Registrations {
     /// How a trunk's registration stands. `None`: it has none.
     #[must_use]
     pub fn standing(&self, trunk: &TrunkId) -> Option<&Standing> {
-        self.trunks.get(trunk).map(|one| &one.standing)
+        self.trunks.get(trunk).map(|one| &one.standing).or_else(|| self.mirrored.get(trunk))
+    }
+
+    /// Takes these as they stand with another.
+    pub fn mirror(&mut self, standings: BTreeMap<TrunkId, Standing>) {
+        self.mirrored = standings;
     }
 
     /// All of them.

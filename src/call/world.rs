@@ -10,10 +10,10 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    E164, FlowId, HoursId, Key, TrunkId,
+    AgentId, E164, FlowId, HoursId, Key, QueueId, TrunkId,
     centre::StationKind,
     net::{Flow as NetFlow, ListenerIx, Transport},
-    program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
+    program::{AskInput, CALLS_MAX, DialTarget, Expression, Program, StepIx, Verb},
     secrets::Secrets,
     snapshot::{NumberRange, Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
@@ -113,6 +113,21 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether what its calls speak may be passed on without being understood: it rings somebody by a trunk at once, and
+    /// records nothing.
+    #[must_use]
+    pub fn passes_on(&self) -> bool {
+        let steps = &self.program.steps;
+        let (Some(Verb::Dial(dial)) | Some(Verb::Transfer { dial, .. })) =
+            steps.first().map(|step| &step.verb)
+        else {
+            return false;
+        };
+        let by_trunk = |target: &DialTarget| !matches!(target, DialTarget::Agent(_));
+        dial.targets.iter().all(by_trunk)
+            && !steps.iter().any(|step| matches!(step.verb, Verb::Record { .. }))
+    }
+
     /// Compiles the expressions. `callees` are all flows that the program calls.
     ///
     /// # Errors
@@ -288,6 +303,18 @@ impl World {
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// Whether a tenant, which is a namespace, has agents or queues: then all that is for it meets in one engine.
+    #[must_use]
+    pub fn has_floor(&self, tenant: &str) -> bool {
+        let first = || Key::new(tenant, "");
+        let centre = &self.snapshot.centre;
+        // Keys sort by their namespace first.
+        let agent = centre.agents.range(AgentId(first())..).next();
+        let queue = centre.queues.range(QueueId(first())..).next();
+        agent.is_some_and(|(id, _)| id.0.namespace() == tenant)
+            || queue.is_some_and(|(id, _)| id.0.namespace() == tenant)
     }
 
     /// The password of a trunk's digest, which lies in the trunk's namespace.

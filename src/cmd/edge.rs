@@ -27,17 +27,21 @@ use super::{
 pub struct Arguments {
     #[command(flatten)]
     pod: pod::PodArguments,
+    #[command(flatten)]
+    engines: roles::Engines,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     trace("info");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(pod::run(&arguments.pod, async |made: &Made| Ok(EdgePod::new(made))))?;
+    runtime
+        .block_on(pod::run(&arguments.pod, async |made: &Made| Ok(EdgePod::new(made, arguments.engines))))?;
     Ok(ExitCode::SUCCESS)
 }
 
 struct EdgePod {
     made: Made,
+    engines: roles::Engines,
     running: Option<Running>,
     /// Who was alive when somebody said so last.
     topology: Topology,
@@ -54,19 +58,19 @@ struct Running {
 }
 
 impl EdgePod {
-    fn new(made: &Made) -> Self {
+    fn new(made: &Made, engines: roles::Engines) -> Self {
         let made = Made {
             tls: made.tls.clone(),
             identity: made.identity.clone(),
             pod: made.pod.clone(),
             metrics: made.metrics.clone(),
         };
-        Self { made, running: None, topology: Topology::default(), secrets: Secrets::default() }
+        Self { made, engines, running: None, topology: Topology::default(), secrets: Secrets::default() }
     }
 
     fn start(&self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
         let snapshot = &next.snapshot;
-        let (sink, source) = edge::events();
+        let (sink, source) = edge::events(self.engines.count());
         let Made { tls, identity, pod, metrics } = &self.made;
         let zone = String::new();
         let pool = Pool::new(tls.clone(), identity.clone(), pod.clone(), zone, random()?, Arc::new(sink));

@@ -21,6 +21,7 @@ use media::Server;
 use model::{ClusterId, secrets::Secrets, snapshot::Snapshot};
 use notify::{RecursiveMode, Watcher};
 use plan::{Plan, PlannedCluster, Severity};
+use store::Blobs;
 use tokio::{net::TcpListener, sync::mpsc};
 use tracing::{error, info, warn};
 
@@ -45,9 +46,12 @@ pub struct Arguments {
     /// Where /livez, /readyz, /metrics and /api/v1 are served.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
-    /// Folder for what must outlive the process: the last good form of each object. Without it nothing is kept.
+    /// Folder for what must outlive the process: the last good form of each object, recordings and messages. Without it
+    /// nothing is kept, and nothing is recorded.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    #[command(flatten)]
+    engines: roles::Engines,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -60,6 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 struct Running {
     edge: Edge,
     server: Arc<Server>,
+    store: Option<Arc<dyn Blobs>>,
     prompts: Prompts,
     applied: Arc<Snapshot>,
     secrets: Secrets,
@@ -77,7 +82,9 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = http.with_context(|| format!("--http cannot use {}", arguments.http))?;
     let mut running = BTreeMap::new();
     for (id, planned) in &plan.clusters {
-        let mut one = start(planned, secrets.take(&planned.secrets.edge))
+        let sounds = arguments.state.as_deref().map(|state| state.join("sounds").join(id.0.to_string()));
+        let services = (arguments.engines, sounds.as_deref());
+        let mut one = start(planned, secrets.take(&planned.secrets.edge), services)
             .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
         running.insert(id.clone(), one);
@@ -85,7 +92,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     keep(state.as_ref(), &plan);
     let (mut changes, watcher) = watch(&arguments.dir)?;
     let ready = Arc::new(AtomicBool::new(true));
-    serve(&running, Arc::clone(&ready), http);
+    serve(&running, Arc::clone(&ready), http, arguments.http.ip().is_loopback());
     announce(&running, arguments.http);
 
     let mut signals = Signals::new()?;
@@ -129,17 +136,22 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<(Plan, secrets::Folde
     Ok((plan, secrets::Folder::of(&resources.foreign)))
 }
 
-fn start(planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<Running> {
+fn start(
+    planned: &PlannedCluster,
+    secrets: Secrets,
+    (engines, sounds): (roles::Engines, Option<&Path>),
+) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let mut prompts = Prompts::default();
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
-    let (sink, source) = edge::events();
-    let server = Server::start(roles::media_config(&snapshot.cluster), Arc::new(sink))?;
+    let (sink, source) = edge::events(engines.count());
+    let store = sounds.map(roles::store).transpose()?;
+    let server = Server::start(roles::media_config(&snapshot.cluster, store.clone()), Arc::new(sink))?;
     server.set_library(prompts.library());
     let server = Arc::new(server);
     let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone())?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, prompts, applied: snapshot, secrets, dns: Dns::system() })
+    Ok(Running { edge, server, store, prompts, applied: snapshot, secrets, dns: Dns::system() })
 }
 
 impl Running {
@@ -232,7 +244,15 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
     while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
 }
 
-fn serve(running: &BTreeMap<ClusterId, Running>, ready: Arc<AtomicBool>, http: TcpListener) {
+fn serve(
+    running: &BTreeMap<ClusterId, Running>,
+    ready: Arc<AtomicBool>,
+    http: TcpListener,
+    is_loopback: bool,
+) {
+    // Whoever is on this machine may hear what was said, and nobody else.
+    let stores: Vec<_> = running.values().filter_map(|one| one.store.clone()).collect();
+    let stored = (is_loopback && !stores.is_empty()).then(|| roles::stored(stores));
     let observed: Vec<Arc<Observed>> = running.values().map(|one| one.edge.observed()).collect();
     let servers: Vec<_> = running.values().map(|one| Arc::clone(&one.server)).collect();
     let site = Site {
@@ -241,6 +261,7 @@ fn serve(running: &BTreeMap<ClusterId, Running>, ready: Arc<AtomicBool>, http: T
             let handles: Vec<_> = servers.iter().map(|server| server.handle()).collect();
             roles::media_metrics(text, &handles);
         }),
+        stored,
         ready: Box::new(move || match ready.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("the process is stopping".to_owned()),

@@ -54,6 +54,8 @@ struct MediaPod {
     running: Option<Running>,
     /// Of what nothing but memory may know.
     secrets: Secrets,
+    /// Where recordings are kept.
+    store: Arc<dyn store::Blobs>,
 }
 
 struct Running {
@@ -83,6 +85,7 @@ impl MediaPod {
             link: link.with_context(about)?,
             running: None,
             secrets: Secrets::default(),
+            store: roles::store(&arguments.pod.state().join("sounds"))?,
         })
     }
 
@@ -92,8 +95,8 @@ impl MediaPod {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),
         }
-        let server =
-            Server::start(roles::media_config(&next.snapshot.cluster), Arc::clone(&self.streams) as _)?;
+        let config = roles::media_config(&next.snapshot.cluster, Some(Arc::clone(&self.store)));
+        let server = Server::start(config, Arc::clone(&self.streams) as _)?;
         server.set_library(prompts.library());
         let (told, streams) = (server.handle(), Arc::clone(&self.streams));
         self.made.metrics.more(move |text| {

@@ -1,7 +1,9 @@
 //! What a cluster's roles are made of, whether they run in one process or in pods of their own.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, io::Read, path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context;
+use bytes::Bytes;
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
 use media::{AudioSource, Library};
@@ -16,6 +18,9 @@ use super::random;
 
 /// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
 const LEGS_PER_CALL: usize = 4;
+
+/// Transactions per call that the cluster's bound allows for: as many as a call of one second leaves behind.
+const TRANSACTIONS_PER_CALL: usize = 32;
 
 /// Transactions that there is room for, however few calls may be up: one that is over leaves up to four, which absorb copies
 /// for 64·T1 (RFC 3261 §17), so that 500 short calls a second leave 64,000.
@@ -32,6 +37,28 @@ pub const GOODBYE: Duration = Duration::from_secs(3);
 
 /// The same when the process is told to end a second time.
 pub const GOODBYE_AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How an edge uses its machine.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Engines {
+    /// Threads that share an edge's calls: 1 to 16. Those of a tenant with agents stay together on one. Absent: one for
+    /// every two cores.
+    #[arg(
+        long = "edge-threads",
+        value_name = "N",
+        env = "SWITCHBOARD_EDGE_THREADS",
+        value_parser = clap::value_parser!(u8).range(1..=16)
+    )]
+    threads: Option<u8>,
+}
+
+impl Engines {
+    /// How many there are.
+    pub fn count(self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(|| cores().div_ceil(2).min(call::engine::SHARDS_MAX), usize::from)
+    }
+}
 
 /// Files of prompts, by the SHA-256 of their bytes.
 pub type Blobs = BTreeMap<AudioId, Arc<[u8]>>;
@@ -58,8 +85,45 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The media server of a cluster.
-pub fn media_config(cluster: &Cluster) -> media::Config {
+/// A folder for recordings and messages.
+pub fn store(folder: &Path) -> anyhow::Result<Arc<dyn store::Blobs>> {
+    let opened = store::Folder::open(folder, None);
+    let opened = opened.with_context(|| format!("recordings cannot be kept in {}", folder.display()))?;
+    Ok(Arc::new(opened))
+}
+
+/// Largest sound that is given out over HTTP, in bytes: some two hours of a call.
+const SOUND_MAX: u64 = 256 * 1024 * 1024;
+
+/// Reads sounds out of the first of several stores that has them.
+pub fn stored(stores: Vec<Arc<dyn store::Blobs>>) -> edge::http::Stored {
+    Arc::new(move |name| {
+        let stores = stores.clone();
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || sound(&stores, &name));
+            read.await.map_err(|error| error.to_string())?
+        })
+    })
+}
+
+fn sound(stores: &[Arc<dyn store::Blobs>], name: &str) -> Result<Bytes, String> {
+    let name = store::Name::new(name).map_err(|error| error.to_string())?;
+    let mut because = "there is no store".to_owned();
+    for store in stores {
+        match store.get(&name) {
+            Ok(reader) => {
+                let mut bytes = Vec::new();
+                reader.take(SOUND_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+                return Ok(bytes.into());
+            }
+            Err(error) => because = error.to_string(),
+        }
+    }
+    Err(because)
+}
+
+/// The media server of a cluster, and where it keeps what it records. None: it records nothing.
+pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> media::Config {
     let ours = cluster.networks.iter().filter(|network| network.attachment.is_none());
     let networks = ours.map(|network| media::Network {
         name: network.name.clone(),
@@ -73,7 +137,7 @@ pub fn media_config(cluster: &Cluster) -> media::Config {
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
-        services: media::Services::default(),
+        services: media::Services { store, ..media::Services::default() },
         silent_after: SILENT_AFTER,
     }
 }
@@ -89,7 +153,7 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
         seed: random()?,
         nonces: nonces()?,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),
-        transactions_max: calls.saturating_mul(LEGS_PER_CALL * 2).max(TRANSACTIONS_MIN),
+        transactions_max: calls.saturating_mul(TRANSACTIONS_PER_CALL).max(TRANSACTIONS_MIN),
     })
 }
 

@@ -9,11 +9,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get},
 };
+use bytes::Bytes;
+use call::record::Saved;
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::observed::Observed;
+
+/// Reads what is stored under a name, or says why it cannot be read.
+pub type Stored = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
 
 /// What handlers look at.
 pub struct Site {
@@ -21,6 +27,8 @@ pub struct Site {
     pub observed: Box<dyn Fn() -> Vec<Arc<Observed>> + Send + Sync>,
     /// Further metrics, in the text format of Prometheus.
     pub more_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    /// Gives recordings and messages out. None: this process does not.
+    pub stored: Option<Stored>,
     /// Whether calls can come, or why not.
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
@@ -46,6 +54,9 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/api/v1/bans/{address}", delete(lift))
         .route("/api/v1/registrations", get(registrations))
         .route("/api/v1/interactions", get(interactions))
+        .route("/api/v1/recordings", get(recordings))
+        .route("/api/v1/recordings/{*name}", get(bytes))
+        .route("/api/v1/voicemails", get(voicemails))
         .with_state(site);
     axum::serve(listener, router).await
 }
@@ -126,4 +137,56 @@ async fn interactions(State(site): State<Arc<Site>>, Query(page): Query<Page>) -
     records.sort_by_key(|record| std::cmp::Reverse(record.ended_at));
     records.truncate(most);
     Json(records).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+struct SoundsPage {
+    limit: Option<usize>,
+    /// Namespace of a tenant.
+    tenant: Option<String>,
+    /// A VoicemailBox, `namespace/name`.
+    r#box: Option<String>,
+}
+
+/// Recordings of calls, newest first.
+async fn recordings(State(site): State<Arc<Site>>, Query(page): Query<SoundsPage>) -> Response {
+    latest(&site, &page, |saved| saved.sound.voicemail_box.is_none())
+}
+
+/// Messages, newest first: of one box, or of all.
+async fn voicemails(State(site): State<Arc<Site>>, Query(page): Query<SoundsPage>) -> Response {
+    latest(&site, &page, |saved| {
+        let id = saved.sound.voicemail_box.as_ref();
+        id.is_some_and(|id| page.r#box.as_ref().is_none_or(|wanted| *wanted == id.to_string()))
+    })
+}
+
+fn latest(site: &Site, page: &SoundsPage, fits: impl Fn(&Saved) -> bool + Copy) -> Response {
+    let most = page.limit.unwrap_or(100).min(1_000);
+    let fits =
+        |saved: &Saved| page.tenant.as_ref().is_none_or(|tenant| *tenant == saved.tenant) && fits(saved);
+    let edges = (site.observed)();
+    let mut sounds: Vec<_> = edges.iter().flat_map(|observed| observed.sounds.latest(most, fits)).collect();
+    sounds.sort_by_key(|saved| std::cmp::Reverse(saved.sound.started_at));
+    sounds.truncate(most);
+    Json(sounds).into_response()
+}
+
+/// A recording or a message itself, where this process gives them out.
+async fn bytes(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Response {
+    let problem = |status: StatusCode, error: String| (status, Json(json!({"error": error}))).into_response();
+    let known = |saved: &Saved| saved.sound.name == name;
+    let known = (site.observed)().iter().any(|observed| !observed.sounds.latest(1, known).is_empty());
+    let Some(stored) = site.stored.clone() else {
+        let error = "sounds are given out by `switchboard local --state` at a loopback address alone";
+        return problem(StatusCode::FORBIDDEN, error.to_owned());
+    };
+    if !known {
+        return problem(StatusCode::NOT_FOUND, "no such sound is among the latest".to_owned());
+    }
+    let kind = if name.ends_with(".wav") { "audio/wav" } else { "audio/ogg" };
+    match stored(name).await {
+        Ok(bytes) => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),
+        Err(error) => problem(StatusCode::NOT_FOUND, error),
+    }
 }

@@ -1,7 +1,8 @@
 //! The edge's shell: sockets, connections, HTTP, and the thread of the call engine.
 //!
 //! Nothing is decided here. Packets, media events, time and control go into [`call::engine::Engine`]; what it gives is
-//! carried out. Each engine has a thread of its own with all its sockets, so there is no lock on a call's path.
+//! carried out. Each engine has a thread of its own with its own sockets for datagrams, so calls wait for no lock but that of
+//! the caps. What a thread reads of another's traffic it passes on; connections are the first one's.
 
 mod datagram;
 pub mod dns;
@@ -10,11 +11,13 @@ mod hep;
 pub mod http;
 pub mod ladder;
 mod movable;
+mod neighbours;
 pub mod observed;
 mod reach;
 mod secure;
 mod shell;
 mod sockets;
+pub mod sounds;
 mod stir;
 mod stream;
 mod stun;
@@ -31,7 +34,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use call::world::{Names, Refused};
+use call::{
+    engine::{Engine, HOME, Input, SHARDS_MAX, Shard, Together},
+    world::{Names, Refused},
+};
 use link::{MediaEvents, MediaOrders};
 use model::{
     media::MediaEvent,
@@ -42,7 +48,7 @@ use model::{
 use sip::digest::Nonces;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{dns::Dns, observed::Observed, sockets::Sockets};
+use crate::{dns::Dns, neighbours::Neighbours, observed::Observed, sockets::Sockets};
 
 /// Media events that wait for the engine.
 const EVENTS_MAX: usize = 65_536;
@@ -110,16 +116,21 @@ pub(crate) enum Control {
     Stop(&'static str, oneshot::Sender<()>),
 }
 
+/// Sessions of one engine, of which each has a range.
+const SESSIONS_OF_ONE: u64 = link::media::SESSIONS_END / SHARDS_MAX as u64;
+
 /// Where a media server's events go; made before the media server, which is made before the edge.
 #[derive(Debug, Clone)]
 pub struct EventSink {
-    queue: mpsc::Sender<MediaEvent>,
+    /// One for each engine.
+    queues: Vec<mpsc::Sender<MediaEvent>>,
     observed: Arc<Observed>,
 }
 
 impl MediaEvents for EventSink {
     fn send(&self, event: MediaEvent) {
-        if self.queue.try_send(event).is_err() {
+        let engine = usize::try_from(event.session.0 / SESSIONS_OF_ONE).unwrap_or(usize::MAX);
+        if self.queues.get(engine).is_none_or(|queue| queue.try_send(event).is_err()) {
             self.observed.events_dropped.add(1);
         }
     }
@@ -128,24 +139,30 @@ impl MediaEvents for EventSink {
 /// The other end of an [`EventSink`].
 #[derive(Debug)]
 pub struct EventSource {
-    queue: mpsc::Receiver<MediaEvent>,
+    queues: Vec<mpsc::Receiver<MediaEvent>>,
     observed: Arc<Observed>,
 }
 
-/// The way of events from a media server to an edge.
+/// The ways of events from a media server to an edge that has so many engines: 1 to [`SHARDS_MAX`].
 #[must_use]
-pub fn events() -> (EventSink, EventSource) {
-    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+pub fn events(engines: usize) -> (EventSink, EventSource) {
+    let ways = (0..engines.clamp(1, SHARDS_MAX)).map(|_| mpsc::channel(EVENTS_MAX));
+    let (senders, receivers) = ways.unzip();
     let observed = Arc::new(Observed::default());
-    (EventSink { queue: sender, observed: Arc::clone(&observed) }, EventSource { queue: receiver, observed })
+    (
+        EventSink { queues: senders, observed: Arc::clone(&observed) },
+        EventSource { queues: receivers, observed },
+    )
 }
 
 /// A running edge. Dropping it ends its thread, and its calls without a word: [`Edge::stop`] says good-bye.
 #[derive(Debug)]
 pub struct Edge {
     control: mpsc::Sender<Control>,
+    /// Of the other engines than the first.
+    others: Vec<mpsc::Sender<Control>>,
     observed: Arc<Observed>,
-    thread: Option<thread::JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Edge {
@@ -158,29 +175,53 @@ impl Edge {
         orders: Arc<dyn MediaOrders>,
         events: EventSource,
     ) -> Result<Self, StartError> {
-        let sockets = Sockets::bind(&config.snapshot.cluster, config.shared)?;
-        let mut engine = call::engine::Engine::new(
-            call::engine::Config {
-                token: config.token,
-                first_call: 1,
-                seed: config.seed,
-                legs_max: config.legs_max,
-                transactions_max: config.transactions_max,
-                nonces: config.nonces,
-            },
-            config.snapshot,
-            Names::new(),
-        )?;
-        engine.handle(shell::now(), call::engine::Input::Secrets(config.secrets));
-        let EventSource { queue, observed } = events;
-        let (control, receiver) = mpsc::channel(64);
+        let EventSource { queues, observed } = events;
+        let count = queues.len();
+        let sockets = Sockets::bind(&config.snapshot.cluster, config.shared, count)?;
+        let together: Option<Arc<dyn Together>> =
+            (count > 1).then(|| Arc::new(neighbours::Counted::default()) as _);
+        let of = |index: usize| call::engine::Config {
+            token: config.token.clone(),
+            shard: Shard { index, count },
+            together: together.clone(),
+            first_call: SESSIONS_OF_ONE * index as u64 + 1,
+            // Far from one another, whatever is made of them.
+            seed: config.seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            legs_max: config.legs_max,
+            transactions_max: config.transactions_max,
+            nonces: config.nonces.clone(),
+        };
+        let mut home = Engine::new(of(HOME), Arc::clone(&config.snapshot), Names::new())?;
+        home.handle(shell::now(), Input::Secrets(config.secrets));
+        let world = Arc::clone(home.world());
+        let others = (1..count).map(|index| Engine::of(of(index), Arc::clone(&world)));
+        let engines: Vec<_> = std::iter::once(home).chain(others).collect();
+        let mut controls = Vec::with_capacity(count);
+        let mut threads = Vec::with_capacity(count);
+        let ways = Neighbours::of(count, world);
+        for (engine, ((sockets, queue), (neighbours, ways))) in
+            engines.into_iter().zip(sockets.into_iter().zip(queues).zip(ways))
+        {
+            let (control, receiver) = mpsc::channel(64);
+            let (orders, seen) = (Arc::clone(&orders), Arc::clone(&observed));
+            let thread = thread::Builder::new()
+                .name(format!("edge-{}", threads.len()))
+                .spawn(move || {
+                    let core = shell::Core::new(engine, orders, seen, neighbours);
+                    shell::run(core, sockets, (queue, ways), receiver);
+                })
+                .map_err(StartError::Thread)?;
+            threads.push(thread);
+            controls.push(control);
+        }
+        let others = controls.split_off(1);
+        let Some(control) = controls.pop() else { return Err(StartError::Thread(io::Error::other("none"))) };
         observed.let_lift(control.downgrade());
-        let seen = Arc::clone(&observed);
-        let thread = thread::Builder::new()
-            .name("edge-0".into())
-            .spawn(move || shell::run(shell::Core::new(engine, orders, seen), sockets, queue, receiver))
-            .map_err(StartError::Thread)?;
-        Ok(Self { control, observed, thread: Some(thread) })
+        Ok(Self { control, others, observed, threads })
+    }
+
+    fn controls(&self) -> impl Iterator<Item = &mpsc::Sender<Control>> {
+        std::iter::once(&self.control).chain(&self.others)
     }
 
     /// Counters, explanations and records.
@@ -245,14 +286,18 @@ impl Edge {
             let key = wanted.secret.as_ref().and_then(|(object, key)| secrets.get(object, key));
             hep::Settings { collector, id: wanted.id, key: key.map(Into::into) }
         });
-        self.control.send(Control::Capture(settings)).await.map_err(|_| Gone)?;
+        for control in self.controls() {
+            control.send(Control::Capture(settings.clone())).await.map_err(|_| Gone)?;
+        }
         Ok(failed)
     }
 
     /// Takes no new calls, waits until the last one ends or `at_most` has passed, then ends what is left.
     pub async fn drain(&self, at_most: Duration) {
-        if self.control.send(Control::Drain).await.is_err() {
-            return;
+        for control in self.controls() {
+            if control.send(Control::Drain).await.is_err() {
+                return;
+            }
         }
         let until = Instant::now() + at_most;
         while self.observed.calls.get() > 0 && Instant::now() < until {
@@ -262,15 +307,26 @@ impl Edge {
 
     /// Ends every call with a BYE or a refusal, waits for the answers as long as `at_most` says, and ends the thread.
     pub async fn stop(mut self, because: &'static str, at_most: Duration) {
-        let (answer, answered) = oneshot::channel();
-        if self.control.send(Control::Stop(because, answer)).await.is_ok() {
-            let _ = tokio::time::timeout(at_most, answered).await;
+        let mut waited_for = Vec::new();
+        for control in self.controls() {
+            let (answer, answered) = oneshot::channel();
+            if control.send(Control::Stop(because, answer)).await.is_ok() {
+                waited_for.push(answered);
+            }
         }
+        let all = async {
+            for answered in waited_for {
+                let _ = answered.await;
+            }
+        };
+        let _ = tokio::time::timeout(at_most, all).await;
         let (gone, _) = mpsc::channel(1);
+        self.others.clear();
         drop(std::mem::replace(&mut self.control, gone));
-        if let Some(thread) = self.thread.take() {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        let threads = std::mem::take(&mut self.threads);
+        let _ =
+            tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())))
+                .await;
     }
 }
 

@@ -28,12 +28,13 @@ use crate::{
     Control,
     figures::Figures,
     ladder::{Ladder, Rung},
+    sounds::Sounds,
 };
 
 /// Explanations and records that are kept.
 const KEPT_MAX: usize = 1_024;
 
-/// A number that one thread writes and any may read.
+/// A number that any thread may raise and read.
 #[derive(Debug, Default)]
 pub struct Number(AtomicU64);
 
@@ -43,9 +44,13 @@ impl Number {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Sets.
-    pub fn set(&self, value: usize) {
-        self.0.store(value as u64, Ordering::Relaxed);
+    /// Takes a part of the sum for another than it was: `known` is what it was, and becomes what it is.
+    pub fn renew(&self, known: &mut u64, value: u64) {
+        if *known != value {
+            // Wraps where it falls.
+            self.0.fetch_add(value.wrapping_sub(*known), Ordering::Relaxed);
+            *known = value;
+        }
     }
 
     /// Reads.
@@ -115,6 +120,8 @@ pub struct Observed {
     pub handshakes_refused: Number,
     /// Media events that found the queue full.
     pub events_dropped: Number,
+    /// Messages that one engine has read for another, which is too far behind.
+    pub relays_dropped: Number,
     /// Media orders that the media server did not take.
     pub orders_dropped: Number,
     /// Copies of SIP messages that a capture server was sent.
@@ -143,6 +150,8 @@ pub struct Observed {
     listeners: OnceLock<Vec<AtListener>>,
     /// The latest SIP messages.
     pub ladder: Ladder,
+    /// The latest recordings and messages.
+    pub sounds: Sounds,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
     standing: Mutex<BTreeMap<String, bool>>,
@@ -377,7 +386,7 @@ impl Observed {
 type Of = fn(&Observed) -> &Number;
 
 /// Name, kind, help and place of what is one number for the whole edge.
-const NUMBERS: [(&str, &str, &str, Of); 26] = [
+const NUMBERS: [(&str, &str, &str, Of); 27] = [
     ("calls_placed_total", "counter", "INVITEs of agents' phones that were taken.", |seen| &seen.placed),
     ("emergency_calls_total", "counter", "Calls for help of agents' phones.", |seen| &seen.emergencies),
     ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
@@ -425,6 +434,9 @@ const NUMBERS: [(&str, &str, &str, Of); 26] = [
         "SIP messages that were sent once more for want of an answer.",
         |seen| &seen.retransmitted,
     ),
+    ("sip_relays_dropped_total", "counter", "SIP messages lost between the engines of an edge.", |seen| {
+        &seen.relays_dropped
+    }),
     ("media_events_dropped_total", "counter", "Media events dropped.", |seen| &seen.events_dropped),
     ("media_orders_dropped_total", "counter", "Media orders dropped.", |seen| &seen.orders_dropped),
 ];

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use call::{
     Now,
     certificate::Identity,
-    engine::{Engine, Input, Output, StationNews},
+    engine::{Engine, HOME, Input, Output, StationNews},
     explanation::Outcome,
 };
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use model::{
     snapshot::{Listener, Serves},
 };
 use rustls::ServerConfig;
-use sip::endpoint::Done;
+use sip::endpoint::{Done, Note};
 use tokio::{
     io::unix::AsyncFd,
     net::TcpListener,
@@ -42,6 +42,7 @@ use crate::{
     datagram::{self, Datagrams},
     hep::{self, Capture, Copied},
     ladder,
+    neighbours::{Neighbours, Relayed, Ways},
     observed::Observed,
     secure,
     sockets::{self, Bound, Sockets},
@@ -65,6 +66,10 @@ const EVENTS_AT_ONCE: usize = 64;
 /// Timers are looked at no more often: what is due in between waits for the next look. None of SIP's is so fine.
 const TIMERS_EVERY: Duration = Duration::from_millis(5);
 
+mod relay;
+
+use relay::{follow_home, take_relayed};
+
 pub type Shared = Rc<RefCell<Core>>;
 
 /// What the tasks of the thread share.
@@ -75,6 +80,10 @@ pub struct Core {
     tls: Tls,
     pub stir: Stir,
     traces: Traces,
+    neighbours: Neighbours,
+    /// What of the sums over all engines is this one's.
+    calls: u64,
+    retransmitted: u64,
     pub datagrams: Datagrams,
     pub streams: Streams,
     /// Datagrams wait until a batch is through.
@@ -99,7 +108,12 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(engine: Engine, orders: Arc<dyn MediaOrders>, observed: Arc<Observed>) -> Self {
+    pub fn new(
+        engine: Engine,
+        orders: Arc<dyn MediaOrders>,
+        observed: Arc<Observed>,
+        neighbours: Neighbours,
+    ) -> Self {
         let tls = Tls::new(engine.world());
         let stir = Stir::new(engine.world(), Arc::clone(&observed));
         let traces = Traces::new(Arc::clone(&observed));
@@ -111,6 +125,9 @@ impl Core {
             tls,
             stir,
             traces,
+            neighbours,
+            calls: 0,
+            retransmitted: 0,
             datagrams: Datagrams::default(),
             streams: Streams::default(),
             held: false,
@@ -128,10 +145,23 @@ impl Core {
         }
     }
 
-    /// Gives the engine an input and carries out what it says.
+    /// Takes an input, which may turn out to be another engine's.
     pub fn step(&mut self, input: Input) {
         let now = now();
+        match self.sort(now, input) {
+            Some(input) => self.step_here(now, input),
+            None => self.drive(now),
+        }
+    }
+
+    /// Gives the engine an input and carries out what it says.
+    fn step_here(&mut self, now: Now, input: Input) {
         self.engine.handle(now, input);
+        self.drive(now);
+    }
+
+    /// Carries out what the engine says.
+    fn drive(&mut self, now: Now) {
         // What is answered at once, as in the stead of a media server that takes no order, may give further outputs.
         while let Some(answer) = self.carry_out(now) {
             self.engine.handle(now, answer);
@@ -139,8 +169,11 @@ impl Core {
         if !self.held {
             self.flush();
         }
-        self.observed.calls.set(self.engine.calls());
-        self.observed.retransmitted.set(usize::try_from(self.engine.retransmitted()).unwrap_or(usize::MAX));
+        self.observed.calls.renew(&mut self.calls, self.engine.calls() as u64);
+        self.observed.retransmitted.renew(&mut self.retransmitted, self.engine.retransmitted());
+        if self.neighbours.is_home() {
+            self.neighbours.share(self.engine.world());
+        }
         self.set_alarm(now);
         if self.engine.is_idle()
             && let Some(stopping) = self.stopping.take()
@@ -181,14 +214,7 @@ impl Core {
                         return Some(Input::Media(refused));
                     }
                 }
-                Output::Note(note) => {
-                    self.observed.malformed.add(1);
-                    match note.done {
-                        _ if !self.may_note(now) => {}
-                        Done::Answered(code) => info!(flow = %note.flow, answered = code, "{}", note.what),
-                        Done::Dropped => info!(flow = %note.flow, "dropped: {}", note.what),
-                    }
-                }
+                Output::Note(note) => self.note(now, &note),
                 Output::Stranger { flow } => self.stranger(flow, now),
                 Output::Excess { flow } => self.excess(flow, now),
                 Output::Explanation(explanation) => {
@@ -210,6 +236,7 @@ impl Core {
                     self.traces.told(&told.call_id, &told.what, now.wall);
                     self.observed.tell(&told);
                 }
+                Output::Saved(saved) => self.observed.sounds.keep(*saved),
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
@@ -226,6 +253,9 @@ impl Core {
                     self.observed.attempt(&attempt);
                 }
                 Output::Standing => self.observed.standing(&self.engine),
+                Output::Tidings(tidings) => {
+                    self.observed.relays_dropped.add(self.neighbours.pass_on(tidings));
+                }
                 Output::Record(record) => {
                     // Not a line for each call: `/api/v1/interactions` gives the records out.
                     debug!(
@@ -236,8 +266,7 @@ impl Core {
                         code = record.sip_code,
                         ended_by = ?record.ended_by,
                         because = record.because.as_deref(),
-                        "call ended after {} steps",
-                        record.path.len()
+                        "call ended after {} steps", record.path.len()
                     );
                     self.traces.ended(&record);
                     self.observed.record(*record);
@@ -245,6 +274,15 @@ impl Core {
             }
         }
         None
+    }
+
+    fn note(&mut self, now: Now, note: &Note) {
+        self.observed.malformed.add(1);
+        match note.done {
+            _ if !self.may_note(now) => {}
+            Done::Answered(code) => info!(flow = %note.flow, answered = code, "{}", note.what),
+            Done::Dropped => info!(flow = %note.flow, "dropped: {}", note.what),
+        }
     }
 
     /// Whether it is a challenge to who has not proved anything, of which a flood would push calls out of the ladder.
@@ -332,6 +370,15 @@ impl Core {
         if self.datagrams.push(flow.listener, flow.remote, &bytes) {
             return;
         }
+        if self.neighbours.is_home() {
+            return self.send_by_connection(flow, bytes);
+        }
+        if !self.neighbours.give(HOME, Relayed::Send(flow, bytes)) {
+            self.observed.packets_unsent.add(1);
+        }
+    }
+
+    fn send_by_connection(&mut self, flow: Flow, bytes: Bytes) {
         let sent = self.streams.send(flow, bytes);
         let count = if sent { &self.observed.packets_sent } else { &self.observed.packets_unsent };
         count.add(1);
@@ -638,9 +685,12 @@ const WORKERS: usize = 2;
 pub fn run(
     mut core: Core,
     sockets: Sockets,
-    events: mpsc::Receiver<MediaEvent>,
+    from: (mpsc::Receiver<MediaEvent>, Ways),
     control: mpsc::Receiver<Control>,
 ) {
+    if let Err(error) = sys::run_soon() {
+        debug!("calls have their turn when it comes: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return error!("the edge's runtime cannot start: {error}"),
@@ -658,23 +708,28 @@ pub fn run(
     let local = LocalSet::new();
     let core = Rc::new(RefCell::new(core));
     core.borrow_mut().own = Rc::downgrade(&core);
-    local.block_on(&runtime, live(core, sockets, events, control));
+    local.block_on(&runtime, live(core, sockets, from, control));
     workers.shutdown_background();
 }
 
 async fn live(
     core: Shared,
     sockets: Sockets,
-    events: mpsc::Receiver<MediaEvent>,
+    (events, ways): (mpsc::Receiver<MediaEvent>, Ways),
     mut control: mpsc::Receiver<Control>,
 ) {
-    for (place, (transport, bound)) in sockets.0.into_iter().enumerate() {
-        let listener = ListenerIx(u16::try_from(place).unwrap_or(u16::MAX));
+    for (listener, transport, bound) in sockets.0 {
         if let Err(error) = listen(&core, listener, transport, bound) {
             error!("a listener cannot be polled: {error}");
         }
     }
     tokio::task::spawn_local(take_events(Rc::clone(&core), events));
+    if !core.borrow().neighbours.are_none() {
+        tokio::task::spawn_local(take_relayed(Rc::clone(&core), ways.traffic));
+        if !core.borrow().neighbours.is_home() {
+            tokio::task::spawn_local(follow_home(Rc::clone(&core), ways.home));
+        }
+    }
     match sys::Alarm::new().and_then(sys::poll_alarm) {
         Ok(alarm) => {
             let alarm = Rc::new(alarm);

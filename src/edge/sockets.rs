@@ -3,7 +3,7 @@
 use std::{io, os::fd::AsFd};
 
 use model::{
-    net::Transport,
+    net::{ListenerIx, Transport},
     snapshot::{Cluster, Listener},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,7 +18,7 @@ const BACKLOG: i32 = 1_024;
 
 /// Sockets that are bound and not yet listened to.
 #[derive(Debug)]
-pub struct Sockets(pub Vec<(Transport, Bound)>);
+pub struct Sockets(pub Vec<(ListenerIx, Transport, Bound)>);
 
 #[derive(Debug)]
 pub enum Bound {
@@ -27,20 +27,35 @@ pub enum Bound {
 }
 
 impl Sockets {
-    /// `shared`: other engines may bind the same addresses, and the kernel deals datagrams and connections out.
-    pub fn bind(cluster: &Cluster, shared: bool) -> Result<Self, StartError> {
-        let bind = |listener: &Listener| {
+    /// Those of so many engines. Each has a socket of its own for every listener of datagrams, which the kernel deals out
+    /// by source; connections are for the first.
+    ///
+    /// `shared`: other processes may bind the same addresses too.
+    pub fn bind(cluster: &Cluster, shared: bool, count: usize) -> Result<Vec<Self>, StartError> {
+        let mut all: Vec<Self> = (0..count.max(1)).map(|_| Self(Vec::new())).collect();
+        for (place, listener) in cluster.listeners.iter().enumerate() {
             let interface = interface(cluster, listener);
-            let bound = bind(listener, interface, shared).map_err(|source| StartError::Bind {
-                listener: listener.name.clone(),
-                transport: listener.transport,
-                address: listener.bind,
-                hint: hint(listener, interface, &source),
-                source,
-            });
-            bound.map(|bound| (listener.transport, bound))
-        };
-        cluster.listeners.iter().map(bind).collect::<Result<_, _>>().map(Self)
+            let place = ListenerIx(u16::try_from(place).unwrap_or(u16::MAX));
+            let bind = |shared| {
+                bind(listener, interface, shared).map_err(|source| StartError::Bind {
+                    listener: listener.name.clone(),
+                    transport: listener.transport,
+                    address: listener.bind,
+                    hint: hint(listener, interface, &source),
+                    source,
+                })
+            };
+            let alone = count <= 1 || listener.transport != Transport::Udp;
+            if !shared && !alone {
+                // Sharing with another program of the same user would lose what the kernel gives to that: it must not be there.
+                drop(bind(false)?);
+            }
+            let engines = if alone { 1 } else { count };
+            for sockets in all.iter_mut().take(engines) {
+                sockets.0.push((place, listener.transport, bind(shared || !alone)?));
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -103,14 +118,22 @@ mod tests {
                 serves: Serves::Trunks,
             };
             let mut cluster = cluster(listener.clone());
-            let Sockets(first) = Sockets::bind(&cluster, true).unwrap();
-            listener.bind = match &first[0].1 {
+            let first = Sockets::bind(&cluster, true, 1).unwrap();
+            listener.bind = match &first[0].0[0].2 {
                 Bound::Datagrams(socket) => socket.local_addr().unwrap(),
                 Bound::Connections(socket) => socket.local_addr().unwrap(),
             };
             cluster.listeners = vec![listener];
-            assert!(Sockets::bind(&cluster, true).is_ok(), "{transport} {bind}");
-            let error = Sockets::bind(&cluster, false).unwrap_err().to_string();
+            assert!(Sockets::bind(&cluster, true, 1).is_ok(), "{transport} {bind}");
+            for engines in [1, 3] {
+                let error = Sockets::bind(&cluster, false, engines).unwrap_err().to_string();
+                assert!(error.contains("another program has it"), "{error}");
+            }
+            drop(first);
+            let each = Sockets::bind(&cluster, false, 3).unwrap();
+            let counts: Vec<_> = each.iter().map(|of_one| of_one.0.len()).collect();
+            assert_eq!(counts, if transport == Transport::Udp { [1, 1, 1] } else { [1, 0, 0] });
+            let error = Sockets::bind(&cluster, false, 1).unwrap_err().to_string();
             assert!(error.contains("another program has it"), "{error}");
         }
     }
@@ -127,9 +150,9 @@ mod tests {
                 serves: Serves::Trunks,
             });
             cluster.networks[0].interface = Some("lo".into());
-            assert!(Sockets::bind(&cluster, false).is_ok(), "{transport}");
+            assert!(Sockets::bind(&cluster, false, 1).is_ok(), "{transport}");
             cluster.networks[0].interface = Some("none0".into());
-            let error = Sockets::bind(&cluster, false).unwrap_err().to_string();
+            let error = Sockets::bind(&cluster, false, 1).unwrap_err().to_string();
             assert!(error.contains("change the network's interface"), "{error}");
         }
     }

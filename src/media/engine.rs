@@ -157,6 +157,11 @@ impl Engine {
                 }
             }
             Order::EndRecording { name } => self.end_recording(session, &name, RecordingEnd::Stopped, now),
+            Order::ForgetRecording { name } => {
+                if !self.shared.loading.forget(name) {
+                    tracing::warn!(%session, "a recording that is not wanted stays: too many wait to be deleted");
+                }
+            }
             Order::Listen { leg, listening } => self.listen(session, leg, listening, now),
             Order::StopListening { leg } => {
                 if let Some(leg) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) {

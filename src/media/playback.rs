@@ -42,6 +42,7 @@ pub struct Loading {
 #[derive(Debug)]
 enum Job<T> {
     Load(T, Pending),
+    Forget(T),
     Stop,
 }
 
@@ -54,10 +55,12 @@ struct Text {
 impl Loader {
     /// Starts the threads.
     pub fn start(store: Option<Arc<dyn Blobs>>) -> std::io::Result<Self> {
+        let forget_in = store.clone();
+        let forget = move |name: &String| forget(forget_in.as_deref(), name);
         let load = move |name: &String| loaded(store.as_deref(), name);
-        let (recordings, one) = started("media-load", load)?;
+        let (recordings, one) = started("media-load", load, forget)?;
         let mut spoken = Spoken::default();
-        let (texts, other) = started("media-say", move |text: &Text| spoken.get(text))?;
+        let (texts, other) = started("media-say", move |text: &Text| spoken.get(text), |_| {})?;
         Ok(Self { loading: Loading { recordings, texts }, threads: vec![one, other] })
     }
 
@@ -92,18 +95,37 @@ impl Loading {
         }
         self.texts.try_send(Job::Load(Text { text, language }, Arc::clone(&pending))).ok().map(|()| pending)
     }
+
+    /// Has a recording deleted. False: too many wait, and it stays.
+    pub fn forget(&self, name: String) -> bool {
+        self.recordings.try_send(Job::Forget(name)).is_ok()
+    }
+}
+
+fn forget(store: Option<&dyn Blobs>, name: &str) {
+    let Some(store) = store else { return };
+    let deleted = Name::new(name).map_err(|error| error.to_string());
+    if let Err(why) = deleted.and_then(|name| store.delete(&name).map_err(|error| error.to_string())) {
+        tracing::warn!(name, why, "a recording that is not wanted cannot be deleted");
+    }
 }
 
 fn started<T: Send + 'static>(
     name: &str,
     mut load: impl FnMut(&T) -> Option<Arc<Prompt>> + Send + 'static,
+    forget: impl Fn(&T) + Send + 'static,
 ) -> std::io::Result<(mpsc::SyncSender<Job<T>>, JoinHandle<()>)> {
     let (sender, jobs) = mpsc::sync_channel(WAITING_MAX);
     let run = move || {
-        while let Ok(Job::Load(what, pending)) = jobs.recv() {
-            // Whoever wanted it may be gone.
-            if Arc::strong_count(&pending) > 1 {
-                let _ = pending.set(load(&what));
+        while let Ok(job) = jobs.recv() {
+            match job {
+                // Whoever wanted it may be gone.
+                Job::Load(what, pending) if Arc::strong_count(&pending) > 1 => {
+                    let _ = pending.set(load(&what));
+                }
+                Job::Load(..) => {}
+                Job::Forget(what) => forget(&what),
+                Job::Stop => return,
             }
         }
     };

@@ -274,6 +274,33 @@ pub struct VoicemailBox {
     pub retention_days: u32,
     /// Whether they are written down.
     pub transcribed: bool,
+    /// Speech that a message must have to be kept.
+    #[serde(default = "default_speech_seconds", skip_serializing_if = "is_default_speech")]
+    pub speech_seconds_min: u32,
+    /// Silence that ends one.
+    #[serde(default = "default_silence_seconds", skip_serializing_if = "is_default_silence")]
+    pub silence_seconds: u32,
+    /// What is heard after one, and says which key keeps it, plays it or takes another. Empty: it is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub review: Vec<AudioId>,
+}
+
+const fn default_speech_seconds() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_default_speech(seconds: &u32) -> bool {
+    *seconds == default_speech_seconds()
+}
+
+const fn default_silence_seconds() -> u32 {
+    5
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_default_silence(seconds: &u32) -> bool {
+    *seconds == default_silence_seconds()
 }
 
 /// A service that flows may call.

@@ -323,6 +323,11 @@ pub enum Order {
         /// Its name.
         name: String,
     },
+    /// Take a stored recording out of the store again. The session need not be there any more.
+    ForgetRecording {
+        /// Name with its extension, as `Recorded` told it.
+        name: String,
+    },
     /// Listen to a leg's peer. Answered by `Heard`, any number of times.
     Listen {
         /// The leg.

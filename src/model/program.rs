@@ -450,6 +450,9 @@ pub struct Ask {
     pub input: AskInput,
     /// Whether the digits are masked wherever they could be read.
     pub secret: bool,
+    /// Tag (BCP 47) of the language that phrases are of. Empty: there are none, or it is American English.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub language: String,
     /// Nothing was pressed, in all attempts.
     pub no_input: StepIx,
     /// Something else was pressed, in the last attempt.

@@ -298,6 +298,9 @@ fn voicemail_box(spec: &v1::VoicemailBoxSpec, writer: &mut Writer<'_>) -> Option
         messages_max: figure(spec.messages),
         retention_days: figure(spec.retention_days),
         transcribed: spec.transcription == v1::Transcription::Enabled,
+        speech_seconds_min: figure(spec.min_seconds),
+        silence_seconds: figure(spec.silence_seconds),
+        review: writer.prompt(spec.review.as_ref()),
     })
 }
 

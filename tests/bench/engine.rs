@@ -258,6 +258,8 @@ impl Twin {
         let snapshot = planner.clusters().next().expect("a cluster").1.snapshot().unwrap().into();
         let config = Config {
             token: "e1".into(),
+            shard: call::engine::Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 7,
             legs_max: 200_000,

@@ -59,8 +59,12 @@ pub fn write_wav(path: &Path, samples: &[i16]) {
 pub fn read_wav(path: &Path) -> Vec<i16> {
     let reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let form = reader.spec();
-    assert_eq!((form.sample_rate, form.channels), (RATE, 1), "{}", path.display());
-    reader.into_samples::<i16>().map(Result::unwrap).collect()
+    assert!(form.sample_rate.is_multiple_of(RATE), "{}: {} Hz", path.display(), form.sample_rate);
+    // To one channel of eight thousand samples a second: what is looked for is far below half of that.
+    let together = (form.sample_rate / RATE) as usize * usize::from(form.channels);
+    let samples: Vec<i16> = reader.into_samples::<i16>().map(Result::unwrap).collect();
+    let mean = |few: &[i16]| few.iter().map(|sample| i32::from(*sample)).sum::<i32>() / few.len() as i32;
+    samples.chunks(together).map(|few| mean(few) as i16).collect()
 }
 
 /// Samples of a piece that is looked for.
@@ -126,6 +130,18 @@ pub fn loud_part(samples: &[i16]) -> &[i16] {
 pub fn decode(payload_type: u8, payload: &[u8]) -> Vec<i16> {
     let sample = |byte: &u8| if payload_type == 8 { alaw(*byte) } else { ulaw(*byte) };
     payload.iter().map(sample).collect()
+}
+
+/// μ-law: the byte whose sample is nearest.
+pub fn encode(sample: i16) -> u8 {
+    static TABLE: std::sync::LazyLock<Vec<(i16, u8)>> = std::sync::LazyLock::new(|| {
+        let mut table: Vec<_> = (0..=u8::MAX).map(|byte| (ulaw(byte), byte)).collect();
+        table.sort_unstable();
+        table
+    });
+    let place = TABLE.partition_point(|(known, _)| *known < sample);
+    let near = TABLE[place.saturating_sub(1)..(place + 1).min(TABLE.len())].iter();
+    near.min_by_key(|(known, _)| i32::from(*known).abs_diff(i32::from(sample))).unwrap().1
 }
 
 fn ulaw(byte: u8) -> i16 {

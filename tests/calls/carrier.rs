@@ -149,6 +149,7 @@ fn hundred(transport: &[&str]) {
             "play: {prompt: welcome}\n  - name: bye",
             "play: {prompts: [welcome, welcome, welcome, welcome, welcome, welcome]}\n  - name: bye",
         )],
+        ..Setup::default()
     };
     with_system(&setup, |system| {
         let rtp = ear(system);

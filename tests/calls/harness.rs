@@ -25,6 +25,9 @@ pub const SWITCHBOARD: &str = env!("CARGO_BIN_EXE_switchboard");
 /// Nothing here is timed: whoever waits so long waits for something that does not come.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 
+/// How many engines an edge has.
+const ENGINES: &str = "SWITCHBOARD_EDGE_THREADS";
+
 /// Systems at once, however many threads the test runner has.
 const SYSTEMS_MAX: usize = 4;
 
@@ -46,6 +49,8 @@ pub struct Setup {
     pub pairs: Option<u16>,
     /// Text of `manifests/flows.yaml` that is replaced.
     pub flows: &'static [(&'static str, &'static str)],
+    /// Engines of its edge; absent: one, or as the whole run has it.
+    pub engines: Option<u8>,
 }
 
 /// A running `switchboard local`.
@@ -112,6 +117,14 @@ impl System {
         prepare(&system);
         let mut command = Command::new(SWITCHBOARD);
         command.arg("local").arg(system.manifest("")).arg("--http").arg(system.http.to_string());
+        // Who makes the folder wants something kept.
+        let state = system.dir.path().join("state");
+        if state.is_dir() {
+            command.arg("--state").arg(state);
+        }
+        if let Some(engines) = setup.engines {
+            command.env(ENGINES, engines.to_string());
+        }
         let process = Process::start("switchboard", command);
         process.wait_for_output("ready:");
         system.process = Some(process);
@@ -294,6 +307,18 @@ pub fn get(server: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(body.to_owned())
 }
 
+/// A document that is no text.
+pub fn get_bytes(server: SocketAddr, path: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}: {}", String::from_utf8_lossy(&answer));
+    answer.split_off(end + 4)
+}
+
 /// The value of a metric of whatever listens there. None: it has no such metric, or nothing listens.
 pub fn metric(server: SocketAddr, name: &str) -> Option<u64> {
     let text = get(server, "/metrics").ok()?;
@@ -318,6 +343,10 @@ impl Process {
     /// One that has something to read, or waits for it.
     pub fn start_with(name: &str, mut command: Command, input: Stdio) -> Self {
         command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The same on every machine, unless the whole run or the test says otherwise.
+        if std::env::var_os(ENGINES).is_none() && command.get_envs().all(|(name, _)| name != ENGINES) {
+            command.env(ENGINES, "1");
+        }
         let child = command.env("TERM", "dumb").env_remove("RUST_LOG").env("NO_COLOR", "1").spawn();
         let mut child = child.unwrap_or_else(|error| {
             panic!("{name} cannot start: {error}; `tests/run` installs what is needed")

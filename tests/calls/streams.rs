@@ -133,6 +133,11 @@ impl<C: Carrier> Stream<C> {
         Self { transport, local, server, inner: Mutex::new((carrier, Vec::new())) }
     }
 
+    /// Says something, which it may be too late for.
+    pub fn try_send(&self, bytes: &[u8]) {
+        let _ = self.inner.lock().unwrap().0.write_all(bytes);
+    }
+
     /// Waits until the other side closes; false: it sends something instead, or nothing.
     pub fn is_closed(&self) -> bool {
         let (carrier, _) = &mut *self.inner.lock().unwrap();

@@ -64,6 +64,23 @@ pub struct VoicemailBoxSpec {
     #[serde(default = "default_message_seconds")]
     pub message_seconds: i32,
 
+    /// Speech that a message must have to be kept, in seconds; one with less is thrown away. 0 to 60; absent: 1.
+    #[schemars(range(min = 0, max = 60))]
+    #[serde(default = "default_min_seconds")]
+    pub min_seconds: i32,
+
+    /// Silence that ends a message, in seconds. 1 to 60; absent: 5.
+    #[schemars(range(min = 1, max = 60))]
+    #[serde(default = "default_silence_seconds")]
+    pub silence_seconds: i32,
+
+    /// A Prompt of this namespace that is played after each message, and should say so: key 1 keeps it, 2 plays it, 3 takes
+    /// another in its place. Whoever hangs up or presses nothing has it kept. Absent: each message is kept as it is.
+    /// Example: `message-menu`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
+
     /// Messages that the box holds; one more pushes out the oldest that was heard, or the call takes `failed`. 1 to
     /// 10,000; absent: 1,000.
     #[schemars(range(min = 1, max = 10_000))]
@@ -82,6 +99,14 @@ pub struct VoicemailBoxSpec {
 
 const fn default_message_seconds() -> i32 {
     180
+}
+
+const fn default_min_seconds() -> i32 {
+    1
+}
+
+const fn default_silence_seconds() -> i32 {
+    5
 }
 
 const fn default_messages() -> i32 {

@@ -6,6 +6,9 @@ use model::program::{Ask, AskInput, StepIx, Value, Verb, spoken};
 
 use super::{Action, Cursor, Environment, Onward, Passed};
 
+/// The language of phrases whose flow names none.
+const LANGUAGE: &str = "en-US";
+
 /// Most keys that are kept for the next `ask`.
 const TYPED_AHEAD_MAX: usize = 32;
 
@@ -16,6 +19,19 @@ pub(super) struct Asking {
     digits: String,
     /// No key has come: none is expected before the prompts end.
     pub deadline: Option<Instant>,
+    /// The contact is saying something: the deadline is that of a recogniser that never answers.
+    speaking: bool,
+}
+
+/// What an `ask` listens for besides keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listens<'a> {
+    /// Counts the questions of a call that words may answer.
+    pub question: u32,
+    /// Tag (BCP 47) of the language.
+    pub language: &'a str,
+    /// What may be said.
+    pub phrases: Vec<&'a str>,
 }
 
 /// Where an input leads.
@@ -43,6 +59,59 @@ impl Cursor {
             asking.deadline = Some(environment.now.instant + pause);
         }
         self.heard(ask, heard, playing, environment)
+    }
+
+    /// What is listened for at the present step. None: for keys alone.
+    #[must_use]
+    pub fn listens(&self) -> Option<Listens<'_>> {
+        self.ask.as_ref()?;
+        let Verb::Ask(ask) = self.verb() else { return None };
+        let AskInput::Choices(choices) = &ask.input else { return None };
+        let phrases = choices.iter().flat_map(|choice| &choice.phrases);
+        let phrases: Vec<_> = phrases.map(String::as_str).collect();
+        let language = if ask.language.is_empty() { LANGUAGE } else { &ask.language };
+        (!phrases.is_empty()).then_some(Listens { question: self.questions, language, phrases })
+    }
+
+    /// Whether what the contact presses is nobody's business.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.ask.is_some() && matches!(self.verb(), Verb::Ask(ask) if ask.secret)
+    }
+
+    /// The contact has begun to say something: silence counts no more, at most for `longest`.
+    pub fn speaks(&mut self, longest: Duration, environment: Environment<'_>) {
+        if let Some(asking) = &mut self.ask {
+            asking.speaking = true;
+            asking.deadline = Some(environment.now.instant + longest);
+        }
+    }
+
+    /// What the contact said is nothing that an `ask` takes. While keys are being pressed, it was not meant for us.
+    pub fn unheard(&mut self, environment: Environment<'_>) -> Vec<Action> {
+        let flow = self.frame.flow.clone();
+        let (Verb::Ask(ask), Some(asking)) =
+            (&flow.program.steps[usize::from(self.frame.at.0)].verb, &mut self.ask)
+        else {
+            return Vec::new();
+        };
+        if !asking.digits.is_empty() {
+            asking.speaking = false;
+            return Vec::new();
+        }
+        let playing = asking.deadline.is_none();
+        self.heard(ask, Heard::NoMatch, playing, environment)
+    }
+
+    /// Nobody can tell what the contact says: keys alone count, and silence again.
+    pub fn deaf(&mut self, environment: Environment<'_>) {
+        let Verb::Ask(ask) = self.verb() else { return };
+        let timeout = Duration::from_millis(u64::from(ask.timeout_ms));
+        if let Some(asking) = &mut self.ask
+            && std::mem::take(&mut asking.speaking)
+        {
+            asking.deadline = Some(environment.now.instant + timeout);
+        }
     }
 
     /// The contact said something while an `ask` listens; where it takes no words, they are not heard.
@@ -109,7 +178,8 @@ impl Cursor {
         if ask.max_visits.is_some_and(|most| self.visit(most)) {
             return Passed::Go("maxVisits".into(), Onward::To(ask.no_match));
         }
-        let mut asking = Asking { attempt: 1, digits: String::new(), deadline: None };
+        self.questions += 1;
+        let mut asking = Asking { attempt: 1, digits: String::new(), deadline: None, speaking: false };
         let typed = std::mem::take(&mut self.typed_ahead);
         let mut keys = typed.chars();
         while let Some(key) = keys.next() {
@@ -139,7 +209,8 @@ impl Cursor {
     fn again(&mut self, ask: &Ask, something: bool, environment: Environment<'_>) -> Vec<Action> {
         let Some(asking) = &mut self.ask else { return Vec::new() };
         if asking.attempt < ask.attempts {
-            *asking = Asking { attempt: asking.attempt + 1, digits: String::new(), deadline: None };
+            let attempt = asking.attempt + 1;
+            *asking = Asking { attempt, digits: String::new(), deadline: None, speaking: false };
             let invalid = if something { ask.invalid_audio.as_slice() } else { &[] };
             return vec![Action::Play { audio: [invalid, &ask.audio].concat(), early: false }];
         }

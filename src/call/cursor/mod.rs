@@ -25,6 +25,7 @@ use model::{
 };
 
 use self::ask::Asking;
+pub use self::ask::Listens;
 use crate::{Now, record::PATH_MAX, world::Flow, world::World};
 
 /// Most steps without the contact doing anything. A flow that reaches it fails.
@@ -194,6 +195,8 @@ pub struct Cursor {
     frame: Frame,
     visits: BTreeMap<FlowId, Vec<u16>>,
     ask: Option<Asking>,
+    /// How many visits of an `ask` there were.
+    questions: u32,
     wait_until: Option<Instant>,
     typed_ahead: String,
     idle_steps: u32,
@@ -253,6 +256,7 @@ impl Cursor {
             frame: Frame::at_entry(flow),
             visits: BTreeMap::new(),
             ask: None,
+            questions: 0,
             wait_until: None,
             typed_ahead: String::new(),
             idle_steps: 0,
@@ -400,6 +404,14 @@ impl Cursor {
             | Verb::Queue(_)
             | Verb::Hangup { .. } => Vec::new(),
         }
+    }
+
+    /// The contact was to leave a message, and said nothing that could be kept.
+    pub fn left_nothing(&mut self, environment: Environment<'_>) -> Vec<Action> {
+        let Verb::Voicemail { next, .. } = self.verb() else { return Vec::new() };
+        let leads = Leads::To(*next);
+        self.idle_steps = 0;
+        self.take("left (nothing to be kept)", leads, environment)
     }
 
     /// A lot was drawn: a number from 0 to 99.

@@ -1,7 +1,9 @@
 //! How much there is at the moment, for the caps.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,21 +26,35 @@ use crate::{
     world::World,
 };
 
-/// Calls at the moment, and how fast they came.
+/// Calls at the moment, and how fast they came: what caps are held against.
 #[derive(Debug, Default)]
-pub(super) struct Loads {
+pub struct Tallies {
     calls: u32,
     trunks: BTreeMap<TrunkId, u32>,
     numbers: BTreeMap<(TrunkId, E164), u32>,
-    /// Calls that are counted.
-    counted: BTreeSet<CallId>,
-    /// The trunk that each leg burdens.
-    of_leg: BTreeMap<LegId, TrunkId>,
     rates: BTreeMap<TrunkId, Bucket>,
     number_rates: BTreeMap<(TrunkId, E164), Bucket>,
     /// Calls to all numbers of tenants, and how fast they came.
     tenants: BTreeMap<String, u32>,
     tenant_rates: BTreeMap<String, Bucket>,
+}
+
+/// Where several engines of an edge count together. Each question sees what all of them have counted before it; so two that
+/// ask at the same instant may both be told that there is room for one.
+pub trait Together: std::fmt::Debug + Send + Sync {
+    /// Lets something be read or counted, alone.
+    fn with(&self, run: &mut dyn FnMut(&mut Tallies));
+}
+
+/// The tallies, and what of them is this engine's own.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    own: RefCell<Tallies>,
+    together: Option<Arc<dyn Together>>,
+    /// Calls that are counted.
+    counted: BTreeSet<CallId>,
+    /// The trunk that each leg burdens.
+    of_leg: BTreeMap<LegId, TrunkId>,
 }
 
 /// Buckets of numbers, beyond which those that are full again are forgotten: a full one is as none.
@@ -53,120 +69,54 @@ pub(super) struct At<'a> {
 
 impl Load for At<'_> {
     fn calls(&self) -> u32 {
-        self.load.calls
+        self.load.calls_now()
     }
 
     fn of_trunk(&self, trunk: &TrunkId) -> u32 {
-        self.load.of_trunk(trunk)
+        self.load.read(|tallies| tallies.of_trunk(trunk))
     }
 
     fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32 {
-        self.load.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0)
+        self.load.read(|tallies| tallies.of_number(trunk, number))
     }
 
     fn is_too_fast(&self, trunk: &TrunkId, per_second: u32) -> bool {
-        !self.load.has_token(trunk, per_second, self.now)
+        self.load.read(|tallies| !tallies.has_token(trunk, per_second, self.now))
     }
 
     fn is_number_too_fast(&self, trunk: &TrunkId, number: &NumberRange, per_second: u32) -> bool {
-        let bucket = self.load.number_rates.get(&(trunk.clone(), number.first));
-        bucket.is_some_and(|bucket| bucket.filled(per_second, self.now) < Bucket::CALL)
+        self.load.read(|tallies| {
+            let bucket = tallies.number_rates.get(&(trunk.clone(), number.first));
+            bucket.is_some_and(|bucket| bucket.filled(per_second, self.now) < Bucket::CALL)
+        })
     }
 
     fn of_tenant(&self, tenant: &str) -> u32 {
-        self.load.tenants.get(tenant).copied().unwrap_or(0)
+        self.load.read(|tallies| tallies.tenants.get(tenant).copied().unwrap_or(0))
     }
 
     fn is_tenant_too_fast(&self, tenant: &str, per_second: u32) -> bool {
-        let bucket = self.load.tenant_rates.get(tenant);
-        bucket.is_some_and(|bucket| bucket.filled(per_second, self.now) < Bucket::CALL)
+        self.load.read(|tallies| {
+            let bucket = tallies.tenant_rates.get(tenant);
+            bucket.is_some_and(|bucket| bucket.filled(per_second, self.now) < Bucket::CALL)
+        })
     }
 }
 
-impl Loads {
-    pub(super) const fn at(&self, now: Instant) -> At<'_> {
-        At { load: self, now }
-    }
-
+impl Tallies {
     fn of_trunk(&self, trunk: &TrunkId) -> u32 {
         self.trunks.get(trunk).copied().unwrap_or(0)
+    }
+
+    fn of_number(&self, trunk: &TrunkId, number: &NumberRange) -> u32 {
+        self.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0)
     }
 
     fn has_token(&self, trunk: &TrunkId, per_second: u32, now: Instant) -> bool {
         self.rates.get(trunk).is_none_or(|bucket| bucket.filled(per_second, now) >= Bucket::CALL)
     }
 
-    pub(super) fn begin(
-        &mut self,
-        call: CallId,
-        leg: LegId,
-        trunk: Option<&TrunkId>,
-        number: Option<&Numbered>,
-    ) {
-        self.calls += 1;
-        if let Some(Numbered { trunk, range }) = number {
-            *self.numbers.entry((trunk.clone(), range.first)).or_default() += 1;
-            *self.tenants.entry(range.id.0.namespace().to_owned()).or_default() += 1;
-        }
-        self.counted.insert(call);
-        if let Some(trunk) = trunk {
-            self.burden(leg, trunk);
-        }
-    }
-
-    /// Calls in all.
-    pub(super) const fn calls_now(&self) -> u32 {
-        self.calls
-    }
-
-    /// The cap of a number that is reached.
-    pub(super) fn at_number_cap(&self, trunk: &TrunkId, number: &NumberRange) -> Option<u32> {
-        let calls = self.numbers.get(&(trunk.clone(), number.first)).copied().unwrap_or(0);
-        number.calls_max.filter(|cap| calls >= *cap)
-    }
-
-    pub(super) fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
-        self.of_leg.insert(leg, trunk.clone());
-        *self.trunks.entry(trunk.clone()).or_default() += 1;
-    }
-
-    /// The trunk that a leg burdens.
-    pub(super) fn trunk_of(&self, leg: LegId) -> Option<&TrunkId> {
-        self.of_leg.get(&leg)
-    }
-
-    /// Once per leg; again is harmless.
-    pub(super) fn unburden(&mut self, leg: LegId) {
-        if let Some(trunk) = self.of_leg.remove(&leg) {
-            lower(&mut self.trunks, &trunk);
-        }
-    }
-
-    /// Once per call; again is harmless.
-    pub(super) fn end(&mut self, call: CallId, leg: LegId, number: Option<&Numbered>) {
-        if self.counted.remove(&call) {
-            self.calls -= 1;
-            if let Some(Numbered { trunk, range }) = number {
-                lower(&mut self.numbers, &(trunk.clone(), range.first));
-                lower(&mut self.tenants, range.id.0.namespace());
-            }
-            self.unburden(leg);
-        }
-    }
-
-    /// Whether a trunk takes one more call of ours, or why not.
-    pub(super) fn takes(&self, id: &TrunkId, trunk: &Trunk, now: Instant) -> Result<(), String> {
-        if let Some(cap) = trunk.calls_max.filter(|cap| self.of_trunk(id) >= *cap) {
-            return Err(format!("Trunk {id}'s limits.calls of {cap} is reached"));
-        }
-        match trunk.calls_per_second_max.filter(|rate| !self.has_token(id, *rate, now)) {
-            Some(rate) => Err(format!("Trunk {id}'s limits.callsPerSecond of {rate} is reached")),
-            None => Ok(()),
-        }
-    }
-
-    /// A call came to a number.
-    pub(super) fn spend_number(
+    fn spend_number(
         &mut self,
         trunk: &TrunkId,
         number: &NumberRange,
@@ -186,8 +136,7 @@ impl Loads {
         }
     }
 
-    /// A call came or left by a trunk.
-    pub(super) fn spend(&mut self, id: &TrunkId, trunk: &Trunk, now: Instant) {
+    fn spend(&mut self, id: &TrunkId, trunk: &Trunk, now: Instant) {
         match trunk.calls_per_second_max {
             Some(rate) => {
                 let bucket = self.rates.entry(id.clone()).or_insert_with(|| Bucket::full(rate, now));
@@ -197,6 +146,123 @@ impl Loads {
                 self.rates.remove(id);
             }
         }
+    }
+}
+
+impl Loads {
+    pub(super) fn new(together: Option<Arc<dyn Together>>) -> Self {
+        Self { together, ..Self::default() }
+    }
+
+    pub(super) const fn at(&self, now: Instant) -> At<'_> {
+        At { load: self, now }
+    }
+
+    fn read<T: Default>(&self, read: impl FnOnce(&mut Tallies) -> T) -> T {
+        let Some(together) = &self.together else { return read(&mut self.own.borrow_mut()) };
+        let (mut read, mut found) = (Some(read), T::default());
+        together.with(&mut |tallies| {
+            if let Some(read) = read.take() {
+                found = read(tallies);
+            }
+        });
+        found
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        call: CallId,
+        leg: LegId,
+        trunk: Option<&TrunkId>,
+        number: Option<&Numbered>,
+    ) {
+        self.read(|tallies| {
+            tallies.calls += 1;
+            if let Some(Numbered { trunk, range }) = number {
+                *tallies.numbers.entry((trunk.clone(), range.first)).or_default() += 1;
+                *tallies.tenants.entry(range.id.0.namespace().to_owned()).or_default() += 1;
+            }
+        });
+        self.counted.insert(call);
+        if let Some(trunk) = trunk {
+            self.burden(leg, trunk);
+        }
+    }
+
+    /// Calls in all.
+    pub(super) fn calls_now(&self) -> u32 {
+        self.read(|tallies| tallies.calls)
+    }
+
+    /// The cap of a number that is reached.
+    pub(super) fn at_number_cap(&self, trunk: &TrunkId, number: &NumberRange) -> Option<u32> {
+        let calls = self.read(|tallies| tallies.of_number(trunk, number));
+        number.calls_max.filter(|cap| calls >= *cap)
+    }
+
+    pub(super) fn burden(&mut self, leg: LegId, trunk: &TrunkId) {
+        self.of_leg.insert(leg, trunk.clone());
+        self.read(|tallies| *tallies.trunks.entry(trunk.clone()).or_default() += 1);
+    }
+
+    /// The trunk that a leg burdens.
+    pub(super) fn trunk_of(&self, leg: LegId) -> Option<&TrunkId> {
+        self.of_leg.get(&leg)
+    }
+
+    /// Once per leg; again is harmless.
+    pub(super) fn unburden(&mut self, leg: LegId) {
+        if let Some(trunk) = self.of_leg.remove(&leg) {
+            self.read(|tallies| lower(&mut tallies.trunks, &trunk));
+        }
+    }
+
+    /// Once per call; again is harmless.
+    pub(super) fn end(&mut self, call: CallId, leg: LegId, number: Option<&Numbered>) {
+        if self.counted.remove(&call) {
+            self.read(|tallies| {
+                tallies.calls -= 1;
+                if let Some(Numbered { trunk, range }) = number {
+                    lower(&mut tallies.numbers, &(trunk.clone(), range.first));
+                    lower(&mut tallies.tenants, range.id.0.namespace());
+                }
+            });
+            self.unburden(leg);
+        }
+    }
+
+    /// Whether a trunk takes one more call of ours, or why not.
+    pub(super) fn takes(&self, id: &TrunkId, trunk: &Trunk, now: Instant) -> Result<(), String> {
+        if trunk.calls_max.is_none() && trunk.calls_per_second_max.is_none() {
+            return Ok(());
+        }
+        let (calls, has_token) = self.read(|tallies| {
+            let rate = trunk.calls_per_second_max;
+            (tallies.of_trunk(id), rate.is_none_or(|rate| tallies.has_token(id, rate, now)))
+        });
+        if let Some(cap) = trunk.calls_max.filter(|cap| calls >= *cap) {
+            return Err(format!("Trunk {id}'s limits.calls of {cap} is reached"));
+        }
+        match trunk.calls_per_second_max.filter(|_| !has_token) {
+            Some(rate) => Err(format!("Trunk {id}'s limits.callsPerSecond of {rate} is reached")),
+            None => Ok(()),
+        }
+    }
+
+    /// A call came to a number.
+    pub(super) fn spend_number(
+        &mut self,
+        trunk: &TrunkId,
+        number: &NumberRange,
+        tenant: Option<&TenantLimits>,
+        now: Instant,
+    ) {
+        self.read(|tallies| tallies.spend_number(trunk, number, tenant, now));
+    }
+
+    /// A call came or left by a trunk.
+    pub(super) fn spend(&mut self, id: &TrunkId, trunk: &Trunk, now: Instant) {
+        self.read(|tallies| tallies.spend(id, trunk, now));
     }
 }
 
@@ -266,6 +332,10 @@ impl Trunks for Standings<'_> {
         self.health.down_since(who)
     }
 
+    fn speaks_plain(&self, who: &Who) -> bool {
+        self.health.speaks_plain(self.now, who)
+    }
+
     fn is_proceeding(&self, leg: LegId) -> bool {
         self.endpoint.is_proceeding(leg)
     }
@@ -279,7 +349,7 @@ impl Trunks for Standings<'_> {
         let routes = standing.service_route.as_slice();
         let first = routes.first().filter(|_| standing.since.is_some())?;
         // In an order of its own for each call.
-        let mut lots = Lots::new(u64::from(self.load.calls));
+        let mut lots = Lots::new(u64::from(self.load.calls_now()));
         let mut flows = self.world.flows_by_route(trunk, first, &mut lots);
         if flows.is_empty() {
             // As long as nobody knows where that is: whoever took the registration is mostly the same, or knows.

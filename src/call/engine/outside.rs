@@ -10,7 +10,7 @@ use sip::{
     wire::{Message, Method, Name},
 };
 
-use super::{Engine, Output, TrunkNews};
+use super::{Engine, Output, Tidings, TrunkNews};
 use crate::{
     Now,
     dial::{host_port, uri_of},
@@ -58,6 +58,10 @@ impl Engine {
 
     /// After a change of the snapshot, of names or secrets: whom to watch, and where to register.
     pub(super) fn look_over(&mut self, now: Now) {
+        // Peers are to be probed once, and registrars told once.
+        if !self.shard.is_home() {
+            return;
+        }
         let world = std::sync::Arc::clone(&self.world);
         let mut watched = BTreeMap::new();
         let mut registered = BTreeMap::new();
@@ -80,7 +84,14 @@ impl Engine {
         self.health.watch(now, watched);
         self.registrations.wish(now.instant, &registered);
         self.registrations.timeout(now);
+        self.stands();
+    }
+
+    fn stands(&mut self) {
         self.push(Output::Standing);
+        if !self.shard.is_alone() {
+            self.tell_others(Tidings::Standing(std::sync::Arc::new(self.standings())));
+        }
     }
 
     /// Carries out what the machines want. Gives whether there was anything.
@@ -120,7 +131,9 @@ impl Engine {
 
     fn news(&mut self, what: String, is_bad: bool) {
         self.push(Output::TrunkNews(TrunkNews { what, is_bad }));
-        self.push(Output::Standing);
+        if self.shard.is_home() {
+            self.stands();
+        }
     }
 
     fn probe(&mut self, now: Now, who: Who, probe: u64) {

@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use bytes::Bytes;
 use model::net::{Flow as NetFlow, ListenerIx};
+use sip::endpoint;
 
 use super::{Engine, Output};
 use crate::{Now, rates};
@@ -11,6 +13,11 @@ use crate::{Now, rates};
 const NAME_MIN: usize = 6;
 
 impl Engine {
+    /// Reads a datagram. None: it is nobody's, whose source is a stranger or says too much.
+    pub fn read(&mut self, now: Now, flow: NetFlow, bytes: &Bytes) -> Option<endpoint::Input> {
+        self.is_known(now, flow, bytes).then(|| endpoint::Input::datagram(flow, bytes.clone()))
+    }
+
     /// Before anything is parsed or kept: an unlisted source hears nothing.
     pub(super) fn is_known(&mut self, now: Now, flow: NetFlow, bytes: &[u8]) -> bool {
         if let Some(is_heard) = self.hears_help(now, &flow, bytes) {

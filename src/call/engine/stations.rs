@@ -13,7 +13,7 @@ use sip::{
 };
 
 use super::{
-    Engine, Output, StationNews,
+    Engine, Output, StationNews, Tidings,
     gate::Proof,
     placing::{Asked, plain},
 };
@@ -193,6 +193,8 @@ impl Engine {
             let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
             let until = now.wall + jiff::SignedDuration::from_secs(seconds);
             self.push(Output::StationNews(StationNews::Banned { address: ban.address, until }));
+            let (network, address, until) = (network.clone(), ban.address, ban.until);
+            self.tell_others(Tidings::Banned { network, address, until });
         }
     }
 

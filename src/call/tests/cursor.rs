@@ -110,6 +110,7 @@ fn menu() -> Vec<Step> {
         max_visits: Some(2),
         input,
         secret: false,
+        language: String::new(),
         no_input: step(3),
         no_match: step(4),
     };
@@ -160,6 +161,7 @@ fn digits_go_into_a_variable() {
             max_visits: None,
             input,
             secret: true,
+            language: String::new(),
             no_input: step(2),
             no_match: step(3),
         };

@@ -429,7 +429,6 @@ fn lots_fall_as_the_shares_say() {
 #[test]
 fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
     let (next, failed) = (step(3), Some(step(2)));
-    let voicemail_box = model::VoicemailBoxId::new("acme", "support");
     let queue = model::program::Queue {
         queue: model::QueueId::new("acme", "sales"),
         priority: None,
@@ -442,16 +441,17 @@ fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
     let Verb::Dial(mut ring) = dial("", [3, 3, 3, 3]).verb else { unreachable!() };
     let agent = model::program::DialTarget::Agent(model::AgentId::new("acme", "ada"));
     ring.targets.insert(0, agent);
-    let voicemail = Verb::Voicemail { voicemail_box, greeting: Vec::new(), max_ms: None, next, failed };
+    let text = model::program::Expression("'Hello'".into());
+    let message = Verb::Message { text, to: None, next, failed };
     let steps = vec![
         Step { name: "wait".into(), verb: Verb::Queue(queue) },
-        Step { name: "message".into(), verb: voicemail },
+        Step { name: "message".into(), verb: message },
         Step { name: "ring".into(), verb: Verb::Dial(ring) },
         hangup("bye", "b"),
     ];
     let mut world = Virtual::new(steps);
     world.call("+18005550100");
-    assert_eq!(world.unperformed, ["wait: waiting in a Queue", "message: taking messages"]);
+    assert_eq!(world.unperformed, ["wait: waiting in a Queue", "message: writing messages"]);
     assert_eq!(world.told, ["Agent acme/ada is gone"]);
     // The agent is passed over, the telephone behind it rings.
     assert_eq!(world.pbx.heard.join(" "), "INVITE");

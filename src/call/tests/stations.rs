@@ -7,7 +7,7 @@ use std::{
 
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output, StationNews},
+    engine::{Config, Engine, Input, Output, Shard, StationNews},
     explanation::Explanation,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -46,7 +46,7 @@ fn station(name: &str, username: &str) -> Station {
     }
 }
 
-fn agent(stations: Vec<Station>) -> Arc<Agent> {
+pub fn agent(stations: Vec<Station>) -> Arc<Agent> {
     Arc::new(Agent {
         display_name: "Ada".into(),
         skills: Default::default(),
@@ -69,6 +69,8 @@ impl Desk {
         snapshot.centre.agents.insert(AgentId::new("acme", "ada"), ada);
         let config = Config {
             token: "e1".into(),
+            shard: Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 7,
             legs_max: 100,

@@ -2,7 +2,7 @@
 //! at once and plays every prompt for two seconds.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -10,26 +10,33 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Engine, Input, Output, StationNews, ToSign, ToVerify},
+    engine::{Config, Input, Output, Shard, StationNews, ToSign, ToVerify},
     explanation::Explanation,
-    record::Record,
+    record::{Record, Saved},
 };
 use jiff::{Timestamp, ToSpan};
 use model::{
     LegId, PlayId, SessionId,
-    media::{Codec, Direction, Event as MediaEvent, MediaEvent as Told, MediaOrder, Order, PlayEnd, Refusal},
+    media::{
+        Codec, Event as MediaEvent, ListenId, MediaEvent as Told, MediaOrder, MediaParameters, Order,
+        PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
+    },
     net::{Flow, ListenerIx, Transport},
     program::Step,
     snapshot::Snapshot,
+    trunk::SrtpUse,
 };
 use sip::{
     digest::{self, Credentials},
     endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig, RequestId},
-    sdp::{self, LocalMedia},
+    sdp::{self, KeySeed, LocalMedia},
     transaction::Timers,
 };
 
-use crate::world::{flow, snapshot};
+use crate::{
+    engines::Engines,
+    world::{flow, snapshot},
+};
 
 pub const EDGE: &str = "192.0.2.100:5060";
 
@@ -53,6 +60,10 @@ pub struct Phone {
     pub headers: Vec<Header>,
     /// The latest message that came, as text.
     pub last: Option<String>,
+    /// What it speaks, best first.
+    pub codecs: Vec<Codec>,
+    /// Whether it has keys of SRTP, and insists on them.
+    pub srtp: SrtpUse,
 }
 
 impl Phone {
@@ -87,19 +98,18 @@ impl Phone {
             credentials: None,
             headers: Vec::new(),
             last: None,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            srtp: SrtpUse::Disabled,
         }
     }
 
     pub fn media(&self) -> LocalMedia {
+        let keyed = self.srtp != SrtpUse::Disabled;
         LocalMedia {
-            address: self.address.ip(),
-            rtp_port: 40_000,
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            telephone_event: true,
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-            session_id: 1,
-            version: 1,
+            srtp: self.srtp,
+            offers_keys: keyed,
+            keys: if keyed { KeySeed::new([9; 32]).keys(0) } else { Vec::new() },
+            ..LocalMedia::new(self.address.ip(), 40_000, self.codecs.clone(), 1)
         }
     }
 
@@ -167,24 +177,80 @@ pub struct Media {
     pub orders: Vec<String>,
     pub legs: BTreeSet<LegId>,
     pub last: Option<(SessionId, LegId)>,
+    pub configured: Vec<(LegId, MediaParameters)>,
+    /// Of each leg, whether it may share a port.
+    pub shared: Vec<bool>,
+    /// What is being recorded, by name, and since when.
+    pub recordings: BTreeMap<String, (SessionId, Recording, Instant)>,
+    /// Why nothing can be recorded.
+    pub full: Option<&'static str>,
+    /// How much of a recording is silence, in milliseconds.
+    pub silence_ms: u64,
+    /// What is listened to last.
+    pub listening: Option<(SessionId, LegId, ListenId)>,
+    /// Names of what was stored, in order.
+    pub stored: Vec<String>,
 }
 
 impl Media {
+    fn begin_recording(&mut self, now: Instant, session: SessionId, recording: Recording) -> Vec<Told> {
+        let who = match recording.voices {
+            Voices::One(leg) => format!("{}", leg.0 & 0xffff),
+            Voices::Stereo(left, right) => format!("{}|{}", left.0 & 0xffff, right.0 & 0xffff),
+            Voices::Mixed => "all".into(),
+        };
+        let bounds =
+            [recording.max_ms, recording.silence_ms].map(|ms| ms.map_or("-".into(), |ms| ms.to_string()));
+        let keys = &recording.stop_keys;
+        self.orders.push(format!("record({who},{}{keys})", bounds.join(",")));
+        let name = recording.name.clone();
+        assert!(self.recordings.insert(name.clone(), (session, recording, now)).is_none(), "{name} twice");
+        if self.full.is_some() { self.end_recording(now, &name, RecordingEnd::Stopped) } else { Vec::new() }
+    }
+
+    pub fn end_recording(&mut self, now: Instant, name: &str, end: RecordingEnd) -> Vec<Told> {
+        let Some((session, _, since)) = self.recordings.remove(name) else { return Vec::new() };
+        let ms = u64::try_from((now - since).as_millis()).unwrap();
+        let (name, failed) = (format!("{name}.wav"), self.full.map(str::to_owned));
+        self.stored.push(name.clone());
+        let sound_ms = ms.saturating_sub(self.silence_ms);
+        let recorded = Recorded { name, end, ms, sound_ms, bytes: 44 + ms * 16, failed };
+        vec![Told { session, event: MediaEvent::Recorded(Box::new(recorded)) }]
+    }
+
+    /// All recordings of a leg that is released end.
+    fn silenced(&mut self, now: Instant, leg: LegId) -> Vec<Told> {
+        let of = |recording: &Recording| match recording.voices {
+            Voices::One(one) => one == leg,
+            Voices::Stereo(left, right) => left == leg || right == leg,
+            Voices::Mixed => false,
+        };
+        let names = self.recordings.iter().filter(|(_, (_, recording, _))| of(recording));
+        let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
+        names.iter().flat_map(|name| self.end_recording(now, name, RecordingEnd::Stopped)).collect()
+    }
+
     pub fn take(&mut self, now: Instant, MediaOrder { session, order }: MediaOrder) -> Vec<Told> {
         let told = |event| vec![Told { session, event }];
         match order {
             Order::Allocate { leg, .. } if self.refuses => {
                 told(MediaEvent::Refused { leg, reason: Refusal::PortsExhausted })
             }
-            Order::Allocate { leg, .. } => {
+            Order::Allocate { leg, shared, .. } => {
+                self.shared.push(shared);
                 self.legs.insert(leg);
                 self.last.get_or_insert((session, leg));
                 self.port += 2;
                 let address = IpAddr::from([192, 0, 2, 100]);
                 told(MediaEvent::Allocated { leg, address, rtp_port: 20_000 + self.port })
             }
-            Order::Configure { parameters, .. } => {
+            Order::Configure { leg, parameters } => {
                 self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));
+                self.configured.push((leg, parameters));
+                Vec::new()
+            }
+            Order::SendDtmf { digits, .. } => {
+                self.orders.push(format!("send({digits})"));
                 Vec::new()
             }
             Order::Play { leg, play, audio, times } => {
@@ -203,10 +269,66 @@ impl Media {
             Order::Release { leg } => {
                 assert!(self.legs.remove(&leg), "released twice");
                 let mut events = self.stop(leg);
+                events.extend(self.silenced(now, leg));
                 events.extend(told(MediaEvent::Released { leg, quality: Default::default() }));
                 events
             }
-            _ => Vec::new(),
+            order @ (Order::BeginRecording(_)
+            | Order::EndRecording { .. }
+            | Order::PauseRecording { .. }
+            | Order::ForgetRecording { .. }
+            | Order::PlayRecording { .. }
+            | Order::Listen { .. }
+            | Order::StopListening { .. }) => self.take_sound(now, session, order),
+            Order::Unbridge { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
+        }
+    }
+
+    /// What is recorded, played back and listened to.
+    fn take_sound(&mut self, now: Instant, session: SessionId, order: Order) -> Vec<Told> {
+        match order {
+            Order::BeginRecording(recording) => self.begin_recording(now, session, *recording),
+            Order::EndRecording { name } => {
+                self.orders.push("end".into());
+                self.end_recording(now, &name, RecordingEnd::Stopped)
+            }
+            Order::PauseRecording { paused, .. } => {
+                self.orders.push(if paused { "pause".into() } else { "go-on".into() });
+                Vec::new()
+            }
+            Order::ForgetRecording { name } => {
+                self.orders.push("forget".into());
+                self.stored.retain(|stored| *stored != name);
+                Vec::new()
+            }
+            Order::PlayRecording { leg, play, name } => {
+                assert!(self.stored.contains(&name), "{name} is not stored");
+                self.orders.push("replay".into());
+                let ended = self.stop(leg);
+                self.playing.insert((now + Duration::from_secs(2), session, leg, play));
+                ended
+            }
+            Order::Listen { leg, listening } => {
+                self.orders.push(format!("listen({}:{})", listening.language, listening.phrases.join("|")));
+                self.listening = Some((session, leg, listening.id));
+                Vec::new()
+            }
+            Order::StopListening { .. } => {
+                self.orders.push("deaf".into());
+                self.listening = None;
+                Vec::new()
+            }
+            Order::Allocate { .. }
+            | Order::Configure { .. }
+            | Order::Play { .. }
+            | Order::StopPlay { .. }
+            | Order::Bridge { .. }
+            | Order::Release { .. }
+            | Order::Unbridge { .. }
+            | Order::SendDtmf { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. } => Vec::new(),
         }
     }
 
@@ -224,7 +346,7 @@ impl Media {
 
 pub struct Virtual {
     pub now: Now,
-    pub engine: Engine,
+    pub engine: Engines,
     pub carrier: Phone,
     pub pbx: Phone,
     /// Further phones.
@@ -235,6 +357,7 @@ pub struct Virtual {
     pub strangers: usize,
     pub unperformed: Vec<String>,
     pub told: Vec<String>,
+    pub saved: Vec<Saved>,
     pub news: Vec<String>,
     pub to_verify: Vec<ToVerify>,
     pub to_sign: Vec<ToSign>,
@@ -259,6 +382,8 @@ impl Virtual {
     pub fn with(snapshot: Snapshot) -> Self {
         let config = Config {
             token: "e1".into(),
+            shard: Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 7,
             legs_max: 1_000,
@@ -269,7 +394,7 @@ impl Virtual {
         let instant = Instant::now();
         let mut world = Self {
             now: Now { instant, wall: "2026-11-23T15:00:00Z".parse::<Timestamp>().unwrap() },
-            engine: Engine::new(config, snapshot.into(), Default::default()).unwrap(),
+            engine: Engines::new(config, snapshot.into(), Default::default()).unwrap(),
             carrier: Phone::new("192.0.2.1:5060", 1),
             pbx: Phone::new("192.0.2.2:5060", 2),
             more: Vec::new(),
@@ -279,6 +404,7 @@ impl Virtual {
             strangers: 0,
             unperformed: Vec::new(),
             told: Vec::new(),
+            saved: Vec::new(),
             news: Vec::new(),
             to_verify: Vec::new(),
             to_sign: Vec::new(),
@@ -455,11 +581,12 @@ impl Virtual {
             Output::Explanation(explanation) => self.explanations.push(*explanation),
             Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
+            Output::Saved(saved) => self.saved.push(*saved),
             Output::TrunkNews(news) => self.news.push(news.what),
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
             Output::StationNews(news) => self.stations.push(news),
-            Output::Standing | Output::Attempt(_) => {}
+            Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }

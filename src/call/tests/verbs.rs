@@ -316,6 +316,7 @@ fn words_choose_as_keys_do() {
             max_visits: None,
             input: AskInput::Choices(choices),
             secret: false,
+            language: String::new(),
             no_input: step(3),
             no_match: step(4),
         };

@@ -57,6 +57,7 @@ pub fn ask(name: &str, next: u16, otherwise: u16) -> Step {
         max_visits: None,
         input: AskInput::Choices(vec![Choice { digits: "1".into(), phrases: Vec::new(), next: step(next) }]),
         secret: false,
+        language: String::new(),
         no_input: step(otherwise),
         no_match: step(otherwise),
     };
@@ -132,6 +133,10 @@ fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         grants: Vec::new(),
         calls_per_second_max: None,
         failover_codes: default_failover_codes(),
+        srtp: Default::default(),
+        insecure_keys: false,
+        dtmf: Default::default(),
+        shared_ports: false,
         digest: None,
         register: None,
         tls: TrunkTls::default(),

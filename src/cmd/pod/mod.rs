@@ -6,7 +6,12 @@
 mod disk;
 mod health;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use call::world::Refused;
@@ -67,7 +72,8 @@ pub struct PodArguments {
     /// Folder with ca.crt, tls.crt and tls.key. Read again when they change.
     #[arg(long, value_name = "DIR", env = "SWITCHBOARD_CERTIFICATES")]
     certificates: PathBuf,
-    /// Folder for what must outlive the process: the last good snapshot, and prompts. No secret is written there.
+    /// Folder for what must outlive the process: the last good snapshot, prompts, and recordings. No secret is written
+    /// there.
     #[arg(long, value_name = "DIR", env = "SWITCHBOARD_STATE")]
     state: PathBuf,
     /// Folder with the stored copy of the snapshot, for a start without an operator.
@@ -79,6 +85,13 @@ pub struct PodArguments {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, value_name = "ADDRESS", env = "SWITCHBOARD_HTTP", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
+}
+
+impl PodArguments {
+    /// Folder for what must outlive the process.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
 }
 
 /// What a snapshot comes with.
@@ -404,6 +417,7 @@ fn serve(http: TcpListener, health: Arc<Health>, metrics: Metrics) {
             let more = metrics.sources().more.clone();
             more.iter().for_each(|more| more(text));
         }),
+        stored: None,
         ready: Box::new(move || health.ready()),
     };
     tokio::spawn(async move {

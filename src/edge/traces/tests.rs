@@ -139,6 +139,8 @@ fn record() -> Record {
         cause: 16,
         because: None,
         quality: None,
+        recordings: Vec::new(),
+        voicemails: Vec::new(),
     }
 }
 

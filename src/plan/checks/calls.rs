@@ -74,6 +74,9 @@ pub(super) fn voicemail(item: &Item<v1::VoicemailBoxSpec>, world: &World, report
     if let Some(greeting) = &item.spec.greeting {
         named(item, world, report, "spec.greeting", ("Prompt", Reason::PromptNotFound), greeting);
     }
+    if let Some(review) = &item.spec.review {
+        named(item, world, report, "spec.review", ("Prompt", Reason::PromptNotFound), review);
+    }
     if let Some(queue) = &item.spec.queue_ref {
         named(item, world, report, "spec.queueRef.name", ("Queue", Reason::QueueNotFound), &queue.name);
     }

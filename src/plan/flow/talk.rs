@@ -4,10 +4,14 @@ use api::v1alpha1 as v1;
 use model::{
     AudioId, VoicemailBoxId,
     program::{Ask, AskInput, Choice, RecordAction, Rejection, VariableIx, VariableKind, Verb, spoken},
+    snapshot::AudioSource,
 };
 
 use super::{Compiler, milliseconds, small};
 use crate::problem::Reason;
+
+/// Most phrases that a media server listens for at once.
+const PHRASES_MAX: usize = 64;
 
 impl Compiler<'_> {
     pub(super) fn talk(&mut self, step: &v1::Step, at: &str) -> Option<Verb> {
@@ -44,12 +48,13 @@ impl Compiler<'_> {
             let name = name.as_deref();
             name.and_then(|name| compiler.prompt(name, &format!("{at}.ask.{field}"))).into_iter().collect()
         };
-        let audio = prompt(self, &ask.prompt, "prompt");
+        let audio: Vec<AudioId> = prompt(self, &ask.prompt, "prompt");
         let invalid_audio = prompt(self, &ask.invalid_prompt, "invalidPrompt");
         let input = match &ask.digits {
             Some(digits) => self.digits(digits, at),
             None => AskInput::Choices(self.choices(ask.choices.as_deref().unwrap_or_default(), at)),
         };
+        let language = self.spoken_language(&audio, &input, at);
         // Silence goes on by itself, until `maxVisits` turns it to `noMatch`; a wrong key is something that was done.
         let bounded = ask.max_visits.is_some();
         let no_input = self.follow(ask.no_input.as_deref(), at, "ask.noInput", !bounded);
@@ -63,6 +68,7 @@ impl Compiler<'_> {
             max_visits: ask.max_visits.map(small),
             input,
             secret: ask.secret,
+            language,
             no_input,
             no_match,
         })
@@ -107,6 +113,39 @@ impl Compiler<'_> {
             compiled.push(Choice { digits: choice.digits.clone(), phrases, next });
         }
         compiled
+    }
+
+    /// The language that phrases are listened for in: that of the question where it is a text to speak, else the first of the
+    /// tenant's. Empty: nothing is listened for.
+    fn spoken_language(&mut self, question: &[AudioId], input: &AskInput, at: &str) -> String {
+        let AskInput::Choices(choices) = input else { return String::new() };
+        let count: usize = choices.iter().map(|choice| choice.phrases.len()).sum();
+        let Some(first) = choices.iter().position(|choice| !choice.phrases.is_empty()) else {
+            return String::new();
+        };
+        let field = format!("{at}.ask.choices[{first}].phrases");
+        if count > PHRASES_MAX {
+            let message = format!(
+                "At most {PHRASES_MAX} phrases are told apart at one step, but there are {count}: leave some out, or ask twice."
+            );
+            self.item.error(self.report, &field, Reason::AmbiguousChoice, message);
+        }
+        let asked = question.first().and_then(|id| self.prompts.get(id));
+        let asked = asked.and_then(|prompt| match &prompt.audio.source {
+            AudioSource::Speech { language, .. } => Some(language),
+            AudioSource::Wav { .. } => None,
+        });
+        let tenant = self.world.tenants.get(self.item.namespace());
+        let tenants = tenant.and_then(|tenant| tenant.spec.languages.first());
+        let language = asked.or(tenants).map_or("en-US", String::as_str).to_owned();
+        let tag = language.split('-').next().unwrap_or_default();
+        if !tag.eq_ignore_ascii_case("en") {
+            let message = format!(
+                "Only English is understood yet, and this step's language is {language}: its phrases are not heard, its keys are."
+            );
+            self.item.warning(self.report, &field, Reason::NotYetEffective, message);
+        }
+        language
     }
 
     /// What can be said instead of a choice's keys.

@@ -347,6 +347,7 @@ impl View<'_> {
             let said: Vec<_> =
                 said.map(|choice| format!("{} for {}", choice.phrases.join(" or "), choice.digits)).collect();
             aspects.push(("may be said", Shown::plain(said.join(", "))));
+            aspects.push(("is understood in", Shown::plain(ask.language.clone())));
         }
         if long {
             aspects.push(("waits for the next key", Shown::plain(seconds(ask.inter_digit_ms))));

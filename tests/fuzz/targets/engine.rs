@@ -65,6 +65,8 @@ impl Edge {
     fn new() -> Self {
         let config = Config {
             token: "fuzz".into(),
+            shard: call::engine::Shard::ALONE,
+            together: None,
             first_call: 1,
             seed: 1,
             legs_max: LEGS_MAX,

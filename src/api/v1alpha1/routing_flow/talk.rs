@@ -115,8 +115,9 @@ pub struct Choice {
     #[schemars(length(min = 1, max = 8), regex(pattern = KEYS))]
     pub digits: String,
 
-    /// What can be said instead of pressing the keys; case and spaces do not matter, and no two choices of a step may
-    /// have one phrase. Empty: keys alone. At most 16, of at most 64 characters each. Example: `[sales, buy something]`.
+    /// What can be said instead of pressing the keys, in the language of the step's prompt where that is a text to speak, else
+    /// in the first of the Tenant's; case and spaces do not matter, and no two choices of a step may have one phrase. Empty:
+    /// keys alone. At most 16, of at most 64 characters each, and 64 at one step. Example: `[sales, buy something]`.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64), regex(pattern = PHRASE)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

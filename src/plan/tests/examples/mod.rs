@@ -27,7 +27,7 @@ fn last(field: &str) -> &str {
 
 #[test]
 fn an_example_has_no_fault_and_its_readme_names_all_that_is_not_in_effect_yet() {
-    for name in ["tenant", "carrier-tls", "pbx-trunk"] {
+    for name in ["tenant", "carrier-tls", "pbx-trunk", "voice-menu"] {
         let (plan, readme) = (planned(&example(name)), readme(name));
         for problem in &plan.problems {
             assert_eq!(problem.severity, Severity::Warning, "{name}: {problem}");

@@ -1,0 +1,25 @@
+//! The same tests as in `main.rs` where an edge has several engines.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod agents;
+mod caps;
+mod cursor;
+mod dialling;
+mod emergency;
+mod engine;
+mod engines;
+mod failover;
+mod identity;
+mod negotiation;
+mod phones;
+mod refer;
+mod shards;
+mod silence;
+mod sounds;
+mod stations;
+mod stir;
+mod trunks;
+mod twin;
+mod verbs;
+mod world;
