@@ -34,6 +34,7 @@ mod joining;
 mod listening;
 mod message;
 mod recording;
+mod silence;
 
 use handover::Handover;
 use joining::Joiner;
@@ -353,7 +354,10 @@ impl Call {
             MediaEvent::Dtmf { .. }
             | MediaEvent::DtmfSent { .. }
             | MediaEvent::FirstPacket { .. }
-            | MediaEvent::Silent { .. } => {}
+            | MediaEvent::Measured { .. } => {}
+            MediaEvent::Silent { leg, silent_ms, heard_before } => {
+                self.on_silence(leg, (silent_ms, heard_before), context);
+            }
         }
     }
 
@@ -555,6 +559,7 @@ impl Call {
                 leg: self.a.media.id,
                 network,
                 shared: false,
+                remote: None,
             }));
         }
     }

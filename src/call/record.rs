@@ -21,6 +21,8 @@ pub enum EndedBy {
     Flow,
     /// The longest call time, or a drain's end.
     Deadline,
+    /// Neither RTP nor RTCP came from a leg any more.
+    MediaTimeout,
     /// A failure that no step handles, or a leg lost.
     Failure,
 }

@@ -102,7 +102,7 @@ async fn talk(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     });
     let server = Server::start(media_config(arguments, local.ip())?, Arc::new(events_to))?;
     let network = "phone".to_owned();
-    order(&server, Order::Allocate { leg: LEG, network, shared: false })?;
+    order(&server, Order::Allocate { leg: LEG, network, shared: false, remote: None })?;
     let config = Config {
         listeners: vec![ListenerConfig {
             transport: Transport::Udp,
@@ -221,7 +221,13 @@ impl Phone<'_> {
                 self.note(&format!("heard key {digit}"));
                 Ok(())
             }
-            _ => Ok(()),
+            MediaEvent::PlayEnded { .. }
+            | MediaEvent::DtmfSent { .. }
+            | MediaEvent::Recorded(_)
+            | MediaEvent::Heard { .. }
+            | MediaEvent::Silent { .. }
+            | MediaEvent::Measured { .. }
+            | MediaEvent::Released { .. } => Ok(()),
         }
     }
 
@@ -446,6 +452,7 @@ fn media_config(arguments: &Arguments, local: IpAddr) -> anyhow::Result<media::C
             .map(|(folder, _)| folder),
         sessions_max: 1,
         services: media::Services::default(),
+        silent_after: Duration::from_secs(60),
     })
 }
 

@@ -258,8 +258,8 @@ fn serve(
     let site = Site {
         observed: Box::new(move || observed.clone()),
         more_metrics: Box::new(move |text| {
-            let counters: Vec<_> = servers.iter().map(|server| server.counters()).collect();
-            roles::media_metrics(text, &counters);
+            let handles: Vec<_> = servers.iter().map(|server| server.handle()).collect();
+            roles::media_metrics(text, &handles);
         }),
         stored,
         ready: Box::new(move || match ready.load(Ordering::Relaxed) {

@@ -101,7 +101,7 @@ impl MediaPod {
         let (told, streams) = (server.handle(), Arc::clone(&self.streams));
         self.made.metrics.more(move |text| {
             let counters = told.counters();
-            roles::media_metrics(text, &[counters]);
+            roles::media_metrics(text, std::slice::from_ref(&told));
             for (name, kind, help, value) in [
                 ("orders_dropped_total", "counter", "Media orders dropped.", counters.orders_dropped),
                 ("events_dropped_total", "counter", "Media events dropped.", streams.dropped()),

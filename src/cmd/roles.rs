@@ -1,6 +1,6 @@
 //! What a cluster's roles are made of, whether they run in one process or in pods of their own.
 
-use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, io::Read, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -29,6 +29,8 @@ const TRANSACTIONS_MIN: usize = 65_536;
 /// Media sessions beyond the bound on calls: a call that has ended no longer counts, and its ports are given back a
 /// moment later.
 const SESSIONS_ENDING: usize = 1_024;
+/// Neither RTP nor RTCP for so long off hold: the peer is taken for dead (telephony 15).
+const SILENT_AFTER: Duration = Duration::from_secs(60);
 
 /// How long calls that are ended may take for it: whoever is on them must hear of it, and may have to be told again.
 pub const GOODBYE: Duration = Duration::from_secs(3);
@@ -135,7 +137,8 @@ pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> 
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
-        services: media::Services { store },
+        services: media::Services { store, ..media::Services::default() },
+        silent_after: SILENT_AFTER,
     }
 }
 
@@ -243,7 +246,8 @@ fn path_of(audio: AudioId) -> String {
 }
 
 /// The sums over media servers, in the text format of Prometheus.
-pub fn media_metrics(text: &mut String, counters: &[media::Counters]) {
+pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
+    let counters: Vec<_> = servers.iter().map(media::Handle::counters).collect();
     let sum = |of: fn(&media::Counters) -> u64| counters.iter().map(of).sum::<u64>();
     for (name, kind, help, value) in [
         ("sessions", "gauge", "Media sessions.", sum(|counters| counters.sessions as u64)),
@@ -259,6 +263,41 @@ pub fn media_metrics(text: &mut String, counters: &[media::Counters]) {
         ),
     ] {
         write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
+    }
+    let workers: Vec<_> = servers.iter().flat_map(media::Handle::workers).collect();
+    worker_metrics(text, &workers);
+}
+
+/// What each thread that carries RTP has and has done.
+fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
+    type Of = fn(&media::WorkerCounters) -> u64;
+    let table: [(&str, &str, &str, Of); 9] = [
+        ("rtp_received_total", "counter", "RTP packets received.", |it| it.packets_received),
+        ("rtp_sent_total", "counter", "RTP packets sent.", |it| it.packets_sent),
+        ("rtp_discarded_total", "counter", "RTP packets thrown away.", |it| it.packets_discarded),
+        ("rtp_late_total", "counter", "RTP packets too late to be mixed.", |it| it.packets_late),
+        ("sessions", "gauge", "Media sessions.", |it| it.sessions),
+        ("sessions_mixed", "gauge", "Media sessions that are decoded and mixed.", |it| it.sessions_mixed),
+        ("legs", "gauge", "Media legs.", |it| it.legs),
+        ("ports", "gauge", "RTP and RTCP ports open.", |it| it.ports),
+        ("cpu_microseconds_total", "counter", "Processor time.", |it| it.cpu_us),
+    ];
+    // Writing to a String cannot fail.
+    for (name, kind, help, of) in table {
+        let name = format!("switchboard_media_worker_{name}");
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (place, worker) in workers.iter().enumerate() {
+            let _ = writeln!(text, "{name}{{worker=\"{place}\"}} {}", of(worker));
+        }
+    }
+    let mut pairs = BTreeMap::new();
+    for &(from, to, count) in workers.iter().flat_map(|worker| &worker.codec_pairs) {
+        *pairs.entry((from.name(), to.name())).or_insert(0) += count;
+    }
+    let name = "switchboard_media_codec_pairs";
+    let _ = write!(text, "# HELP {name} Legs that hear another, by codecs.\n# TYPE {name} gauge\n");
+    for ((from, to), count) in pairs {
+        let _ = writeln!(text, "{name}{{from=\"{from}\",to=\"{to}\"}} {count}");
     }
 }
 

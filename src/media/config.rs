@@ -1,8 +1,10 @@
 //! What a media server is told when it starts, and what it counts.
 
-use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc};
+use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
 
 use store::Blobs;
+
+use crate::listening::Recogniser;
 
 /// What a media server is told when it starts.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub struct Config {
     pub recordings: Option<PathBuf>,
     /// Sessions at the same time. Further ones are refused.
     pub sessions_max: usize,
+    /// Neither RTP nor RTCP for so long from a peer that is to send is told (`Silent`).
+    pub silent_after: Duration,
     /// What it works with besides.
     pub services: Services,
 }
@@ -27,6 +31,8 @@ pub struct Services {
     /// Where recordings are kept, and played from. What an earlier run has left unfinished there is finished at the start.
     /// None: nothing is recorded but by `Order::Record`.
     pub store: Option<Arc<dyn Blobs>>,
+    /// What tells phrases from sound. None: [`crate::Pocketsphinx`].
+    pub recogniser: Option<Arc<dyn Recogniser>>,
 }
 
 /// A network: where its sockets are bound, and what peers are told.

@@ -1,34 +1,46 @@
 //! What a worker does with orders, packets and time. The worker owns the waiting; this owns the sessions.
+//!
+//! There are two planes. In the fast one a packet of one leg becomes a packet of another as it comes: its header is
+//! rewritten, its payload is not decoded. The slow one ([`crate::mixing`]) decodes, mixes and encodes on a clock of 20 ms,
+//! for those hearers alone that need it ([`routes`]), and only while they do.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     io,
-    net::SocketAddr,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use model::{
     LegId, SessionId,
-    media::{Event, MediaEvent, MediaOrder, Order, RecordingEnd, Refusal},
+    media::{Codec, Event, MediaEvent, MediaOrder, Order, RecordingEnd},
 };
 
 use crate::{
     leg::{Content, Leg, Told},
-    legs::{Key, Legs},
+    legs::{Key, Legs, Owner},
     library::Library,
+    mixing::Mix,
     play::Play,
     recording::Recordings,
-    server::{Shared, Tally},
-    sys::{self, Datagram},
+    server::Shared,
+    shared::{SharedPorts, Whose},
+    sys::Datagram,
+    tally::{Tally, change},
 };
 
 mod recordings;
+mod routes;
+mod seats;
 
 /// Legs of a session at most.
-const LEGS_MAX: usize = 16;
+const LEGS_MAX: usize = 64;
+
+/// Puts a socket under watch: its descriptor and its token.
+pub type Watch<'a> = &'a dyn Fn(BorrowedFd<'_>, u64) -> io::Result<()>;
 
 /// A worker's sessions and legs.
 #[derive(Debug)]
@@ -36,7 +48,12 @@ pub struct Engine {
     shared: Arc<Shared>,
     sessions: BTreeMap<SessionId, Session>,
     legs: Legs,
+    seats: SharedPorts,
     clocked: Vec<Key>,
+    /// Sessions that have a slow plane now.
+    mixed: Vec<SessionId>,
+    /// The leg whose datagram was taken last.
+    at_work: Option<Key>,
     deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
     /// For the edge.
     told: Vec<MediaEvent>,
@@ -48,6 +65,11 @@ struct Session {
     library: Arc<Library>,
     legs: Vec<(LegId, Key)>,
     recordings: Recordings,
+    /// What each leg hears of the others, with the gain in dB. A leg that is not in it hears nobody.
+    heard: Vec<(Key, Vec<(Key, i8)>)>,
+    mix: Option<Box<Mix>>,
+    /// Speakers' and hearers' codecs, as they are counted.
+    pairs: Vec<(Codec, Codec)>,
 }
 
 impl Engine {
@@ -57,7 +79,10 @@ impl Engine {
             shared,
             sessions: BTreeMap::new(),
             legs: Legs::default(),
+            seats: SharedPorts::default(),
             clocked: Vec::new(),
+            mixed: Vec::new(),
+            at_work: None,
             deadlines: BinaryHeap::new(),
             told: Vec::new(),
             tally,
@@ -65,22 +90,15 @@ impl Engine {
     }
 
     /// Carries out an order. `watch` puts a new leg's sockets under watch.
-    pub fn order(
-        &mut self,
-        MediaOrder { session, order }: MediaOrder,
-        now: Instant,
-        watch: impl FnOnce(&Leg, Key) -> io::Result<()>,
-    ) {
+    pub fn order(&mut self, MediaOrder { session, order }: MediaOrder, now: Instant, watch: Watch<'_>) {
         log(session, &order);
         match order {
-            Order::Allocate { leg, network, shared: _ } => self.allocate(session, leg, &network, watch),
+            Order::Allocate { leg, network, shared, remote } => {
+                self.allocate(session, leg, (&network, shared.then_some(remote)), now, watch);
+            }
             Order::Configure { leg, parameters } => {
                 let Some(key) = self.find(session, leg) else { return };
-                if let Some(leg) = self.legs.get_mut(key) {
-                    leg.configure(parameters, now);
-                }
-                self.clock(key);
-                self.housekeep(key, now);
+                self.configure(key, parameters, now, watch);
             }
             Order::Play { leg, play, audio, times } => {
                 let Some(library) = self.sessions.get(&session).map(|session| Arc::clone(&session.library))
@@ -102,10 +120,10 @@ impl Engine {
                     self.with(key, Leg::stop_play);
                 }
             }
-            Order::Bridge { a, b } => self.bridge(session, a, b),
+            Order::Bridge { a, b } => self.bridge(session, a, b, now),
             Order::Unbridge { leg } => {
                 if let Some(key) = self.find(session, leg) {
-                    self.part(key);
+                    self.part(session, key, now);
                 }
             }
             Order::SendDtmf { leg, digits, duration_ms, gap_ms } => {
@@ -118,6 +136,12 @@ impl Engine {
                 self.clock(key);
             }
             Order::Record { leg, name } => self.record(session, leg, &name, now),
+            Order::Mix(hearings) => self.mix(session, &hearings, now),
+            Order::Mute { leg, muted } => {
+                if let Some(leg) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) {
+                    leg.muted = muted;
+                }
+            }
             Order::PlayRecording { leg, play, name } => self.play_recording(session, leg, play, name),
             Order::BeginRecording(recording) => self.begin_recording(session, *recording, now),
             Order::PauseRecording { name, paused } => {
@@ -133,8 +157,11 @@ impl Engine {
                     tracing::warn!(%session, "a recording that is not wanted stays: too many wait to be deleted");
                 }
             }
-            Order::Mix(_) | Order::Mute { .. } | Order::Listen { .. } | Order::StopListening { .. } => {
-                tracing::warn!(%session, "this media server does not know the order")
+            Order::Listen { leg, listening } => self.listen(session, leg, listening, now),
+            Order::StopListening { leg } => {
+                if let Some(leg) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) {
+                    leg.listening = None;
+                }
             }
             Order::Release { leg } => {
                 if let Some(key) = self.find(session, leg) {
@@ -144,25 +171,51 @@ impl Engine {
         }
     }
 
-    /// Takes a datagram from a leg's RTP or RTCP socket; `None` is one that could not be read.
-    pub fn datagram(&mut self, key: Key, rtcp: bool, datagram: Option<Datagram<'_>>, now: Instant) {
-        let Some(leg) = self.legs.get_mut(key) else { return };
-        let Some(Datagram { bytes, from }) = datagram else {
-            leg.discard();
+    /// Takes a datagram from an RTP or RTCP socket; `None` is one that could not be read.
+    pub fn datagram(&mut self, owner: Owner, rtcp: bool, datagram: Option<Datagram<'_>>, now: Instant) {
+        let Some(mut datagram) = datagram else {
+            if let Owner::Leg(key) = owner
+                && let Some(leg) = self.legs.get_mut(key)
+            {
+                leg.discard();
+            }
             self.count_discarded();
             return;
         };
-        if rtcp {
-            if !leg.receive_report(bytes, from, now) {
-                self.count_discarded();
+        let key = match owner {
+            Owner::Leg(key) => key,
+            Owner::Shared(place) => {
+                let bytes = &datagram.buffer[..datagram.length];
+                match self.seats.whose(place, rtcp, datagram.from, bytes, now) {
+                    Whose::Leg(key) => key,
+                    Whose::Waits => return,
+                    Whose::Nobody => {
+                        self.count_discarded();
+                        return;
+                    }
+                }
             }
-        } else {
-            self.packet(key, bytes, from, now);
+        };
+        self.at_work = Some(key);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        if !rtcp && !leg.is_muxed_report(&datagram) {
+            self.packet(key, &mut datagram, now);
+        } else if !leg.receive_report(&mut datagram, now) {
+            self.count_discarded();
         }
     }
 
     /// Sends what is due at a tick.
     pub fn tick(&mut self, tick: Instant) {
+        self.mixed.retain(|session| {
+            let Some(mix) = self.sessions.get_mut(session).and_then(|it| it.mix.as_mut()) else {
+                return false;
+            };
+            // One session's fault must not take the others along.
+            catch_unwind(AssertUnwindSafe(|| mix.tick(tick, &mut self.legs)))
+                .inspect_err(|_| tracing::error!(%session, "a session's mix is ended by a fault"))
+                .is_ok()
+        });
         let Self { legs, clocked, shared, told: events, .. } = self;
         clocked.retain(|&key| {
             let Some(leg) = legs.get_mut(key) else { return false };
@@ -175,7 +228,7 @@ impl Engine {
 
     /// Whether the clock has anything to do.
     pub fn wants_clock(&self) -> bool {
-        !self.clocked.is_empty()
+        !self.clocked.is_empty() || !self.mixed.is_empty()
     }
 
     /// Does what is due besides the streams. Returns when to be called again.
@@ -185,20 +238,28 @@ impl Engine {
                 return Some(at);
             }
             self.deadlines.pop();
-            if let Some(next) = self.legs.get_mut(key).and_then(|leg| leg.housekeep(now)) {
-                self.deadlines.push(Reverse((next, key)));
+            // Another deadline has taken the place of this one.
+            if self.legs.get_mut(key).is_some_and(|leg| leg.wakes_at == Some(at)) {
+                self.housekeep(key, now);
             }
         }
         None
     }
 
-    /// A leg's RTP or RTCP socket.
-    pub fn socket(&mut self, key: Key, rtcp: bool) -> Option<BorrowedFd<'_>> {
-        self.legs.get_mut(key).map(|leg| leg.socket(rtcp))
+    /// An RTP or RTCP socket.
+    pub fn socket(&mut self, owner: Owner, rtcp: bool) -> Option<BorrowedFd<'_>> {
+        match owner {
+            Owner::Leg(key) => self.legs.get_mut(key).map(|leg| leg.socket(rtcp)),
+            Owner::Shared(place) => {
+                let pair = self.seats.pair(place)?;
+                Some(if rtcp { pair.rtcp.as_fd() } else { pair.rtp.as_fd() })
+            }
+        }
     }
 
-    /// The session of a leg.
-    pub fn session_of(&mut self, key: Key) -> Option<SessionId> {
+    /// The session of the leg whose datagram was taken last.
+    pub fn session_at_work(&mut self) -> Option<SessionId> {
+        let key = self.at_work?;
         self.legs.get_mut(key).map(|leg| leg.session)
     }
 
@@ -215,123 +276,14 @@ impl Engine {
         keys.into_iter().for_each(|key| self.release(key, now));
     }
 
-    fn allocate(
-        &mut self,
-        session: SessionId,
-        leg: LegId,
-        network: &str,
-        watch: impl FnOnce(&Leg, Key) -> io::Result<()>,
-    ) {
-        if let Some(key) = self.find(session, leg) {
-            // The order came twice; so does the answer.
-            if let Some(port) = self.legs.get_mut(key).map(|leg| leg.port()) {
-                self.tell_allocated(session, leg, network, port);
-            }
-            return;
-        }
-        match self.new_leg(session, leg, network).and_then(|new| self.enter(session, new, watch)) {
-            Ok(port) => self.tell_allocated(session, leg, network, port),
-            Err(reason) => {
-                tracing::info!(%session, %leg, ?reason, "leg refused");
-                self.tell(session, Event::Refused { leg, reason });
-            }
-        }
-    }
-
-    /// Puts a new leg into its session and under watch, and returns its port.
-    fn enter(
-        &mut self,
-        session: SessionId,
-        leg: Leg,
-        watch: impl FnOnce(&Leg, Key) -> io::Result<()>,
-    ) -> Result<u16, Refusal> {
-        let (id, port) = (leg.id, leg.port());
-        let key = self.legs.insert(leg);
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.legs.push((id, key));
-            if let Some(leg) = self.legs.get_mut(key) {
-                session.recordings.taps(id).for_each(|tap| leg.add_tap(tap));
-            }
-        }
-        let watched = self.legs.get_mut(key).map_or(Ok(()), |leg| watch(leg, key));
-        if let Err(error) = watched {
-            tracing::error!(%session, leg = %id, %error, "a leg's sockets cannot be watched");
-            self.legs.remove(key);
-            self.forget(session, key);
-            return Err(Refusal::PortsExhausted);
-        }
-        self.shared.counts.legs.fetch_add(1, Ordering::Relaxed);
-        Ok(port)
-    }
-
-    fn new_leg(&mut self, session: SessionId, leg: LegId, network: &str) -> Result<Leg, Refusal> {
-        let Self { shared, sessions, .. } = self;
-        let network = shared.network(network).ok_or(Refusal::NoSuchNetwork)?;
-        let legs = sessions.get(&session).map(|session| session.legs.len());
-        let room = match legs {
-            Some(legs) => legs < LEGS_MAX,
-            None => shared.begin_session(),
-        };
-        if !room {
-            return Err(Refusal::Draining);
-        }
-        let Some(ports) = network.ports.take() else {
-            if legs.is_none() {
-                shared.end_session();
-            }
-            return Err(Refusal::PortsExhausted);
-        };
-        if legs.is_none() {
-            sessions.insert(
-                session,
-                Session {
-                    library: shared.library(),
-                    legs: Vec::with_capacity(2),
-                    recordings: Recordings::default(),
-                },
-            );
-        }
-        Ok(Leg::new(session, leg, ports, Arc::clone(&self.tally), sys::random))
-    }
-
-    fn tell_allocated(&mut self, session: SessionId, leg: LegId, network: &str, rtp_port: u16) {
-        if let Some(address) = self.shared.network(network).map(|network| network.advertised) {
-            self.tell(session, Event::Allocated { leg, address, rtp_port });
-        }
-    }
-
-    fn bridge(&mut self, session: SessionId, a: LegId, b: LegId) {
-        let (Some(first), Some(second)) = (self.find(session, a), self.find(session, b)) else { return };
-        if first == second {
-            return;
-        }
-        for (key, other) in [(first, second), (second, first)] {
-            self.with(key, Leg::stop_play);
-            let bridged = self.legs.get_mut(key).and_then(|leg| leg.peer);
-            if bridged != Some(other) {
-                self.part(key);
-            }
-        }
-        for (key, other) in [(first, second), (second, first)] {
-            if let Some(leg) = self.legs.get_mut(key) {
-                leg.peer = Some(other);
-            }
-        }
-    }
-
-    fn part(&mut self, key: Key) {
-        let Some(other) = self.legs.get_mut(key).and_then(|leg| leg.peer.take()) else { return };
-        if let Some(other) = self.legs.get_mut(other) {
-            other.peer = None;
-        }
-    }
-
     fn release(&mut self, key: Key, now: Instant) {
-        self.part(key);
         self.with(key, Leg::stop_play);
         let Some(mut leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
+        leg.set_ears(None, 0);
         let quality = leg.end(now);
+        self.leave_seat(key, &leg, now);
+        self.count_leg(&leg, false);
         // The ports are free before it is told.
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
@@ -340,46 +292,59 @@ impl Engine {
         // A recorder tells of it by a way of its own, which must not overtake what was before.
         self.tell_all();
         let told = self.recordings_released(session, id, released, now);
-        self.forget(session, key);
+        self.forget(session, key, now);
         self.told.extend(told);
     }
 
-    fn forget(&mut self, session: SessionId, key: Key) {
+    fn forget(&mut self, session: SessionId, key: Key, now: Instant) {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         entry.legs.retain(|&(_, other)| other != key);
         if entry.legs.is_empty() {
+            // Its pairs and its mix are counted no more.
+            self.part(session, key, now);
             self.sessions.remove(&session);
             self.shared.end_session();
+            change(&self.tally.sessions, false);
+        } else {
+            self.unheard(session, key, now);
         }
     }
 
-    fn packet(&mut self, key: Key, bytes: &mut [u8], from: SocketAddr, now: Instant) {
+    fn packet(&mut self, key: Key, datagram: &mut Datagram<'_>, now: Instant) {
         let Some(leg) = self.legs.get_mut(key) else { return };
-        let Some(mut incoming) = leg.receive(bytes, from, now) else {
-            tracing::trace!(leg = %leg.id, %from, "packet discarded");
+        let Some(mut incoming) = leg.receive(datagram, now) else {
+            tracing::trace!(leg = %leg.id, from = %datagram.from, "packet discarded");
             self.count_discarded();
             return;
         };
         self.tally.received.fetch_add(1, Ordering::Relaxed);
-        let payload = &bytes[incoming.payload.clone()];
-        let key_pressed = leg.hear_key(&mut incoming, payload);
+        let payload = &datagram.buffer[incoming.payload.clone()];
+        let key_pressed = leg.hear_key(&mut incoming, payload).or_else(|| leg.hear_tones(&incoming, payload));
         leg.record(&incoming, payload, now);
-        let (session, id, peer) = (leg.session, leg.id, leg.peer);
+        leg.listen(&incoming, payload, now);
+        let (session, id, hearer, direct, muted) = (leg.session, leg.id, leg.hearer, leg.direct, leg.muted);
         if incoming.first_packet {
-            tracing::debug!(%session, leg = %id, %from, "first packet");
+            tracing::debug!(%session, leg = %id, from = %datagram.from, "first packet");
             self.tell(session, event(id, Told::FirstPacket));
         }
         if let Some(digit) = key_pressed {
             self.tell(session, Event::Dtmf { leg: id, digit });
             self.recording_ended_by_key(session, id, digit, now);
         }
-        if incoming.content == Content::Nothing {
-            return;
-        }
-        if let Some(peer) = peer
-            && self.legs.get_mut(peer).is_some_and(|other| other.relay(&incoming, bytes, now))
-        {
-            self.clock(peer);
+        let Some(hearer) = hearer else { return };
+        let Some(other) = self.legs.get_mut(hearer) else { return };
+        if let Content::Key { .. } = incoming.content {
+            let payload = &datagram.buffer[incoming.payload.clone()];
+            let relayed = if direct {
+                other.relay_event(&incoming, datagram.buffer, now)
+            } else {
+                other.relay_key(&incoming, payload, now)
+            };
+            if relayed {
+                self.clock(hearer);
+            }
+        } else if direct {
+            other.relay(&incoming, datagram.buffer, muted, now);
         }
     }
 
@@ -401,13 +366,24 @@ impl Engine {
         }
     }
 
-    /// Begins a leg's housekeeping; after the first time its deadline is in the heap.
+    /// Does a leg's housekeeping, and notes when the next is due.
     fn housekeep(&mut self, key: Key, now: Instant) {
-        let Some(leg) = self.legs.get_mut(key) else { return };
-        if !std::mem::replace(&mut leg.housekept, true)
-            && let Some(next) = leg.housekeep(now)
-        {
-            self.deadlines.push(Reverse((next, key)));
+        let Self { legs, told: events, shared, deadlines, .. } = self;
+        let Some(leg) = legs.get_mut(key) else { return };
+        let (session, id) = (leg.session, leg.id);
+        let next = leg.housekeep(shared.silent_after, now, |told| {
+            events.push(shared.event(session, event(id, told)));
+        });
+        leg.wakes_at = next;
+        if let Some(next) = next {
+            deadlines.push(Reverse((next, key)));
+        }
+    }
+
+    fn count_leg(&self, leg: &Leg, more: bool) {
+        change(&self.tally.legs, more);
+        if leg.door.seat().is_none() {
+            change(&self.tally.own_pairs, more);
         }
     }
 
@@ -448,5 +424,6 @@ fn event(leg: LegId, told: Told) -> Event {
         Told::FirstPacket => Event::FirstPacket { leg },
         Told::PlayEnded(play, how) => Event::PlayEnded { leg, play, how },
         Told::DtmfSent => Event::DtmfSent { leg },
+        Told::Silent { silent_ms, heard_before } => Event::Silent { leg, silent_ms, heard_before },
     }
 }

@@ -1,10 +1,10 @@
 //! One leg: its sockets, its peer's source, the stream to it, and what is measured.
 //!
-//! A leg takes packets and time, and tells through [`Told`] what its engine has to do with other legs or the edge.
+//! A leg takes packets and time, and tells through [`Told`] what its engine has to do with other legs or the edge. What
+//! it sends of its own accord is in [`own`], what is decoded and encoded in [`slow`].
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     ops::Range,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering},
@@ -17,31 +17,46 @@ use model::{
 };
 use rtp::{
     dtmf::{self, Step, Tone},
-    g711::Law,
     packet::{HEADER_LENGTH, Header, Packet},
     quality::{Arrival, Meter},
+    rtcp::OWN_MAX,
     samples,
+    srtp::OVERHEAD_MAX,
 };
 
 use crate::{
-    latch::Latch, legs::Key, outgoing::Outgoing, play::Play, ports::Pair, recording::Tap, reports::Reports,
-    server::Tally,
+    crypt::Crypt,
+    door::Door,
+    ears::Ears,
+    latch::Latch,
+    legs::Key,
+    listening,
+    outgoing::Outgoing,
+    play::Play,
+    recording::Tap,
+    reports::Reports,
+    sys::Datagram,
+    tally::Tally,
+    voice::{self, Voice},
 };
+
+mod own;
+mod slow;
+
+pub use own::{Digits, RelayedTone};
+pub use slow::Said;
+use slow::{Decoded, RelayedEvent, Tones};
 
 /// Longest silence on a path that a NAT or firewall may have to keep open (RFC 6263 §4).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// When the first keep-alive is due after configuration, if nothing else was sent: a peer that waits for us hears us.
 const FIRST_KEEP_ALIVE: Duration = Duration::from_millis(200);
-/// Longest frame: 60 ms.
+/// Silence from the beginning that is told: the peer's packets do not find us (telephony 17).
+const FIRST_SILENCE: Duration = Duration::from_secs(2);
+/// Longest frame at 8 kHz: 60 ms.
 const FRAME_MAX: usize = samples(60) as usize;
-/// Frames sent at once to catch up, when the worker was late; beyond, time is skipped.
-const CATCH_UP_MAX: usize = 5;
 /// `SendDtmf` orders that may wait.
 const DIGITS_WAITING_MAX: usize = 16;
-/// Least length of a relayed key as a tone; longer when the key is held (Q.24: 40 ms are heard everywhere).
-const TONE_MIN: u32 = samples(100);
-/// A key whose end was lost stops so long after its last packet.
-const TONE_MAX_AHEAD: u32 = samples(60);
 
 /// A leg.
 #[derive(Debug)]
@@ -50,27 +65,46 @@ pub struct Leg {
     pub session: SessionId,
     /// Its name.
     pub id: LegId,
-    /// The leg it is bridged to.
-    pub peer: Option<Key>,
+    /// Its network, by its place in the configuration.
+    pub network: usize,
+    /// Its sockets.
+    pub door: Door,
+    /// The leg that hears this one and no other: its keys go there, and its audio unless that is decoded.
+    pub hearer: Option<Key>,
+    /// Whether its audio goes to `hearer` as it is.
+    pub direct: bool,
+    /// Whether nobody hears it.
+    pub muted: bool,
     /// Whether the clock serves it.
     pub clocked: bool,
-    /// Whether it is called for housekeeping.
-    pub housekept: bool,
+    /// When it is called for housekeeping.
+    pub wakes_at: Option<Instant>,
+    /// What its peer says, decoded, while somebody hears it in a mix.
+    pub ears: Option<Box<Ears>>,
+    /// What its peer is listened to for.
+    pub listening: Option<listening::Active>,
+    /// What encodes what is said to its peer, once it was needed.
+    voice: Option<Box<Voice>>,
     tally: Arc<Tally>,
-    ports: Pair,
     remote: Option<Remote>,
+    crypt: Option<Box<Crypt>>,
     meter: Meter,
     keys: dtmf::Receiver,
+    /// What hears keys in the sound. None: they come as events, or nothing comes.
+    tones: Option<Box<Tones>>,
+    decoded: Decoded,
     outgoing: Outgoing,
     play: Option<Play>,
     digits: VecDeque<Digits>,
     tone: Option<Box<RelayedTone>>,
+    event: Option<RelayedEvent>,
     /// When the next frame of ours is due.
     due: Option<Instant>,
     last_sent: Option<Instant>,
     reports: Reports,
     taps: Vec<Tap>,
-    heard: bool,
+    first_told: bool,
+    liveness: Liveness,
 }
 
 #[derive(Debug)]
@@ -81,17 +115,15 @@ struct Remote {
     frame: Duration,
 }
 
-#[derive(Debug)]
-struct Digits {
-    sender: dtmf::Sender,
-    tone: Option<Tone>,
-}
-
-#[derive(Debug)]
-struct RelayedTone {
-    tone: Tone,
-    sent: u32,
-    until: u32,
+/// Whether the peer lives, while it is to send.
+#[derive(Debug, Default)]
+struct Liveness {
+    /// When it was last heard, or since when it is waited for.
+    since: Option<Instant>,
+    /// Whether anything ever came.
+    heard: bool,
+    /// How many of the two silences were told: the one at the beginning, and the long one.
+    told: u8,
 }
 
 /// What an event on a leg means for others.
@@ -103,6 +135,13 @@ pub enum Told {
     PlayEnded(PlayId, PlayEnd),
     /// A `SendDtmf` has been carried out.
     DtmfSent,
+    /// Nothing comes from the peer.
+    Silent {
+        /// For so long.
+        silent_ms: u32,
+        /// Whether anything ever came.
+        heard_before: bool,
+    },
 }
 
 /// A packet that was accepted.
@@ -125,57 +164,77 @@ pub struct Incoming {
 pub enum Content {
     /// Audio in this codec.
     Audio(Codec),
+    /// Comfort noise (RFC 3389).
+    Noise,
     /// A telephone-event.
     Key {
         /// The event's code.
         code: u8,
         /// What it tells.
         received: dtmf::Received,
+        /// RTP clock of its time-stamp and duration, in Hz.
+        clock: u32,
     },
     /// Nothing for anyone: another payload type, or audio while none is wanted.
     Nothing,
 }
 
 impl Leg {
-    /// A leg with ports and nothing agreed. `random` gives unpredictable numbers.
+    /// A leg with a way in and nothing agreed. `random` gives unpredictable numbers.
     pub fn new(
         session: SessionId,
         id: LegId,
-        ports: Pair,
+        (network, door): (usize, Door),
         tally: Arc<Tally>,
         mut random: impl FnMut() -> u64,
     ) -> Self {
         Self {
             session,
             id,
-            peer: None,
+            network,
+            door,
+            hearer: None,
+            direct: false,
+            muted: false,
             clocked: false,
-            housekept: false,
+            wakes_at: None,
+            ears: None,
+            listening: None,
+            voice: None,
             tally,
-            ports,
             remote: None,
+            crypt: None,
             meter: Meter::default(),
             keys: dtmf::Receiver::default(),
+            tones: None,
+            decoded: Decoded::default(),
             outgoing: Outgoing::new(random() as u32, random()),
             play: None,
             digits: VecDeque::new(),
             tone: None,
+            event: None,
             due: None,
             last_sent: None,
             reports: Reports::new(random()),
             taps: Vec::new(),
-            heard: false,
+            first_told: false,
+            liveness: Liveness::default(),
         }
     }
 
     /// The RTP port.
-    pub const fn port(&self) -> u16 {
-        self.ports.port()
+    pub fn port(&self) -> u16 {
+        self.door.port()
     }
 
     /// The socket for RTP, or for RTCP.
     pub fn socket(&self, rtcp: bool) -> BorrowedFd<'_> {
-        if rtcp { self.ports.rtcp.as_fd() } else { self.ports.rtp.as_fd() }
+        if rtcp { self.door.rtcp(false).as_fd() } else { self.door.rtp().as_fd() }
+    }
+
+    /// What was agreed.
+    pub fn parameters(&self) -> Option<&MediaParameters> {
+        self.remote.as_ref().map(|remote| &remote.parameters)
     }
 
     /// Takes what was agreed. A source once found is kept unless the signalled address is another one.
@@ -185,16 +244,40 @@ impl Leg {
             Some(remote) if same(&remote) => (remote.latch, remote.since),
             _ => (Latch::new(parameters.remote_rtp, now), now),
         };
-        // 10 to 60 ms in whole tens, whatever was signalled.
-        let ptime = (parameters.ptime_ms / 10).clamp(1, 6) * 10;
-        let frame = Duration::from_millis(ptime.into());
-        self.reports.configure(parameters.remote_rtcp, now);
+        let frame = voice::frame(parameters.codec, parameters.ptime_ms);
+        let to = if parameters.rtcp_mux { parameters.remote_rtp } else { parameters.remote_rtcp };
+        self.reports.configure(to, now);
+        self.outgoing.set_clock(parameters.codec.clock_rate());
+        self.configure_keys(&parameters, now);
+        let in_band = parameters.receive_telephone_event.is_none() && parameters.direction.receives();
+        self.tones = match self.tones.take().filter(|_| in_band) {
+            None if in_band => Tones::new(parameters.codec).map(Box::new),
+            tones => tones,
+        };
+        self.liveness.configure(parameters.direction.receives(), now);
+        self.voice = self.voice.take().filter(|voice| voice.suits(&parameters));
         self.remote = Some(Remote { parameters, latch, since, frame });
     }
 
-    /// Reads a packet from the RTP socket. `None`: thrown away and counted.
-    pub fn receive(&mut self, bytes: &[u8], from: SocketAddr, now: Instant) -> Option<Incoming> {
-        let incoming = self.admitted(bytes, from, now);
+    fn configure_keys(&mut self, parameters: &MediaParameters, now: Instant) {
+        let Some(keys) = &parameters.srtp else {
+            self.crypt = None;
+            return;
+        };
+        let result = match &mut self.crypt {
+            Some(crypt) => crypt.rekey(keys, now),
+            None => Crypt::new(keys).map(|crypt| self.crypt = Some(Box::new(crypt))),
+        };
+        if let Err(error) = result {
+            // Nothing goes out and nothing is taken in the clear in its place.
+            tracing::warn!(session = %self.session, leg = %self.id, %error, "a leg's keys cannot be used");
+            self.crypt = None;
+        }
+    }
+
+    /// Reads a packet from the RTP socket, which it opens in place. `None`: thrown away and counted.
+    pub fn receive(&mut self, datagram: &mut Datagram<'_>, now: Instant) -> Option<Incoming> {
+        let incoming = self.admitted(datagram, now);
         if incoming.is_none() {
             self.meter.discard();
         }
@@ -205,26 +288,47 @@ impl Leg {
             // The meter has counted it as discarded.
             return None;
         }
-        self.remote.as_mut()?.latch.hear(from, now);
-        let first_packet = !std::mem::replace(&mut self.heard, true);
+        self.remote.as_mut()?.latch.hear(datagram.from, now);
+        self.liveness.hear(now);
+        let first_packet = !std::mem::replace(&mut self.first_told, true);
         Some(Incoming { first_packet, begins: arrival == Arrival::First, ..incoming })
     }
 
     /// Counts a datagram that could not even be read.
-    pub const fn discard(&mut self) {
+    pub fn discard(&mut self) {
         self.meter.discard();
     }
 
-    /// Reads a datagram from the RTCP socket. `false`: thrown away and counted.
-    pub fn receive_report(&mut self, bytes: &[u8], from: SocketAddr, now: Instant) -> bool {
-        let known = self.remote.as_ref().is_some_and(|remote| {
-            [remote.latch.source().ip(), remote.parameters.remote_rtcp.ip()].contains(&from.ip())
-        });
-        let taken = known && self.reports.receive(bytes, from, self.outgoing.ssrc(), &mut self.meter, now);
-        if !taken {
+    /// Whether a datagram at the RTP port is RTCP (RFC 5761 §4).
+    pub fn is_muxed_report(&self, datagram: &Datagram<'_>) -> bool {
+        let muxed = self.remote.as_ref().is_some_and(|remote| remote.parameters.rtcp_mux);
+        muxed && datagram.length > 1 && matches!(datagram.buffer[1], 192..=223)
+    }
+
+    /// Reads a report. `false`: thrown away and counted.
+    pub fn receive_report(&mut self, datagram: &mut Datagram<'_>, now: Instant) -> bool {
+        let taken = self.admitted_report(datagram, now).is_some();
+        if taken {
+            self.liveness.hear(now);
+        } else {
             self.meter.discard();
         }
         taken
+    }
+
+    fn admitted_report(&mut self, datagram: &mut Datagram<'_>, now: Instant) -> Option<()> {
+        let Remote { latch, parameters, .. } = self.remote.as_ref()?;
+        let from = datagram.from;
+        if ![latch.source().ip(), parameters.remote_rtcp.ip()].contains(&from.ip()) {
+            return None;
+        }
+        self.open(datagram, true, now)?;
+        let bytes = &datagram.buffer[..datagram.length];
+        let taken = self.reports.receive(bytes, from, self.outgoing.ssrc(), &mut self.meter, now);
+        if let (Some(percent), Some(voice)) = (self.reports.take_lost_percent(), &mut self.voice) {
+            voice.expect_loss(percent);
+        }
+        taken.then_some(())
     }
 
     /// Hears the key of an accepted event packet.
@@ -247,12 +351,11 @@ impl Leg {
         for tap in &mut self.taps {
             match incoming.content {
                 Content::Audio(codec) => tap.audio(timestamp, codec, payload, now),
-                Content::Key { .. } => {
-                    let clock = self.remote.as_ref().map_or(0, |remote| remote.parameters.codec.clock_rate());
+                Content::Key { clock, .. } => {
                     let duration = dtmf::Payload::parse(payload).map_or(0, |event| event.duration);
                     tap.key(timestamp, duration, clock, now);
                 }
-                Content::Nothing => {}
+                Content::Noise | Content::Nothing => {}
             }
         }
     }
@@ -267,13 +370,57 @@ impl Leg {
         self.taps.retain(|tap| !of(tap));
     }
 
-    /// The codec, once agreed.
-    pub fn codec(&self) -> Option<Codec> {
-        self.remote.as_ref().map(|remote| remote.parameters.codec)
+    /// Sends on what the other leg's peer has sent; `datagram` is written over. `silent`: as silence, for the other one
+    /// is muted.
+    pub fn relay(&mut self, incoming: &Incoming, datagram: &mut [u8], silent: bool, now: Instant) {
+        let Some(parameters) = self.remote.as_ref().map(|remote| &remote.parameters) else { return };
+        if !parameters.direction.sends() {
+            return;
+        }
+        if incoming.begins {
+            self.outgoing.interrupt();
+        }
+        let (payload_type, length) = match incoming.content {
+            Content::Nothing | Content::Key { .. } => return,
+            Content::Noise => match parameters.comfort_noise {
+                Some(payload_type) => (payload_type, 0),
+                None => return,
+            },
+            Content::Audio(codec) => {
+                let payload = &mut datagram[incoming.payload.clone()];
+                match (voice::law(codec), voice::law(parameters.codec)) {
+                    (Some(_), Some(to)) if silent => payload.fill(to.silence()),
+                    (Some(from), Some(to)) => from.transcode(to, payload),
+                    _ if silent || codec != parameters.codec => return,
+                    _ => {}
+                }
+                (parameters.send_payload_type, voice::duration(codec, payload))
+            }
+        };
+        // Prompts, digits and tones go before.
+        if !self.wants_clock() {
+            self.relay_with(incoming, (payload_type, length), datagram, now);
+        }
     }
 
-    /// Sends on what the other leg's peer has sent; `datagram` is written over. Returns whether the clock is needed.
-    pub fn relay(&mut self, incoming: &Incoming, datagram: &mut [u8], now: Instant) -> bool {
+    fn relay_with(
+        &mut self,
+        incoming: &Incoming,
+        (payload_type, length): (u8, u32),
+        datagram: &mut [u8],
+        now: Instant,
+    ) {
+        if let Some(header) = self.outgoing.relayed(&incoming.header, payload_type, length, now) {
+            let begin = incoming.payload.start - HEADER_LENGTH;
+            datagram[begin..incoming.payload.start].copy_from_slice(&header.to_bytes());
+            self.transmit(&mut datagram[begin..], incoming.payload.end - begin, now);
+        }
+    }
+
+    /// Sends on an event of the other leg's peer whose clock is ours; `datagram` is written over. Returns whether the
+    /// clock is needed.
+    pub fn relay_event(&mut self, incoming: &Incoming, datagram: &mut [u8], now: Instant) -> bool {
+        let Content::Key { code, received, clock } = incoming.content else { return false };
         let Some(parameters) = self.remote.as_ref().map(|remote| &remote.parameters) else { return false };
         if !parameters.direction.sends() {
             return false;
@@ -281,237 +428,103 @@ impl Leg {
         if incoming.begins {
             self.outgoing.interrupt();
         }
-        let (payload_type, length) = match incoming.content {
-            Content::Nothing => return false,
-            Content::Key { code, received } => match parameters.send_telephone_event {
-                Some(payload_type) => (payload_type, 0),
-                None => return self.relay_as_tone(code, received),
-            },
-            Content::Audio(codec) => {
-                let payload = &mut datagram[incoming.payload.clone()];
-                Law::from(codec).transcode(parameters.codec.into(), payload);
-                (parameters.send_payload_type, payload.len() as u32)
-            }
-        };
-        // Prompts, digits and tones go before.
-        if self.wants_clock() {
-            return false;
-        }
-        if let Some(header) = self.outgoing.relayed(&incoming.header, payload_type, length, now) {
-            let begin = incoming.payload.start - HEADER_LENGTH;
-            datagram[begin..incoming.payload.start].copy_from_slice(&header.to_bytes());
-            self.transmit(&datagram[begin..incoming.payload.end], now);
+        match parameters.send_telephone_event {
+            None => return self.relay_as_tone(code, received, clock),
+            Some(_) if self.wants_clock() => {}
+            Some(payload_type) => self.relay_with(incoming, (payload_type, 0), datagram, now),
         }
         false
     }
 
-    /// Whether something of our own is to be sent by the clock.
-    pub fn wants_clock(&self) -> bool {
-        self.remote.is_some() && (self.play.is_some() || !self.digits.is_empty() || self.tone.is_some())
-    }
-
-    /// Plays, in place of what was playing. Returns the one that has ended by it.
-    pub fn play(&mut self, play: Play) -> Option<Told> {
-        let ended = self.stop_play();
-        self.play = Some(play);
-        ended
-    }
-
-    /// Stops what is playing.
-    pub fn stop_play(&mut self) -> Option<Told> {
-        self.play.take().map(|play| Told::PlayEnded(play.id, PlayEnd::Stopped))
-    }
-
-    /// Sends digits after those that wait. `false`: too many orders wait.
-    pub fn send_digits(&mut self, digits: &str, duration_ms: u16, gap_ms: u16) -> bool {
-        if self.digits.len() >= DIGITS_WAITING_MAX {
-            return false;
-        }
-        let frame = self.remote.as_ref().map_or(20, |remote| remote.frame.as_millis() as u16);
-        let sender = dtmf::Sender::new(digits, duration_ms, gap_ms, frame);
-        self.digits.push_back(Digits { sender, tone: None });
-        true
-    }
-
-    /// Sends what is due at a tick. Returns whether the clock is still needed.
-    pub fn tick(&mut self, tick: Instant, mut tell: impl FnMut(Told)) -> bool {
-        for _ in 0..CATCH_UP_MAX {
-            let due = *self.due.get_or_insert(tick);
-            if due > tick {
-                return true;
-            }
-            if !self.wants_clock() {
-                self.due = None;
-                return false;
-            }
-            self.send_frame(due, &mut tell);
-        }
-        self.due = None;
-        self.wants_clock()
-    }
-
-    /// Does what is due besides the stream: keep-alive and RTCP. Returns when to be called again, if configured.
-    pub fn housekeep(&mut self, now: Instant) -> Option<Instant> {
+    /// Does what is due besides the stream: keep-alive, RTCP, and telling of a silence longer than `silent_after`.
+    /// Returns when to be called again, if configured.
+    pub fn housekeep(
+        &mut self,
+        silent_after: Duration,
+        now: Instant,
+        mut tell: impl FnMut(Told),
+    ) -> Option<Instant> {
         let keep_alive = self.keep_alive_due()?;
         if keep_alive <= now {
             self.keep_alive(now);
         }
         let report = self.report_if_due(now);
-        Some(self.keep_alive_due()?.min(report))
+        if let Some(told) = self.liveness.silence(silent_after, now) {
+            tell(told);
+        }
+        let next = self.keep_alive_due()?.min(report);
+        Some(self.liveness.due(silent_after).map_or(next, |due| next.min(due)))
     }
 
     /// Takes leave: BYE goes out, recordings have what came, the quality comes back.
     pub fn end(&mut self, now: Instant) -> Quality {
         if self.remote.is_some() {
-            self.reports.send(&self.ports.rtcp, &self.outgoing, &mut self.meter, true, now);
+            self.report(true, now);
         }
         self.taps.clear();
         self.meter.quality()
     }
 
-    /// A packet of the right form from a source that may be heard.
-    fn admitted(&self, bytes: &[u8], from: SocketAddr, now: Instant) -> Option<Incoming> {
-        let remote = self.remote.as_ref()?;
-        if !remote.latch.admits(from, now) {
+    /// A packet of the right form from a source that may be heard, opened.
+    fn admitted(&mut self, datagram: &mut Datagram<'_>, now: Instant) -> Option<Incoming> {
+        let from = datagram.from;
+        if !self.remote.as_ref()?.latch.admits(from, now) {
             return None;
         }
-        let packet = Packet::parse(bytes).ok()?;
-        let MediaParameters { codec, receive_payload_type, receive_telephone_event, direction, .. } =
-            remote.parameters;
+        self.open(datagram, false, now)?;
+        let remote = self.remote.as_ref()?;
+        let packet = Packet::parse(&datagram.buffer[..datagram.length]).ok()?;
+        let parameters = &remote.parameters;
         let payload_type = packet.header.payload_type;
         let content = match payload_type {
             // RTCP on the RTP port (RFC 5761 §4) was not agreed on.
             64..=95 => return None,
-            _ if Some(payload_type) == receive_telephone_event => {
+            _ if Some(payload_type) == parameters.receive_telephone_event => {
                 let code = packet.payload.first().copied().unwrap_or(u8::MAX);
-                Content::Key { code, received: dtmf::Received::Ignored }
+                let clock = parameters.codec.clock_rate();
+                Content::Key { code, received: dtmf::Received::Ignored, clock }
             }
-            _ if payload_type == receive_payload_type => Content::Audio(codec),
+            _ if payload_type == parameters.receive_payload_type => Content::Audio(parameters.codec),
+            _ if Some(payload_type) == parameters.comfort_noise => Content::Noise,
             // From the right address it is the peer's, but it proves nothing about another address.
             _ if from == remote.latch.source() => Content::Nothing,
             _ => return None,
         };
-        let content = if direction.receives() { content } else { Content::Nothing };
+        let content = if parameters.direction.receives() { content } else { Content::Nothing };
         let (header, payload) = (packet.header, packet.payload_range());
         Some(Incoming { first_packet: false, header, payload, content, begins: false })
     }
 
-    fn relay_as_tone(&mut self, code: u8, received: dtmf::Received) -> bool {
-        match received {
-            dtmf::Received::Pressed(_) => {
-                let Some(tone) = Tone::new(code) else { return false };
-                self.tone = Some(Box::new(RelayedTone { tone, sent: 0, until: TONE_MIN }));
-                true
-            }
-            dtmf::Received::Continued { duration, end } => {
-                if let Some(relayed) = &mut self.tone {
-                    let ahead = if end { 0 } else { TONE_MAX_AHEAD };
-                    relayed.until = relayed.until.max(duration.saturating_add(ahead));
-                }
-                false
-            }
-            dtmf::Received::Ignored => false,
+    fn open(&mut self, datagram: &mut Datagram<'_>, rtcp: bool, now: Instant) -> Option<()> {
+        if let Some(crypt) = &mut self.crypt {
+            datagram.length = crypt.open(&mut datagram.buffer[..datagram.length], rtcp, now)?;
+        } else if self.must_be_protected() {
+            return None;
         }
+        Some(())
     }
 
-    fn send_frame(&mut self, due: Instant, tell: &mut impl FnMut(Told)) {
-        let Some(remote) = &self.remote else { return };
-        let frame = remote.frame;
-        if self.send_digit(due, frame, tell)
-            || self.send_tone(due, frame)
-            || self.send_prompt(due, frame, tell)
-        {
-            self.due = Some(due + frame);
-        }
+    fn must_be_protected(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.parameters.srtp.is_some())
     }
 
-    /// One step of the digits in turn. `false`: there is none, and the time is free for something else.
-    fn send_digit(&mut self, due: Instant, frame: Duration, tell: &mut impl FnMut(Told)) -> bool {
-        let Some(digits) = self.digits.front_mut() else { return false };
-        let Some(remote) = &self.remote else { return false };
-        let event_type = remote.parameters.send_telephone_event;
-        let step = digits.sender.step();
-        match (step, event_type) {
-            (Step::Done, _) => {
-                self.digits.pop_front();
-                tell(Told::DtmfSent);
-                return false;
-            }
-            (Step::Pause, Some(_)) => {}
-            (Step::Event { first, payload }, Some(payload_type)) => {
-                let header = self.outgoing.event(payload_type, first, due, frame);
-                self.send(header, &payload.to_bytes(), due);
-            }
-            (Step::Pause | Step::Event { .. }, None) => {
-                let sound = digits.sound(step, frame);
-                self.send_sound(&sound, due, frame);
-            }
-        }
-        true
-    }
-
-    fn send_tone(&mut self, due: Instant, frame: Duration) -> bool {
-        let Some(relayed) = &mut self.tone else { return false };
-        let mut sound = Sound::new(frame);
-        relayed.tone.fill(sound.samples());
-        relayed.sent += sound.length as u32;
-        if relayed.sent >= relayed.until {
-            self.tone = None;
-        }
-        self.send_sound(&sound, due, frame);
-        true
-    }
-
-    fn send_prompt(&mut self, due: Instant, frame: Duration, tell: &mut impl FnMut(Told)) -> bool {
-        let (Some(play), Some(remote)) = (&mut self.play, &self.remote) else { return false };
-        let length = samples(frame.as_millis() as u32) as usize;
-        let mut payload = [0; FRAME_MAX];
-        if play.fill(remote.parameters.codec, &mut payload[..length]) {
-            self.send_audio(&payload[..length], due, frame);
-            return true;
-        }
-        tell(Told::PlayEnded(play.id, play.end()));
-        self.play = None;
-        false
-    }
-
-    fn send_sound(&mut self, sound: &Sound, due: Instant, frame: Duration) {
-        let Some(remote) = &self.remote else { return };
-        let law = Law::from(remote.parameters.codec);
-        let mut payload = [0; FRAME_MAX];
-        for (octet, &sample) in payload.iter_mut().zip(&sound.samples) {
-            *octet = law.encode(sample);
-        }
-        self.send_audio(&payload[..sound.length], due, frame);
-    }
-
-    fn send_audio(&mut self, payload: &[u8], due: Instant, frame: Duration) {
-        let Some(remote) = &self.remote else { return };
-        let payload_type = remote.parameters.send_payload_type;
-        if remote.parameters.direction.sends() {
-            let header = self.outgoing.audio(payload_type, due, frame);
-            self.send(header, payload, due);
-        }
-    }
-
-    fn send(&mut self, header: Header, payload: &[u8], now: Instant) {
-        let mut datagram = [0; HEADER_LENGTH + FRAME_MAX];
-        let end = HEADER_LENGTH + payload.len();
-        datagram[..HEADER_LENGTH].copy_from_slice(&header.to_bytes());
-        datagram[HEADER_LENGTH..end].copy_from_slice(payload);
-        self.transmit(&datagram[..end], now);
-    }
-
-    fn transmit(&mut self, datagram: &[u8], now: Instant) {
+    /// Sends the first `length` octets, which are protected in place if they must be.
+    fn transmit(&mut self, buffer: &mut [u8], length: usize, now: Instant) {
         let Some(remote) = &self.remote else { return };
         let to = remote.latch.source();
         if to.port() == 0 || to.ip().is_unspecified() {
             return;
         }
+        let closed = match &mut self.crypt {
+            Some(crypt) => crypt.close(buffer, length, false),
+            None if remote.parameters.srtp.is_some() => None,
+            None => Some(length),
+        };
+        let Some(datagram) = closed.and_then(|closed| buffer.get(..closed)) else { return };
         self.last_sent = Some(now);
-        match self.ports.rtp.send_to(datagram, to) {
+        match self.door.rtp().send_to(datagram, to) {
             Ok(_) => {
-                self.meter.sent(datagram.len() - HEADER_LENGTH);
+                self.meter.sent(length - HEADER_LENGTH);
                 self.tally.sent.fetch_add(1, Ordering::Relaxed);
             }
             // A full buffer or an unreachable peer loses the packet, as the network would.
@@ -519,61 +532,57 @@ impl Leg {
         }
     }
 
-    fn keep_alive_due(&self) -> Option<Instant> {
-        let since = self.remote.as_ref()?.since;
-        Some(self.last_sent.map_or(since + FIRST_KEEP_ALIVE, |last| last + KEEP_ALIVE))
-    }
-
-    /// One frame of silence, on hold too.
-    fn keep_alive(&mut self, now: Instant) {
-        let Some(Remote { parameters, frame, .. }) = &self.remote else { return };
-        let (payload_type, frame) = (parameters.send_payload_type, *frame);
-        let payload = [Law::from(parameters.codec).silence(); FRAME_MAX];
-        let header = self.outgoing.audio(payload_type, now, frame);
-        self.last_sent = Some(now);
-        self.send(header, &payload[..samples(frame.as_millis() as u32) as usize], now);
-    }
-
     fn report_if_due(&mut self, now: Instant) -> Instant {
         if self.reports.due() <= now {
-            self.reports.send(&self.ports.rtcp, &self.outgoing, &mut self.meter, false, now);
+            self.report(false, now);
         }
         self.reports.due()
     }
-}
 
-impl Digits {
-    /// The same digits as tones: the sender's steps give the time.
-    fn sound(&mut self, step: Step, frame: Duration) -> Sound {
-        let mut sound = Sound::new(frame);
-        if let Step::Event { first, payload } = step {
-            if first {
-                self.tone = Tone::new(payload.code);
-            }
-            if let Some(tone) = &mut self.tone {
-                tone.fill(sound.samples());
-            }
-            // What follows are repetitions of the end, which in audio are part of the pause.
-            if payload.end {
-                self.tone = None;
-            }
+    fn report(&mut self, bye: bool, now: Instant) {
+        let muxed = self.remote.as_ref().is_some_and(|remote| remote.parameters.rtcp_mux);
+        let protected = self.must_be_protected();
+        let mut buffer = [0; OWN_MAX + OVERHEAD_MAX];
+        let Some(own) = buffer.first_chunk_mut() else { return };
+        let Some((length, to)) = self.reports.write(own, &self.outgoing, &mut self.meter, bye, now) else {
+            return;
+        };
+        let closed = match &mut self.crypt {
+            Some(crypt) => crypt.close(&mut buffer, length, true),
+            None if protected => None,
+            None => Some(length),
+        };
+        let Some(datagram) = closed.and_then(|closed| buffer.get(..closed)) else { return };
+        if let Err(error) = self.door.rtcp(muxed).send_to(datagram, to) {
+            tracing::trace!(%to, %error, "RTCP packet not sent");
         }
-        sound
     }
 }
 
-/// A frame's worth of samples.
-struct Sound {
-    samples: [i16; FRAME_MAX],
-    length: usize,
-}
-
-impl Sound {
-    const fn new(frame: Duration) -> Self {
-        Self { samples: [0; FRAME_MAX], length: samples(frame.as_millis() as u32) as usize }
+impl Liveness {
+    /// What was agreed may be an answer, or the end of a hold: it is waited for from now on.
+    fn configure(&mut self, receives: bool, now: Instant) {
+        self.since = receives.then_some(now);
+        self.told = if self.heard { 1 } else { 0 };
     }
 
-    fn samples(&mut self) -> &mut [i16] {
-        &mut self.samples[..self.length]
+    fn hear(&mut self, now: Instant) {
+        if self.since.is_some() {
+            self.since = Some(now);
+        }
+        (self.heard, self.told) = (true, 1);
+    }
+
+    fn due(&self, silent_after: Duration) -> Option<Instant> {
+        let spans = [FIRST_SILENCE, silent_after];
+        Some(self.since? + *spans.get(usize::from(self.told))?)
+    }
+
+    fn silence(&mut self, silent_after: Duration, now: Instant) -> Option<Told> {
+        let since = self.since.filter(|_| self.due(silent_after).is_some_and(|due| due <= now))?;
+        self.told += 1;
+        let silent = now.saturating_duration_since(since).as_millis();
+        let silent_ms = u32::try_from(silent).unwrap_or(u32::MAX);
+        Some(Told::Silent { silent_ms, heard_before: self.heard })
     }
 }

@@ -9,15 +9,38 @@ pub struct Key {
     generation: u32,
 }
 
-impl Key {
-    /// As an epoll token. The index has 31 bits and the generation 32.
+/// Whose a socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// One leg's.
+    Leg(Key),
+    /// Many legs': the worker's shared port of that place.
+    Shared(u32),
+}
+
+/// The highest token below those that a worker has for itself, and the last of a shared port.
+const SHARED_LAST: u64 = u64::MAX - 16;
+/// Shared ports of a worker at most, for the tokens' sake.
+const SHARED_MAX: u64 = 1 << 16;
+
+impl Owner {
+    /// As an epoll token. A leg's index has 31 bits and its generation 32; shared ports take the highest ones, which
+    /// no leg reaches.
     pub fn token(self, rtcp: bool) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index) << 1 | u64::from(rtcp)
+        match self {
+            Self::Leg(key) => u64::from(key.generation) << 32 | u64::from(key.index) << 1 | u64::from(rtcp),
+            Self::Shared(place) => SHARED_LAST - 2 * u64::from(place) - u64::from(rtcp),
+        }
     }
 
-    /// From an epoll token.
+    /// From an epoll token; whether it is RTCP's too.
     pub const fn from_token(token: u64) -> (Self, bool) {
-        (Self { index: (token as u32) >> 1, generation: (token >> 32) as u32 }, token & 1 == 1)
+        if token > SHARED_LAST - 2 * SHARED_MAX {
+            let place = SHARED_LAST - token;
+            return (Self::Shared((place / 2) as u32), place % 2 == 1);
+        }
+        let key = Key { index: (token as u32) >> 1, generation: (token >> 32) as u32 };
+        (Self::Leg(key), token & 1 == 1)
     }
 }
 

@@ -8,24 +8,35 @@
 //! the order of their happening. A peer can cause neither a panic nor growth: every queue, table and loop is bounded.
 
 mod config;
+mod crypt;
+mod door;
+mod ears;
 mod engine;
 mod latch;
 mod leg;
 mod legs;
 mod library;
+mod listening;
+mod mixing;
 mod outgoing;
 mod play;
 mod playback;
 mod ports;
+mod rates;
 mod recording;
 mod reports;
 mod server;
+mod shared;
 mod sources;
 mod speech;
 mod sys;
+mod tally;
+mod voice;
 mod worker;
 
 pub use config::{Config, Counters, Network, Services, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
+pub use listening::{Pocketsphinx, Recogniser, Said};
 pub use recording::recover;
 pub use server::{Handle, Server};
+pub use tally::WorkerCounters;

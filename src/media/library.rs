@@ -214,7 +214,7 @@ impl Prompt {
     pub fn encoded(&self, codec: Codec) -> &[u8] {
         match codec {
             Codec::Pcma => &self.a,
-            _ => &self.mu,
+            Codec::Pcmu | Codec::G722 | Codec::Opus | Codec::G729 => &self.mu,
         }
     }
 

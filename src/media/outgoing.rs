@@ -5,15 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-use rtp::{
-    packet::{Header, sequence_distance, timestamp_distance},
-    samples_in,
-};
+use rtp::packet::{Header, sequence_distance, timestamp_distance};
 
 /// State of the stream.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     ssrc: u32,
+    /// Timestamp units per second.
+    clock: u32,
     /// Number of the next packet.
     sequence: u16,
     /// Timestamp that belongs to the moment `next_at`.
@@ -37,6 +36,8 @@ struct Mapping {
 
 /// Packets after a switch-over for which the first one's number is remembered.
 const SETTLED: u16 = 1_000;
+/// Longest pause between two planes' packets over which the sound goes on.
+const SEAM_MAX: Duration = Duration::from_millis(300);
 
 impl Outgoing {
     /// A stream with unpredictable beginnings taken from `random` (RFC 3550 §5.1).
@@ -44,6 +45,7 @@ impl Outgoing {
     pub const fn new(ssrc: u32, random: u64) -> Self {
         Self {
             ssrc,
+            clock: rtp::CLOCK_RATE,
             sequence: random as u16,
             next_timestamp: (random >> 16) as u32,
             next_at: None,
@@ -59,11 +61,39 @@ impl Outgoing {
         self.ssrc
     }
 
+    /// The codec's RTP clock from now on, in Hz.
+    pub const fn set_clock(&mut self, clock: u32) {
+        self.clock = clock;
+    }
+
+    /// The RTP clock, in Hz.
+    #[must_use]
+    pub const fn clock(&self) -> u32 {
+        self.clock
+    }
+
     /// The timestamp that belongs to a moment.
     #[must_use]
     pub fn timestamp_at(&self, at: Instant) -> u32 {
         let since = self.next_at.map_or(Duration::ZERO, |next| at.saturating_duration_since(next));
-        self.next_timestamp.wrapping_add(samples_in(since))
+        self.next_timestamp.wrapping_add(self.units(since))
+    }
+
+    /// Lets what comes at that moment follow what was sent last without a hole, if that is not long ago: the other
+    /// plane's sound goes on, a little later.
+    pub fn resume(&mut self, at: Instant) {
+        let Some(next) = self.next_at else { return };
+        if at.saturating_duration_since(next) <= SEAM_MAX {
+            self.next_at = Some(at);
+            self.spurt = true;
+        }
+    }
+
+    /// Header for a packet of a relayed event that began at `timestamp` of our clock; `first` begins it.
+    pub fn relayed_event(&mut self, payload_type: u8, first: bool, timestamp: u32) -> Header {
+        self.mapping = None;
+        self.spurt = false;
+        self.header(payload_type, first, timestamp)
     }
 
     /// Header for audio of our own that lasts from `at` for `length`.
@@ -111,7 +141,7 @@ impl Outgoing {
         let end = timestamp.wrapping_add(length);
         if timestamp_distance(self.next_timestamp, end) > 0 {
             self.next_timestamp = end;
-            self.next_at = Some(now + span(length));
+            self.next_at = Some(now + span(length, self.clock));
         }
         self.spurt = false;
         let marker = original.marker || begins;
@@ -136,10 +166,15 @@ impl Outgoing {
 
     fn advance(&mut self, at: Instant, length: Duration) -> u32 {
         let timestamp = self.timestamp_at(at);
-        self.next_timestamp = timestamp.wrapping_add(samples_in(length));
+        self.next_timestamp = timestamp.wrapping_add(self.units(length));
         self.next_at = Some(at + length);
         self.mapping = None;
         timestamp
+    }
+
+    fn units(&self, span: Duration) -> u32 {
+        let units = span.as_nanos().saturating_mul(u128::from(self.clock)) / 1_000_000_000;
+        u32::try_from(units).unwrap_or(u32::MAX)
     }
 
     fn header(&mut self, payload_type: u8, marker: bool, timestamp: u32) -> Header {
@@ -149,8 +184,8 @@ impl Outgoing {
     }
 }
 
-fn span(samples: u32) -> Duration {
-    Duration::from_nanos(u64::from(samples) * 1_000_000_000 / u64::from(rtp::CLOCK_RATE))
+fn span(units: u32, clock: u32) -> Duration {
+    Duration::from_nanos(u64::from(units) * 1_000_000_000 / u64::from(clock))
 }
 
 #[cfg(test)]

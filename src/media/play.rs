@@ -77,11 +77,21 @@ impl Play {
         false
     }
 
+    /// As [`Play::fill`], in samples at 8 kHz.
+    pub fn fill_pcm(&mut self, frame: &mut [i16]) -> bool {
+        self.fill_from(Prompt::pcm, 0, frame)
+    }
+
     /// Fills a frame and goes on; the last one ends in silence. `false`: all has been played, nothing is written.
     pub fn fill(&mut self, codec: Codec, frame: &mut [u8]) -> bool {
+        let silence = rtp::g711::Law::from(codec).silence();
+        self.fill_from(|prompt| prompt.encoded(codec), silence, frame)
+    }
+
+    fn fill_from<T: Copy>(&mut self, sound: impl Fn(&Prompt) -> &[T], silence: T, frame: &mut [T]) -> bool {
         let mut filled = 0;
         if self.is_awaited() {
-            frame.fill(rtp::g711::Law::from(codec).silence());
+            frame.fill(silence);
             return true;
         }
         while filled < frame.len() {
@@ -89,7 +99,7 @@ impl Play {
                 if self.begin_round() { continue } else { break }
             };
             // No prompt is empty: the library refuses such.
-            let rest = &prompt.encoded(codec)[self.at..];
+            let rest = &sound(prompt)[self.at..];
             let count = rest.len().min(frame.len() - filled);
             frame[filled..filled + count].copy_from_slice(&rest[..count]);
             filled += count;
@@ -98,7 +108,7 @@ impl Play {
                 (self.prompt, self.at) = (self.prompt + 1, 0);
             }
         }
-        frame[filled..].fill(rtp::g711::Law::from(codec).silence());
+        frame[filled..].fill(silence);
         filled > 0
     }
 

@@ -1,7 +1,7 @@
 //! RTCP of one leg: reports and BYE out, reports in (RFC 3550 §6).
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -24,6 +24,8 @@ pub struct Reports {
     to: Option<SocketAddr>,
     signalled: Option<SocketAddr>,
     due: Option<Instant>,
+    /// Share of our packets that the peer lost of late, in percent, until it is asked for.
+    lost_percent: Option<u8>,
     /// Packets sent until the last report, and until the one before.
     sent_marks: [u64; 2],
 }
@@ -36,7 +38,7 @@ impl Reports {
         for (place, octet) in cname.iter_mut().enumerate() {
             *octet = digits[(random >> (4 * place)) as usize & 0x0f];
         }
-        Self { cname, to: None, signalled: None, due: None, sent_marks: [0; 2] }
+        Self { cname, to: None, signalled: None, due: None, lost_percent: None, sent_marks: [0; 2] }
     }
 
     /// Begins to report, or goes on to another address.
@@ -52,26 +54,28 @@ impl Reports {
         self.due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3_600))
     }
 
-    /// Sends a report, and a BYE with it when leaving.
-    pub fn send(
+    /// Writes a report, with a BYE when leaving, into the beginning of `buffer`. Returns its length and where it goes.
+    pub fn write(
         &mut self,
-        socket: &UdpSocket,
+        buffer: &mut [u8; OWN_MAX],
         outgoing: &Outgoing,
         meter: &mut Meter,
         bye: bool,
         now: Instant,
-    ) {
+    ) -> Option<(usize, SocketAddr)> {
         let sends = meter.packets_sent() > self.sent_marks[1];
         self.sent_marks = [meter.packets_sent(), self.sent_marks[0]];
         self.due = Some(now + interval(false, sends));
         let sender = sends.then(|| meter.sender_info(wall_clock(), outgoing.timestamp_at(now)));
         let cname = std::str::from_utf8(&self.cname).unwrap_or_default();
         let own = Own { ssrc: outgoing.ssrc(), sender, report: meter.report(now), cname, bye };
-        let Some(to) = self.to.filter(|to| to.port() != 0 && !to.ip().is_unspecified()) else { return };
-        let mut buffer = [0; OWN_MAX];
-        if let Err(error) = socket.send_to(own.write(&mut buffer), to) {
-            tracing::trace!(%to, %error, "RTCP packet not sent");
-        }
+        let to = self.to.filter(|to| to.port() != 0 && !to.ip().is_unspecified())?;
+        Some((own.write(buffer).len(), to))
+    }
+
+    /// Share of our packets that the peer lost of late, in percent, if it has said so anew.
+    pub fn take_lost_percent(&mut self) -> Option<u8> {
+        self.lost_percent.take()
     }
 
     /// Takes the peer's. `false`: it is not RTCP.
@@ -97,6 +101,7 @@ impl Reports {
             };
             for report in reports.iter().filter(|report| report.ssrc == ssrc) {
                 meter.report_about_us(&report, wall_clock);
+                self.lost_percent = Some((u16::from(report.fraction_lost) * 100 / 256) as u8);
             }
         }
         true

@@ -10,6 +10,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use link::{Full, MediaEvents, MediaOrders};
@@ -19,11 +20,13 @@ use model::{
 };
 
 use crate::{
-    Config, Counters, Library, StartError,
+    Config, Counters, Library, StartError, WorkerCounters,
+    listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
     recording::{Recorder, Threads, recover},
     sys,
+    tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
 };
 
@@ -35,6 +38,7 @@ pub struct Server {
     // Dropped last: the workers hand it the ends of their recordings.
     _recordings: Threads,
     _loader: Option<Loader>,
+    _listeners: Listeners,
 }
 
 /// Gives orders to a [`Server`]; cheap to clone. When the server has stopped, every order is [`Full`].
@@ -58,12 +62,18 @@ impl Server {
         let recordings = started_recordings(&config, &events)?;
         let loader =
             config.services.store.clone().map(Loader::start).transpose().map_err(StartError::Worker)?;
+        let orders = Orders::default();
+        let recogniser = config.services.recogniser.clone();
+        let listeners =
+            Listeners::start(recogniser, &events, Arc::clone(&orders)).map_err(StartError::Worker)?;
         let shared = Arc::new(Shared {
             networks,
             events,
             recorder: recordings.recorder(),
             loading: loader.as_ref().map(Loader::loading),
+            listener: listeners.listener(),
             sessions_max: config.sessions_max,
+            silent_after: config.silent_after,
             library: RwLock::default(),
             counts: Counts::default(),
         });
@@ -72,12 +82,10 @@ impl Server {
             .map(|place| start_worker(&shared, place, config.workers.is_none()))
             .collect();
         let (workers, threads) = started.map_err(StartError::Worker)?;
-        Ok(Self {
-            handle: Handle { shared, workers: workers.into() },
-            threads,
-            _recordings: recordings,
-            _loader: loader,
-        })
+        let handle = Handle { shared, workers: workers.into() };
+        // Nobody else sets it.
+        let _ = orders.set(Box::new(handle.clone()));
+        Ok(Self { handle, threads, _recordings: recordings, _loader: loader, _listeners: listeners })
     }
 
     /// What gives orders.
@@ -128,6 +136,12 @@ impl Handle {
             orders_dropped: orders_dropped.load(Ordering::Relaxed),
             recorded_packets_dropped: self.shared.recorder.dropped(),
         }
+    }
+
+    /// What each worker has and has done.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerCounters> {
+        self.workers.iter().map(|worker| worker.tally.counters()).collect()
     }
 
     /// All legs of a session live on one worker.
@@ -202,14 +216,19 @@ struct Mailbox {
 
 /// What all workers share.
 pub struct Shared {
-    networks: Vec<SharedNetwork>,
+    /// In the order of the configuration.
+    pub networks: Vec<SharedNetwork>,
     /// Where events go.
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
     pub recorder: Recorder,
     /// What reads recordings to be played.
     pub loading: Option<Loading>,
+    /// What begins listening.
+    pub listener: Listener,
     sessions_max: usize,
+    /// Silence of a peer that is told.
+    pub silent_after: Duration,
     library: RwLock<Arc<Library>>,
     /// Counted over all workers.
     pub counts: Counts,
@@ -234,22 +253,10 @@ pub struct Counts {
     orders_dropped: AtomicU64,
 }
 
-/// A worker's packets, on a cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Tally {
-    /// RTP packets taken.
-    pub received: AtomicU64,
-    /// RTP packets sent.
-    pub sent: AtomicU64,
-    /// Packets thrown away.
-    pub discarded: AtomicU64,
-}
-
 impl Shared {
-    /// A network by its name.
-    pub fn network(&self, name: &str) -> Option<&SharedNetwork> {
-        self.networks.iter().find(|network| network.name == name)
+    /// A network's place by its name.
+    pub fn network(&self, name: &str) -> Option<usize> {
+        self.networks.iter().position(|network| network.name == name)
     }
 
     /// The prompts of a session that begins now.

@@ -139,8 +139,10 @@ struct Slot {
 
 /// One datagram of a batch.
 pub struct Datagram<'a> {
-    /// Its octets.
-    pub bytes: &'a mut [u8],
+    /// Where it lies, with room behind it.
+    pub buffer: &'a mut [u8],
+    /// How long it is.
+    pub length: usize,
     /// Who sent it.
     pub from: SocketAddr,
 }
@@ -188,7 +190,7 @@ impl Batch {
         if *truncated {
             return None;
         }
-        Some(Datagram { from: address(from)?, bytes: &mut buffer[..*length] })
+        Some(Datagram { from: address(from)?, buffer, length: *length })
     }
 }
 
@@ -211,6 +213,14 @@ pub fn pin_to_core(place: usize) -> io::Result<()> {
         libc::sched_setaffinity(0, size, &raw const one)
     };
     checked(result).map(drop)
+}
+
+/// Processor time of the calling thread.
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` outlives the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Raises the soft limit of open files to the hard one, and returns it.
@@ -297,8 +307,8 @@ mod tests {
             let mut batch = Batch::new();
             assert_eq!(batch.receive(to.as_fd()), 3);
             let one = batch.datagram(0).unwrap();
-            assert_eq!((&*one.bytes, one.from), (&b"one"[..], from.local_addr().unwrap()));
-            assert_eq!(batch.datagram(1).unwrap().bytes, b"two");
+            assert_eq!((&one.buffer[..one.length], one.from), (&b"one"[..], from.local_addr().unwrap()));
+            assert_eq!(&batch.datagram(1).unwrap().buffer[..3], b"two");
             assert!(batch.datagram(2).is_none());
             assert_eq!(batch.receive(to.as_fd()), 0);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -15,9 +16,10 @@ use model::media::MediaOrder;
 
 use crate::{
     engine::Engine,
-    legs::Key,
-    server::{Shared, Tally},
-    sys::{Batch, Epoll, EventFd, Ticker, pin_to_core},
+    legs::Owner,
+    server::Shared,
+    sys::{Batch, Epoll, EventFd, Ticker, pin_to_core, thread_cpu},
+    tally::Tally,
 };
 
 /// Orders that wait for one worker at most.
@@ -26,6 +28,9 @@ pub const ORDERS_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks made up for, when the worker was late.
 const TICKS_MAX: u64 = 10;
+
+/// How often the thread's processor time is read.
+const COUNTING: Duration = Duration::from_secs(1);
 
 const ORDERS: u64 = u64::MAX;
 const TICKS: u64 = u64::MAX - 1;
@@ -69,6 +74,9 @@ pub struct Worker {
     engine: Engine,
     /// When the clock's last tick was, while it runs.
     ticked: Option<Instant>,
+    tally: Arc<Tally>,
+    /// When its processor time was counted last.
+    counted: Option<Instant>,
 }
 
 impl Worker {
@@ -82,8 +90,18 @@ impl Worker {
         let (epoll, ticker) = (Epoll::new()?, Ticker::new()?);
         epoll.add(wake.fd.fd(), ORDERS)?;
         epoll.add(ticker.fd(), TICKS)?;
-        let engine = Engine::new(shared, tally);
-        Ok(Self { epoll, ticker, batch: Batch::new(), wake, orders, engine, ticked: None })
+        let engine = Engine::new(shared, Arc::clone(&tally));
+        Ok(Self {
+            epoll,
+            ticker,
+            batch: Batch::new(),
+            wake,
+            orders,
+            engine,
+            ticked: None,
+            tally,
+            counted: None,
+        })
     }
 
     /// Works until it is told to stop. `core`: which processor to stay on.
@@ -93,7 +111,9 @@ impl Worker {
         }
         let mut tokens = Vec::new();
         while !self.wake.stop.load(Ordering::Acquire) {
-            let deadline = self.engine.housekeeping(Instant::now());
+            let now = Instant::now();
+            self.count_cpu(now);
+            let deadline = self.engine.housekeeping(now);
             self.engine.tell_all();
             self.set_clock();
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -114,6 +134,14 @@ impl Worker {
         self.engine.tell_all();
     }
 
+    fn count_cpu(&mut self, now: Instant) {
+        if self.counted.is_none_or(|at| now.saturating_duration_since(at) >= COUNTING) {
+            self.counted = Some(now);
+            let cpu = u64::try_from(thread_cpu().as_micros()).unwrap_or(u64::MAX);
+            self.tally.cpu_us.store(cpu, Ordering::Relaxed);
+        }
+    }
+
     fn take_orders(&mut self) {
         self.wake.fd.clear();
         self.wake.pending.swap(false, Ordering::AcqRel);
@@ -128,11 +156,8 @@ impl Worker {
     fn take_order(&mut self, order: MediaOrder) {
         let Self { engine, epoll, .. } = self;
         let session = order.session;
-        let watch = |leg: &crate::leg::Leg, key: Key| {
-            epoll.add(leg.socket(false), key.token(false))?;
-            epoll.add(leg.socket(true), key.token(true))
-        };
-        let work = AssertUnwindSafe(|| engine.order(order, Instant::now(), watch));
+        let watch = |socket: BorrowedFd<'_>, token: u64| epoll.add(socket, token);
+        let work = AssertUnwindSafe(|| engine.order(order, Instant::now(), &watch));
         if catch_unwind(work).is_err() {
             tracing::error!(%session, "a media session is ended by a fault");
             self.engine.abandon(session, Instant::now());
@@ -140,22 +165,27 @@ impl Worker {
     }
 
     fn take_datagrams(&mut self, token: u64) {
-        let (key, rtcp) = Key::from_token(token);
+        let (owner, rtcp) = Owner::from_token(token);
         let Self { engine, batch, .. } = self;
-        let Some(socket) = engine.socket(key, rtcp) else { return };
+        let Some(socket) = engine.socket(owner, rtcp) else { return };
         let count = batch.receive(socket);
         let now = Instant::now();
-        let work = AssertUnwindSafe(|| {
-            for place in 0..count {
-                engine.datagram(key, rtcp, batch.datagram(place), now);
+        let mut place = 0;
+        while place < count {
+            let work = AssertUnwindSafe(|| {
+                while place < count {
+                    let datagram = batch.datagram(place);
+                    place += 1;
+                    engine.datagram(owner, rtcp, datagram, now);
+                }
+            });
+            // One session's fault must not take the others along.
+            if catch_unwind(work).is_err()
+                && let Some(session) = engine.session_at_work()
+            {
+                tracing::error!(%session, "a media session is ended by a fault");
+                engine.abandon(session, now);
             }
-        });
-        // One session's fault must not take the others along.
-        if catch_unwind(work).is_err()
-            && let Some(session) = self.engine.session_of(key)
-        {
-            tracing::error!(%session, "a media session is ended by a fault");
-            self.engine.abandon(session, now);
         }
     }
 

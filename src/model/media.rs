@@ -14,12 +14,14 @@ use crate::{AudioId, LegId, PlayId, SessionId};
 mod crypto;
 mod listening;
 mod mixing;
+mod quality;
 mod recording;
 
 pub use self::{
     crypto::{CryptoSuite, MasterKey, Srtp},
     listening::{Heard, ListenId, Listening},
     mixing::{Hearing, Source},
+    quality::{Bucket, Bursts, Outbound, Quality, Rating},
     recording::{Format, Recorded, Recording, RecordingEnd, Voices},
 };
 
@@ -214,6 +216,11 @@ pub enum Order {
         /// Whether its peer sends from where its description says, so that it may share a port with others.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         shared: bool,
+        /// Where the peer receives RTP, if it has said so already because our description is the answer to its offer: a
+        /// port that is shared is chosen by it. None: it is told by `Configure`; if another leg that shares the port has that
+        /// address, this one moves to another port, and `Allocated` comes again for a new offer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remote: Option<SocketAddr>,
     },
     /// The leg's parameters, after an offer and its answer; again after each re-INVITE.
     Configure {
@@ -340,7 +347,7 @@ pub struct MediaEvent {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// The leg has ports: this is what our description tells the peer.
+    /// The leg has ports: this is what our description tells the peer. It comes again when the leg has moved (`Allocate`).
     Allocated {
         /// The leg.
         leg: LegId,
@@ -403,6 +410,13 @@ pub enum Event {
         /// Whether anything ever came.
         heard_before: bool,
     },
+    /// How a leg was, five seconds by five seconds; before `Released`, if anything was received.
+    Measured {
+        /// The leg.
+        leg: LegId,
+        /// In the order of time. Of a leg that is up for longer than two hours, the last two.
+        series: Vec<Bucket>,
+    },
     /// The leg is gone, and so is its recording if it had one.
     Released {
         /// The leg.
@@ -432,21 +446,4 @@ pub enum PlayEnd {
     Stopped,
     /// The media server does not have one of the prompts.
     UnknownAudio,
-}
-
-/// What was measured on a leg, from its allocation on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Quality {
-    /// RTP packets received.
-    pub packets_received: u64,
-    /// RTP packets sent.
-    pub packets_sent: u64,
-    /// Packets lost towards us (RFC 3550 A.3); never negative.
-    pub packets_lost: u64,
-    /// Packets thrown away: from a source that is not the peer's, or not RTP.
-    pub packets_discarded: u64,
-    /// Interarrival jitter in milliseconds (RFC 3550 A.8), its greatest value.
-    pub jitter_ms_max: f32,
-    /// Round trip in milliseconds from RTCP (RFC 3550 §6.4.1), its last value.
-    pub round_trip_ms: Option<f32>,
 }

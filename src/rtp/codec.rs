@@ -286,6 +286,12 @@ impl Decoder {
         }
     }
 
+    /// Whether [`Decoder::recover`] finds something in `next`, which only an Opus packet can hold.
+    #[must_use]
+    pub fn recovers(&self, next: &[u8]) -> bool {
+        matches!(self.state, Decoding::Opus(_)) && opus::has_correction(next)
+    }
+
     /// Samples a second.
     #[must_use]
     pub const fn sample_rate(&self) -> u32 {

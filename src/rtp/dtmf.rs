@@ -2,10 +2,15 @@
 //!
 //! A key is one event; its packets carry one timestamp, that of its beginning, and a growing duration. So the
 //! timestamp alone tells keys apart: packets may be lost, doubled or out of order, and the marker bit may be absent.
+//! Timestamps and durations are of the clock of the audio beside them (§2.1): 8, 16 or 48 kHz.
 
 use std::f64::consts::TAU;
 
-use crate::{CLOCK_RATE, packet::timestamp_distance, samples};
+use crate::{CLOCK_RATE, packet::timestamp_distance};
+
+mod detector;
+
+pub use self::detector::{Detector, Tones};
 
 /// The events we send and understand, as the `fmtp` attribute lists them (RFC 4733 §2.4.1): DTMF's sixteen keys.
 pub const FMTP: &str = "0-15";
@@ -73,6 +78,15 @@ impl Payload {
         Ok(Self { code, end: flags & 0x80 != 0, volume: flags & 0x3f, duration })
     }
 
+    /// The same event on another clock, such as between Opus's 48 kHz and G.711's 8 kHz. What is too long for the field is cut.
+    #[must_use]
+    pub fn rescaled(self, from: u32, to: u32) -> Self {
+        Self {
+            duration: rescaled(u32::from(self.duration), from, to).min(u32::from(u16::MAX)) as u16,
+            ..self
+        }
+    }
+
     /// The payload's four octets.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 4] {
@@ -81,10 +95,24 @@ impl Payload {
     }
 }
 
+/// A span of one clock in units of another, to the nearest; at most `u32::MAX`.
+#[must_use]
+pub fn rescaled(units: u32, from: u32, to: u32) -> u32 {
+    let from = u64::from(from.max(1));
+    u32::try_from((u64::from(units) * u64::from(to) + from / 2) / from).unwrap_or(u32::MAX)
+}
+
 /// Hears the keys in one source's event packets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Receiver {
     last: Option<Heard>,
+    clock_rate: u32,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self::new(CLOCK_RATE)
+    }
 }
 
 /// What a packet tells.
@@ -115,16 +143,23 @@ struct Heard {
     before: u32,
 }
 
-/// An event older than this against the last one is from a clock that has been set anew, not late: 10 s.
-const LATE_MAX: i32 = 10 * CLOCK_RATE.cast_signed();
+/// An event older than this against the last one is from a clock that has been set anew, not late, in seconds.
+const LATE_SECONDS_MAX: u32 = 10;
 
 impl Receiver {
+    /// For events on a clock of so many Hz.
+    #[must_use]
+    pub const fn new(clock_rate: u32) -> Self {
+        Self { last: None, clock_rate }
+    }
+
     /// Takes one packet's source, timestamp and payload.
     pub fn receive(&mut self, ssrc: u32, timestamp: u32, payload: &[u8]) -> Received {
         let Ok(event) = Payload::parse(payload) else { return Received::Ignored };
         let Some(key) = digit(event.code) else { return Received::Ignored };
+        let late_max = self.clock_rate.saturating_mul(LATE_SECONDS_MAX).cast_signed();
         match &mut self.last {
-            Some(heard) if heard.ssrc == ssrc => match heard.place(timestamp, event) {
+            Some(heard) if heard.ssrc == ssrc => match heard.place(timestamp, event, late_max) {
                 Place::Same => heard.grow(event),
                 Place::NextSegment => heard.next_segment(timestamp, event),
                 Place::Late => Received::Ignored,
@@ -149,12 +184,12 @@ enum Place {
 }
 
 impl Heard {
-    fn place(&self, timestamp: u32, event: Payload) -> Place {
+    fn place(&self, timestamp: u32, event: Payload, late_max: i32) -> Place {
         let ahead = timestamp_distance(self.timestamp, timestamp);
         if ahead == 0 {
             return if event.code == self.code { Place::Same } else { Place::New };
         }
-        if -LATE_MAX < ahead && ahead < 0 {
+        if -late_max < ahead && ahead < 0 {
             return Place::Late;
         }
         // A key held longer than a duration can say goes on in a segment that begins where the last one ended
@@ -184,6 +219,7 @@ pub struct Sender {
     duration: u32,
     gap: u32,
     interval: u32,
+    comma: u32,
     state: Sending,
 }
 
@@ -222,12 +258,26 @@ impl Sender {
     /// (40 to 8,000; others are moved to the bound) with `gap_ms` between, one packet per `interval_ms` (10 to 60).
     #[must_use]
     pub fn new(digits: &str, duration_ms: u16, gap_ms: u16, interval_ms: u16) -> Self {
+        Self::with_clock(digits, duration_ms, gap_ms, interval_ms, CLOCK_RATE)
+    }
+
+    /// The same on a clock of so many Hz. An event is not longer there than one packet's duration can say: 1,365 ms at 48 kHz.
+    #[must_use]
+    pub fn with_clock(
+        digits: &str,
+        duration_ms: u16,
+        gap_ms: u16,
+        interval_ms: u16,
+        clock_rate: u32,
+    ) -> Self {
+        let units = |milliseconds: u32| milliseconds.saturating_mul(clock_rate / 1_000);
         let keys = digits.chars().filter_map(|digit| if digit == ',' { Some(PAUSE) } else { code(digit) });
         Self {
             digits: keys.take(DIGITS_MAX).collect(),
-            duration: samples(u32::from(duration_ms.clamp(40, 8_000))),
-            gap: samples(u32::from(gap_ms)),
-            interval: samples(u32::from(interval_ms.clamp(10, 60))),
+            duration: units(u32::from(duration_ms.clamp(40, 8_000))).min(u32::from(u16::MAX)),
+            gap: units(u32::from(gap_ms)),
+            interval: units(u32::from(interval_ms.clamp(10, 60))),
+            comma: units(COMMA_MS),
             state: Sending::Between { wait: 0 },
         }
     }
@@ -249,7 +299,7 @@ impl Sender {
         match self.digits.pop_front() {
             None => Step::Done,
             Some(PAUSE) => {
-                self.state = Sending::Between { wait: samples(COMMA_MS).saturating_sub(self.interval) };
+                self.state = Sending::Between { wait: self.comma.saturating_sub(self.interval) };
                 Step::Pause
             }
             Some(code) => self.go_on(code, 0, true),
@@ -300,8 +350,14 @@ impl Tone {
     /// Of one event code.
     #[must_use]
     pub fn new(code: u8) -> Option<Self> {
+        Self::with_rate(code, CLOCK_RATE)
+    }
+
+    /// Of one event code, at so many samples a second.
+    #[must_use]
+    pub fn with_rate(code: u8, sample_rate: u32) -> Option<Self> {
         let (row, column) = place_on_keypad(digit(code)?);
-        let cycle = |frequency: f64| frequency / f64::from(CLOCK_RATE);
+        let cycle = |frequency: f64| frequency / f64::from(sample_rate.max(1));
         Some(Self { low: cycle(LOW[row]), high: cycle(HIGH[column]), at: 0 })
     }
 
@@ -323,8 +379,10 @@ const LOW_LEVEL: f64 = 9_086.0;
 /// −6 dBm0: lines attenuate the higher tone more.
 const HIGH_LEVEL: f64 = 11_439.0;
 
+/// Row by row.
+const KEYPAD: &str = "123A456B789C*0#D";
+
 fn place_on_keypad(key: char) -> (usize, usize) {
-    const KEYPAD: &str = "123A456B789C*0#D";
     let place = KEYPAD.find(key).unwrap_or_default();
     (place / 4, place % 4)
 }
@@ -334,6 +392,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::samples;
 
     /// Packets as (timestamp, digit, duration, end), and the digits that must be heard.
     type Row = (&'static str, &'static [(u32, char, u16, bool)], &'static str);
@@ -400,6 +459,53 @@ mod tests {
         for payload in [&[][..], &[1, 0, 0], &[16, 0, 0, 160], &[255, 0, 0, 160]] {
             assert_eq!(receiver.receive(7, 0, payload), Received::Ignored, "{payload:?}");
         }
+    }
+
+    #[test]
+    fn events_are_sent_and_heard_on_every_clock() {
+        for clock_rate in [8_000, 16_000, 48_000] {
+            let mut receiver = Receiver::new(clock_rate);
+            let (mut timestamp, mut begun, mut heard, mut longest) = (0u32, 0, String::new(), 0);
+            let mut sender = Sender::with_clock("19#", 100, 60, 20, clock_rate);
+            loop {
+                match sender.step() {
+                    Step::Done => break,
+                    Step::Pause => {}
+                    Step::Event { first, payload } => {
+                        begun = if first { timestamp } else { begun };
+                        match receiver.receive(7, begun, &payload.to_bytes()) {
+                            Received::Pressed(key) => heard.push(key),
+                            Received::Continued { duration, .. } => longest = longest.max(duration),
+                            Received::Ignored => panic!("{payload:?}"),
+                        }
+                    }
+                }
+                timestamp += clock_rate / 50;
+            }
+            assert_eq!((heard.as_str(), longest), ("19#", clock_rate / 10));
+        }
+        // 20 s back is another clock at 8 kHz, and at 48 kHz what is 3 s back is late.
+        let mut receiver = Receiver::new(48_000);
+        assert_eq!(receiver.receive(7, 200_000, &[1, 0x80, 0, 160]), Received::Pressed('1'));
+        assert_eq!(receiver.receive(7, 50_000, &[2, 0x80, 0, 160]), Received::Ignored);
+    }
+
+    #[test]
+    fn durations_are_rescaled_and_cut() {
+        let event = |duration| Payload { code: 5, end: true, volume: 10, duration };
+        let table = [
+            (160, 8_000, 48_000, 960),
+            (960, 48_000, 8_000, 160),
+            (65_535, 48_000, 8_000, 10_923),
+            (20_000, 8_000, 48_000, 65_535),
+        ];
+        for (duration, from, to, expected) in table {
+            assert_eq!(event(duration).rescaled(from, to), event(expected));
+        }
+        let Step::Event { payload, .. } = Sender::with_clock("1", 8_000, 0, 20, 48_000).step() else {
+            panic!("no event")
+        };
+        assert_eq!(payload.duration, 960);
     }
 
     fn steps(mut sender: Sender) -> Vec<Step> {

@@ -15,10 +15,14 @@ pub mod jitter_estimate;
 pub mod level;
 pub mod mix;
 pub mod packet;
+pub mod playout;
 pub mod quality;
 pub mod resample;
 pub mod rtcp;
 pub mod sequence;
+pub mod srtp;
+pub mod tones;
+pub mod voice;
 
 /// RTP clock of telephone audio, in Hz (RFC 3551 §4.5.14).
 pub const CLOCK_RATE: u32 = 8_000;

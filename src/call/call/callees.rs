@@ -120,7 +120,12 @@ impl Call {
         media.ports = Ports::Asked;
         dialling.branches.push(Branch::new(media, now, tries, ring_until));
         self.unreleased += 1;
-        context.effects.push(Effect::Media(Order::Allocate { leg: id, network, shared: false }));
+        context.effects.push(Effect::Media(Order::Allocate {
+            leg: id,
+            network,
+            shared: false,
+            remote: None,
+        }));
     }
 
     /// The A leg's codec first: equal codecs are relayed as they are.

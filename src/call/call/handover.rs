@@ -359,6 +359,7 @@ impl Call {
             leg: id,
             network: whom.network,
             shared: false,
+            remote: None,
         }));
     }
 

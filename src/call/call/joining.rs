@@ -52,6 +52,7 @@ impl Call {
             leg: media.id,
             network: network.clone(),
             shared: false,
+            remote: None,
         }));
         self.joiner = Some(Joiner { sip, media, offer, station, network, replaces });
     }

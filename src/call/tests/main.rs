@@ -14,6 +14,7 @@ mod identity;
 mod phones;
 mod refer;
 mod shards;
+mod silence;
 mod sounds;
 mod stations;
 mod stir;

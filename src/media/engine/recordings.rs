@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use model::{
     LegId, PlayId, SessionId,
-    media::{Codec, Event, MediaEvent, PlayEnd, Recording, RecordingEnd, Voices},
+    media::{Codec, Event, Listening, MediaEvent, PlayEnd, Recording, RecordingEnd, Voices},
 };
 
 use super::{Engine, Leg};
@@ -20,7 +20,8 @@ impl Engine {
             Voices::Mixed => true,
         };
         let wide = entry.legs.iter().filter(|&&(leg, _)| held(leg)).any(|&(_, key)| {
-            let codec = self.legs.get_mut(key).and_then(|leg| leg.codec());
+            let codec =
+                self.legs.get_mut(key).and_then(|leg| leg.parameters()).map(|parameters| parameters.codec);
             matches!(codec, Some(Codec::G722 | Codec::Opus))
         });
         match entry.recordings.begin(&self.shared.recorder, session, recording, wide, now) {
@@ -31,7 +32,7 @@ impl Engine {
                     }
                 }
             }
-            Err(failed) => self.tell(session, failed),
+            Err(failed) => self.tell(session, Event::Recorded(failed)),
         }
     }
 
@@ -84,6 +85,16 @@ impl Engine {
         let Some(entry) = self.sessions.get_mut(&session) else { return Some(released) };
         let left: Vec<LegId> = entry.legs.iter().map(|&(id, _)| id).filter(|&id| id != leg).collect();
         entry.recordings.released(leg, &left, released, now)
+    }
+
+    /// Listens to a leg, in place of what it was listened to for.
+    pub(super) fn listen(&mut self, session: SessionId, leg: LegId, listening: Box<Listening>, now: Instant) {
+        let Some(listened) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) else { return };
+        let codec = listened.parameters().map(|parameters| parameters.codec);
+        let wide = matches!(codec, Some(Codec::G722 | Codec::Opus));
+        let (active, tap) = self.shared.listener.begin(session, leg, listening, wide, now);
+        listened.listening = Some(active);
+        listened.add_tap(tap);
     }
 
     /// Plays a recording of the store.

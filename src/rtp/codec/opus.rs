@@ -37,6 +37,23 @@ pub(super) fn duration(payload: &[u8]) -> Option<u32> {
     u32::try_from(samples).ok().filter(|&samples| samples > 0)
 }
 
+/// Whether a packet's first frame holds what corrects a loss before it: SILK's and hybrid frames say so in a bit after those of
+/// voice activity, one for each 20 ms (RFC 6716 §4.2.3).
+pub(super) fn has_correction(payload: &[u8]) -> bool {
+    let Some((&toc, rest)) = payload.split_first() else { return false };
+    let configuration = toc >> 3;
+    let frames_of_silk = match configuration {
+        16.. => return false,
+        12..=15 => 1,
+        _ => [1, 1, 2, 3][usize::from(configuration % 4)],
+    };
+    // With one frame in the packet (code 0) it begins at once; others have lengths before it.
+    if toc & 3 != 0 {
+        return false;
+    }
+    rest.first().is_some_and(|&first| first >> (7 - frames_of_silk) & 1 == 1)
+}
+
 impl Encoder {
     pub(super) const fn new(parameters: &OpusParameters, sample_rate: u32) -> Self {
         Self { parameters: *parameters, sample_rate, loss: LOSS_EXPECTED, made: None }

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Sets calls up in rtpengine through its ng protocol: rtpengine.py MAP CALLS.
+"""Sets calls up in rtpengine through its ng protocol: rtpengine.py MAP CALLS [plain|srtp|opus].
 
-MAP gets a line per call, "PORT_FOR_CALLER PORT_FOR_CALLEE", as rtpgen reads them. G.711 on both legs.
+MAP gets a line per call, "PORT_FOR_CALLER PORT_FOR_CALLEE", as rtpgen reads them. G.711 on both legs; with srtp the
+callee's is protected by SDES, with opus it speaks Opus (payload type 111).
 """
+import base64
 import os
 import socket
 import sys
@@ -10,6 +12,7 @@ import sys
 ENGINE = ("127.0.0.1", 2223)
 CALLER = ("127.0.0.2", 40000)
 CALLEE = ("127.0.0.3", 40001)
+SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", b"0123456789abcdefABCDEFGHIJKLMN"
 
 
 def encode(value):
@@ -52,9 +55,9 @@ class Engine:
         return text_of(reply, b"sdp")
 
 
-def description(address):
+def description(address, profile="RTP/AVP", codec="0 PCMU/8000", *more):
     host, port = address
-    lines = ["v=0", "o=- 1 1 IN IP4 " + host, "s=-", "c=IN IP4 " + host, "t=0 0", "m=audio %d RTP/AVP 0" % port, "a=rtpmap:0 PCMU/8000", "a=ptime:20", ""]
+    lines = ["v=0", "o=- 1 1 IN IP4 " + host, "s=-", "c=IN IP4 " + host, "t=0 0", "m=audio %d %s %s" % (port, profile, codec.split()[0]), "a=rtpmap:" + codec, *more, "a=ptime:20", ""]
     return "\r\n".join(lines)
 
 
@@ -62,15 +65,33 @@ def port(sdp):
     return int(sdp.split(b"m=audio ", 1)[1].split()[0])
 
 
+def line(sdp, start, holds):
+    return next(text for text in sdp.decode().splitlines() if text.startswith(start) and holds in text)
+
+
 def main():
     path, calls = sys.argv[1], int(sys.argv[2])
+    mode = sys.argv[3] if len(sys.argv) > 3 else "plain"
+    towards = {
+        "plain": {},
+        "srtp": {"transport-protocol": "RTP/SAVP", "SDES": ["only-" + SUITE]},
+        "opus": {"codec": {"transcode": ["opus"], "mask": ["PCMU"]}},
+    }[mode]
+    back = {"transport-protocol": "RTP/AVP"} if mode == "srtp" else {}
     engine = Engine()
     with open(path, "w") as out:
         for i in range(calls):
             common = {"call_id": "%d-%d" % (os.getpid(), i), "from_tag": "a", "ICE": "remove", "replace": ["origin", "session-connection"]}
-            for_callee = port(engine.ask("offer", sdp=description(CALLER), **common))
-            for_caller = port(engine.ask("answer", sdp=description(CALLEE), to_tag="b", **common))
-            out.write("%d %d\n" % (for_caller, for_callee))
+            offer = engine.ask("offer", sdp=description(CALLER), **common, **towards)
+            if mode == "srtp":
+                tag = line(offer, "a=crypto:", SUITE).split(":")[1].split()[0]
+                answer = description(CALLEE, "RTP/SAVP", "0 PCMU/8000", "a=crypto:%s %s inline:%s" % (tag, SUITE, base64.b64encode(KEY).decode()))
+            elif mode == "opus":
+                answer = description(CALLEE, "RTP/AVP", line(offer, "a=rtpmap:", "opus/48000")[len("a=rtpmap:"):])
+            else:
+                answer = description(CALLEE)
+            for_caller = port(engine.ask("answer", sdp=answer, to_tag="b", **common, **back))
+            out.write("%d %d\n" % (for_caller, port(offer)))
 
 
 main()

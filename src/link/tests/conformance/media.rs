@@ -83,7 +83,8 @@ fn event(session: u64, event: Event) -> MediaEvent {
 }
 
 fn allocate(session: u64, leg: u64) -> MediaOrder {
-    let order = Order::Allocate { leg: LegId(leg), network: "public".to_owned(), shared: false };
+    let order =
+        Order::Allocate { leg: LegId(leg), network: "public".to_owned(), shared: false, remote: None };
     MediaOrder { session: SessionId(session), order }
 }
 

@@ -7,9 +7,14 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+mod broken;
+mod listening;
 mod network;
 mod peer;
+mod planes;
 mod recordings;
+mod secure;
+mod sharing;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 
@@ -67,7 +72,7 @@ fn ports_run_out_and_come_back_and_nothing_leaks() {
 #[test]
 fn what_cannot_be_allocated_is_refused_with_its_reason() {
     let world = World::with(4, None, 1);
-    world.order(1, Order::Allocate { leg: LEG, network: "wan".into(), shared: false });
+    world.order(1, Order::Allocate { leg: LEG, network: "wan".into(), shared: false, remote: None });
     assert_eq!(world.event(), Event::Refused { leg: LEG, reason: Refusal::NoSuchNetwork });
     let first = world.allocate(1, 1);
     assert_eq!(world.allocate(1, 1), first, "an order that comes twice is answered twice");
@@ -552,9 +557,15 @@ fn a_bad_configuration_is_named() {
         (vec![nowhere], 30_000..=30_003, "127.0.0.1 on the interface none0: No such device"),
     ];
     for (networks, ports, message) in table {
-        let services = media::Services::default();
-        let config =
-            media::Config { networks, ports, workers: None, recordings: None, sessions_max: 1, services };
+        let config = media::Config {
+            networks,
+            ports,
+            workers: None,
+            recordings: None,
+            sessions_max: 1,
+            silent_after: PATIENCE,
+            services: media::Services::default(),
+        };
         let (events, _) = link::event_queue(1);
         let error = media::Server::start(config, events).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");

@@ -94,13 +94,14 @@ async fn two_edges() {
         recordings: None,
         sessions_max: 10,
         services: Default::default(),
+        silent_after: PATIENCE,
     };
     let server = Server::start(config, streams.clone()).unwrap();
     let serving = serve(&pki, &streams, &server, "127.0.0.1:0").await;
     let mut edges = [Edge::new(&pki, "edge-0", &serving).await, Edge::new(&pki, "edge-1", &serving).await];
     let mut ports = Vec::new();
     for edge in &mut edges {
-        edge.order(Order::Allocate { leg: LegId(1), network: "lan".into(), shared: false });
+        edge.order(Order::Allocate { leg: LegId(1), network: "lan".into(), shared: false, remote: None });
         let Event::Allocated { rtp_port, .. } = edge.event().await else { panic!("no ports") };
         ports.push(rtp_port);
     }

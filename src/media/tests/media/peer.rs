@@ -1,6 +1,7 @@
 //! A media server on loopback, and telephones that call it.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     f64::consts::TAU,
     io::Cursor,
@@ -38,15 +39,30 @@ impl World {
     }
 
     pub fn with(pairs: u16, recordings: Option<PathBuf>, sessions_max: usize) -> Self {
-        Self::with_services(pairs, recordings, sessions_max, Services::default())
+        Self::with_silence(pairs, recordings, sessions_max, Duration::from_secs(60))
     }
 
-    pub fn with_services(
+    /// All sessions on one worker.
+    pub fn one_worker(pairs: u16) -> Self {
+        Self::made(pairs, |_| ())
+    }
+
+    pub fn with_silence(
         pairs: u16,
         recordings: Option<PathBuf>,
         sessions_max: usize,
-        services: Services,
+        silent_after: Duration,
     ) -> Self {
+        Self::made(pairs, |config| {
+            *config = Config { workers: Some(2), recordings, sessions_max, silent_after, ..config.clone() };
+        })
+    }
+
+    pub fn with_services(pairs: u16, services: Services) -> Self {
+        Self::made(pairs, |config| *config = Config { workers: Some(2), services, ..config.clone() })
+    }
+
+    fn made(pairs: u16, change: impl FnOnce(&mut Config)) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(24_000);
         let first = NEXT.fetch_add(2 * pairs, Ordering::Relaxed);
         let ports = first..=first + 2 * pairs - 1;
@@ -56,8 +72,16 @@ impl World {
             advertised: "192.0.2.7".parse().unwrap(),
             interface: None,
         }];
-        let config =
-            Config { networks, ports: ports.clone(), workers: Some(2), recordings, sessions_max, services };
+        let mut config = Config {
+            networks,
+            ports: ports.clone(),
+            workers: Some(1),
+            recordings: None,
+            sessions_max: 1_000,
+            silent_after: Duration::from_secs(60),
+            services: Services::default(),
+        };
+        change(&mut config);
         let (sender, events) = link::event_queue(10_000);
         Self { server: Server::start(config, sender).unwrap(), ports, events }
     }
@@ -81,7 +105,10 @@ impl World {
     }
 
     pub fn allocate(&self, session: u64, leg: u64) -> Event {
-        self.order(session, Order::Allocate { leg: LegId(leg), network: "lan".into(), shared: false });
+        self.order(
+            session,
+            Order::Allocate { leg: LegId(leg), network: "lan".into(), shared: false, remote: None },
+        );
         self.event()
     }
 
@@ -138,7 +165,7 @@ impl World {
     pub fn settle(&self, session: u64) {
         self.order(
             session,
-            Order::Allocate { leg: LegId(u64::MAX), network: "nowhere".into(), shared: false },
+            Order::Allocate { leg: LegId(u64::MAX), network: "nowhere".into(), shared: false, remote: None },
         );
         assert!(matches!(self.event(), Event::Refused { .. }));
     }
@@ -151,6 +178,7 @@ pub struct Phone {
     pub parameters: MediaParameters,
     pub to: SocketAddr,
     pub header: Header,
+    heard: RefCell<Vec<(Header, Vec<u8>)>>,
 }
 
 impl Phone {
@@ -184,7 +212,7 @@ impl Phone {
             timestamp: u32::MAX - 500,
             ssrc: u32::from(server_port) << 8 | 7,
         };
-        Self { rtp, rtcp, parameters, to: (LOCALHOST, server_port).into(), header }
+        Self { rtp, rtcp, parameters, to: (LOCALHOST, server_port).into(), header, heard: RefCell::default() }
     }
 
     /// Sends the next packet of audio.
@@ -226,6 +254,30 @@ impl Phone {
 
     pub fn hear_many(&self, count: usize) -> Vec<(Header, Vec<u8>)> {
         (0..count).map(|_| self.hear()).collect()
+    }
+
+    /// All packets that have come and were not heard yet.
+    pub fn peek(&self) -> Vec<(Header, Vec<u8>)> {
+        self.rtp.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 2_000];
+        let mut heard = self.heard.borrow_mut();
+        while let Ok(length) = self.rtp.recv(&mut buffer) {
+            let packet = Packet::parse(&buffer[..length]).unwrap();
+            heard.push((packet.header, packet.payload.to_vec()));
+        }
+        self.rtp.set_nonblocking(false).unwrap();
+        heard.clone()
+    }
+
+    /// As [`Phone::peek`]; afterwards they are heard.
+    pub fn collect(&self) -> Vec<(Header, Vec<u8>)> {
+        self.peek();
+        self.heard.take()
+    }
+
+    /// Hears packets of this payload type and no others.
+    pub fn forget(&self, payload_type: u8) {
+        self.heard.borrow_mut().retain(|(header, _)| header.payload_type != payload_type);
     }
 
     /// Whether nothing but keep-alives waits in the socket.
@@ -279,6 +331,20 @@ pub fn correlation(a: &[i16], b: &[i16]) -> f64 {
     let sum =
         |x: &[i16], y: &[i16]| -> f64 { x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
     sum(a, b) / (sum(a, a) * sum(b, b)).sqrt().max(1.0)
+}
+
+/// How alike a sound is to the part of another that is most like it.
+pub fn best_correlation(heard: &[i16], part: &[i16]) -> f64 {
+    let norm = |sound: &[i16]| sound.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let part: Vec<f32> = part.iter().map(|&x| f32::from(x)).collect();
+    let whole: Vec<f32> = heard.iter().map(|&x| f32::from(x)).collect();
+    let of_part = part.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+    let places = 0..(heard.len() + 1).saturating_sub(part.len());
+    let alike = |at: usize| {
+        let product: f32 = whole[at..].iter().zip(&part).map(|(x, y)| x * y).sum();
+        f64::from(product) / (norm(&heard[at..at + part.len()]) * of_part).sqrt().max(1.0)
+    };
+    places.map(alike).fold(0.0, f64::max)
 }
 
 pub fn decoded(codec: Codec, packets: &[(Header, Vec<u8>)]) -> Vec<i16> {

@@ -1,0 +1,65 @@
+//! Legs that nothing is heard from (telephony 15, 17).
+
+use std::net::SocketAddr;
+
+use model::LegId;
+
+use super::{Call, Context, StateA, configure};
+use crate::record::EndedBy;
+
+/// Neither RTP nor RTCP for so long ends a call.
+const DEAD_MS: u32 = 60_000;
+
+impl Call {
+    /// Neither RTP nor RTCP has come from a leg that is to send: at first it is told, in the end it ends the call, for a
+    /// dead peer must not hold a trunk.
+    pub(super) fn on_silence(
+        &mut self,
+        leg: LegId,
+        (silent_ms, heard_before): (u32, bool),
+        context: &mut Context<'_>,
+    ) {
+        if self.ending.is_some() {
+            return;
+        }
+        let of_caller = leg == self.a.media.id;
+        let answered = match of_caller {
+            true => self.a.state == StateA::Answered,
+            false => self.branch(leg).is_some_and(|branch| branch.answered),
+        };
+        let media = match of_caller {
+            true => Some(&self.a.media),
+            false => self.branch(leg).map(|branch| &branch.media),
+        };
+        let Some(media) = media else { return };
+        if !answered {
+            // Nothing need come before the answer: the media server waits anew.
+            return configure(media, context);
+        }
+        let who = if of_caller { "the caller" } else { "the callee" };
+        let remote = media.parameters.as_ref().map(|parameters| parameters.remote_rtp);
+        if silent_ms >= DEAD_MS {
+            let because = format!("neither RTP nor RTCP came from {who} for {} s", silent_ms / 1_000);
+            return self.finish(EndedBy::MediaTimeout, 408, Some(&because), context);
+        }
+        if !heard_before {
+            self.tell(no_inbound_media(who, silent_ms, remote), context);
+        }
+    }
+}
+
+fn no_inbound_media(who: &str, silent_ms: u32, remote: Option<SocketAddr>) -> String {
+    let seconds = silent_ms / 1_000;
+    let cause = match remote.map(|remote| remote.ip()) {
+        Some(std::net::IpAddr::V4(address)) if address.is_private() => {
+            format!(
+                "its description gives the private address {address}: if a NAT lies between, it may be waiting for our RTP there"
+            )
+        }
+        Some(address) => format!(
+            "a firewall before {address} or before the VoiceCluster's RTP ports drops it, or it waits for RTP before it sends"
+        ),
+        None => "nothing was agreed with it".to_owned(),
+    };
+    format!("NoInboundMedia: no RTP came from {who} in the {seconds} s after the answer; likely {cause}")
+}
