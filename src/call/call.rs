@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod callees;
+mod digits;
 mod effect;
 mod handover;
 mod joining;
@@ -143,7 +144,7 @@ impl Call {
         };
         let cursor = Cursor::new(incoming.admitted.flow.clone(), facts);
         let longest = u64::from(environment.world.snapshot.cluster.limits.call_seconds_max);
-        let media = MediaLeg::new(LegId(id.0 << 16), incoming.codecs.clone());
+        let media = MediaLeg::new(LegId(id.0 << 16), incoming.terms.clone(), incoming.keys.clone());
         let station = match &incoming.admitted.origin {
             Origin::Station(station) => Some(station.clone()),
             Origin::Trunk(_) => None,
@@ -332,8 +333,10 @@ impl Call {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(address, rtp_port, session_id);
-                    match branch.sip.filter(|_| branch.answered) {
-                        Some(sip) => self.reinvite(leg, sip, context),
+                    match branch.sip {
+                        Some(sip) if branch.answered => self.reinvite(leg, sip, context),
+                        // It has moved, which can be told once the first offer is answered.
+                        Some(_) => branch.has_moved = true,
                         None => self.invite(leg, context),
                     }
                 } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
@@ -342,7 +345,7 @@ impl Call {
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
             MediaEvent::PlayEnded { play, how, .. } => self.play_ended(play, how, context),
-            MediaEvent::Dtmf { leg, digit } if leg == self.a.media.id => self.pressed(digit, context),
+            MediaEvent::Dtmf { leg, digit } => self.heard_digit(leg, digit, context),
             MediaEvent::Released { leg, quality } => {
                 self.unreleased = self.unreleased.saturating_sub(1);
                 if leg == self.a.media.id {
@@ -351,10 +354,7 @@ impl Call {
             }
             MediaEvent::Recorded(recorded) => self.recorded(&recorded, context),
             MediaEvent::Heard { listening, heard, .. } => self.heard(listening, heard, context),
-            MediaEvent::Dtmf { .. }
-            | MediaEvent::DtmfSent { .. }
-            | MediaEvent::FirstPacket { .. }
-            | MediaEvent::Measured { .. } => {}
+            MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } | MediaEvent::Measured { .. } => {}
             MediaEvent::Silent { leg, silent_ms, heard_before } => {
                 self.on_silence(leg, (silent_ms, heard_before), context);
             }
@@ -552,15 +552,10 @@ impl Call {
 
     fn allocate_a(&mut self, context: &mut Context<'_>) {
         if !self.a.media.is_known() {
-            self.a.media.ports = Ports::Asked;
             self.unreleased += 1;
-            let network = self.incoming.network.clone();
-            context.effects.push(Effect::Media(Order::Allocate {
-                leg: self.a.media.id,
-                network,
-                shared: false,
-                remote: None,
-            }));
+            let (network, offer) = (self.incoming.network.clone(), self.incoming.offer.as_deref());
+            let order = self.a.media.allocate_for(network, offer);
+            context.effects.push(Effect::Media(order));
         }
     }
 
@@ -624,11 +619,7 @@ impl Call {
             }
             SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
-                if let Some(key) = info_digit(&content_type, &body)
-                    && self.a.media.parameters.as_ref().is_some_and(|p| p.receive_telephone_event.is_none())
-                {
-                    self.pressed(key, context);
-                }
+                self.informed(self.a.media.id, &content_type, &body, context);
             }
             SipEvent::Ended { how, .. } => {
                 self.a.state = StateA::Over;
@@ -752,23 +743,4 @@ fn refusal_headers(cause: u8, because: Option<&str>) -> Vec<Header> {
 
 fn quoted(text: &str) -> String {
     text.chars().filter(|c| !matches!(c, '"' | '\\') && !c.is_control()).take(120).collect()
-}
-
-/// A digit of `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733 send it.
-fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
-    let text = std::str::from_utf8(body).ok()?;
-    let signal = match content_type {
-        "application/dtmf" => text.trim(),
-        "application/dtmf-relay" => {
-            let line = text.lines().find_map(|line| {
-                let (name, value) = line.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("signal").then_some(value)
-            });
-            line?.trim()
-        }
-        _ => return None,
-    };
-    let mut characters = signal.chars();
-    let digit = characters.next().filter(|digit| "0123456789*#ABCD".contains(*digit))?;
-    characters.next().is_none().then_some(digit)
 }

@@ -10,7 +10,6 @@ use std::{
 use jiff::Timestamp;
 use model::{
     LegId, TrunkId,
-    media::Codec,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{Dial, DialTarget},
     snapshot::{Peer, Trunk},
@@ -30,7 +29,7 @@ use crate::{
     locate::usual_port,
     lots::Lots,
     registrar::StationId,
-    sdp_leg::MediaLeg,
+    sdp_leg::{MediaLeg, Terms},
     signing,
     world::World,
 };
@@ -103,6 +102,10 @@ pub struct Branch {
     pub redirections: u8,
     /// Whether the present try was redirected, and the next one is where to.
     pub goes_on: bool,
+    /// Whether it has other ports than it was told.
+    pub has_moved: bool,
+    /// Whether the present peer takes no keys.
+    pub plain: bool,
     /// The present try was cancelled and has not ended yet.
     pub leaving: Option<Leaving>,
 }
@@ -143,8 +146,8 @@ pub struct Try {
     pub is_urgent: bool,
     /// Name of the network, for media.
     pub network: String,
-    /// What the party may use, in its order.
-    pub codecs: Vec<Codec>,
+    /// What the party may use.
+    pub terms: Terms,
     /// What the trunk's registrar wants a call to take (RFC 3608).
     route: Vec<String>,
     /// Who calls, beside From.
@@ -194,6 +197,8 @@ impl Branch {
             asked_at: None,
             redirections: 0,
             goes_on: false,
+            has_moved: false,
+            plain: false,
             leaving: None,
         }
     }
@@ -215,7 +220,7 @@ impl Branch {
             request_uri: self.now.request_uri.clone(),
             from: self.now.from.clone(),
             to: self.now.to.clone(),
-            sdp: Some(self.media.offer()?),
+            sdp: Some(self.media.offer_anew(!self.plain)?),
             max_forwards,
             headers,
             challenges: self.now.challenges,
@@ -237,7 +242,7 @@ impl Try {
     }
 
     /// Somebody who is connected already, and is called no more.
-    pub fn joined(party: Party, network: String, codecs: Vec<Codec>) -> Self {
+    pub fn joined(party: Party, network: String, terms: Terms) -> Self {
         let nowhere = NetFlow {
             transport: Transport::Udp,
             listener: ListenerIx(0),
@@ -248,7 +253,7 @@ impl Try {
             party,
             is_urgent: false,
             network,
-            codecs,
+            terms,
             route: Vec::new(),
             identity: Vec::new(),
             attached: None,
@@ -430,7 +435,7 @@ fn way(
         is_urgent: false,
         attached: None,
         network: trunk.network.clone(),
-        codecs: trunk.codecs.clone(),
+        terms: Terms::of_trunk(trunk, flow.transport),
         route: Vec::new(),
         claim,
         challenges: trunk.digest.is_some(),

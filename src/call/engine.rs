@@ -27,6 +27,7 @@ use model::{
 use sip::{
     digest::Nonces,
     endpoint::{self, Endpoint, Event as SipEvent, Header, Invite, Note},
+    sdp::KeySeed,
     wire::{Malformed, Message, Method},
 };
 
@@ -313,6 +314,8 @@ pub struct Engine {
     registrations: Registrations,
     outside: Outside,
     gate: Gate,
+    /// Where keys of SRTP come from.
+    keys: KeySeed,
     registrar: Registrar,
     /// By network.
     bans: BTreeMap<String, Bans>,
@@ -370,6 +373,12 @@ impl Engine {
             health: Health::new(lots.draw()),
             registrations: Registrations::new(lots.draw()),
             outside: Outside::default(),
+            keys: KeySeed::new(config.nonces.key_for(&[
+                b"SRTP",
+                config.shard.token(&config.token).as_bytes(),
+                &config.seed.to_be_bytes(),
+                &config.first_call.to_be_bytes(),
+            ])),
             gate: Gate::new(config.nonces),
             registrar: Registrar::default(),
             bans: BTreeMap::new(),
@@ -729,6 +738,10 @@ impl Engine {
                 self.legs.remove(&leg);
                 self.load.unburden(leg);
             }
+            Effect::Info { leg, content_type, body } => {
+                let _ = self.endpoint.info(at, leg, content_type, body);
+            }
+            Effect::SpeaksPlain { who } => self.health.found_plain(at, who),
             Effect::Media(order) => self.order(call.session(), order),
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),

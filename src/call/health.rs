@@ -23,6 +23,9 @@ pub const SUCCESSES: u32 = 2;
 /// Most peers that are watched; of more, those beyond are taken for up.
 pub const WATCHED_MAX: usize = 16_384;
 
+/// So long a peer that took no SRTP is not asked for it again (RFC 4568 names no time).
+const PLAIN: Duration = Duration::from_secs(6 * 60 * 60);
+
 /// An address of a peer of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Who {
@@ -81,6 +84,8 @@ pub struct Health {
     peers: BTreeMap<Who, State>,
     /// Those that are down as another has found, who watches them.
     mirrored: BTreeMap<Who, Timestamp>,
+    /// Those that took no SRTP, and until when that is believed.
+    plain: BTreeMap<Who, Instant>,
     due: BTreeSet<(Instant, Who)>,
     lots: Lots,
     probes: u64,
@@ -106,11 +111,26 @@ impl Health {
         Self {
             peers: BTreeMap::new(),
             mirrored: BTreeMap::new(),
+            plain: BTreeMap::new(),
             due: BTreeSet::new(),
             lots: Lots::new(seed),
             probes: 0,
             out: VecDeque::new(),
         }
+    }
+
+    /// A peer answered without SRTP what it had refused with it.
+    pub fn found_plain(&mut self, now: Instant, who: Who) {
+        self.plain.retain(|_, until| *until > now);
+        if self.plain.len() < WATCHED_MAX {
+            self.plain.insert(who, now + PLAIN);
+        }
+    }
+
+    /// Whether a peer took no SRTP lately.
+    #[must_use]
+    pub fn speaks_plain(&self, now: Instant, who: &Who) -> bool {
+        self.plain.get(who).is_some_and(|until| *until > now)
     }
 
     /// Watches these, and no others. What is known of one that stays is kept.

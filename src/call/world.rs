@@ -13,7 +13,7 @@ use model::{
     AgentId, E164, FlowId, HoursId, Key, QueueId, TrunkId,
     centre::StationKind,
     net::{Flow as NetFlow, ListenerIx, Transport},
-    program::{AskInput, CALLS_MAX, Expression, Program, StepIx, Verb},
+    program::{AskInput, CALLS_MAX, DialTarget, Expression, Program, StepIx, Verb},
     secrets::Secrets,
     snapshot::{NumberRange, Peer, SCHEMA, Serves, Snapshot, Source, Trunk},
     trunk::{Register, TrunkDigest},
@@ -113,6 +113,21 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether what its calls speak may be passed on without being understood: it rings somebody by a trunk at once, and
+    /// records nothing.
+    #[must_use]
+    pub fn passes_on(&self) -> bool {
+        let steps = &self.program.steps;
+        let (Some(Verb::Dial(dial)) | Some(Verb::Transfer { dial, .. })) =
+            steps.first().map(|step| &step.verb)
+        else {
+            return false;
+        };
+        let by_trunk = |target: &DialTarget| !matches!(target, DialTarget::Agent(_));
+        dial.targets.iter().all(by_trunk)
+            && !steps.iter().any(|step| matches!(step.verb, Verb::Record { .. }))
+    }
+
     /// Compiles the expressions. `callees` are all flows that the program calls.
     ///
     /// # Errors

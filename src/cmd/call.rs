@@ -16,7 +16,7 @@ use link::{EventsTo, MediaOrders};
 use media::Server;
 use model::{
     LegId, SessionId,
-    media::{Codec, Direction, Event as MediaEvent, MediaOrder, Order},
+    media::{Codec, Event as MediaEvent, MediaOrder, Order},
     net::{Flow, ListenerIx, Transport},
 };
 use sip::{
@@ -232,16 +232,8 @@ impl Phone<'_> {
     }
 
     fn invite(&mut self, address: IpAddr, rtp_port: u16) -> anyhow::Result<()> {
-        let local = LocalMedia {
-            address,
-            rtp_port,
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            telephone_event: true,
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-            session_id: u64::from(rtp_port),
-            version: 1,
-        };
+        let codecs = vec![Codec::Pcmu, Codec::Pcma];
+        let local = LocalMedia::new(address, rtp_port, codecs, u64::from(rtp_port));
         let target = format!("sip:{}@{}", sip::uri::escape_user(&self.arguments.number), self.flow.remote);
         let from = match self.arguments.from.as_str() {
             "anonymous" => "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),

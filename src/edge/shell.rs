@@ -688,6 +688,9 @@ pub fn run(
     from: (mpsc::Receiver<MediaEvent>, Ways),
     control: mpsc::Receiver<Control>,
 ) {
+    if let Err(error) = sys::run_soon() {
+        debug!("calls have their turn when it comes: {error}");
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return error!("the edge's runtime cannot start: {error}"),

@@ -17,8 +17,8 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, DigestAlgorithm, Health, NumberFormats, Proxy, Register, Stir, TlsPolicy,
-        TrunkDigest, TrunkTls, default_digest_algorithms, default_failover_codes,
+        CallerIdPolicy, DigestAlgorithm, DtmfMethod, Health, NumberFormats, Proxy, Register, SrtpUse, Stir,
+        TlsPolicy, TrunkDigest, TrunkTls, default_digest_algorithms, default_failover_codes,
     },
 };
 
@@ -248,6 +248,18 @@ pub struct Trunk {
     /// Whether calls are signed and verified.
     #[serde(default, skip_serializing_if = "Stir::is_none")]
     pub stir: Stir,
+    /// Whether audio is protected.
+    #[serde(default, skip_serializing_if = "SrtpUse::is_disabled")]
+    pub srtp: SrtpUse,
+    /// Whether keys of SRTP may be sent over signalling in the clear.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_keys: bool,
+    /// How keys of telephones come and go.
+    #[serde(default, skip_serializing_if = "DtmfMethod::is_auto")]
+    pub dtmf: DtmfMethod,
+    /// Whether its peers send audio from where they say, so that their calls share a few ports.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_ports: bool,
 }
 
 /// Numbers granted to a namespace.

@@ -18,6 +18,48 @@ pub struct TrunkDigest {
     pub challenge: bool,
 }
 
+/// Whether a trunk's audio is protected by SRTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SrtpUse {
+    /// Never.
+    #[default]
+    Disabled,
+    /// Where the peer can.
+    Preferred,
+    /// Always; other calls are refused.
+    Required,
+}
+
+impl SrtpUse {
+    /// Whether it is [`SrtpUse::Disabled`].
+    #[must_use]
+    pub const fn is_disabled(&self) -> bool {
+        matches!(self, Self::Disabled)
+    }
+}
+
+/// How keys of a telephone come and go on a trunk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum DtmfMethod {
+    /// As negotiated: RFC 4733, else INFO once it is seen, else in the audio.
+    #[default]
+    Auto,
+    /// As events beside the audio.
+    Rfc4733,
+    /// By SIP INFO.
+    Info,
+    /// As tones in the audio.
+    InBand,
+}
+
+impl DtmfMethod {
+    /// Whether it is [`DtmfMethod::Auto`].
+    #[must_use]
+    pub const fn is_auto(&self) -> bool {
+        matches!(self, Self::Auto)
+    }
+}
+
 /// Where we register (RFC 3261 §10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -250,7 +250,7 @@ pub(crate) fn trunk(
     checks::trunk(item, cluster, world, report);
     let planned = PlannedTrunk {
         cluster: item.target(&item.spec.cluster_ref),
-        live: owned && joins && !checks::withheld(&item.spec),
+        live: owned && joins,
         ucaas_partner: cluster.is_some_and(|cluster| ucaas_partner(item, cluster, report)),
         sources: sources(item, world, report),
         pops: pops(item, world, report),

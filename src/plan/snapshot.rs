@@ -17,6 +17,7 @@ use model::{
         Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
         Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
     },
+    trunk::{DtmfMethod, SrtpUse},
 };
 
 use crate::{
@@ -274,7 +275,7 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
         },
         sources: planned.sources.clone(),
         peers: peers(planned, world),
-        codecs: spec.codecs.iter().filter_map(|codec| self::codec(*codec)).collect(),
+        codecs: spec.codecs.iter().map(|codec| self::codec(*codec)).collect(),
         calls_max: spec.limits.as_ref().map(|limits| figure(limits.calls)),
         grants: grants(&spec.grants),
         calls_per_second_max: spec.limits.as_ref().and_then(|limits| limits.calls_per_second).map(figure),
@@ -288,7 +289,26 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
         emergency: spec.emergency == v1::Emergency::Accepted,
         health: spec.health.as_ref().map(signalling::health),
         stir: spec.stir.as_ref().map(|stir| signalling::stir(stir)).unwrap_or_default(),
+        srtp: match spec.srtp {
+            v1::Srtp::Disabled => SrtpUse::Disabled,
+            v1::Srtp::Preferred => SrtpUse::Preferred,
+            v1::Srtp::Required => SrtpUse::Required,
+        },
+        insecure_keys: spec.insecure_keys == v1::InsecureKeys::Accepted,
+        dtmf: match spec.dtmf {
+            v1::DtmfMethod::Auto => DtmfMethod::Auto,
+            v1::DtmfMethod::Rfc4733 => DtmfMethod::Rfc4733,
+            v1::DtmfMethod::Info => DtmfMethod::Info,
+            v1::DtmfMethod::InBand => DtmfMethod::InBand,
+        },
+        shared_ports: shares_ports(planned, world),
     }
+}
+
+/// Whether its legs share ports: as it says itself, else as its cluster says.
+fn shares_ports(planned: &PlannedTrunk, world: &World) -> bool {
+    let cluster = || world.clusters.get(&planned.cluster).map(|cluster| cluster.spec.media.port_use);
+    planned.item.spec.port_use.or_else(cluster) == Some(v1::PortUse::Shared)
 }
 
 /// The trunk's own and the gateways of its points of presence, in the order of their priorities; those of other regions than
@@ -363,11 +383,13 @@ const fn transport(transport: v1::Transport) -> Transport {
     }
 }
 
-const fn codec(codec: v1::Codec) -> Option<Codec> {
+const fn codec(codec: v1::Codec) -> Codec {
     match codec {
-        v1::Codec::Pcmu => Some(Codec::Pcmu),
-        v1::Codec::Pcma => Some(Codec::Pcma),
-        v1::Codec::G722 | v1::Codec::Opus | v1::Codec::G729 => None,
+        v1::Codec::Pcmu => Codec::Pcmu,
+        v1::Codec::Pcma => Codec::Pcma,
+        v1::Codec::G722 => Codec::G722,
+        v1::Codec::Opus => Codec::Opus,
+        v1::Codec::G729 => Codec::G729,
     }
 }
 

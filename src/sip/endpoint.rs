@@ -105,10 +105,14 @@ struct Outcome {
     leg: Option<LegId>,
 }
 
+/// Transactions that there is room for from the beginning: those of 500 short calls a second.
+const ROOM: usize = 65_536;
+
 impl Endpoint {
     /// What is random (tags, branches, Call-IDs, pauses after glare) comes from `seed` alone.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
+        let room = config.transactions_max.min(ROOM);
         Self {
             supported: supported(config.extensions),
             config,
@@ -117,8 +121,8 @@ impl Endpoint {
             out: VecDeque::new(),
             legs: HashMap::default(),
             last_leg: 0,
-            table: Table::default(),
-            wakes: Wakes::default(),
+            table: Table::with_room(room),
+            wakes: Wakes::with_room(room),
             challenged: BTreeMap::new(),
             own: HashMap::new(),
             theirs: BTreeMap::new(),

@@ -1,25 +1,32 @@
 //! Session descriptions (RFC 8866) and offer/answer for one audio stream (RFC 3264).
 //!
-//! The stream is the first audio one over RTP/AVP that its offerer did not refuse. All others of an offer are
-//! refused in their place. The answer has one codec, the first of the offer that we have, and telephone-event
-//! (RFC 4733) at 8,000 Hz if both sides have it.
+//! The stream is the first audio one over RTP that its offerer did not refuse and that is as protected as we want it: by
+//! keys in the description (SDES, RFC 4568) or not at all. All others of an offer are refused in their place. The answer
+//! has one codec: the first of the offer that we have and can decode, else the first that we pass on. With it come
+//! telephone-event (RFC 4733) at the codec's clock rate and comfort noise (RFC 3389) if both sides have them, and RTCP on
+//! RTP's port (RFC 5761) if the offer has it so. Numbers of payload types are those that the peer gave, also in our later
+//! offers (RFC 3264 §8.3.2).
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use model::media::{Codec, Direction, MediaParameters};
+use model::{
+    media::{Codec, Direction, MasterKey, MediaParameters, Srtp},
+    trunk::SrtpUse,
+};
 
+mod codecs;
+mod crypto;
+mod keys;
 mod parse;
+mod write;
 
-use parse::{Format, Media, Session};
+pub use keys::KeySeed;
 
-/// Payload type of telephone-event in our offers.
-const TELEPHONE_EVENT: u8 = 101;
-/// What RFC 4733 events we take: keys 0 to 9, *, #, A to D.
-const EVENTS: &str = "0-15";
+use codecs::Payloads;
+use crypto::Agreed;
+use parse::{Media, Session};
+
 /// Packet lengths that are sent, in milliseconds.
 const PTIME_MS: std::ops::RangeInclusive<u16> = 10..=60;
 /// Packet length without `a=ptime` (RFC 3551 §4.2), in milliseconds.
@@ -32,18 +39,70 @@ pub struct LocalMedia {
     pub address: IpAddr,
     /// Port for RTP; RTCP is on the next one.
     pub rtp_port: u16,
-    /// What we can code and decode, best first. Not empty.
+    /// What we can code and decode or pass on, best first. Not empty.
     pub codecs: Vec<Codec>,
     /// Whether RFC 4733 events are offered and taken.
     pub telephone_event: bool,
+    /// Whether comfort noise is taken.
+    pub comfort_noise: bool,
     /// Audio per packet that we wish for, in milliseconds.
     pub ptime_ms: u16,
     /// Which way we want audio to flow.
     pub direction: Direction,
+    /// Whether the peer's keys are taken, and must be there.
+    pub srtp: SrtpUse,
+    /// Whether our offers have keys; an offer has them for all suites, or for none.
+    pub offers_keys: bool,
+    /// What we protect with, one for each suite, best first. Empty: with nothing.
+    pub keys: Vec<MasterKey>,
+    /// What was agreed last: its payload types keep their numbers.
+    pub agreed: Option<Numbers>,
     /// Session id of the `o=` line. The same for the life of a leg.
     pub session_id: u64,
     /// Version of the `o=` line. One more for each description that differs from the last.
     pub version: u64,
+}
+
+/// Numbers of payload types that we receive with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// The codec and its number.
+    pub codec: (Codec, u8),
+    /// The number of telephone-event at its clock rate.
+    pub telephone_event: Option<u8>,
+}
+
+impl LocalMedia {
+    /// With events, in packets of 20 ms, both ways, without keys.
+    #[must_use]
+    pub const fn new(address: IpAddr, rtp_port: u16, codecs: Vec<Codec>, session_id: u64) -> Self {
+        Self {
+            address,
+            rtp_port,
+            codecs,
+            telephone_event: true,
+            comfort_noise: false,
+            ptime_ms: PTIME_DEFAULT_MS,
+            direction: Direction::SendRecv,
+            srtp: SrtpUse::Disabled,
+            offers_keys: false,
+            keys: Vec::new(),
+            agreed: None,
+            session_id,
+            version: 1,
+        }
+    }
+}
+
+impl Numbers {
+    /// Those of what was agreed.
+    #[must_use]
+    pub const fn of(parameters: &MediaParameters) -> Self {
+        Self {
+            codec: (parameters.codec, parameters.receive_payload_type),
+            telephone_event: parameters.receive_telephone_event,
+        }
+    }
 }
 
 /// Why a description cannot be used.
@@ -61,18 +120,36 @@ pub enum SdpError {
     /// None of our codecs. Answer 488.
     #[error("the session description has no codec that we have")]
     NoCommonCodec,
-    /// No audio stream over RTP/AVP that is not refused. Answer 488.
-    #[error("the session description has no audio stream over RTP/AVP")]
+    /// No audio stream over RTP that is not refused. Answer 488.
+    #[error("the session description has no audio stream over RTP")]
     NoAudio,
+    /// Fax, and no audio. Answer 488.
+    #[error("the session description has fax (T.38) and no audio, and fax is not passed on")]
+    FaxAlone,
+    /// Audio that SRTP does not protect, where it must be. Answer 488.
+    #[error(
+        "the session description has no `a=crypto` with a suite and parameters that we know, and SRTP is required"
+    )]
+    NotProtected,
+    /// Audio that is protected in a way that we do not have, or must not use. Answer 488.
+    #[error("the session description has SRTP alone, without an `a=crypto` that may be used")]
+    ProtectedAlone,
 }
 
 /// Writes our offer.
 #[must_use]
 pub fn offer(local: &LocalMedia) -> Bytes {
-    let formats: Vec<_> = local.codecs.iter().map(|codec| (codec.payload_type(), *codec)).collect();
-    let event = local.telephone_event.then_some(TELEPHONE_EVENT);
-    let mut text = session_lines(local);
-    write_audio(&mut text, local, &formats, event, local.direction, ptime_of(local));
+    let payloads = Payloads::offered(local);
+    let mut text = write::session(local);
+    let keys = if local.offers_keys { local.keys.as_slice() } else { &[] };
+    let protocol = if keys.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
+    let keys = keys.iter().zip(1_u32..).map(|(key, tag)| (tag, key)).collect();
+    let ptime_ms = clamp_ptime(Some(local.ptime_ms.into()), None);
+    write::audio(
+        &mut text,
+        local.rtp_port,
+        &write::Audio { protocol, payloads, keys, rtcp_mux: false, ptime_ms, direction: local.direction },
+    );
     text.into()
 }
 
@@ -82,35 +159,40 @@ pub fn offer(local: &LocalMedia) -> Bytes {
 /// [`SdpError::Malformed`] when the offer is no description, the others when there is nothing to agree on.
 pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameters), SdpError> {
     let session = Session::parse(offer)?;
-    let (place, media) = audio_of(&session)?;
-    let (format, codec) = first_common(media, local)?;
-    let event = event_of(media).filter(|_| local.telephone_event);
+    let (place, media, agreed) = audio_of(&session, local)?;
+    let chosen = codecs::choose(media, local).ok_or(SdpError::NoCommonCodec)?;
     let direction = answered(media.direction, local.direction);
-    let ptime_ms = clamp_ptime(media.ptime_ms);
-    let mut text = session_lines(local);
+    let ptime_ms = clamp_ptime(media.ptime_ms, media.maxptime_ms);
+    let mut text = write::session(local);
     for (index, other) in session.media.iter().enumerate() {
         if index == place {
-            write_audio(&mut text, local, &[(format, codec)], event, direction, ptime_ms);
+            let audio = write::Audio {
+                protocol: media.protocol,
+                payloads: chosen.payloads(),
+                keys: agreed.iter().map(|agreed| (agreed.tag, agreed.ours)).collect(),
+                rtcp_mux: media.rtcp_mux,
+                ptime_ms,
+                direction,
+            };
+            write::audio(&mut text, local.rtp_port, &audio);
         } else {
-            // RFC 3264 §6: refused in its place, with a format of its own.
-            let _infallible =
-                write!(text, "m={} 0 {} {}\r\n", other.kind, other.protocol, other.formats_text);
+            write::refused(&mut text, other);
         }
     }
     let parameters = MediaParameters {
-        codec,
-        send_payload_type: format,
-        receive_payload_type: format,
-        send_telephone_event: event,
-        receive_telephone_event: event,
+        codec: chosen.codec,
+        send_payload_type: chosen.number,
+        receive_payload_type: chosen.number,
+        send_telephone_event: chosen.telephone_event,
+        receive_telephone_event: chosen.telephone_event,
         remote_rtp: media.rtp(),
-        remote_rtcp: media.rtcp(),
+        remote_rtcp: media.rtcp(media.rtcp_mux),
         ptime_ms,
         direction,
-        comfort_noise: None,
-        rtcp_mux: false,
-        srtp: None,
-        opus: None,
+        comfort_noise: chosen.comfort_noise,
+        rtcp_mux: media.rtcp_mux,
+        srtp: agreed.map(Agreed::into_srtp),
+        opus: chosen.opus,
     };
     Ok((text.into(), parameters))
 }
@@ -121,54 +203,55 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
 /// [`SdpError::Malformed`] when it is no description, the others when nothing was agreed on.
 pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<MediaParameters, SdpError> {
     let session = Session::parse(answer)?;
-    let (_, media) = audio_of(&session)?;
-    let (format, codec) = first_common(media, local)?;
-    let event = event_of(media).filter(|_| local.telephone_event);
+    let media = session.media.iter().find(|media| media.is_usable()).ok_or_else(|| nothing_in(&session))?;
+    let agreed = crypto::accepted(media, local)?;
+    let chosen = codecs::choose(media, local).ok_or(SdpError::NoCommonCodec)?;
+    let ours = Payloads::offered(local);
     Ok(MediaParameters {
-        codec,
-        send_payload_type: format,
-        receive_payload_type: codec.payload_type(),
-        send_telephone_event: event,
-        receive_telephone_event: event.map(|_| TELEPHONE_EVENT),
+        codec: chosen.codec,
+        send_payload_type: chosen.number,
+        receive_payload_type: ours.number_of(chosen.codec),
+        send_telephone_event: chosen.telephone_event,
+        receive_telephone_event: chosen
+            .telephone_event
+            .and_then(|_| ours.event_at(chosen.codec.clock_rate())),
         remote_rtp: media.rtp(),
-        remote_rtcp: media.rtcp(),
-        ptime_ms: clamp_ptime(media.ptime_ms),
+        remote_rtcp: media.rtcp(false),
+        ptime_ms: clamp_ptime(media.ptime_ms, media.maxptime_ms),
         direction: answered(media.direction, local.direction),
         comfort_noise: None,
         rtcp_mux: false,
-        srtp: None,
-        opus: None,
+        srtp: agreed.map(Agreed::into_srtp),
+        opus: chosen.opus,
     })
 }
 
-fn audio_of<'s, 'a>(session: &'s Session<'a>) -> Result<(usize, &'s Media<'a>), SdpError> {
-    let mut all = session.media.iter().enumerate();
-    let usable = |media: &Media<'_>| media.kind == "audio" && media.protocol == "RTP/AVP" && media.port != 0;
-    all.find(|(_, media)| usable(media)).ok_or(SdpError::NoAudio)
+/// The stream of an offer that is answered, and its keys.
+fn audio_of<'s, 'a, 'l>(
+    session: &'s Session<'a>,
+    local: &'l LocalMedia,
+) -> Result<(usize, &'s Media<'a>, Option<Agreed<'l>>), SdpError> {
+    let usable = || session.media.iter().enumerate().filter(|(_, media)| media.is_usable());
+    if usable().next().is_none() {
+        return Err(nothing_in(session));
+    }
+    let protected =
+        usable().find_map(|(place, media)| Some((place, media, Some(crypto::chosen(media, local)?))));
+    if let Some(found) = protected {
+        return Ok(found);
+    }
+    if local.srtp == SrtpUse::Required {
+        return Err(SdpError::NotProtected);
+    }
+    let (place, media) = usable().find(|(_, media)| !media.is_secure()).ok_or(SdpError::ProtectedAlone)?;
+    Ok((place, media, None))
 }
 
-/// The first format of the peer's that is a codec of ours.
-fn first_common(media: &Media<'_>, local: &LocalMedia) -> Result<(u8, Codec), SdpError> {
-    let codec_of = |format: &Format<'_>| {
-        local.codecs.iter().copied().find(|codec| match format.name {
-            Some(name) => {
-                name.eq_ignore_ascii_case(codec.name())
-                    && format.clock_rate == codec.clock_rate()
-                    && format.channels == 1
-            }
-            None => Some(format.payload_type) == codec.static_payload_type(),
-        })
+fn nothing_in(session: &Session<'_>) -> SdpError {
+    let is_fax = |media: &Media<'_>| {
+        media.kind == "image" && media.port != 0 && media.formats_text.to_ascii_lowercase().contains("t38")
     };
-    let mut common = media.formats.iter().filter_map(|format| Some((format.payload_type, codec_of(format)?)));
-    common.next().ok_or(SdpError::NoCommonCodec)
-}
-
-fn event_of(media: &Media<'_>) -> Option<u8> {
-    let is_event = |format: &&Format<'_>| {
-        format.name.is_some_and(|name| name.eq_ignore_ascii_case("telephone-event"))
-            && format.clock_rate == 8_000
-    };
-    media.formats.iter().find(is_event).map(|format| format.payload_type)
+    if session.media.iter().any(is_fax) { SdpError::FaxAlone } else { SdpError::NoAudio }
 }
 
 /// Our direction, given the one that the peer wrote from its point of view and what we want (RFC 3264 §6.1).
@@ -181,65 +264,33 @@ const fn answered(theirs: Direction, wanted: Direction) -> Direction {
     }
 }
 
-fn ptime_of(local: &LocalMedia) -> u16 {
-    clamp_ptime(Some(local.ptime_ms.into()))
-}
-
-/// To a multiple of 10 that we send.
-fn clamp_ptime(wanted_ms: Option<u32>) -> u16 {
-    let wanted =
-        wanted_ms.and_then(|ms| u16::try_from(ms).ok()).filter(|ms| *ms > 0).unwrap_or(PTIME_DEFAULT_MS);
+/// To a multiple of 10 that we send, and that the peer takes.
+fn clamp_ptime(wanted_ms: Option<u32>, most_ms: Option<u32>) -> u16 {
+    let figure = |ms: Option<u32>| ms.and_then(|ms| u16::try_from(ms).ok()).filter(|ms| *ms > 0);
+    let wanted = figure(wanted_ms).unwrap_or(PTIME_DEFAULT_MS).min(figure(most_ms).unwrap_or(u16::MAX));
     (wanted / 10 * 10).clamp(*PTIME_MS.start(), *PTIME_MS.end())
 }
 
-fn session_lines(local: &LocalMedia) -> String {
-    let address = address_of(local.address);
-    format!("v=0\r\no=- {} {} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n", local.session_id, local.version)
-}
-
-fn address_of(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => format!("IN IP4 {ip}"),
-        IpAddr::V6(ip) => format!("IN IP6 {ip}"),
-    }
-}
-
-fn write_audio(
-    text: &mut String,
-    local: &LocalMedia,
-    formats: &[(u8, Codec)],
-    event: Option<u8>,
-    direction: Direction,
-    ptime_ms: u16,
-) {
-    let direction = match direction {
-        Direction::SendRecv => "sendrecv",
-        Direction::SendOnly => "sendonly",
-        Direction::RecvOnly => "recvonly",
-        Direction::Inactive => "inactive",
-    };
-    let numbers = formats.iter().map(|(number, _)| *number).chain(event);
-    let list = numbers.map(|number| format!(" {number}")).collect::<String>();
-    let _infallible = write!(text, "m=audio {} RTP/AVP{list}\r\n", local.rtp_port);
-    for (number, codec) in formats {
-        let _infallible = write!(text, "a=rtpmap:{number} {}/{}\r\n", codec.name(), codec.clock_rate());
-    }
-    if let Some(number) = event {
-        let _infallible =
-            write!(text, "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} {EVENTS}\r\n");
-    }
-    let _infallible = write!(text, "a=ptime:{ptime_ms}\r\na={direction}\r\n");
-}
-
 impl Media<'_> {
+    /// Whether it is audio over RTP, and not refused.
+    fn is_usable(&self) -> bool {
+        self.kind == "audio"
+            && self.port != 0
+            && (self.is_secure() || matches!(self.protocol, "RTP/AVP" | "RTP/AVPF"))
+    }
+
+    fn is_secure(&self) -> bool {
+        matches!(self.protocol, "RTP/SAVP" | "RTP/SAVPF")
+    }
+
     fn rtp(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
     }
 
-    fn rtcp(&self) -> SocketAddr {
+    fn rtcp(&self, muxed: bool) -> SocketAddr {
         let (port, address) = self.rtcp;
         let port = if port == 0 { self.port.saturating_add(1) } else { port };
-        SocketAddr::new(address.unwrap_or(self.address), port)
+        if muxed { self.rtp() } else { SocketAddr::new(address.unwrap_or(self.address), port) }
     }
 }
 

@@ -58,7 +58,8 @@ impl Agent {
         Self::launch(system, port, "pcmu", speech, (uri, "", account))
     }
 
-    fn launch(
+    /// Starts one with more lines of configuration and an account of its own.
+    pub fn launch(
         system: &System,
         port: u16,
         codecs: &str,

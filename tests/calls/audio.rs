@@ -59,8 +59,12 @@ pub fn write_wav(path: &Path, samples: &[i16]) {
 pub fn read_wav(path: &Path) -> Vec<i16> {
     let reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let form = reader.spec();
-    assert_eq!((form.sample_rate, form.channels), (RATE, 1), "{}", path.display());
-    reader.into_samples::<i16>().map(Result::unwrap).collect()
+    assert!(form.sample_rate.is_multiple_of(RATE), "{}: {} Hz", path.display(), form.sample_rate);
+    // To one channel of eight thousand samples a second: what is looked for is far below half of that.
+    let together = (form.sample_rate / RATE) as usize * usize::from(form.channels);
+    let samples: Vec<i16> = reader.into_samples::<i16>().map(Result::unwrap).collect();
+    let mean = |few: &[i16]| few.iter().map(|sample| i32::from(*sample)).sum::<i32>() / few.len() as i32;
+    samples.chunks(together).map(|few| mean(few) as i16).collect()
 }
 
 /// Samples of a piece that is looked for.

@@ -20,6 +20,7 @@ mod harness;
 mod hostile;
 mod kamailio;
 mod linphone;
+mod negotiation;
 mod networks;
 mod phone;
 mod plan;

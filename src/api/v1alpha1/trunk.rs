@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, SIP_USER, SecretKeyRef, Status, Stir,
-    TlsVersion, Transport,
+    CipherSuite, DOMAIN, LABEL, LocalRef, NumberRange, ObjectRef, PortUse, SIP_USER, SecretKeyRef, Status,
+    Stir, TlsVersion, Transport,
 };
 
 /// A carrier or PBX that speaks SIP with us.
@@ -133,6 +133,12 @@ pub struct TrunkSpec {
     /// How keys are sent. Absent: `Auto`.
     #[serde(default)]
     pub dtmf: DtmfMethod,
+
+    /// Whether its legs have RTP ports of their own. `Shared` is for peers that send audio from the address and port that
+    /// their session descriptions say, as carriers do: what comes from elsewhere is dropped. Absent: the VoiceCluster's
+    /// `media.portUse`. Example: `Shared`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_use: Option<PortUse>,
 
     /// Who sends audio first. Must be `Peer` where pods are reached through a Service. Absent: `Either`.
     #[serde(default)]

@@ -24,7 +24,7 @@ use crate::{
     dialling::Dialler,
     health::Heard,
     record::EndedBy,
-    sdp_leg::{MediaLeg, Ports},
+    sdp_leg::{MediaLeg, Terms},
 };
 
 /// Q.850: switching equipment congestion.
@@ -96,7 +96,7 @@ impl Call {
             let rings = environment.now.instant + self.ring_time();
             let mut any = false;
             for mut tries in ways.forks.into_iter().take(FORKS_MAX) {
-                let Some(now) = tries.pop_front() else { continue };
+                let Some(now) = self.next_way(&mut tries, context) else { continue };
                 any = true;
                 self.ring(now, tries, rings, context);
             }
@@ -111,30 +111,45 @@ impl Call {
         Duration::from_millis(u64::from(ring_ms))
     }
 
-    fn ring(&mut self, now: Try, tries: VecDeque<Try>, ring_until: Instant, context: &mut Context<'_>) {
-        let id = LegId(self.fresh_id());
-        let codecs = self.preferred(&now.codecs);
-        let Some(dialling) = &mut self.dialling else { return };
-        let network = now.network.clone();
-        let mut media = MediaLeg::new(id, codecs);
-        media.ports = Ports::Asked;
-        dialling.branches.push(Branch::new(media, now, tries, ring_until));
-        self.unreleased += 1;
-        context.effects.push(Effect::Media(Order::Allocate {
-            leg: id,
-            network,
-            shared: false,
-            remote: None,
-        }));
+    /// The next try that can come to something.
+    fn next_way(&self, tries: &mut VecDeque<Try>, context: &mut Context<'_>) -> Option<Try> {
+        loop {
+            let way = tries.pop_front()?;
+            if way.terms.contradict() {
+                self.tell(format!("{way} must be sent keys of SRTP (srtp: Required), and may not over signalling in the clear: use TLS, or say insecureKeys: Accepted"), context);
+            } else if self.preferred(&way.terms).codecs.is_empty() {
+                self.tell(
+                    format!("{way} has no codec for what the caller speaks, which is only passed on"),
+                    context,
+                );
+            } else {
+                return Some(way);
+            }
+        }
     }
 
-    /// The A leg's codec first: equal codecs are relayed as they are.
-    pub(super) fn preferred(&self, codecs: &[Codec]) -> Vec<Codec> {
-        let mut codecs = codecs.to_vec();
+    fn ring(&mut self, now: Try, tries: VecDeque<Try>, ring_until: Instant, context: &mut Context<'_>) {
+        let id = LegId(self.fresh_id());
+        let terms = self.preferred(&now.terms);
+        let Some(dialling) = &mut self.dialling else { return };
+        let mut media = MediaLeg::new(id, terms, self.incoming.keys.clone());
+        let order = media.allocate(now.network.clone());
+        dialling.branches.push(Branch::new(media, now, tries, ring_until));
+        self.unreleased += 1;
+        context.effects.push(Effect::Media(order));
+    }
+
+    /// The A leg's codec first: equal codecs are relayed as they are. What cannot be decoded has no other.
+    pub(super) fn preferred(&self, terms: &Terms) -> Terms {
+        let mut terms = terms.clone();
         let agreed = self.a.media.parameters.as_ref().map(|parameters| parameters.codec);
         let spoken = agreed.or(self.incoming.spoken);
-        codecs.sort_by_key(|codec| Some(*codec) != spoken);
-        codecs
+        let passed_on = spoken.filter(|codec| !codec.is_decoded());
+        terms.codecs.retain(|codec| codec.is_decoded() == passed_on.is_none());
+        // An agent whose network loses packets keeps Opus first.
+        let first = terms.codecs.first().copied().filter(|first| terms.lossy && *first == Codec::Opus);
+        terms.codecs.sort_by_key(|codec| (Some(*codec) != first, Some(*codec) != spoken));
+        terms
     }
 
     pub(super) fn invite(&mut self, media: LegId, context: &mut Context<'_>) {
@@ -143,6 +158,8 @@ impl Call {
         let more = !branch.tries.is_empty();
         branch.asked_at = Some(context.environment.now.instant);
         branch.silent_until = more.then(|| context.environment.now.instant + SILENT_PEER);
+        let who = branch.now.who();
+        branch.plain |= who.is_some_and(|who| context.trunks.speaks_plain(&who));
         if let Some(invite) = branch.invite(max_forwards) {
             let (trunk, is_urgent) = (branch.now.trunk().cloned(), branch.now.is_urgent);
             let claim = branch.now.claim.clone();
@@ -168,15 +185,17 @@ impl Call {
     /// The next try of a target, or the failure of the last one.
     fn try_on(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
         let Some(branch) = self.branch(media) else { return };
-        let Some(next) = branch.tries.pop_front() else {
+        let (mut tries, ring_until) = (std::mem::take(&mut branch.tries), branch.ring_until);
+        let next = self.next_way(&mut tries, context);
+        let Some(branch) = self.branch(media) else { return };
+        let Some(next) = next else {
             return self.branch_failed(media, failure, context);
         };
-        // Ports and codecs are those of a network and a trunk.
-        if next.network == branch.now.network && next.codecs == branch.now.codecs {
-            branch.now = next;
+        // Ports and terms are those of a network and a trunk.
+        if next.network == branch.now.network && next.terms == branch.now.terms {
+            (branch.now, branch.tries, branch.plain) = (next, tries, false);
             return self.invite(media, context);
         }
-        let (tries, ring_until) = (std::mem::take(&mut branch.tries), branch.ring_until);
         self.drop_branches(|branch| branch.media.id == media, None, context);
         self.ring(next, tries, ring_until, context);
     }
@@ -220,6 +239,7 @@ impl Call {
             SipEvent::ReinviteAnswered { sdp, .. } => self.rejoined(media, sdp.as_deref(), context),
             SipEvent::ReinviteFailed { code, .. } => self.not_rejoined(media, code, context),
             SipEvent::Referred { refer_to, .. } => self.referred(leg, &refer_to, context),
+            SipEvent::Info { content_type, body, .. } => self.informed(media, &content_type, &body, context),
             SipEvent::Confirmed { sdp: Some(sdp), .. } if branch.media.accept(&sdp).is_ok() => {
                 configure(&branch.media, context);
             }
@@ -286,6 +306,8 @@ impl Call {
         }
         branch.answered = true;
         let who = branch.now.who();
+        let is_plain = branch.plain && !branch.media.is_protected();
+        context.effects.extend(who.clone().filter(|_| is_plain).map(|who| Effect::SpeaksPlain { who }));
         context.effects.extend(who.map(|who| Effect::Heard { who, heard: Heard::Answered(200) }));
         configure(&branch.media, context);
         if let Some(dialling) = &mut self.dialling {
@@ -294,6 +316,12 @@ impl Call {
         self.drop_branches(|branch| branch.media.id != media, Some(ELSEWHERE), context);
         self.handed_on(context);
         self.join(context);
+        let moved = self
+            .branch(media)
+            .and_then(|branch| branch.sip.filter(|_| std::mem::take(&mut branch.has_moved)));
+        if let Some(sip) = moved {
+            self.reinvite(media, sip, context);
+        }
     }
 
     pub(super) fn join(&mut self, context: &mut Context<'_>) {
@@ -322,6 +350,14 @@ impl Call {
         }
         if let Some(leaving) = branch.leaving.take() {
             return self.left(media, &leaving.then, context);
+        }
+        // Who takes no keys is asked again without, and that only.
+        let refused = matches!(how, Ended::Failed { code: 415 | 488, .. }) && !branch.rang && !branch.plain;
+        if refused && branch.media.may_be_plain() && branch.media.offered_keys() {
+            branch.plain = true;
+            let told = format!("{} {}, and is asked again without SRTP", branch.now, dial::told(how));
+            self.tell(told, context);
+            return self.invite(media, context);
         }
         let trunks = &context.environment.world.snapshot.trunks;
         let trunk = branch.now.trunk().and_then(|id| trunks.get(id));

@@ -7,7 +7,10 @@ use model::{
     media::{Codec, Order},
     net::Flow,
 };
-use sip::endpoint::{Header, Invite};
+use sip::{
+    endpoint::{Header, Invite},
+    sdp::KeySeed,
+};
 use stir::claim::Claim;
 
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     lots::Lots,
     record::Saved,
     registrar::{Bound, StationId},
+    sdp_leg::Terms,
     vetting::Vetted,
 };
 
@@ -134,6 +138,20 @@ pub enum Effect {
     Unperformed(Unperformed),
     /// Say what befell the call.
     Tell(Told),
+    /// INFO in the dialog.
+    Info {
+        /// SIP leg.
+        leg: LegId,
+        /// Its type.
+        content_type: &'static str,
+        /// Its body.
+        body: Bytes,
+    },
+    /// Remember that a peer takes no SRTP.
+    SpeaksPlain {
+        /// Which.
+        who: Who,
+    },
     /// Say that a recording or a message is stored.
     Saved(Box<Saved>),
     /// Remember what a peer did.
@@ -209,6 +227,9 @@ pub trait Trunks: std::fmt::Debug {
     /// Since when an address of a peer is down.
     fn down_since(&self, who: &Who) -> Option<Timestamp>;
 
+    /// Whether a peer took no SRTP lately, but audio without.
+    fn speaks_plain(&self, who: &Who) -> bool;
+
     /// Whether a peer has said at least that it is at work on our INVITE.
     fn is_proceeding(&self, leg: LegId) -> bool;
 
@@ -251,5 +272,7 @@ pub struct Incoming {
     /// Name of the network that it came by.
     pub network: String,
     /// What the caller's side may use.
-    pub codecs: Vec<Codec>,
+    pub terms: Terms,
+    /// Where keys of SRTP come from.
+    pub keys: KeySeed,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use model::{
     E164, LegId,
-    media::{Codec, Order},
+    media::Order,
     program::{Dial, DialStrategy, DialTarget},
 };
 use sip::{endpoint::Event as SipEvent, uri::Uri};
@@ -19,7 +19,7 @@ use crate::{
     dialling::{self, Destination, Dialler},
     record::EndedBy,
     registrar::StationId,
-    sdp_leg::{MediaLeg, Ports},
+    sdp_leg::{MediaLeg, Terms},
     world::Flow,
 };
 
@@ -62,7 +62,8 @@ pub struct Connected {
     pub sip: LegId,
     party: Party,
     network: String,
-    codecs: Vec<Codec>,
+    terms: Terms,
+    is_protected: bool,
 }
 
 /// What hands a contact on: every failure is told to whoever does it.
@@ -209,7 +210,7 @@ impl Call {
         branch.sip = Some(std::mem::replace(&mut self.incoming.leg, sip));
         std::mem::swap(&mut self.a.media, &mut branch.media);
         std::mem::swap(&mut self.incoming.network, &mut branch.now.network);
-        std::mem::swap(&mut self.incoming.codecs, &mut branch.now.codecs);
+        std::mem::swap(&mut self.incoming.terms, &mut branch.now.terms);
         let caller = match self.a.station.take() {
             Some(station) => Party::Station(station),
             None => Party::Joined(format!("caller {}", self.incoming.from)),
@@ -327,11 +328,12 @@ impl Call {
             Some(station) => Party::Station(station),
             None => Party::Joined(format!("whoever talked to {}", self.incoming.from)),
         };
-        let (network, codecs) = (self.incoming.network.clone(), self.incoming.codecs.clone());
+        let (network, terms) = (self.incoming.network.clone(), self.incoming.terms.clone());
+        let is_protected = self.a.media.is_protected();
         self.a.state = StateA::Over;
         self.incoming.part_of = Some(into.to_owned());
         self.finish(EndedBy::Caller, 200, None, context);
-        Some(Connected { sip, party, network, codecs })
+        Some(Connected { sip, party, network, terms, is_protected })
     }
 
     /// Puts somebody of another call in the place of the phone at `leg`, which is told so at `told`.
@@ -341,11 +343,12 @@ impl Call {
         }
         context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
         let id = LegId(self.fresh_id());
-        let mut media = MediaLeg::new(id, self.preferred(&whom.codecs));
-        media.ports = Ports::Asked;
-        let now = Try::joined(whom.party, whom.network.clone(), whom.codecs);
+        let mut media = MediaLeg::new(id, self.preferred(&whom.terms), self.incoming.keys.clone());
+        let order = media.allocate(whom.network.clone());
+        let now = Try::joined(whom.party, whom.network, whom.terms);
         let mut branch = Branch::new(media, now, Default::default(), self.ends_by);
         (branch.sip, branch.answered) = (Some(whom.sip), true);
+        branch.plain = !whom.is_protected;
         self.dialling = Some(Dialling {
             dial: rings(RING_MS),
             targets: Vec::new(),
@@ -355,17 +358,15 @@ impl Call {
             failure: (Dialled::Failed, 480),
         });
         self.unreleased += 1;
-        context.effects.push(Effect::Media(Order::Allocate {
-            leg: id,
-            network: whom.network,
-            shared: false,
-            remote: None,
-        }));
+        context.effects.push(Effect::Media(order));
     }
 
     /// Somebody of another call is told where their audio goes from now on.
     pub(super) fn reinvite(&mut self, media: LegId, leg: LegId, context: &mut Context<'_>) {
         let Some(branch) = self.branch(media) else { return };
+        if !branch.media.is_agreed() {
+            branch.media.offer_keys(!branch.plain);
+        }
         if let Some(sdp) = branch.media.offer() {
             context.effects.push(Effect::Reinvite { branch: media, leg, sdp });
         }

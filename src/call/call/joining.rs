@@ -12,7 +12,7 @@ use crate::{
     dial::{Branch, Party, Try},
     record::cause_of,
     registrar::StationId,
-    sdp_leg::{MediaLeg, PHONE_CODECS, Ports},
+    sdp_leg::{MediaLeg, Terms},
 };
 
 /// A phone that is about to take a place.
@@ -23,6 +23,7 @@ pub(super) struct Joiner {
     offer: Bytes,
     station: StationId,
     network: String,
+    terms: Terms,
     replaces: LegId,
 }
 
@@ -41,20 +42,15 @@ impl Call {
     pub fn replace(
         &mut self,
         (sip, offer): (LegId, Bytes),
-        (station, network): (StationId, String),
+        (station, network, terms): (StationId, String, Terms),
         replaces: LegId,
         context: &mut Context<'_>,
     ) {
-        let mut media = MediaLeg::new(LegId(self.fresh_id()), self.preferred(PHONE_CODECS));
-        media.ports = Ports::Asked;
+        let (id, keys) = (LegId(self.fresh_id()), self.incoming.keys.clone());
+        let mut media = MediaLeg::new(id, self.preferred(&terms), keys);
         self.unreleased += 1;
-        context.effects.push(Effect::Media(Order::Allocate {
-            leg: media.id,
-            network: network.clone(),
-            shared: false,
-            remote: None,
-        }));
-        self.joiner = Some(Joiner { sip, media, offer, station, network, replaces });
+        context.effects.push(Effect::Media(media.allocate(network.clone())));
+        self.joiner = Some(Joiner { sip, media, offer, station, network, terms, replaces });
     }
 
     pub(super) fn on_joiner(&mut self, event: &SipEvent, context: &mut Context<'_>) {
@@ -90,7 +86,7 @@ impl Call {
             self.turn_round();
         }
         let replaces = joiner.replaces;
-        let now = Try::joined(Party::Station(joiner.station), joiner.network, PHONE_CODECS.to_vec());
+        let now = Try::joined(Party::Station(joiner.station), joiner.network, joiner.terms);
         let mut branch = Branch::new(joiner.media, now, Default::default(), self.ends_by);
         (branch.sip, branch.answered) = (Some(joiner.sip), true);
         let media = branch.media.id;

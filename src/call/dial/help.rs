@@ -8,7 +8,7 @@ use model::{E164, TrunkId, snapshot::Trunk};
 use sip::endpoint::Header;
 
 use super::{Party, TRIES_MAX, Try, Ways, reached, uri_of};
-use crate::{call::Trunks, caller, dialling::Emergency, location, lots::Lots, world::World};
+use crate::{call::Trunks, caller, dialling::Emergency, location, lots::Lots, sdp_leg::Terms, world::World};
 
 pub(super) fn ways(
     world: &World,
@@ -41,7 +41,7 @@ pub(super) fn ways(
                 is_urgent: true,
                 attached,
                 network: trunk.network.clone(),
-                codecs: trunk.codecs.clone(),
+                terms: Terms::of_trunk(trunk, flow.transport),
                 route,
                 identity,
                 challenges: trunk.digest.is_some(),

@@ -13,7 +13,7 @@ use crate::{
     dialling::Dialler,
     lots::Lots,
     registrar::{Bound, StationId},
-    sdp_leg::PHONE_CODECS,
+    sdp_leg::Terms,
     world::World,
 };
 
@@ -75,13 +75,14 @@ fn way(world: &World, id: &StationId, caller: Caller<'_>, bound: &Bound) -> Opti
     let listener = cluster.listeners.get(usize::from(bound.flow.listener.0))?;
     let domain = cluster.domains.first().unwrap_or(&listener.advertised);
     let shown = caller::to_station(caller, domain);
-    let user = Dialler::of(world, id)?.username().to_owned();
+    let dialler = Dialler::of(world, id)?;
+    let (user, lossy) = (dialler.username().to_owned(), dialler.agent.lossy);
     Some(Try {
         party: Party::Station(id.clone()),
         is_urgent: false,
         attached: None,
         network: listener.network.clone(),
-        codecs: PHONE_CODECS.to_vec(),
+        terms: Terms::of_phone(bound.flow.transport, lossy),
         route: bound.path.iter().map(|route| Header::new("Route", &**route).value).collect(),
         identity: shown.headers,
         challenges: false,

@@ -1,17 +1,17 @@
 //! A new INVITE: whether it is proved, admitted and can be answered, and why.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
     CallId, LegId, TrunkId,
-    media::{Codec, Direction},
-    net::Flow as NetFlow,
+    media::Codec,
+    net::{Flow as NetFlow, Transport},
     snapshot::Trunk,
 };
 use sip::{
     endpoint::Header,
-    sdp::{self, LocalMedia, SdpError},
+    sdp::{self, SdpError},
     uri::unescape,
     wire::Message,
 };
@@ -28,6 +28,7 @@ use crate::{
     cursor::Environment,
     explanation::{Explanation, Outcome},
     lots::Lots,
+    sdp_leg::Terms,
     vetting::Vetted,
 };
 
@@ -35,6 +36,7 @@ use crate::{
 pub(super) struct Arrival<'a> {
     pub leg: LegId,
     pub trunk: &'a TrunkId,
+    pub transport: Transport,
     pub request: &'a Message,
     pub offer: Option<Bytes>,
     pub explanation: Explanation,
@@ -80,9 +82,19 @@ impl Engine {
         explanation.from = Identity::of(request, &trunk.number_formats).number;
         explanation.to = called(request, trunk);
         if let Some(station) = self.calls_back(now, trunk, &explanation.to, request) {
-            return self.return_call(now, (leg, offer, request), (id, trunk), station, explanation);
+            return self.return_call(
+                now,
+                (leg, flow.transport, offer, request),
+                (id, trunk),
+                station,
+                explanation,
+            );
         }
-        self.arrived(now, Arrival { leg, trunk: id, request, offer, explanation }, None);
+        self.arrived(
+            now,
+            Arrival { leg, trunk: id, transport: flow.transport, request, offer, explanation },
+            None,
+        );
     }
 
     /// An INVITE of a trunk that is proved to be its own; `verdict` is what the verification of its Identity came to, if
@@ -109,11 +121,12 @@ impl Engine {
         let Admission { candidates, verdict: admission } =
             admission::admit(&world, (id, trunk), dialled, &self.load.at(now.instant));
         explanation.candidates = candidates;
-        let (admitted, spoken) =
-            match admission.and_then(|admitted| self.room((id, trunk), admitted, arrival.offer.as_deref())) {
-                Ok(admitted) => admitted,
-                Err(refusal) => return self.refuse(now, leg, arrival.explanation, refusal),
-            };
+        let (offer, terms) = (arrival.offer.as_deref(), Terms::of_trunk(trunk, arrival.transport));
+        let admitted = admission.and_then(|admitted| self.room(id, admitted, terms, offer));
+        let (admitted, terms, spoken) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(now, leg, arrival.explanation, refusal),
+        };
         let vetted = match (verdict, &trunk.stir.verify) {
             (_, None) => Vetted::unasked(request),
             (Some(verdict), Some(_)) => {
@@ -145,7 +158,8 @@ impl Engine {
             offer,
             spoken,
             network: trunk.network.clone(),
-            codecs: trunk.codecs.clone(),
+            terms,
+            keys: self.keys.clone(),
             admitted,
         };
         self.admit(now, leg, incoming);
@@ -154,10 +168,11 @@ impl Engine {
     /// What no snapshot can say: whether this shard takes calls, and whether the offer can be answered.
     fn room(
         &self,
-        (id, trunk): (&TrunkId, &Trunk),
+        id: &TrunkId,
         admitted: Admitted,
+        terms: Terms,
         offer: Option<&[u8]>,
-    ) -> Result<(Admitted, Option<Codec>), Refusal> {
+    ) -> Result<(Admitted, Terms, Option<Codec>), Refusal> {
         let busy =
             |because: &str| Refusal { code: 503, because: because.into(), reason: None, retry_after: true };
         if self.draining {
@@ -166,10 +181,15 @@ impl Engine {
         if self.out.len() >= OUTPUTS_MAX {
             return Err(busy("this edge has more to do than it can."));
         }
-        match offer.map(|offer| sdp::answer(offer, &trial(trunk.codecs.clone()))) {
-            None => Ok((admitted, None)),
-            Some(Ok((_, parameters))) => Ok((admitted, Some(parameters.codec))),
-            Some(Err(error)) => Err(unanswerable(id, &error)),
+        let whole = terms.clone();
+        let terms = if admitted.flow.passes_on() { terms } else { terms.decoded() };
+        let spoken = offer.map(|offer| sdp::answer(offer, &terms.trial())).transpose();
+        match spoken {
+            Ok(spoken) => Ok((admitted, terms, spoken.map(|(_, parameters)| parameters.codec))),
+            Err(error) => {
+                let passed_on = offer.and_then(|offer| sdp::answer(offer, &whole.trial()).ok());
+                Err(unanswerable(id, &whole, &error, passed_on.is_some()))
+            }
         }
     }
 
@@ -249,29 +269,27 @@ pub(super) fn called(request: &Message, trunk: &Trunk) -> String {
     to.map_or(called, |user| unescape(user).into_owned())
 }
 
-/// What we would say, to see whether the offer can be answered before any port is taken.
-pub(super) fn trial(codecs: Vec<Codec>) -> LocalMedia {
-    LocalMedia {
-        address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-        rtp_port: 9,
-        codecs,
-        telephone_event: true,
-        ptime_ms: 20,
-        direction: Direction::SendRecv,
-        session_id: 0,
-        version: 0,
-    }
-}
-
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "whatever else is wrong with an offer cannot be answered either"
 )]
-fn unanswerable(trunk: &TrunkId, error: &SdpError) -> Refusal {
+fn unanswerable(trunk: &TrunkId, terms: &Terms, error: &SdpError, passed_on: bool) -> Refusal {
     let (code, reason) = match error {
         SdpError::Malformed { .. } => (400, "Q.850;cause=95"),
         _ => (488, "Q.850;cause=88"),
     };
-    let because = format!("{error}; Trunk {trunk} has the codecs that its spec.codecs list.");
+    let because = match error {
+        SdpError::NoCommonCodec if passed_on => format!(
+            "the session description has G729 alone, which is only passed on: by a flow that begins with a `dial` to numbers or extensions, without a recording; let Trunk {trunk}'s carrier offer PCMU or PCMA too."
+        ),
+        SdpError::NotProtected if terms.contradict() => format!(
+            "Trunk {trunk} says srtp: Required, and keys may not be sent over signalling in the clear: let the call come by TLS, or say insecureKeys: Accepted."
+        ),
+        SdpError::NotProtected | SdpError::ProtectedAlone => {
+            format!("{error}; Trunk {trunk} takes SRTP as its spec.srtp and spec.insecureKeys say.")
+        }
+        SdpError::FaxAlone => format!("{error}."),
+        _ => format!("{error}; Trunk {trunk} has the codecs that its spec.codecs list."),
+    };
     Refusal { code, because, reason: Some(reason), retry_after: false }
 }

@@ -332,6 +332,10 @@ impl Trunks for Standings<'_> {
         self.health.down_since(who)
     }
 
+    fn speaks_plain(&self, who: &Who) -> bool {
+        self.health.speaks_plain(self.now, who)
+    }
+
     fn is_proceeding(&self, leg: LegId) -> bool {
         self.endpoint.is_proceeding(leg)
     }

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use model::{
     E164, FlowId, LegId,
     media::Codec,
-    net::Flow as NetFlow,
+    net::{Flow as NetFlow, Transport},
     program::{Dial, DialStrategy, DialTarget, Program, Step, Verb},
     snapshot::Trunk,
 };
 use sip::{endpoint::Header, sdp, wire::Message};
 
-use super::{Engine, OUTPUTS_MAX, Output, StationNews, Tidings, arrival::trial};
+use super::{Engine, OUTPUTS_MAX, Output, StationNews, Tidings};
 use crate::{
     Now,
     admission::{Admitted, Numbered, Origin, Refusal},
@@ -28,7 +28,7 @@ use crate::{
     explanation::{Explanation, Outcome},
     lots::Lots,
     registrar::StationId,
-    sdp_leg::PHONE_CODECS,
+    sdp_leg::Terms,
     vetting::Vetted,
     world::{Flow, World},
 };
@@ -102,10 +102,10 @@ impl Engine {
             Some(uri) => dialling::resolve(&world, dialler, (&uri, domain)),
             None => Err(plain(416, "the Request-URI cannot be read.".into())),
         };
+        let terms = Terms::of_phone(flow.transport, dialler.agent.lossy);
         let spoken = destination.and_then(|destination| {
             let is_urgent = matches!(destination, Destination::Emergency(_));
-            let spoken = self.room_for_phone(&world, is_urgent, offer.as_deref())?;
-            Ok((destination, spoken))
+            Ok((destination, self.room_for_phone(&world, is_urgent, &terms, offer.as_deref())?))
         });
         let (destination, spoken) = match spoken {
             Ok(found) => found,
@@ -147,7 +147,8 @@ impl Engine {
             offer,
             spoken,
             network: listener.map(|listener| listener.network.clone()).unwrap_or_default(),
-            codecs: PHONE_CODECS.to_vec(),
+            terms,
+            keys: self.keys.clone(),
             admitted: Admitted {
                 origin: Origin::Station(station.clone()),
                 tenant: dialler.tenant().to_owned(),
@@ -209,6 +210,7 @@ impl Engine {
         &self,
         world: &World,
         is_urgent: bool,
+        terms: &Terms,
         offer: Option<&[u8]>,
     ) -> Result<Option<Codec>, Refusal> {
         let busy = |because: String| Refusal { code: 503, because, reason: None, retry_after: true };
@@ -222,11 +224,13 @@ impl Engine {
         if self.load.calls_now() >= limit && !is_urgent {
             return Err(busy(format!("the VoiceCluster's limits.calls of {limit} is reached.")));
         }
-        match offer.map(|offer| sdp::answer(offer, &trial(PHONE_CODECS.to_vec()))) {
+        match offer.map(|offer| sdp::answer(offer, &terms.trial())) {
             None => Ok(None),
             Some(Ok((_, parameters))) => Ok(Some(parameters.codec)),
             Some(Err(error)) => {
-                let because = format!("{error}; phones may use PCMU and PCMA.");
+                let codecs: Vec<_> = terms.codecs.iter().map(|codec| codec.name()).collect();
+                let keys = if terms.may_send_keys { "" } else { "; keys of SRTP only come under TLS" };
+                let because = format!("{error}; phones may use {}{keys}.", codecs.join(", "));
                 Err(Refusal { reason: Some("Q.850;cause=88"), ..plain(488, because) })
             }
         }
@@ -269,12 +273,13 @@ impl Engine {
     pub(super) fn return_call(
         &mut self,
         now: Now,
-        (leg, offer, request): (LegId, Option<Bytes>, &Message),
+        (leg, transport, offer, request): (LegId, Transport, Option<Bytes>, &Message),
         (id, trunk): (&model::TrunkId, &Trunk),
         station: StationId,
         mut explanation: Explanation,
     ) {
-        let spoken = offer.as_deref().map(|offer| sdp::answer(offer, &trial(trunk.codecs.clone())));
+        let terms = Terms::of_trunk(trunk, transport).decoded();
+        let spoken = offer.as_deref().map(|offer| sdp::answer(offer, &terms.trial()));
         let spoken = match spoken {
             None => None,
             Some(Ok((_, parameters))) => Some(parameters.codec),
@@ -305,7 +310,8 @@ impl Engine {
             offer,
             spoken,
             network: trunk.network.clone(),
-            codecs: trunk.codecs.clone(),
+            terms,
+            keys: self.keys.clone(),
             admitted: Admitted {
                 origin: Origin::Trunk(id.clone()),
                 number: None,

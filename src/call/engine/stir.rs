@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use model::{CallId, LegId, TrunkId};
+use model::{CallId, LegId, TrunkId, net::Transport};
 use sip::{
     endpoint::{Header, Invite},
     wire::Message,
@@ -69,6 +69,7 @@ pub(super) struct Waiting {
 struct Held {
     leg: LegId,
     trunk: TrunkId,
+    transport: Transport,
     request: Message,
     offer: Option<Bytes>,
     explanation: Explanation,
@@ -122,10 +123,17 @@ impl Engine {
             return Some((arrival, Err(fault)));
         }
         let ticket = self.waiting.ticket(now.instant + VERIFY_WAIT);
-        let Arrival { leg, trunk, request, offer, explanation } = arrival;
+        let Arrival { leg, trunk, transport, request, offer, explanation } = arrival;
         let to_verify = ToVerify { ticket, trunk: trunk.clone(), passports: passports.clone() };
-        let held =
-            Held { leg, trunk: trunk.clone(), request: request.clone(), offer, explanation, passports };
+        let held = Held {
+            leg,
+            trunk: trunk.clone(),
+            transport,
+            request: request.clone(),
+            offer,
+            explanation,
+            passports,
+        };
         self.waiting.arrivals.insert(ticket, held);
         self.push(Output::Verify(Box::new(to_verify)));
         None
@@ -134,8 +142,8 @@ impl Engine {
     /// The shell has verified, or could not.
     pub(super) fn verified(&mut self, now: Now, ticket: u64, verdict: Result<(), Fault>) {
         let Some(held) = self.waiting.arrivals.remove(&ticket) else { return };
-        let Held { leg, trunk, request, offer, explanation, passports } = held;
-        let arrival = Arrival { leg, trunk: &trunk, request: &request, offer, explanation };
+        let Held { leg, trunk, transport, request, offer, explanation, passports } = held;
+        let arrival = Arrival { leg, trunk: &trunk, transport, request: &request, offer, explanation };
         self.arrived(now, arrival, Some(verdict.map(|()| passports)));
     }
 

@@ -11,6 +11,7 @@ use crate::{
     Now,
     call::Connected,
     explanation::{Explanation, Outcome},
+    sdp_leg::Terms,
 };
 
 /// Two calls of one phone that are to become one.
@@ -123,7 +124,8 @@ impl Engine {
         let network = listener.map(|listener| listener.network.clone()).unwrap_or_default();
         self.legs.insert(leg, call);
         self.with_call(now, call, |call, context| {
-            call.replace((leg, offer), (station, network), replaces, context);
+            let terms = Terms::of_phone(flow.transport, false);
+            call.replace((leg, offer), (station, network, terms), replaces, context);
         });
     }
 

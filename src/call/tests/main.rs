@@ -11,6 +11,7 @@ mod engine;
 mod engines;
 mod failover;
 mod identity;
+mod negotiation;
 mod phones;
 mod refer;
 mod shards;

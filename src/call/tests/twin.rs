@@ -18,17 +18,18 @@ use jiff::{Timestamp, ToSpan};
 use model::{
     LegId, PlayId, SessionId,
     media::{
-        Codec, Direction, Event as MediaEvent, ListenId, MediaEvent as Told, MediaOrder, Order, PlayEnd,
-        Recorded, Recording, RecordingEnd, Refusal, Voices,
+        Codec, Event as MediaEvent, ListenId, MediaEvent as Told, MediaOrder, MediaParameters, Order,
+        PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
     },
     net::{Flow, ListenerIx, Transport},
     program::Step,
     snapshot::Snapshot,
+    trunk::SrtpUse,
 };
 use sip::{
     digest::{self, Credentials},
     endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig, RequestId},
-    sdp::{self, LocalMedia},
+    sdp::{self, KeySeed, LocalMedia},
     transaction::Timers,
 };
 
@@ -59,6 +60,10 @@ pub struct Phone {
     pub headers: Vec<Header>,
     /// The latest message that came, as text.
     pub last: Option<String>,
+    /// What it speaks, best first.
+    pub codecs: Vec<Codec>,
+    /// Whether it has keys of SRTP, and insists on them.
+    pub srtp: SrtpUse,
 }
 
 impl Phone {
@@ -93,19 +98,18 @@ impl Phone {
             credentials: None,
             headers: Vec::new(),
             last: None,
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            srtp: SrtpUse::Disabled,
         }
     }
 
     pub fn media(&self) -> LocalMedia {
+        let keyed = self.srtp != SrtpUse::Disabled;
         LocalMedia {
-            address: self.address.ip(),
-            rtp_port: 40_000,
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
-            telephone_event: true,
-            ptime_ms: 20,
-            direction: Direction::SendRecv,
-            session_id: 1,
-            version: 1,
+            srtp: self.srtp,
+            offers_keys: keyed,
+            keys: if keyed { KeySeed::new([9; 32]).keys(0) } else { Vec::new() },
+            ..LocalMedia::new(self.address.ip(), 40_000, self.codecs.clone(), 1)
         }
     }
 
@@ -173,6 +177,9 @@ pub struct Media {
     pub orders: Vec<String>,
     pub legs: BTreeSet<LegId>,
     pub last: Option<(SessionId, LegId)>,
+    pub configured: Vec<(LegId, MediaParameters)>,
+    /// Of each leg, whether it may share a port.
+    pub shared: Vec<bool>,
     /// What is being recorded, by name, and since when.
     pub recordings: BTreeMap<String, (SessionId, Recording, Instant)>,
     /// Why nothing can be recorded.
@@ -229,15 +236,21 @@ impl Media {
             Order::Allocate { leg, .. } if self.refuses => {
                 told(MediaEvent::Refused { leg, reason: Refusal::PortsExhausted })
             }
-            Order::Allocate { leg, .. } => {
+            Order::Allocate { leg, shared, .. } => {
+                self.shared.push(shared);
                 self.legs.insert(leg);
                 self.last.get_or_insert((session, leg));
                 self.port += 2;
                 let address = IpAddr::from([192, 0, 2, 100]);
                 told(MediaEvent::Allocated { leg, address, rtp_port: 20_000 + self.port })
             }
-            Order::Configure { parameters, .. } => {
+            Order::Configure { leg, parameters } => {
                 self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));
+                self.configured.push((leg, parameters));
+                Vec::new()
+            }
+            Order::SendDtmf { digits, .. } => {
+                self.orders.push(format!("send({digits})"));
                 Vec::new()
             }
             Order::Play { leg, play, audio, times } => {
@@ -267,11 +280,7 @@ impl Media {
             | Order::PlayRecording { .. }
             | Order::Listen { .. }
             | Order::StopListening { .. }) => self.take_sound(now, session, order),
-            Order::Unbridge { .. }
-            | Order::SendDtmf { .. }
-            | Order::Record { .. }
-            | Order::Mix(_)
-            | Order::Mute { .. } => Vec::new(),
+            Order::Unbridge { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
         }
     }
 

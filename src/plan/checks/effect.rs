@@ -1,8 +1,6 @@
 //! Fields that the schema accepts although nothing acts on them yet: nobody shall believe in a setting that does
-//! nothing. Where acting without one would be unsafe, what it protects is withheld: no call goes. A
-//! step of a flow that cannot be performed takes the outcome of its failure.
+//! nothing. A step of a flow that cannot be performed takes the outcome of its failure.
 
-use api::v1alpha1 as v1;
 use serde_json::Value;
 
 use super::{Fields, has_form};
@@ -30,15 +28,13 @@ const KINDS: &[&str] = &[
 enum Meanwhile {
     /// As if the field were absent.
     Ignored,
-    /// The trunk carries no call.
-    Idle,
     /// Nothing listens on the network, and no audio goes there.
     Silent,
     /// The step takes this outcome at once.
     Takes(&'static str),
 }
 
-use Meanwhile::{Idle, Ignored, Silent, Takes};
+use Meanwhile::{Ignored, Silent, Takes};
 
 /// Suites that our servers have; those with finite-field Diffie-Hellman or CBC they have not.
 const SERVED_SUITES: &[&str] = &[
@@ -56,12 +52,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.exposure", &["HostNetwork"], Ignored),
     ("VoiceCluster", "spec.stores", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
-    ("VoiceCluster", "spec.media.portUse", &["PerCall"], Ignored),
-    ("Trunk", "spec.codecs[]", &["PCMU", "PCMA"], Ignored),
-    ("Trunk", "spec.srtp", &["Disabled", "Required"], Ignored),
-    ("Trunk", "spec.srtp", &["Disabled", "Preferred"], Idle),
-    ("Trunk", "spec.insecureKeys", &["Refused"], Ignored),
-    ("Trunk", "spec.dtmf", &["Auto"], Ignored),
     ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
@@ -118,16 +108,9 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
     let name = format!("`{}{said}`", words::last(path));
     match meanwhile {
         Ignored => format!("{name} is accepted, but nothing acts on it yet."),
-        Idle => format!("{name} is not available yet: this trunk carries no call until it is."),
         Silent => format!("{name} is not available yet: nothing listens on this network until it is."),
         Takes(outcome) => format!("{name} is not performed yet: the step takes `{outcome}` at once."),
     }
-}
-
-/// Whether a trunk asks for a protection that cannot be given yet. Without it its calls would go in the clear, or come
-/// from anybody; so none do.
-pub(crate) fn withheld(trunk: &v1::TrunkSpec) -> bool {
-    trunk.srtp == v1::Srtp::Required
 }
 
 #[cfg(test)]
@@ -146,30 +129,6 @@ mod tests {
             let pointer = form.replace("[]", "/items").replace('.', "/properties/");
             let found = schema(kind).pointer(&format!("/properties/{pointer}"));
             assert!(found.is_some(), "{kind} has no {form}");
-        }
-    }
-
-    #[test]
-    fn a_trunk_is_withheld_for_what_would_be_unsafe_without() {
-        let rows = [
-            ("srtp", serde_json::json!("Required"), true),
-            ("srtp", serde_json::json!("Preferred"), false),
-            ("digest", serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}}), false),
-            (
-                "digest",
-                serde_json::json!({"username": "a", "secretRef": {"name": "a", "key": "a"}, "challenge": "Always"}),
-                false,
-            ),
-            ("tls", serde_json::json!({"clientCertificate": "Required"}), false),
-            ("peers", serde_json::json!([{"name": "a", "address": "192.0.2.7", "transport": "TLS"}]), false),
-        ];
-        for (field, value, wanted) in rows {
-            let mut spec = serde_json::json!({
-                "clusterRef": {"name": "c14"}, "network": "lan", "connection": "PhoneLine", "delivers": "Pstn",
-            });
-            spec[field] = value.clone();
-            let spec: v1::TrunkSpec = serde_json::from_value(spec).unwrap();
-            assert_eq!(withheld(&spec), wanted, "{field} {value}");
         }
     }
 }

@@ -8,7 +8,6 @@ mod secrets;
 mod staff;
 mod trunks;
 
-pub(crate) use effect::withheld;
 pub(crate) use secrets::Secrets;
 pub(crate) use staff::serves;
 pub(crate) use trunks::{cluster, number, trunk};

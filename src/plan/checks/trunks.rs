@@ -58,6 +58,7 @@ pub(crate) fn trunk(
     numbers(item, report);
     if let Some(cluster) = cluster {
         media(item, cluster, report);
+        keys(item, cluster, report);
         suites(item, cluster, report);
         if cluster.spec.networks.iter().any(|network| network.name == item.spec.network) {
             listeners(item, cluster, report);
@@ -89,11 +90,36 @@ fn numbers(item: &Item<v1::TrunkSpec>, report: &mut Report) {
 
 /// G.729 cannot be decoded, so it cannot be all that a trunk has.
 fn codecs(item: &Item<v1::TrunkSpec>, report: &mut Report) {
-    let usable = |codec: &v1::Codec| matches!(codec, v1::Codec::Pcmu | v1::Codec::Pcma);
-    if !item.spec.codecs.iter().any(usable) {
+    let passed_on = item.spec.codecs.iter().position(|codec| *codec == v1::Codec::G729);
+    if item.spec.codecs.iter().all(|codec| *codec == v1::Codec::G729) {
         let message =
             "None of these codecs can be decoded, so no caller could hear a prompt; add PCMU or PCMA.";
         item.error(report, "spec.codecs", Reason::NoUsableCodec, message);
+    } else if let Some(index) = passed_on {
+        let message = "G729 is only passed on: a call that offers nothing else is taken where its flow begins with a `dial` or `transfer` to numbers or extensions and has no `record`, and gets 488 elsewhere.";
+        item.warning(report, &format!("spec.codecs[{index}]"), Reason::NoUsableCodec, message);
+    }
+}
+
+/// Keys are sent where nobody on the way reads them.
+fn keys(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
+    let spec = &item.spec;
+    let outcome = match (spec.srtp, spec.insecure_keys) {
+        (v1::Srtp::Disabled, _) | (_, v1::InsecureKeys::Accepted) => return,
+        (v1::Srtp::Preferred, v1::InsecureKeys::Refused) => "no audio is protected",
+        (v1::Srtp::Required, v1::InsecureKeys::Refused) => "no call is taken or made",
+    };
+    let is_tls = |listener: &v1::Listener| {
+        listener.network == spec.network
+            && listener.serves == v1::Serves::Trunks
+            && listener.transport == v1::ListenerTransport::Tls
+    };
+    if !cluster.spec.listeners.iter().any(is_tls) {
+        let message = format!(
+            "Keys of SRTP are sent under TLS alone, and VoiceCluster {} has no listener of TLS for trunks on network `{}`, so {outcome}; add one, or say `insecureKeys: Accepted` on a private network.",
+            cluster.id.key, spec.network
+        );
+        item.warning(report, "spec.srtp", Reason::NoListener, message);
     }
 }
 
@@ -109,6 +135,13 @@ fn media(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, repor
             cluster.id.key
         );
         item.warning(report, "spec.mediaFirst", Reason::MediaCannotFlow, message);
+    }
+    if service && item.spec.port_use == Some(v1::PortUse::PerCall) {
+        let message = format!(
+            "VoiceCluster {} is reached through Services, which carry a few ports and not a pair for each leg; say `portUse: Shared`, or leave it out.",
+            cluster.id.key
+        );
+        item.warning(report, "spec.portUse", Reason::MediaCannotFlow, message);
     }
 }
 

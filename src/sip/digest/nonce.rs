@@ -56,6 +56,18 @@ impl Nonces {
         Self { keyed: Hmac::new(&block) }
     }
 
+    /// A key for something else, which tells nothing of this one nor of any nonce: no nonce begins with a time that far.
+    #[must_use]
+    pub fn key_for(&self, what: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.keyed.clone();
+        mac.update(b"a key for something else");
+        for part in what {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
     /// A nonce for a source and realm. `now_ms` is the time of the wall clock in milliseconds since 1970; `salt`
     /// differs from nonce to nonce, so that two phones behind one address do not get the same.
     #[must_use]

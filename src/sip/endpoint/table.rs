@@ -17,7 +17,6 @@ use crate::{
     wire::{Message, Method, Name},
 };
 
-/// RFC 3261 §8.1.1.7.
 /// What a branch of RFC 3261 begins with (§8.1.1.7).
 pub const COOKIE: &str = "z9hG4bK";
 
@@ -178,6 +177,17 @@ pub struct Table {
 }
 
 impl Table {
+    /// With room for so many, so that the first of them make no map grow: that is a pause in everybody's calls. Room that
+    /// nobody has used takes no memory.
+    pub fn with_room(transactions: usize) -> Self {
+        Self {
+            entries: HashMap::with_capacity_and_hasher(transactions, Numbers::default()),
+            by_key: HashMap::with_capacity(transactions),
+            by_merge: HashMap::with_capacity(transactions),
+            ..Self::default()
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -22,6 +22,11 @@ pub struct Wakes {
 }
 
 impl Wakes {
+    /// With room for so many.
+    pub fn with_room(count: usize) -> Self {
+        Self { queue: VecDeque::with_capacity(count), heap: BinaryHeap::new() }
+    }
+
     /// Adds one.
     pub fn push(&mut self, wake_up: WakeUp) {
         // What may be hours off would keep all after it out of the queue.

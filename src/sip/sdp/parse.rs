@@ -1,13 +1,16 @@
 //! Reading a description: strict about what is used, lenient about the rest.
 //!
-//! `v=`, `c=`, `m=`, rtpmap, ptime, rtcp and the direction are read. Unknown attributes and line types are skipped.
+//! `v=`, `c=`, `m=`, rtpmap, fmtp, ptime, maxptime, rtcp, rtcp-mux, crypto and the direction are read. Unknown attributes and line types are skipped.
 //! A bare LF ends a line too, as RFC 8866 §5 asks.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::media::Direction;
 
-use super::SdpError;
+use super::{
+    SdpError,
+    crypto::{self, Crypto},
+};
 use crate::lex::text;
 
 /// Most lines of a description.
@@ -16,6 +19,8 @@ const LINES_MAX: usize = 2_048;
 const MEDIA_MAX: usize = 32;
 /// Most formats of a stream that are looked at.
 const FORMATS_MAX: usize = 64;
+/// Most keys of a stream that are looked at.
+const CRYPTO_MAX: usize = 16;
 
 /// What is used of a description.
 #[derive(Debug)]
@@ -38,6 +43,10 @@ pub struct Media<'a> {
     pub ptime_ms: Option<u32>,
     /// Port (0: not given) and address of `a=rtcp` (RFC 3605).
     pub rtcp: (u16, Option<IpAddr>),
+    pub maxptime_ms: Option<u32>,
+    pub rtcp_mux: bool,
+    /// Those that can be used.
+    pub crypto: Vec<Crypto>,
 }
 
 /// A payload type and its rtpmap.
@@ -47,6 +56,7 @@ pub struct Format<'a> {
     pub name: Option<&'a str>,
     pub clock_rate: u32,
     pub channels: u8,
+    pub fmtp: Option<&'a str>,
 }
 
 /// What stands before the first `m=` and holds for all.
@@ -127,6 +137,9 @@ fn stream(value: &[u8]) -> Result<Media<'_>, Fault> {
         direction: Direction::SendRecv,
         ptime_ms: None,
         rtcp: (0, None),
+        maxptime_ms: None,
+        rtcp_mux: false,
+        crypto: Vec::new(),
     })
 }
 
@@ -134,7 +147,7 @@ fn formats(list: &str) -> Result<Vec<Format<'_>>, Fault> {
     let numbers = list.split_ascii_whitespace().map(|word| number::<u8>(word).filter(|number| *number < 128));
     let formats = numbers.take(FORMATS_MAX).map(|number| {
         let payload_type = number.ok_or("must have payload types from 0 to 127")?;
-        Ok(Format { payload_type, name: None, clock_rate: 0, channels: 1 })
+        Ok(Format { payload_type, name: None, clock_rate: 0, channels: 1, fmtp: None })
     });
     formats.collect()
 }
@@ -168,6 +181,22 @@ fn attribute<'a>(media: &mut Media<'a>, own: &mut Common, value: &'a [u8]) -> Re
     if let Some(map) = line.strip_prefix("rtpmap:") {
         return if media.formats.is_empty() { Ok(()) } else { rtpmap(media, map) };
     }
+    if let Some(parameters) = line.strip_prefix("fmtp:") {
+        fmtp(media, parameters);
+        return Ok(());
+    }
+    if let Some(keys) = line.strip_prefix("crypto:") {
+        media.crypto.extend(crypto::parse(keys).filter(|_| media.crypto.len() < CRYPTO_MAX));
+        return Ok(());
+    }
+    if let Some(longest) = line.strip_prefix("maxptime:") {
+        media.maxptime_ms = ptime_ms(longest)?;
+        return Ok(());
+    }
+    if line.trim() == "rtcp-mux" {
+        media.rtcp_mux = true;
+        return Ok(());
+    }
     if let Some(rtcp) = line.strip_prefix("rtcp:") {
         let mut words = rtcp.splitn(2, ' ');
         media.rtcp.0 = words.next().and_then(number).ok_or("must have a port")?;
@@ -190,6 +219,15 @@ fn rtpmap<'a>(media: &mut Media<'a>, map: &'a str) -> Result<(), Fault> {
         (format.name, format.clock_rate, format.channels) = (Some(name), clock_rate, channels);
     }
     Ok(())
+}
+
+/// `111 useinbandfec=1`; one of a payload type that is not there is nobody's.
+fn fmtp<'a>(media: &mut Media<'a>, line: &'a str) {
+    let Some((payload_type, parameters)) = line.trim().split_once(' ') else { return };
+    let Some(payload_type) = number::<u8>(payload_type) else { return };
+    for format in media.formats.iter_mut().filter(|format| format.payload_type == payload_type) {
+        format.fmtp = Some(parameters);
+    }
 }
 
 fn direction(line: &str) -> Option<Direction> {

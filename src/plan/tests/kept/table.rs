@@ -56,12 +56,6 @@ const ROWS: &[(&str, &str, Fate, Then)] = &[
     ("Trunk", "invalid", Edit("carrier.yaml", "delivers: Pstn", "delivers: Pstn\n  srtp: Allways"), Kept),
     ("Trunk", "reference deleted", Delete("Allowlist", "carrier"), NobodyBy("platform/carrier")),
     ("Trunk", "deleted", Delete("Trunk", "carrier"), Live(&[])),
-    (
-        "Trunk",
-        "protection asked for that cannot be given yet",
-        Edit("carrier.yaml", "delivers: Pstn", "delivers: Pstn\n  srtp: Required"),
-        Live(&[]),
-    ),
     ("PhoneNumber", "invalid", Edit("numbers.yaml", "kind: TollFree", "kind: Free"), Kept),
     (
         "PhoneNumber",

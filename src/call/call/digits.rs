@@ -1,0 +1,92 @@
+//! Keys of telephones: where they come from, and how they reach the other side.
+//!
+//! A leg has one source of them ([`MediaLeg::hears_digits`]). Between two legs the media server passes on what it hears as
+//! events or tones; what came by INFO, or goes by it, is passed on here.
+
+use bytes::Bytes;
+use model::{LegId, media::Order};
+
+use super::{Call, Context, Effect};
+
+/// Length of a key that came without one, and the pause behind it, in milliseconds (RFC 4733 §2.5.2.1 wants 40 at least).
+const KEY_MS: u16 = 160;
+const PAUSE_MS: u16 = 80;
+
+impl Call {
+    /// The media server heard a key of a leg's peer.
+    pub(super) fn heard_digit(&mut self, media: LegId, digit: char, context: &mut Context<'_>) {
+        let is_a = media == self.a.media.id;
+        let leg =
+            if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
+        if leg.is_some_and(|leg| leg.hears_digits()) {
+            self.key(is_a, digit, false, context);
+        }
+    }
+
+    /// An INFO has come from a leg's peer.
+    pub(super) fn informed(
+        &mut self,
+        media: LegId,
+        content_type: &str,
+        body: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        let Some(digit) = info_digit(content_type, body) else { return };
+        let is_a = media == self.a.media.id;
+        let leg =
+            if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
+        if leg.is_some_and(|leg| leg.takes_info()) {
+            self.key(is_a, digit, true, context);
+        }
+    }
+
+    fn key(&mut self, of_caller: bool, digit: char, by_info: bool, context: &mut Context<'_>) {
+        let joined = self.dialling.as_ref().and_then(|dialling| {
+            dialling.branches.iter().find(|branch| Some(branch.media.id) == dialling.joined)
+        });
+        let Some(branch) = joined else {
+            if of_caller {
+                self.pressed(digit, context);
+            }
+            return;
+        };
+        let (media, sip) = match of_caller {
+            true => (&branch.media, branch.sip),
+            false => (&self.a.media, Some(self.incoming.leg)),
+        };
+        let effect = match sip.filter(|_| media.sends_info()) {
+            Some(leg) => Effect::Info { leg, content_type: "application/dtmf-relay", body: relayed(digit) },
+            None if by_info => Effect::Media(Order::SendDtmf {
+                leg: media.id,
+                digits: digit.to_string(),
+                duration_ms: KEY_MS,
+                gap_ms: PAUSE_MS,
+            }),
+            None => return,
+        };
+        context.effects.push(effect);
+    }
+}
+
+fn relayed(digit: char) -> Bytes {
+    format!("Signal={digit}\r\nDuration={KEY_MS}\r\n").into()
+}
+
+/// A digit of `application/dtmf-relay` or `application/dtmf`, as phones without RFC 4733 send it.
+fn info_digit(content_type: &str, body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let signal = match content_type {
+        "application/dtmf" => text.trim(),
+        "application/dtmf-relay" => {
+            let line = text.lines().find_map(|line| {
+                let (name, value) = line.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("signal").then_some(value)
+            });
+            line?.trim()
+        }
+        _ => return None,
+    };
+    let mut characters = signal.chars();
+    let digit = characters.next().filter(|digit| "0123456789*#ABCD".contains(*digit))?;
+    characters.next().is_none().then_some(digit)
+}
