@@ -10,7 +10,7 @@ use rtp::{
     codec::{self, Decoder},
     comfort_noise::Noise,
     packet::Header,
-    playout::{Content, Counts, Playout, Pulled},
+    playout::{Content, Counts, Playout, Pulled, Pushed},
 };
 
 use crate::rates::Rates;
@@ -47,12 +47,9 @@ impl Ears {
     }
 
     /// Takes a packet.
-    pub fn hear(&mut self, codec: Codec, header: &Header, payload: &[u8], now: Instant) {
-        if codec == self.codec
-            && let Some(duration) = codec::duration(codec, payload)
-        {
-            self.playout.push(now, header, Content::Sound(duration), payload);
-        }
+    pub fn hear(&mut self, codec: Codec, header: &Header, payload: &[u8], now: Instant) -> Option<Pushed> {
+        let duration = codec::duration(codec, payload).filter(|_| codec == self.codec)?;
+        Some(self.playout.push(now, header, Content::Sound(duration), payload))
     }
 
     /// A pause begins, of which comfort noise tells.
@@ -80,6 +77,11 @@ impl Ears {
     /// Packets that have come and are still to be heard.
     pub fn waiting(&self) -> usize {
         self.playout.waiting()
+    }
+
+    /// The delay that is played out with, in milliseconds.
+    pub fn delay_ms(&self) -> Option<u32> {
+        self.playout.delay_ms()
     }
 
     /// What has happened to the stream since its beginning.

@@ -13,7 +13,7 @@ use std::{
 
 use model::{
     LegId, PlayId, SessionId,
-    media::{Codec, MediaParameters, PlayEnd, Quality},
+    media::{Bucket, Codec, MediaParameters, PlayEnd, Quality},
 };
 use rtp::{
     dtmf::{self, Step, Tone},
@@ -22,6 +22,7 @@ use rtp::{
     rtcp::OWN_MAX,
     samples,
     srtp::OVERHEAD_MAX,
+    xr,
 };
 
 use crate::{
@@ -30,8 +31,10 @@ use crate::{
     ears::Ears,
     latch::Latch,
     legs::Key,
+    listening,
+    measure::Measure,
     outgoing::Outgoing,
-    play::Play,
+    play::{Left, Play},
     recording::Tap,
     reports::Reports,
     sys::Datagram,
@@ -80,6 +83,8 @@ pub struct Leg {
     pub wakes_at: Option<Instant>,
     /// What its peer says, decoded, while somebody hears it in a mix.
     pub ears: Option<Box<Ears>>,
+    /// What its peer is listened to for.
+    pub listening: Option<listening::Active>,
     /// What encodes what is said to its peer, once it was needed.
     voice: Option<Box<Voice>>,
     tally: Arc<Tally>,
@@ -90,8 +95,11 @@ pub struct Leg {
     /// What hears keys in the sound. None: they come as events, or nothing comes.
     tones: Option<Box<Tones>>,
     decoded: Decoded,
+    measure: Measure,
     outgoing: Outgoing,
     play: Option<Play>,
+    /// Where music on hold was left.
+    music: Option<Left>,
     digits: VecDeque<Digits>,
     tone: Option<Box<RelayedTone>>,
     event: Option<RelayedEvent>,
@@ -183,6 +191,7 @@ impl Leg {
         id: LegId,
         (network, door): (usize, Door),
         tally: Arc<Tally>,
+        now: Instant,
         mut random: impl FnMut() -> u64,
     ) -> Self {
         Self {
@@ -196,6 +205,7 @@ impl Leg {
             clocked: false,
             wakes_at: None,
             ears: None,
+            listening: None,
             voice: None,
             tally,
             remote: None,
@@ -204,8 +214,10 @@ impl Leg {
             keys: dtmf::Receiver::default(),
             tones: None,
             decoded: Decoded::default(),
+            measure: Measure::new(now),
             outgoing: Outgoing::new(random() as u32, random()),
             play: None,
+            music: None,
             digits: VecDeque::new(),
             tone: None,
             event: None,
@@ -244,6 +256,8 @@ impl Leg {
         let to = if parameters.rtcp_mux { parameters.remote_rtp } else { parameters.remote_rtcp };
         self.reports.configure(to, now);
         self.outgoing.set_clock(parameters.codec.clock_rate());
+        self.meter.set_clock(parameters.codec.clock_rate());
+        self.measure.configure(parameters.codec, frame, now);
         self.configure_keys(&parameters, now);
         let in_band = parameters.receive_telephone_event.is_none() && parameters.direction.receives();
         self.tones = match self.tones.take().filter(|_| in_band) {
@@ -284,6 +298,7 @@ impl Leg {
             // The meter has counted it as discarded.
             return None;
         }
+        self.measure.receive(incoming.header.sequence);
         self.remote.as_mut()?.latch.hear(datagram.from, now);
         self.liveness.hear(now);
         let first_packet = !std::mem::replace(&mut self.first_told, true);
@@ -320,7 +335,8 @@ impl Leg {
         }
         self.open(datagram, true, now)?;
         let bytes = &datagram.buffer[..datagram.length];
-        let taken = self.reports.receive(bytes, from, self.outgoing.ssrc(), &mut self.meter, now);
+        let (ssrc, measure) = (self.outgoing.ssrc(), &mut self.measure);
+        let taken = self.reports.receive(bytes, from, ssrc, (&mut self.meter, measure), now);
         if let (Some(percent), Some(voice)) = (self.reports.take_lost_percent(), &mut self.voice) {
             voice.expect_loss(percent);
         }
@@ -448,7 +464,10 @@ impl Leg {
         if let Some(told) = self.liveness.silence(silent_after, now) {
             tell(told);
         }
+        let decoded = self.decoded();
+        self.measure.read(&self.meter, decoded, now);
         let next = self.keep_alive_due()?.min(report);
+        let next = self.measure.due().map_or(next, |due| next.min(due));
         Some(self.liveness.due(silent_after).map_or(next, |due| next.min(due)))
     }
 
@@ -458,7 +477,15 @@ impl Leg {
             self.report(true, now);
         }
         self.taps.clear();
-        self.meter.quality()
+        let decoded = self.decoded();
+        let quality = self.measure.quality(&self.meter, decoded, now);
+        let late = self.decoded.late;
+        Quality { packets_late: late, ..quality }
+    }
+
+    /// How it went, five seconds by five seconds.
+    pub fn series(&self) -> Vec<Bucket> {
+        self.measure.series()
     }
 
     /// A packet of the right form from a source that may be heard, opened.
@@ -538,11 +565,22 @@ impl Leg {
     fn report(&mut self, bye: bool, now: Instant) {
         let muxed = self.remote.as_ref().is_some_and(|remote| remote.parameters.rtcp_mux);
         let protected = self.must_be_protected();
-        let mut buffer = [0; OWN_MAX + OVERHEAD_MAX];
+        let mut buffer = [0; OWN_MAX + xr::OWN_MAX + OVERHEAD_MAX];
         let Some(own) = buffer.first_chunk_mut() else { return };
-        let Some((length, to)) = self.reports.write(own, &self.outgoing, &mut self.meter, bye, now) else {
+        let Some((mut length, to)) = self.reports.write(own, &self.outgoing, &mut self.meter, bye, now)
+        else {
             return;
         };
+        // A BYE is the last that is said (RFC 3550 §6.1).
+        if !bye && let Some(about) = self.meter.ssrc() {
+            let mut extended = [0; xr::OWN_MAX];
+            let ssrc = self.outgoing.ssrc();
+            let extended = self.measure.extended(ssrc, about, &self.meter, now).write(&mut extended);
+            if let Some(room) = buffer.get_mut(length..length + extended.len()) {
+                room.copy_from_slice(extended);
+                length += extended.len();
+            }
+        }
         let closed = match &mut self.crypt {
             Some(crypt) => crypt.close(&mut buffer, length, true),
             None if protected => None,

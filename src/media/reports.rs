@@ -8,9 +8,10 @@ use std::{
 use rtp::{
     quality::Meter,
     rtcp::{Compound, Ntp, OWN_MAX, Own, Packet, Timing},
+    xr::{self, Extended},
 };
 
-use crate::{outgoing::Outgoing, sys};
+use crate::{measure::Measure, outgoing::Outgoing, sys};
 
 /// RTCP's share of a G.711 call, in octets per second: 5 % of 64 kbit/s (RFC 3550 §6.2).
 const BANDWIDTH: f64 = 400.0;
@@ -84,7 +85,7 @@ impl Reports {
         bytes: &[u8],
         from: SocketAddr,
         ssrc: u32,
-        meter: &mut Meter,
+        (meter, measure): (&mut Meter, &mut Measure),
         now: Instant,
     ) -> bool {
         let Ok(compound) = Compound::parse(bytes) else { return false };
@@ -97,6 +98,16 @@ impl Reports {
                     reports
                 }
                 Packet::ReceiverReport { reports, .. } => reports,
+                Packet::Other { packet_type: xr::PACKET_TYPE, body } => {
+                    if let Ok(extended) = Extended::parse(body, ssrc) {
+                        measure.hear(&extended, now);
+                        let answer = extended.last_reference.filter(|answer| answer.ssrc == ssrc);
+                        if let Some(taken) = answer.and_then(|answer| answer.round_trip(wall_clock)) {
+                            meter.round_trip(taken);
+                        }
+                    }
+                    continue;
+                }
                 Packet::SourceDescription { .. } | Packet::Bye { .. } | Packet::Other { .. } => continue,
             };
             for report in reports.iter().filter(|report| report.ssrc == ssrc) {

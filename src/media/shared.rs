@@ -28,6 +28,9 @@ use crate::{
 
 /// Ports that a worker shares among its legs of one network.
 pub const PORTS: usize = 8;
+/// Octets that a shared port's sockets hold, if the system allows it: what its legs' peers send while the worker is
+/// elsewhere for 100 ms.
+const BUFFER: usize = 4 << 20;
 /// How long an address stays taken when its leg is gone.
 pub const LINGER: Duration = Duration::from_secs(30);
 /// Packets of one unknown source that wait.
@@ -105,6 +108,10 @@ impl SharedPorts {
             && let Some(pair) = ports.take()
             && watch(self.ports.len() as u32, &pair)
         {
+            // A wish; what the system gives unasked is 50 ms of some twenty calls.
+            for socket in [&pair.rtp, &pair.rtcp] {
+                let _ = socket2::SockRef::from(socket).set_recv_buffer_size(BUFFER);
+            }
             let pair = Arc::new(pair);
             self.ports.push(Port { network, pair, legs: 0, awaiting: 0, strangers: Vec::new() });
         }

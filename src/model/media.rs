@@ -250,6 +250,18 @@ pub enum Order {
         /// Name with its extension, as `Recorded` told it.
         name: String,
     },
+    /// Speak a text to one leg, once, in place of what was playing to it; silence until it is spoken. Answered by `PlayEnded`,
+    /// once: `UnknownAudio` when it cannot be spoken. What is known beforehand is better a prompt.
+    Say {
+        /// The leg.
+        leg: LegId,
+        /// Names this playing.
+        play: PlayId,
+        /// What to say, such as [`crate::spoken`] words it. At most 1,000 characters.
+        text: String,
+        /// The language's tag (BCP 47).
+        language: String,
+    },
     /// Stop what is playing to a leg. `PlayEnded` follows if something was.
     StopPlay {
         /// The leg.
@@ -414,7 +426,7 @@ pub enum Event {
     Measured {
         /// The leg.
         leg: LegId,
-        /// In the order of time. Of a leg that is up for longer than two hours, the last two.
+        /// In the order of time. Of a leg that is up for long, each stands for more than five seconds: at most 240.
         series: Vec<Bucket>,
     },
     /// The leg is gone, and so is its recording if it had one.

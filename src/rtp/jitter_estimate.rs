@@ -2,28 +2,44 @@
 
 use std::time::Instant;
 
-use crate::{CLOCK_RATE, packet::timestamp_distance, samples_in};
+use crate::{CLOCK_RATE, packet::timestamp_distance};
 
 /// The running estimate for one source.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct JitterEstimate {
+    /// Timestamp units per second.
+    clock: u32,
     last: Option<(Instant, u32)>,
     /// In sixteenths of a timestamp unit, as A.8's integer form keeps it.
     scaled: u32,
     greatest: u32,
 }
 
-/// A transit that differs by more than this (in timestamp units) is a jump of the sender's clock, not jitter.
-const JUMP: i64 = 10 * CLOCK_RATE as i64;
+/// A transit that differs by more than this (in seconds) is a jump of the sender's clock, not jitter.
+const JUMP: i64 = 10;
+
+impl Default for JitterEstimate {
+    fn default() -> Self {
+        Self::new(CLOCK_RATE)
+    }
+}
 
 impl JitterEstimate {
+    /// Of a source with that RTP clock, in Hz.
+    #[must_use]
+    pub const fn new(clock: u32) -> Self {
+        Self { clock, last: None, scaled: 0, greatest: 0 }
+    }
+
     /// Takes a packet's arrival and timestamp. Packets of one timestamp (telephone-event) must be given once only.
     pub fn receive(&mut self, arrival: Instant, timestamp: u32) {
         let last = self.last.replace((arrival, timestamp));
         let Some((arrival_before, timestamp_before)) = last else { return };
-        let waited = i64::from(samples_in(arrival.saturating_duration_since(arrival_before)));
-        let difference = waited - i64::from(timestamp_distance(timestamp_before, timestamp));
-        if difference.abs() > JUMP {
+        let waited = arrival.saturating_duration_since(arrival_before);
+        let waited =
+            i64::try_from(waited.as_nanos() * u128::from(self.clock) / 1_000_000_000).unwrap_or(i64::MAX);
+        let difference = waited.saturating_sub(timestamp_distance(timestamp_before, timestamp).into());
+        if difference.saturating_abs() > JUMP * i64::from(self.clock) {
             return;
         }
         let difference = u32::try_from(difference.abs()).unwrap_or(0);
@@ -45,8 +61,17 @@ impl JitterEstimate {
     /// The greatest value so far, in milliseconds.
     #[must_use]
     pub fn greatest_ms(&self) -> f32 {
-        // At most ten seconds in sixteenths: far below where f32 is no longer exact to a thousandth.
-        self.greatest as f32 / 16.0 / (CLOCK_RATE as f32 / 1000.0)
+        self.milliseconds(self.greatest)
+    }
+
+    /// The present value, in milliseconds.
+    #[must_use]
+    pub fn present_ms(&self) -> f32 {
+        self.milliseconds(self.scaled)
+    }
+
+    fn milliseconds(&self, scaled: u32) -> f32 {
+        (f64::from(scaled) / 16.0 / (f64::from(self.clock) / 1_000.0)) as f32
     }
 }
 

@@ -4,10 +4,12 @@
 //! `Instant`s and random numbers come in; bytes, samples and figures go out. Whatever a peer sends, a parser answers
 //! with a value or an error, and nothing grows beyond a named bound.
 
+pub mod burst;
 pub mod codec;
 pub mod comfort_noise;
 pub mod conceal;
 pub mod dtmf;
+pub mod emodel;
 pub mod g711;
 pub mod g722;
 pub mod jitter;
@@ -21,8 +23,10 @@ pub mod resample;
 pub mod rtcp;
 pub mod sequence;
 pub mod srtp;
+pub mod timeline;
 pub mod tones;
 pub mod voice;
+pub mod xr;
 
 /// RTP clock of telephone audio, in Hz (RFC 3551 §4.5.14).
 pub const CLOCK_RATE: u32 = 8_000;

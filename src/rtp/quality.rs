@@ -19,6 +19,9 @@ pub struct Meter {
     /// Lost of sources that have been replaced.
     lost_before: u64,
     octets_sent: u32,
+    /// The RTP clock of sources that begin from now on, in Hz; 0: that of telephone audio.
+    clock: u32,
+    sent_clock: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -71,6 +74,33 @@ impl Meter {
         arrival
     }
 
+    /// What RTP's clock is from now on, in Hz, both ways.
+    pub fn set_clock(&mut self, clock: u32) {
+        if std::mem::replace(&mut self.clock, clock) != clock
+            && let Some(source) = &mut self.source
+        {
+            source.jitter = JitterEstimate::new(clock);
+        }
+        self.sent_clock = clock;
+    }
+
+    /// Interarrival jitter of the present source in milliseconds.
+    #[must_use]
+    pub fn jitter_ms(&self) -> f32 {
+        self.source.as_ref().map_or(0.0, |source| source.jitter.present_ms())
+    }
+
+    /// The round trip was measured by other reports than about us.
+    pub fn round_trip(&mut self, taken: std::time::Duration) {
+        self.quality.round_trip_ms = Some(taken.as_secs_f32() * 1_000.0);
+    }
+
+    /// The source that is heard.
+    #[must_use]
+    pub fn ssrc(&self) -> Option<u32> {
+        self.source.as_ref().map(|source| source.ssrc)
+    }
+
     /// A packet was thrown away.
     pub const fn discard(&mut self) {
         self.quality.packets_discarded += 1;
@@ -94,6 +124,11 @@ impl Meter {
         if let Some(taken) = round_trip(now, report) {
             self.quality.round_trip_ms = Some(taken.as_secs_f32() * 1000.0);
         }
+        let clock = if self.sent_clock == 0 { crate::CLOCK_RATE } else { self.sent_clock };
+        let jitter_ms = (f64::from(report.jitter) * 1_000.0 / f64::from(clock)) as f32;
+        let outbound = self.quality.outbound.get_or_insert_default();
+        outbound.packets_lost = u64::try_from(report.cumulative_lost).unwrap_or(0);
+        outbound.jitter_ms_max = outbound.jitter_ms_max.max(jitter_ms);
     }
 
     /// Our report about the peer, once it has sent. Begins a new interval.
@@ -145,7 +180,7 @@ impl Meter {
         self.source = Some(Source {
             ssrc: header.ssrc,
             sequence: Sequence::new(header.sequence),
-            jitter: JitterEstimate::default(),
+            jitter: JitterEstimate::new(if self.clock == 0 { crate::CLOCK_RATE } else { self.clock }),
             last_sender_report: None,
         });
     }

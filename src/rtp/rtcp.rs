@@ -51,10 +51,12 @@ pub enum Packet<'a> {
         /// Who leaves, four octets each.
         sources: &'a [u8],
     },
-    /// APP, or a type unknown here: to be passed over.
+    /// XR ([`crate::xr`] reads it), APP, or a type unknown here: to be passed over.
     Other {
         /// Its packet type.
         packet_type: u8,
+        /// What follows the first four octets, without padding.
+        body: &'a [u8],
     },
 }
 
@@ -129,7 +131,7 @@ impl<'a> Compound<'a> {
             Packet::SenderReport { .. } | Packet::ReceiverReport { .. } => {}
             Packet::SourceDescription { .. } => return Err(NotRtcp::FirstType(SOURCE_DESCRIPTION)),
             Packet::Bye { .. } => return Err(NotRtcp::FirstType(BYE)),
-            Packet::Other { packet_type } => return Err(NotRtcp::FirstType(packet_type)),
+            Packet::Other { packet_type, .. } => return Err(NotRtcp::FirstType(packet_type)),
         }
         while !rest.is_empty() {
             rest = read(rest)?.1;
@@ -355,7 +357,7 @@ fn read(bytes: &[u8]) -> Result<(Packet<'_>, &[u8]), NotRtcp> {
         }
         SOURCE_DESCRIPTION => Packet::SourceDescription { cname: cname(body, count) },
         BYE => Packet::Bye { sources: body.get(..4 * count).ok_or(NotRtcp::Length)? },
-        packet_type => Packet::Other { packet_type },
+        packet_type => Packet::Other { packet_type, body },
     };
     Ok((packet, rest))
 }

@@ -12,6 +12,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
     reason = "it prints figures, and ends at what it did not expect"
 )]
 

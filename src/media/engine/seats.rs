@@ -210,7 +210,7 @@ impl Engine {
             );
             change(&self.tally.sessions, true);
         }
-        Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), sys::random))
+        Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random))
     }
 
     /// A seat if one is wished for and free, else a pair.

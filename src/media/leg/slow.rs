@@ -6,6 +6,7 @@ use model::media::Codec;
 use rtp::{
     codec::{Decoder, SAMPLES_MAX},
     dtmf::{Detector, Tones as Heard},
+    playout::Pushed,
 };
 
 use super::{Content, Duration, Incoming, Instant, Leg, dtmf, voice};
@@ -67,7 +68,11 @@ impl Leg {
     pub fn listen(&mut self, incoming: &Incoming, payload: &[u8], now: Instant) {
         let Some(ears) = &mut self.ears else { return };
         match incoming.content {
-            Content::Audio(codec) => ears.hear(codec, &incoming.header, payload, now),
+            Content::Audio(codec) => {
+                if ears.hear(codec, &incoming.header, payload, now) == Some(Pushed::Late) {
+                    self.measure.discard(incoming.header.sequence);
+                }
+            }
             Content::Noise => ears.pause(&incoming.header, payload, now),
             Content::Key { .. } | Content::Nothing => {}
         }
@@ -89,6 +94,13 @@ impl Leg {
             }
         });
         pressed
+    }
+
+    /// Milliseconds made up so far, and the delay that is played out with now.
+    pub(super) fn decoded(&self) -> (u64, Option<u32>) {
+        let counts = self.ears.as_ref().map(|ears| ears.counts());
+        let concealed_us = self.decoded.concealed_us + counts.map_or(0, |counts| counts.concealed_us);
+        (concealed_us / 1_000, self.ears.as_ref().and_then(|ears| ears.delay_ms()))
     }
 
     /// Opens ears of this codec, at that rate where it leaves a choice, or closes them.

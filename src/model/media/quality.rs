@@ -81,7 +81,7 @@ pub struct Outbound {
     pub jitter_ms_max: f32,
 }
 
-/// Five seconds of a leg.
+/// Five seconds of a leg, or more of one that was up for long: until the next one begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
     /// Seconds from the leg's allocation to its beginning.

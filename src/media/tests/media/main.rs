@@ -8,9 +8,11 @@
 )]
 
 mod broken;
+mod listening;
 mod network;
 mod peer;
 mod planes;
+mod quality;
 mod recordings;
 mod secure;
 mod sharing;

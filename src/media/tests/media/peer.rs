@@ -90,11 +90,11 @@ impl World {
         self.server.send(MediaOrder { session: SessionId(session), order }).unwrap();
     }
 
-    /// The next event other than `FirstPacket`.
+    /// The next event other than `FirstPacket`, `Measured` and `Silent`.
     pub fn event(&self) -> Event {
         loop {
             let MediaEvent { event, .. } = self.events.recv_timeout(PATIENCE).expect("an event");
-            if !matches!(event, Event::FirstPacket { .. }) {
+            if !matches!(event, Event::FirstPacket { .. } | Event::Measured { .. } | Event::Silent { .. }) {
                 return event;
             }
         }
