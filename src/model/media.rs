@@ -422,7 +422,7 @@ pub enum Event {
         /// The leg.
         leg: LegId,
         /// What was measured.
-        quality: Quality,
+        quality: Box<Quality>,
     },
 }
 
