@@ -80,6 +80,15 @@ impl Terms {
         self
     }
 
+    /// For a call for help, which no want of keys may hold up.
+    #[must_use]
+    pub fn for_help(mut self) -> Self {
+        if self.srtp == SrtpUse::Required {
+            self.srtp = if self.may_send_keys { SrtpUse::Preferred } else { SrtpUse::Disabled };
+        }
+        self
+    }
+
     /// What we would say, to see whether an offer can be answered before any port is taken.
     #[must_use]
     pub fn trial(&self) -> LocalMedia {

@@ -137,7 +137,7 @@ pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> 
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
-        services: media::Services { store },
+        services: media::Services { store, ..media::Services::default() },
         silent_after: SILENT_AFTER,
     }
 }

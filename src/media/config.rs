@@ -4,6 +4,8 @@ use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::
 
 use store::Blobs;
 
+use crate::listening::Recogniser;
+
 /// What a media server is told when it starts.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,6 +31,8 @@ pub struct Services {
     /// Where recordings are kept, and played from. What an earlier run has left unfinished there is finished at the start.
     /// None: nothing is recorded but by `Order::Record`.
     pub store: Option<Arc<dyn Blobs>>,
+    /// What tells phrases from sound. None: [`crate::Pocketsphinx`].
+    pub recogniser: Option<Arc<dyn Recogniser>>,
 }
 
 /// A network: where its sockets are bound, and what peers are told.

@@ -142,7 +142,14 @@ impl Engine {
                     leg.muted = muted;
                 }
             }
-            Order::PlayRecording { leg, play, name } => self.play_recording(session, leg, play, name),
+            Order::PlayRecording { leg, play, name } => {
+                let pending = self.shared.loading.load(name);
+                self.play_pending(session, leg, play, pending);
+            }
+            Order::Say { leg, play, text, language } => {
+                let pending = self.shared.loading.say(text, language);
+                self.play_pending(session, leg, play, pending);
+            }
             Order::BeginRecording(recording) => self.begin_recording(session, *recording, now),
             Order::PauseRecording { name, paused } => {
                 if let Some(session) = self.sessions.get(&session) {
@@ -151,14 +158,15 @@ impl Engine {
             }
             Order::EndRecording { name } => self.end_recording(session, &name, RecordingEnd::Stopped, now),
             Order::ForgetRecording { name } => {
-                if let Some(loading) = &self.shared.loading
-                    && !loading.forget(name)
-                {
+                if !self.shared.loading.forget(name) {
                     tracing::warn!(%session, "a recording that is not wanted stays: too many wait to be deleted");
                 }
             }
-            Order::Listen { .. } | Order::StopListening { .. } => {
-                tracing::warn!(%session, "this media server does not know the order")
+            Order::Listen { leg, listening } => self.listen(session, leg, listening, now),
+            Order::StopListening { leg } => {
+                if let Some(leg) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) {
+                    leg.listening = None;
+                }
             }
             Order::Release { leg } => {
                 if let Some(key) = self.find(session, leg) {
@@ -411,10 +419,12 @@ impl Engine {
     }
 }
 
-/// Digits are somebody's secret: they are left out.
+/// Digits are somebody's secret, and texts may be: they are left out.
 fn log(session: SessionId, order: &Order) {
     if let Order::SendDtmf { leg, .. } = order {
         tracing::debug!(%session, %leg, "order to send digits");
+    } else if let Order::Say { leg, .. } = order {
+        tracing::debug!(%session, %leg, "order to say a text");
     } else {
         tracing::debug!(%session, ?order, "order");
     }

@@ -31,9 +31,10 @@ use crate::{
     ears::Ears,
     latch::Latch,
     legs::Key,
+    listening,
     measure::Measure,
     outgoing::Outgoing,
-    play::Play,
+    play::{Left, Play},
     recording::Tap,
     reports::Reports,
     sys::Datagram,
@@ -82,6 +83,8 @@ pub struct Leg {
     pub wakes_at: Option<Instant>,
     /// What its peer says, decoded, while somebody hears it in a mix.
     pub ears: Option<Box<Ears>>,
+    /// What its peer is listened to for.
+    pub listening: Option<listening::Active>,
     /// What encodes what is said to its peer, once it was needed.
     voice: Option<Box<Voice>>,
     tally: Arc<Tally>,
@@ -95,6 +98,8 @@ pub struct Leg {
     measure: Measure,
     outgoing: Outgoing,
     play: Option<Play>,
+    /// Where music on hold was left.
+    music: Option<Left>,
     digits: VecDeque<Digits>,
     tone: Option<Box<RelayedTone>>,
     event: Option<RelayedEvent>,
@@ -200,6 +205,7 @@ impl Leg {
             clocked: false,
             wakes_at: None,
             ears: None,
+            listening: None,
             voice: None,
             tally,
             remote: None,
@@ -211,6 +217,7 @@ impl Leg {
             measure: Measure::new(now),
             outgoing: Outgoing::new(random() as u32, random()),
             play: None,
+            music: None,
             digits: VecDeque::new(),
             tone: None,
             event: None,

@@ -16,6 +16,7 @@ mod latch;
 mod leg;
 mod legs;
 mod library;
+mod listening;
 mod measure;
 mod mixing;
 mod outgoing;
@@ -36,6 +37,7 @@ mod worker;
 
 pub use config::{Config, Counters, Network, Services, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
+pub use listening::{Pocketsphinx, Recogniser, Said};
 pub use recording::recover;
 pub use server::{Handle, Server};
 pub use tally::WorkerCounters;

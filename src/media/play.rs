@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{
     AudioId, PlayId,
-    media::{Codec, PlayEnd},
+    media::{BEEP_TONE, Codec, PlayEnd, RINGING_TONE, UNOBTAINABLE_TONE},
 };
 
 use crate::{
@@ -29,6 +29,16 @@ pub struct Play {
     prompt: usize,
     /// Sample within the prompt.
     at: usize,
+    /// Whether it is music on hold: without end, and no tone.
+    is_music: bool,
+}
+
+/// Where music on hold was left, to go on there.
+#[derive(Debug)]
+pub struct Left {
+    prompts: Box<[Arc<Prompt>]>,
+    prompt: usize,
+    at: usize,
 }
 
 impl Play {
@@ -51,13 +61,40 @@ impl Play {
         }
         let found: Option<Box<[_]>> = audio.iter().map(|audio| library.get(audio).cloned()).collect();
         let prompts = found.ok_or(PlayEnd::UnknownAudio)?;
-        Ok(Self { id, prompts, pending: None, end: PlayEnd::Finished, rounds: times, prompt: 0, at: 0 })
+        let is_tone = |audio: &AudioId| [RINGING_TONE, UNOBTAINABLE_TONE, BEEP_TONE].contains(audio);
+        let is_music = times.is_none() && !audio.iter().any(is_tone);
+        let end = PlayEnd::Finished;
+        Ok(Self { id, prompts, pending: None, end, rounds: times, prompt: 0, at: 0, is_music })
     }
 
     /// Prepares a playing of what is being read; until then there is silence.
     pub fn pending(id: PlayId, pending: Pending) -> Self {
         let (prompts, pending) = (Box::default(), Some(pending));
-        Self { id, prompts, pending, end: PlayEnd::Finished, rounds: Some(1), prompt: 0, at: 0 }
+        Self {
+            id,
+            prompts,
+            pending,
+            end: PlayEnd::Finished,
+            rounds: Some(1),
+            prompt: 0,
+            at: 0,
+            is_music: false,
+        }
+    }
+
+    /// Where it is, if it is music.
+    pub fn left(self) -> Option<Left> {
+        let Self { prompts, prompt, at, .. } = self;
+        self.is_music.then_some(Left { prompts, prompt, at })
+    }
+
+    /// Goes on where the same music was left.
+    pub fn go_on(&mut self, left: &Left) {
+        let same = self.prompts.len() == left.prompts.len()
+            && self.prompts.iter().zip(&left.prompts).all(|(one, other)| Arc::ptr_eq(one, other));
+        if self.is_music && same {
+            (self.prompt, self.at) = (left.prompt, left.at);
+        }
     }
 
     /// How it has ended, when there is nothing more to be heard.
@@ -167,6 +204,33 @@ mod tests {
         assert_eq!(frames(&[1, 2], Some(1)), Ok(vec![160, 160, 30]));
         assert_eq!(frames(&[1, 2], Some(2)), Ok(vec![160, 160, 160, 160, 60]));
         assert_eq!(frames(&[1], None), Ok(vec![160; 100]));
+    }
+
+    #[test]
+    fn music_goes_on_where_it_was_left_and_nothing_else_does() {
+        let library = library(&[(1, 400), (2, 250)]);
+        let play = |audio: &[u8], times| {
+            let audio: Vec<_> = audio.iter().map(|&id| AudioId([id; 32])).collect();
+            Play::new(PlayId(1), &audio, times, &library).unwrap()
+        };
+        let left = |mut play: Play| {
+            let mut frame = [0; 160];
+            (0..3).for_each(|_| _ = play.fill(Codec::Pcmu, &mut frame));
+            play.left()
+        };
+        let music = left(play(&[1, 2], None)).unwrap();
+        for (mut next, wanted) in [
+            (play(&[1, 2], None), (1, 80)),
+            (play(&[2, 1], None), (0, 0)),
+            (play(&[1], None), (0, 0)),
+            (play(&[1, 2], Some(2)), (0, 0)),
+        ] {
+            next.go_on(&music);
+            assert_eq!((next.prompt, next.at), wanted);
+        }
+        assert!(left(play(&[1, 2], Some(1))).is_none());
+        let ringing = Play::new(PlayId(1), &[RINGING_TONE], None, &library).unwrap();
+        assert!(left(ringing).is_none());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use model::{
 
 use crate::{
     Config, Counters, Library, StartError, WorkerCounters,
+    listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
     recording::{Recorder, Threads, recover},
@@ -36,7 +37,8 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     // Dropped last: the workers hand it the ends of their recordings.
     _recordings: Threads,
-    _loader: Option<Loader>,
+    _loader: Loader,
+    _listeners: Listeners,
 }
 
 /// Gives orders to a [`Server`]; cheap to clone. When the server has stopped, every order is [`Full`].
@@ -58,13 +60,17 @@ impl Server {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let recordings = started_recordings(&config, &events)?;
-        let loader =
-            config.services.store.clone().map(Loader::start).transpose().map_err(StartError::Worker)?;
+        let loader = Loader::start(config.services.store.clone()).map_err(StartError::Worker)?;
+        let orders = Orders::default();
+        let recogniser = config.services.recogniser.clone();
+        let listeners =
+            Listeners::start(recogniser, &events, Arc::clone(&orders)).map_err(StartError::Worker)?;
         let shared = Arc::new(Shared {
             networks,
             events,
             recorder: recordings.recorder(),
-            loading: loader.as_ref().map(Loader::loading),
+            loading: loader.loading(),
+            listener: listeners.listener(),
             sessions_max: config.sessions_max,
             silent_after: config.silent_after,
             library: RwLock::default(),
@@ -75,12 +81,10 @@ impl Server {
             .map(|place| start_worker(&shared, place, config.workers.is_none()))
             .collect();
         let (workers, threads) = started.map_err(StartError::Worker)?;
-        Ok(Self {
-            handle: Handle { shared, workers: workers.into() },
-            threads,
-            _recordings: recordings,
-            _loader: loader,
-        })
+        let handle = Handle { shared, workers: workers.into() };
+        // Nobody else sets it.
+        let _ = orders.set(Box::new(handle.clone()));
+        Ok(Self { handle, threads, _recordings: recordings, _loader: loader, _listeners: listeners })
     }
 
     /// What gives orders.
@@ -217,8 +221,10 @@ pub struct Shared {
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
     pub recorder: Recorder,
-    /// What reads recordings to be played.
-    pub loading: Option<Loading>,
+    /// What reads recordings and speaks texts to be played.
+    pub loading: Loading,
+    /// What begins listening.
+    pub listener: Listener,
     sessions_max: usize,
     /// Silence of a peer that is told.
     pub silent_after: Duration,

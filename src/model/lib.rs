@@ -12,6 +12,7 @@ pub mod program;
 pub mod secrets;
 pub mod section;
 pub mod snapshot;
+pub mod spoken;
 pub mod trunk;
 
 pub use ids::*;

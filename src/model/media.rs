@@ -250,6 +250,18 @@ pub enum Order {
         /// Name with its extension, as `Recorded` told it.
         name: String,
     },
+    /// Speak a text to one leg, once, in place of what was playing to it; silence until it is spoken. Answered by `PlayEnded`,
+    /// once: `UnknownAudio` when it cannot be spoken. What is known beforehand is better a prompt.
+    Say {
+        /// The leg.
+        leg: LegId,
+        /// Names this playing.
+        play: PlayId,
+        /// What to say, such as [`crate::spoken`] words it. At most 1,000 characters.
+        text: String,
+        /// The language's tag (BCP 47).
+        language: String,
+    },
     /// Stop what is playing to a leg. `PlayEnded` follows if something was.
     StopPlay {
         /// The leg.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 
 use crate::{
     audio::likeness,
-    harness::{Setup, System, with_system},
+    harness::{Setup, System, with_prepared, with_system},
     phone::{CARRIER, Phone},
     rtp::Packet,
 };
@@ -159,4 +159,87 @@ fn info_is_no_second_key_where_telephone_event_was_agreed() {
         phone.wait_for_bye();
         assert!(system.path_of_call(1).iter().any(|step| step.starts_with("good")));
     });
+}
+
+#[test]
+fn calls_that_share_ports_hear_their_own_prompts_and_keys() {
+    let shared =
+        |system: &System| system.edit("platform.yaml", "  media:\n", "  media:\n    portUse: Shared\n");
+    let system = &System::start(&Setup::default(), shared);
+    let mut phones: Vec<_> = (0..2).map(|_| Phone::new(system, CARRIER, MENU)).collect();
+    let ports: Vec<_> = phones.iter_mut().map(|phone| phone.call("0 101").audio()).collect();
+    for (place, (key, name)) in [(2, "two"), (1, "one")].into_iter().enumerate() {
+        let phone = &phones[place];
+        Keys::new(phone, ports[place]).press(key, &PLAIN);
+        phone.wait_for_bye();
+        let found = likeness(&system.prompt(name), &phone.rtp.samples());
+        assert!(found > 0.97, "{name}: {found:.3}");
+    }
+    system.wait_for_metric("switchboard_media_legs", 0);
+    // What is shared is kept for the calls to come: no more than that is left.
+    let kept = system.metric("switchboard_media_ports");
+    for _ in 0..3 {
+        let mut phone = Phone::new(system, CARRIER, MENU);
+        phone.call("0 101");
+        phone.hang_up();
+    }
+    system.wait_for_metric("switchboard_media_legs", 0);
+    assert_eq!(system.metric("switchboard_media_ports"), kept);
+    assert_eq!(system.process().interrupt().code(), Some(0));
+}
+
+#[test]
+fn a_trunk_whose_keys_come_by_info_agrees_on_no_events_and_takes_no_tones() {
+    let by_info = |system: &System| {
+        let gateway = "  direction: Both\n  allowlistRefs:\n  - name: carrier\n";
+        system.edit("platform.yaml", gateway, &format!("{gateway}  dtmf: Info\n"));
+    };
+    with_prepared(&Setup::default(), by_info, |system| {
+        let mut phone = Phone::new(system, CARRIER, MENU);
+        let answer = phone.call("0 101");
+        assert!(!answer.body().contains("telephone-event"), "{}", answer.body());
+        let info =
+            phone.request("INFO", "Content-Type: application/dtmf-relay\r\n", "Signal=3\r\nDuration=100\r\n");
+        phone.send(&info);
+        phone.wait_for_bye();
+        let found = likeness(&system.prompt("three"), &phone.rtp.samples());
+        assert!(found > 0.97, "{found:.3}");
+    });
+}
+
+#[test]
+fn a_trunk_whose_keys_are_tones_agrees_on_no_events_and_hears_them() {
+    let in_band = |system: &System| {
+        let gateway = "  direction: Both\n  allowlistRefs:\n  - name: carrier\n";
+        system.edit("platform.yaml", gateway, &format!("{gateway}  dtmf: InBand\n"));
+    };
+    with_prepared(&Setup::default(), in_band, |system| {
+        let mut phone = Phone::new(system, CARRIER, MENU);
+        let answer = phone.call("0 101");
+        assert!(!answer.body().contains("telephone-event"), "{}", answer.body());
+        // ITU-T Q.23: 1 is 697 and 1,209 Hz.
+        let mut keys = Keys::new(&phone, answer.audio());
+        for frame in 0..10 {
+            let sample = |n: usize| {
+                let at = (frame * 160 + n) as f64 / 8_000.0 * std::f64::consts::TAU;
+                ulaw(((at * 697.0).sin() * 6_000.0 + (at * 1_209.0).sin() * 6_000.0) as i32)
+            };
+            keys.put(0, false, keys.sequence, (0..160).map(sample).collect());
+            keys.sequence = keys.sequence.wrapping_add(1);
+            keys.timestamp = keys.timestamp.wrapping_add(160);
+            thread::sleep(Duration::from_millis(20));
+        }
+        keys.speak(10);
+        phone.wait_for_bye();
+        let found = likeness(&system.prompt("one"), &phone.rtp.samples());
+        assert!(found > 0.97, "{found:.3}");
+    });
+}
+
+/// ITU-T G.711, μ-law.
+fn ulaw(sample: i32) -> u8 {
+    let magnitude = sample.abs().min(32_635) + 132;
+    let segment = (24 - magnitude.leading_zeros().min(24)).min(7) as i32;
+    let code = segment << 4 | magnitude >> (segment + 3) & 0x0f;
+    !(code as u8 | if sample < 0 { 0x80 } else { 0 })
 }

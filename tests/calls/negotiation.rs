@@ -50,7 +50,8 @@ fn joined(
     assert_hears(&by_caller[by_caller.len().saturating_sub(24_000)..], 1_250.0, 550.0);
     system.path_of_call(1);
     let record = &system.records()[0];
-    system.get(&format!("/api/v1/explanations/{}", record["callId"].as_str().unwrap()))
+    let id = record["callId"].as_str().unwrap();
+    system.get(&format!("/api/v1/explanations/{id}")) + &system.get(&format!("/api/v1/ladders/{id}"))
 }
 
 #[test]
@@ -61,7 +62,11 @@ fn baresip_calls_and_is_called_by_srtp() {
         |system| trunks(system, keys, keys),
         |system| {
             let told = joined(system, ("pcmu", true), ("pcma", true));
-            assert!(!told.contains("inline:") || told.contains("inline:[redacted]"), "{told}");
+            assert!(told.contains("RTP/SAVP 0") && told.contains("RTP/SAVP 8"), "{told}");
+            let keys = told.matches("inline:").count();
+            assert!(keys >= 4, "offers and answers of both legs: {told}");
+            assert_eq!(told.matches("inline:[redacted]").count(), keys, "{told}");
+            assert!(!system.log().contains("inline:"));
             works::passed("baresip", "UDP", "calls and is called by SRTP (SDES); both hear each other");
         },
     );

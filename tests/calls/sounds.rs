@@ -212,15 +212,32 @@ fn fetch(system: &System, sound: &Value) -> Vec<Vec<i16>> {
 }
 
 #[test]
-fn a_caller_says_what_is_wanted_and_leaves_a_message_that_is_kept() {
+fn a_caller_says_what_is_wanted_and_is_led_there() {
     with_prepared(&Setup::default(), prepare, |system| {
         let wish = spoken(system, "leave a message");
-        let message = melody(77, 4.0);
         let mut phone = Phone::new(system, CARRIER, SPOKEN);
         let to = phone.call("0 101").audio();
         let mut mouth = Mouth::new(&phone, to);
         mouth.silence(1_500);
         mouth.say(&wish);
+        mouth.until("the tone", beeped);
+        phone.hang_up();
+        assert_eq!(system.path_of_call(1)[0], "menu: choice 2");
+        let told = system.get(&format!("/api/v1/explanations/{}", phone.call_id));
+        assert!(told.contains("the contact said “leave a message”"), "{told}");
+        assert!(list(system, "/api/v1/voicemails").is_empty(), "nothing was said after the tone");
+    });
+}
+
+#[test]
+fn a_message_is_taken_played_and_kept() {
+    with_prepared(&Setup::default(), prepare, |system| {
+        let message = melody(77, 4.0);
+        let mut phone = Phone::new(system, CARRIER, SPOKEN);
+        let to = phone.call("0 101").audio();
+        let mut mouth = Mouth::new(&phone, to);
+        mouth.silence(500);
+        mouth.press('2');
         mouth.until("the tone", beeped);
         mouth.silence(600);
         mouth.say(&message);
@@ -241,8 +258,6 @@ fn a_caller_says_what_is_wanted_and_leaves_a_message_that_is_kept() {
         assert!(list(system, "/api/v1/recordings").is_empty());
         let found = likeness(&message, &fetch(system, &messages[0])[0]);
         assert!(found > 0.97, "the message: {found:.3}");
-        let told = system.get(&format!("/api/v1/explanations/{}", phone.call_id));
-        assert!(told.contains("the contact said “leave a message”"), "{told}");
     });
 }
 

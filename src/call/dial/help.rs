@@ -41,7 +41,7 @@ pub(super) fn ways(
                 is_urgent: true,
                 attached,
                 network: trunk.network.clone(),
-                terms: Terms::of_trunk(trunk, flow.transport),
+                terms: Terms::of_trunk(trunk, flow.transport).for_help(),
                 route,
                 identity,
                 challenges: trunk.digest.is_some(),

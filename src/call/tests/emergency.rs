@@ -300,3 +300,25 @@ fn a_caller_by_another_trunk_is_no_callback() {
     world.call("+18005550100");
     assert_eq!(world.phone_heard(BOB), "");
 }
+
+#[test]
+fn no_want_of_keys_holds_a_call_for_help_up() {
+    // What the trunk says of keys in the clear, and what it is offered: first, and once it has refused that.
+    for (insecure_keys, first, then) in [(false, "RTP/AVP", None), (true, "RTP/SAVP", Some("RTP/AVP"))] {
+        let mut snapshot = office();
+        let trunk = snapshot.trunks.get_mut(&carrier()).unwrap();
+        (trunk.srtp, trunk.insecure_keys) = (model::trunk::SrtpUse::Required, insecure_keys);
+        let mut world = Virtual::office(snapshot);
+        world.dial(ADA, "sip:933@c14.example");
+        let offered = |world: &Virtual| {
+            String::from_utf8_lossy(world.carrier.offer.as_ref().expect("an offer")).into_owned()
+        };
+        assert!(offered(&world).contains(&format!(" {first} ")), "{}", offered(&world));
+        if let Some(then) = then {
+            world.carrier_says(488);
+            assert!(offered(&world).contains(&format!(" {then} ")), "{}", offered(&world));
+        }
+        world.carrier_says(200);
+        assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    }
+}

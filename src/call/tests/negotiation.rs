@@ -45,10 +45,11 @@ fn offered(world: &Virtual) -> String {
 }
 
 fn because(world: &Virtual) -> String {
-    match &world.explanations.last().expect("an explanation").outcome {
-        call::explanation::Outcome::Refused { code, because } => format!("{code} {because}"),
-        other => format!("{other:?}"),
+    let outcome = &world.explanations.last().expect("an explanation").outcome;
+    if let call::explanation::Outcome::Refused { code, because } = outcome {
+        return format!("{code} {because}");
     }
+    format!("{outcome:?}")
 }
 
 #[test]

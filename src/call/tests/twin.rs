@@ -278,6 +278,7 @@ impl Media {
             | Order::PauseRecording { .. }
             | Order::ForgetRecording { .. }
             | Order::PlayRecording { .. }
+            | Order::Say { .. }
             | Order::Listen { .. }
             | Order::StopListening { .. }) => self.take_sound(now, session, order),
             Order::Unbridge { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
@@ -300,6 +301,12 @@ impl Media {
                 self.orders.push("forget".into());
                 self.stored.retain(|stored| *stored != name);
                 Vec::new()
+            }
+            Order::Say { leg, play, text, .. } => {
+                self.orders.push(format!("say({text})"));
+                let ended = self.stop(leg);
+                self.playing.insert((now + Duration::from_secs(2), session, leg, play));
+                ended
             }
             Order::PlayRecording { leg, play, name } => {
                 assert!(self.stored.contains(&name), "{name} is not stored");

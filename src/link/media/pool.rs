@@ -336,6 +336,11 @@ impl Pods {
     /// What an event means to the edge. None: nothing.
     fn heard(&mut self, id: &MemberId, event: MediaEvent) -> Option<MediaEvent> {
         let session = event.session;
+        // A recording may be stored when its session is over.
+        let recorded = matches!(event.event, Event::Recorded(_)) && !self.sessions.contains_key(&session);
+        if recorded {
+            return Some(event);
+        }
         if self.sessions.get(&session).is_none_or(|of| of.member != *id) {
             return None;
         }

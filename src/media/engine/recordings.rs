@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use model::{
     LegId, PlayId, SessionId,
-    media::{Codec, Event, MediaEvent, PlayEnd, Recording, RecordingEnd, Voices},
+    media::{Codec, Event, Listening, MediaEvent, PlayEnd, Recording, RecordingEnd, Voices},
 };
 
 use super::{Engine, Leg};
-use crate::{play::Play, recording::Active};
+use crate::{play::Play, playback::Pending, recording::Active};
 
 impl Engine {
     /// Begins a recording, or tells why not.
@@ -32,7 +32,7 @@ impl Engine {
                     }
                 }
             }
-            Err(failed) => self.tell(session, failed),
+            Err(failed) => self.tell(session, Event::Recorded(failed)),
         }
     }
 
@@ -87,10 +87,26 @@ impl Engine {
         entry.recordings.released(leg, &left, released, now)
     }
 
-    /// Plays a recording of the store.
-    pub(super) fn play_recording(&mut self, session: SessionId, leg: LegId, play: PlayId, name: String) {
+    /// Listens to a leg, in place of what it was listened to for.
+    pub(super) fn listen(&mut self, session: SessionId, leg: LegId, listening: Box<Listening>, now: Instant) {
+        let Some(listened) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) else { return };
+        let codec = listened.parameters().map(|parameters| parameters.codec);
+        let wide = matches!(codec, Some(Codec::G722 | Codec::Opus));
+        let (active, tap) = self.shared.listener.begin(session, leg, listening, wide, now);
+        listened.listening = Some(active);
+        listened.add_tap(tap);
+    }
+
+    /// Plays what is being read or spoken. None: it cannot be.
+    pub(super) fn play_pending(
+        &mut self,
+        session: SessionId,
+        leg: LegId,
+        play: PlayId,
+        pending: Option<Pending>,
+    ) {
         let Some(key) = self.find(session, leg) else { return };
-        match self.shared.loading.as_ref().and_then(|loading| loading.load(name)) {
+        match pending {
             Some(pending) => {
                 self.with(key, |leg| leg.play(Play::pending(play, pending)));
                 self.clock(key);

@@ -35,15 +35,23 @@ impl Leg {
     }
 
     /// Plays, in place of what was playing. Returns the one that has ended by it.
-    pub fn play(&mut self, play: Play) -> Option<Told> {
+    pub fn play(&mut self, mut play: Play) -> Option<Told> {
         let ended = self.stop_play();
+        if let Some(left) = &self.music {
+            play.go_on(left);
+        }
         self.play = Some(play);
         ended
     }
 
     /// Stops what is playing.
     pub fn stop_play(&mut self) -> Option<Told> {
-        self.play.take().map(|play| Told::PlayEnded(play.id, PlayEnd::Stopped))
+        let play = self.play.take()?;
+        let id = play.id;
+        if let Some(left) = play.left() {
+            self.music = Some(left);
+        }
+        Some(Told::PlayEnded(id, PlayEnd::Stopped))
     }
 
     /// Sends digits after those that wait. `false`: too many orders wait.

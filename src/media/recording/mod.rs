@@ -34,7 +34,9 @@ pub use self::{
     ogg::{Packets, parted, read_packets},
     saver::recover,
     session::Recordings,
+    take::samples,
     thread::{Recorder, Threads},
+    track::Track,
 };
 
 /// Octets of sound that may wait for one thread: 40 minutes of G.711 of one leg.
@@ -46,20 +48,22 @@ pub const RECORDINGS_MAX: usize = 4;
 
 /// Names a recording of one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Id(u64);
+pub struct Id(pub u64);
 
 /// What a thread is told.
 #[derive(Debug)]
-enum Message {
+pub enum Message {
     Begin { id: Id, begin: Box<Begin> },
     Sound { id: Id, sound: Sound },
     Pause { id: Id, paused: bool, at: Instant },
     End { id: Id, end: RecordingEnd, at: Instant, then: Option<MediaEvent> },
+    Listen { id: Id, begin: Box<crate::listening::Begin> },
+    StopListening { id: Id },
     Stop,
 }
 
 #[derive(Debug)]
-struct Begin {
+pub struct Begin {
     session: SessionId,
     what: What,
     wide: bool,
@@ -77,23 +81,27 @@ enum What {
 
 /// What a tap has gathered: packets one after the other, each with its head.
 #[derive(Debug)]
-struct Sound {
+pub struct Sound {
     leg: LegId,
     packets: Vec<Packet>,
     octets: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Packet {
-    timestamp: u32,
-    at: Instant,
-    holds: Holds,
+pub struct Packet {
+    /// Its RTP time-stamp.
+    pub timestamp: u32,
+    /// When it came.
+    pub at: Instant,
+    /// What it holds.
+    pub holds: Holds,
     /// Octets of it in `octets`.
     length: u16,
 }
 
+/// What a packet holds.
 #[derive(Debug, Clone, Copy)]
-enum Holds {
+pub enum Holds {
     Audio(Codec),
     /// A key that has been held for so long, in ticks of `clock`.
     Key {
@@ -123,11 +131,13 @@ pub struct Tap {
     ended: Arc<AtomicBool>,
     sound: Sound,
     since: Option<Instant>,
+    /// It hands on what it has after so long.
+    every: Duration,
 }
 
 /// The way to a thread.
 #[derive(Debug, Clone)]
-struct Queue {
+pub struct Queue {
     sender: mpsc::Sender<Message>,
     /// Octets that wait.
     waiting: Arc<AtomicUsize>,
@@ -136,7 +146,19 @@ struct Queue {
 }
 
 impl Queue {
-    fn send(&self, message: Message) {
+    /// A way, and its end.
+    pub fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, messages) = mpsc::channel();
+        (Self { sender, waiting: Arc::default(), dropped: Arc::default() }, messages)
+    }
+
+    /// Sound has come out.
+    pub fn taken(&self, sound: &Sound) {
+        self.waiting.fetch_sub(sound.octets.len(), Ordering::Relaxed);
+    }
+
+    /// Sends what is never dropped.
+    pub fn send(&self, message: Message) {
         // Its thread ends after all workers have.
         let _ = self.sender.send(message);
     }
@@ -156,9 +178,24 @@ impl Sound {
     const fn new(leg: LegId) -> Self {
         Self { leg, packets: Vec::new(), octets: Vec::new() }
     }
+
+    /// Its packets, with what they hold.
+    pub fn packets(&self) -> impl Iterator<Item = (Packet, &[u8])> {
+        let mut octets = &self.octets[..];
+        self.packets.iter().map(move |packet| {
+            let (payload, rest) = octets.split_at(usize::from(packet.length).min(octets.len()));
+            octets = rest;
+            (*packet, payload)
+        })
+    }
 }
 
 impl Tap {
+    /// Takes what a leg says to a thread, until `ended`.
+    pub const fn new(id: Id, queue: Queue, ended: Arc<AtomicBool>, leg: LegId, every: Duration) -> Self {
+        Self { id, queue, ended, sound: Sound::new(leg), since: None, every }
+    }
+
     /// Takes a packet's audio.
     pub fn audio(&mut self, timestamp: u32, codec: Codec, payload: &[u8], at: Instant) {
         self.take(Packet { timestamp, at, holds: Holds::Audio(codec), length: 0 }, payload);
@@ -184,7 +221,7 @@ impl Tap {
         self.sound.packets.push(Packet { length, ..packet });
         self.sound.octets.extend_from_slice(payload);
         let since = *self.since.get_or_insert(packet.at);
-        if packet.at.saturating_duration_since(since) >= HAND_ON.0 || self.sound.octets.len() >= HAND_ON.1 {
+        if packet.at.saturating_duration_since(since) >= self.every || self.sound.octets.len() >= HAND_ON.1 {
             self.hand_on();
         }
     }
@@ -214,13 +251,7 @@ impl Active {
             Voices::Mixed => true,
         };
         let ended = Arc::clone(&self.ended);
-        held.then(|| Tap {
-            id: self.id,
-            queue: self.queue.clone(),
-            ended,
-            sound: Sound::new(leg),
-            since: None,
-        })
+        held.then(|| Tap::new(self.id, self.queue.clone(), ended, leg, HAND_ON.0))
     }
 
     fn pause(&self, paused: bool, at: Instant) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use model::{
     LegId, SessionId,
-    media::{Event, MediaEvent, Recorded, Recording, RecordingEnd, Voices},
+    media::{MediaEvent, Recorded, Recording, RecordingEnd, Voices},
 };
 
 use super::{Active, RECORDINGS_MAX, Recorder, Tap, extension};
@@ -27,21 +27,14 @@ impl Recordings {
         recording: Recording,
         wide: bool,
         now: Instant,
-    ) -> Result<&Active, Event> {
+    ) -> Result<&Active, Box<Recorded>> {
         self.active.retain(|active| !active.has_ended());
         let name = format!("{}{}", recording.name, extension(recording.format));
         let refused = |why: &str| {
             tracing::warn!(%session, name, why, "not recorded");
             let failed = Some(why.to_owned());
             let end = RecordingEnd::Stopped;
-            Event::Recorded(Box::new(Recorded {
-                name: name.clone(),
-                end,
-                ms: 0,
-                sound_ms: 0,
-                bytes: 0,
-                failed,
-            }))
+            Box::new(Recorded { name: name.clone(), end, ms: 0, sound_ms: 0, bytes: 0, failed })
         };
         if self.active.len() >= RECORDINGS_MAX {
             return Err(refused("too many recordings of one call at the same time"));

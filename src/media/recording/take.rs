@@ -134,10 +134,7 @@ impl Take {
         let (rate, taken) = (self.rate, self.taken);
         let begun = self.begun;
         let track = self.tracks.entry(sound.leg).or_insert_with(|| Track::new(rate, taken));
-        let mut octets = &sound.octets[..];
-        for packet in &sound.packets {
-            let (payload, rest) = octets.split_at(usize::from(packet.length).min(octets.len()));
-            octets = rest;
+        for (packet, payload) in sound.packets() {
             let arrived = samples(packet.at.saturating_duration_since(begun), rate);
             match packet.holds {
                 Holds::Audio(codec) => track.packet(packet.timestamp, codec, payload, arrived),
@@ -209,6 +206,9 @@ impl Take {
         let mut loudest = u8::MAX;
         self.channels.iter_mut().for_each(|channel| channel.fill(0));
         for (leg, track) in &mut self.tracks {
+            if self.mask_keys {
+                track.mask_tones(at, self.rate / 10);
+            }
             track.fill(at, &mut frame);
             loudest = loudest.min(level(&frame));
             let channel = match self.voices {
@@ -239,6 +239,7 @@ impl Take {
     }
 }
 
-fn samples(span: Duration, rate: u32) -> u64 {
+/// Samples in a span of time.
+pub fn samples(span: Duration, rate: u32) -> u64 {
     (span.as_micros() * u128::from(rate) / 1_000_000) as u64
 }

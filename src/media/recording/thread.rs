@@ -69,8 +69,7 @@ impl Threads {
         let count = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for place in 0..count {
-            let (sender, messages) = mpsc::channel();
-            let queue = Queue { sender, waiting: Arc::default(), dropped: Arc::default() };
+            let (queue, messages) = Queue::new();
             let worker = Worker {
                 messages,
                 waiting: Arc::clone(&queue.waiting),
@@ -256,7 +255,7 @@ impl Worker {
                 }
             }
             Message::End { id, end, at, then } => self.end(id, end, at, then),
-            Message::Stop => {}
+            Message::Listen { .. } | Message::StopListening { .. } | Message::Stop => {}
         }
     }
 

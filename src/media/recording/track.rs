@@ -12,6 +12,7 @@ use std::{
 use model::media::Codec;
 use rtp::{
     codec::{Decoder, SAMPLES_MAX},
+    dtmf,
     resample::Stream,
 };
 
@@ -43,6 +44,8 @@ pub struct Track {
     masks: VecDeque<Range<u64>>,
     /// Packets that could not be decoded or came too late.
     lost: u64,
+    /// Hears keys in the sound, up to a sample.
+    tones: Option<(dtmf::Detector, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +68,7 @@ impl Track {
             sounded_until: begin,
             masks: VecDeque::new(),
             lost: 0,
+            tones: None,
         }
     }
 
@@ -93,7 +97,10 @@ impl Track {
         let margin = KEY_MARGIN * u64::from(self.rate) / 1_000;
         let begin = self.place(timestamp, clock, arrived);
         let end = begin + u64::from(duration) * u64::from(self.rate) / u64::from(clock.max(1));
-        let mask = begin.saturating_sub(margin)..end.max(begin) + margin;
+        self.mask(begin.saturating_sub(margin)..end.max(begin) + margin);
+    }
+
+    fn mask(&mut self, mask: Range<u64>) {
         let room = self.masks.len() < MASKS_MAX;
         match self.masks.back_mut() {
             Some(last) if mask.start <= last.end && last.start <= mask.end => {
@@ -102,6 +109,27 @@ impl Track {
             _ if room => self.masks.push_back(mask),
             _ => {}
         }
+    }
+
+    /// Looks for keys in the sound itself from `at` on, so far ahead that none begins unseen, and leaves them out.
+    pub fn mask_tones(&mut self, at: u64, ahead: u32) {
+        let end = at + u64::from(self.rate / 50 + ahead);
+        self.decode_until(end);
+        let (rate, begin) = (self.rate, self.begin);
+        let (mut detector, heard) = self.tones.take().unwrap_or_else(|| (dtmf::Detector::new(rate), begin));
+        let margin = KEY_MARGIN * u64::from(rate) / 1_000;
+        for place in heard.max(begin)..self.end() {
+            let mut pressed = false;
+            let sample = self.pcm[(place - begin) as usize];
+            detector.hear(&[sample], |tones| pressed |= matches!(tones, dtmf::Tones::Pressed(_)));
+            if pressed {
+                // It is told some 40 ms after its beginning.
+                self.mask(place.saturating_sub(2 * margin)..place + margin);
+            } else if detector.suspects() || detector.pressed().is_some() {
+                self.mask(place..place + margin);
+            }
+        }
+        self.tones = Some((detector, self.end()));
     }
 
     /// Fills a frame that begins at `at`, where the last one ended.

@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod listening;
 mod network;
 mod peer;
 mod planes;

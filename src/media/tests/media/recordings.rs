@@ -53,8 +53,18 @@ fn begin(world: &World, session: u64, recording: Recording) {
     world.settle(session);
 }
 
+/// The next event, but that a telephone says nothing.
+pub fn told(world: &World) -> Event {
+    loop {
+        match world.event() {
+            Event::Silent { .. } => {}
+            event => return event,
+        }
+    }
+}
+
 fn recorded(world: &World) -> Recorded {
-    match world.event() {
+    match told(world) {
         Event::Recorded(recorded) => *recorded,
         other => panic!("{other:?}"),
     }
@@ -68,7 +78,7 @@ fn end(world: &World, session: u64, name: &str) -> Recorded {
 }
 
 /// Says a sound in real time.
-fn say(phone: &mut Phone, said: &[i16]) {
+pub fn say(phone: &mut Phone, said: &[i16]) {
     let law = Law::from(phone.parameters.codec);
     let begun = Instant::now();
     for (place, frame) in (0u32..).zip(said.chunks(160)) {
@@ -87,7 +97,7 @@ fn channels(path: &Path) -> (Vec<Vec<i16>>, u32) {
 }
 
 /// The best likeness of a sound to any part of another, and where.
-fn found(in_this: &[i16], said: &[i16]) -> (f64, usize) {
+pub fn found(in_this: &[i16], said: &[i16]) -> (f64, usize) {
     let at = 0..=in_this.len().saturating_sub(said.len());
     let likeness = |at: usize| (correlation(&in_this[at..in_this.len().min(at + said.len())], said), at);
     at.map(likeness).max_by(|one, other| one.0.total_cmp(&other.0)).unwrap()
@@ -118,17 +128,17 @@ fn two_legs_are_recorded_left_and_right_and_both_together() {
     assert!(found(&both[0], &other).0 < 0.3);
     let (mono, _) = channels(&at.path().join("acme/mixed.wav"));
     assert_eq!(fs::metadata(at.path().join("acme/mixed.wav")).unwrap().len(), mixed.bytes);
-    // The sum of both, where both lie.
-    let mut sum = vec![0i16; both[0].len()];
-    for (begin, said) in [(left_at, &one), (right_at, &other)] {
-        sum[begin..begin + said.len()]
-            .iter_mut()
-            .zip(said)
-            .for_each(|(sum, &said)| *sum = sum.saturating_add(said));
-    }
-    let first = left_at.min(right_at);
-    let last = left_at.max(right_at) + one.len();
-    assert!(found(&mono[0], &sum[first..last]).0 > 0.98);
+    // The sum of both, where both lie; each recording rounds to whole samples by itself.
+    let sum = |right_at: usize| {
+        let mut sum = vec![0i16; both[0].len() + 1];
+        for (begin, said) in [(left_at, &one), (right_at, &other)] {
+            let part = sum[begin..].iter_mut();
+            part.zip(said).for_each(|(sum, &said)| *sum = sum.saturating_add(said));
+        }
+        sum[left_at.min(right_at)..left_at.max(right_at) + one.len()].to_vec()
+    };
+    let likeness = [right_at - 1, right_at, right_at + 1].map(|at| found(&mono[0], &sum(at)).0);
+    assert!(likeness.iter().any(|&likeness| likeness > 0.98), "{likeness:?}");
 }
 
 #[test]
@@ -236,7 +246,7 @@ fn wide_voices_are_recorded_as_opus_in_ogg_and_played_again() {
     let narrow_said = sound(RATE, 1.0, 1.0);
     let likeness = found(&heard, &narrow_said[800..5_600]);
     assert!(likeness.0 > 0.9, "{likeness:?}");
-    assert_eq!(world.event(), ended(1, PlayEnd::Finished));
+    assert_eq!(told(&world), ended(1, PlayEnd::Finished));
 }
 
 #[test]
@@ -251,10 +261,10 @@ fn a_recording_is_played_by_its_name_and_an_unknown_one_is_told() {
     world.order(1, Order::PlayRecording { leg: LEG, play: PlayId(1), name: recorded.name });
     let heard = decoded(Codec::Pcmu, &phone.hear_many(25));
     assert!(found(&heard, &said[400..3_600]).0 > 0.98);
-    assert_eq!(world.event(), ended(1, PlayEnd::Finished));
+    assert_eq!(told(&world), ended(1, PlayEnd::Finished));
     for (play, name) in [(2, "box/2.wav"), (3, "../secret")] {
         world.order(1, Order::PlayRecording { leg: LEG, play: PlayId(play), name: name.into() });
-        assert_eq!(world.event(), ended(play, PlayEnd::UnknownAudio));
+        assert_eq!(told(&world), ended(play, PlayEnd::UnknownAudio));
     }
 }
 
