@@ -349,7 +349,7 @@ impl Call {
             MediaEvent::Released { leg, quality } => {
                 self.unreleased = self.unreleased.saturating_sub(1);
                 if leg == self.a.media.id {
-                    self.quality = Some(quality);
+                    self.quality = Some(*quality);
                 }
             }
             MediaEvent::Recorded(recorded) => self.recorded(&recorded, context),

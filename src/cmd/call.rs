@@ -349,7 +349,7 @@ impl Phone<'_> {
             None
         };
         let quality = tokio::time::timeout(Duration::from_secs(5), released).await.ok().flatten();
-        if let Some(quality) = quality {
+        if let Some(quality) = &quality {
             say(&format!(
                 "audio: {} packets received, {} sent, {} lost, jitter at most {:.1} ms",
                 quality.packets_received, quality.packets_sent, quality.packets_lost, quality.jitter_ms_max

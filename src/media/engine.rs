@@ -296,7 +296,7 @@ impl Engine {
         if !series.is_empty() {
             self.told.push(MediaEvent { session, event: Event::Measured { leg: id, series } });
         }
-        let released = MediaEvent { session, event: Event::Released { leg: id, quality } };
+        let released = MediaEvent { session, event: Event::Released { leg: id, quality: Box::new(quality) } };
         tracing::debug!(%session, leg = %id, ?quality, "released");
         // A recorder tells of it by a way of its own, which must not overtake what was before.
         self.tell_all();

@@ -434,7 +434,7 @@ pub enum Event {
         /// The leg.
         leg: LegId,
         /// What was measured.
-        quality: Quality,
+        quality: Box<Quality>,
     },
 }
 

@@ -23,7 +23,7 @@ use libfuzzer_sys::fuzz_target;
 use model::{
     AgentId, Key,
     centre::{Agent, SecretKey, Station, StationKind},
-    media::{Event, MediaEvent, MediaOrder, Order, PlayEnd, Quality},
+    media::{Event, MediaEvent, MediaOrder, Order, PlayEnd},
     net::{Flow, ListenerIx, Transport},
     secrets::Secrets,
     snapshot::{Serves, Snapshot},
@@ -275,7 +275,7 @@ fn obeyed(order: MediaOrder) -> Option<MediaEvent> {
             Event::PlayEnded { leg, play, how: PlayEnd::Finished }
         }
         Order::SendDtmf { leg, .. } => Event::DtmfSent { leg },
-        Order::Release { leg } => Event::Released { leg, quality: Quality::default() },
+        Order::Release { leg } => Event::Released { leg, quality: Box::default() },
         _ => return None,
     };
     Some(MediaEvent { session: order.session, event })

@@ -147,7 +147,7 @@ impl World {
     pub fn release(&self, session: u64, leg: u64) -> model::media::Quality {
         self.order(session, Order::Release { leg: LegId(leg) });
         match self.event() {
-            Event::Released { quality, .. } => quality,
+            Event::Released { quality, .. } => *quality,
             other => panic!("{other:?}"),
         }
     }
