@@ -15,7 +15,7 @@ use std::{
 };
 
 use model::{
-    LegId, SessionId,
+    AudioId, LegId, PlayId, SessionId,
     media::{Codec, Event, MediaEvent, MediaOrder, Order, RecordingEnd},
 };
 
@@ -100,21 +100,7 @@ impl Engine {
                 let Some(key) = self.find(session, leg) else { return };
                 self.configure(key, parameters, now, watch);
             }
-            Order::Play { leg, play, audio, times } => {
-                let Some(library) = self.sessions.get(&session).map(|session| Arc::clone(&session.library))
-                else {
-                    return;
-                };
-                let Some(key) = self.find(session, leg) else { return };
-                match Play::new(play, &audio, times, &library) {
-                    Ok(play) => self.with(key, |leg| leg.play(play)),
-                    Err(how) => {
-                        self.with(key, Leg::stop_play);
-                        self.tell(session, Event::PlayEnded { leg, play, how });
-                    }
-                }
-                self.clock(key);
-            }
+            Order::Play { leg, play, audio, times } => self.play(session, leg, (play, &audio, times)),
             Order::StopPlay { leg } => {
                 if let Some(key) = self.find(session, leg) {
                     self.with(key, Leg::stop_play);
@@ -174,6 +160,26 @@ impl Engine {
                 }
             }
         }
+    }
+
+    fn play(
+        &mut self,
+        session: SessionId,
+        leg: LegId,
+        (id, audio, times): (PlayId, &[AudioId], Option<u16>),
+    ) {
+        let Some(library) = self.sessions.get(&session).map(|session| Arc::clone(&session.library)) else {
+            return;
+        };
+        let Some(key) = self.find(session, leg) else { return };
+        match Play::new(id, audio, times, &library) {
+            Ok(play) => self.with(key, |leg| leg.play(play)),
+            Err(how) => {
+                self.with(key, Leg::stop_play);
+                self.tell(session, Event::PlayEnded { leg, play: id, how });
+            }
+        }
+        self.clock(key);
     }
 
     /// Takes a datagram from an RTP or RTCP socket; `None` is one that could not be read.

@@ -29,7 +29,7 @@ use crate::{
 const RATE: u32 = 8_000;
 
 fn world(store: Arc<dyn Blobs>) -> World {
-    World::with_services(8, Services { store: Some(store) })
+    World::with_services(8, Services { store: Some(store), ..Services::default() })
 }
 
 fn folder(at: &TempDir) -> Arc<dyn Blobs> {
