@@ -22,7 +22,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("media", &["link", "model", "rtp", "store"]),
     ("sim", &["call", "expr", "model"]),
     ("operator", &["api", "link", "model", "plan"]),
-    ("switchboard", &["api", "call", "edge", "link", "media", "model", "operator", "plan", "sim", "sip", "store"]),
+    (
+        "switchboard",
+        &["api", "call", "edge", "link", "media", "model", "operator", "plan", "sim", "sip", "store"],
+    ),
 ];
 
 /// Crates without socket, clock, thread or randomness.
