@@ -1,9 +1,8 @@
 //! A worker thread: waits for orders, packets and ticks, and gives them to its engine.
 //!
 //! System calls, by `tests/bench/media.rs` (200 calls both ways, two cores that a load of nine shared, rtpengine 11.4 µs a
-//! packet in the same run): a pair of ports per leg 7.8 µs, of which nearly all is the kernel's receiving and, on
-//! loopback, delivering; shared ports 6.1 µs, since one `recvmmsg` and one `epoll_wait` then serve several calls. With a
-//! pair per leg a socket holds one packet when it wakes us, and batches save nothing. SRTP on one side adds 1 µs.
+//! packet in the same run): a pair of ports per leg 7.8 µs; shared ports 6.1 µs, where one `recvmmsg` and one `epoll_wait`
+//! may serve several calls; SRTP on one side adds 1 µs. Other system calls were not compared here.
 
 use std::{
     io,
