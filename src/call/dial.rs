@@ -184,7 +184,9 @@ pub enum Party {
 
 impl Branch {
     /// A target that is about to be rung, and answered if it is connected already.
-    pub const fn new(media: MediaLeg, now: Try, tries: VecDeque<Try>, ring_until: Instant) -> Self {
+    pub fn new(media: MediaLeg, now: Try, mut tries: VecDeque<Try>, ring_until: Instant) -> Self {
+        // They stay as long as the call.
+        tries.shrink_to_fit();
         Self {
             media,
             sip: None,

@@ -134,6 +134,8 @@ impl Call {
         let Some(dialling) = &mut self.dialling else { return };
         let mut media = MediaLeg::new(id, terms, self.incoming.keys.clone());
         let order = media.allocate(now.network.clone());
+        // Mostly there is one, and it lasts as long as the call.
+        dialling.branches.reserve_exact(1);
         dialling.branches.push(Branch::new(media, now, tries, ring_until));
         self.unreleased += 1;
         context.effects.push(Effect::Media(order));

@@ -197,7 +197,8 @@ impl Call {
             return false;
         };
         let referrer = Some(dialling.branches.remove(place));
-        self.handover = Some(Handover { station, referrer, told, original: dialling.dial, recalls: false });
+        let original = dialling.dial;
+        self.handover = Some(Box::new(Handover { station, referrer, told, original, recalls: false }));
         true
     }
 
@@ -244,7 +245,7 @@ impl Call {
     /// Nobody has: the phone has the contact back, or is rung again.
     pub(super) fn handover_failed(
         &mut self,
-        mut handover: Handover,
+        mut handover: Box<Handover>,
         (outcome, code): (Dialled, u16),
         context: &mut Context<'_>,
     ) {

@@ -50,7 +50,7 @@ impl Call {
         let mut media = MediaLeg::new(id, self.preferred(&terms), keys);
         self.unreleased += 1;
         context.effects.push(Effect::Media(media.allocate(network.clone())));
-        self.joiner = Some(Joiner { sip, media, offer, station, network, terms, replaces });
+        self.joiner = Some(Box::new(Joiner { sip, media, offer, station, network, terms, replaces }));
     }
 
     pub(super) fn on_joiner(&mut self, event: &SipEvent, context: &mut Context<'_>) {
@@ -64,7 +64,7 @@ impl Call {
     /// It has ports: it is answered, and whose place it takes is let go.
     pub(super) fn take_place(
         &mut self,
-        mut joiner: Joiner,
+        mut joiner: Box<Joiner>,
         (address, rtp_port): (IpAddr, u16),
         context: &mut Context<'_>,
     ) {
