@@ -96,13 +96,9 @@ impl Neighbours {
 
     /// Lets the others have what is applied here, if it is another than they have.
     pub fn share(&self, world: &Arc<World>) {
-        self.home.send_if_modified(|shared| {
-            let is_new = !Arc::ptr_eq(&shared.world, world);
-            if is_new {
-                shared.world = Arc::clone(world);
-            }
-            is_new
-        });
+        if !self.are_none() && !Arc::ptr_eq(&self.home.borrow().world, world) {
+            self.home.send_modify(|shared| shared.world = Arc::clone(world));
+        }
     }
 
     /// Passes on what an engine has to say. Gives to how many it could not be given.
