@@ -42,6 +42,7 @@ use joining::Joiner;
 use listening::Ear;
 use message::Message;
 use recording::{Recorder, STORE_WAIT};
+use silence::Silenced;
 
 pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
@@ -68,6 +69,7 @@ pub struct Call {
     /// A key that has ended a message and is still to come.
     swallows: Option<char>,
     ear: Option<Ear>,
+    silenced: Option<Box<Silenced>>,
     started_at: Timestamp,
     answered_at: Option<Timestamp>,
     ends_by: Instant,
@@ -158,6 +160,7 @@ impl Call {
             dialling: None,
             handover: None,
             joiner: None,
+            silenced: None,
             playing: None,
             waiting: None,
             recorder: Recorder::default(),
@@ -237,7 +240,8 @@ impl Call {
         let ringing = branches.filter(|branch| !branch.answered);
         let dial = ringing.filter_map(Branch::deadline).min();
         let message = self.message.as_ref().and_then(|message| message.deadline);
-        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline()];
+        let silenced = self.silenced.as_ref().map(|silenced| silenced.until);
+        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline(), silenced];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -297,6 +301,9 @@ impl Call {
         }
         if self.ends_by <= now {
             return self.finish(EndedBy::Deadline, 480, Some("the longest call time is over"), context);
+        }
+        if let Some(silenced) = self.silenced.take_if(|silenced| silenced.until <= now) {
+            return self.finish(EndedBy::MediaTimeout, 408, Some(&silenced.because), context);
         }
         self.ring_timeouts(now, context);
         self.recording_timeout(now, context);

@@ -738,6 +738,9 @@ impl Engine {
                 self.legs.remove(&leg);
                 self.load.unburden(leg);
             }
+            Effect::Probe { leg } => {
+                let _ = self.endpoint.probe(at, leg);
+            }
             Effect::Info { leg, content_type, body } => {
                 let _ = self.endpoint.info(at, leg, content_type, body);
             }

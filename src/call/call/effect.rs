@@ -138,6 +138,11 @@ pub enum Effect {
     Unperformed(Unperformed),
     /// Say what befell the call.
     Tell(Told),
+    /// OPTIONS in the dialog: a peer that knows of none says so, which ends the leg.
+    Probe {
+        /// SIP leg.
+        leg: LegId,
+    },
     /// INFO in the dialog.
     Info {
         /// SIP leg.

@@ -1,14 +1,27 @@
 //! Legs that nothing is heard from (telephony 15, 17).
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use model::LegId;
 
-use super::{Call, Context, StateA, configure};
-use crate::record::EndedBy;
-
+use super::{Call, Context, Effect, StateA, configure};
 /// Neither RTP nor RTCP for so long ends a call.
 const DEAD_MS: u32 = 60_000;
+
+/// How long the answer to an OPTIONS is waited for that such a leg's peer is sent first: one that knows of no call says so.
+const PROBE_WAIT: Duration = Duration::from_secs(5);
+
+/// The call ends by a leg that is not heard.
+#[derive(Debug)]
+pub(super) struct Silenced {
+    /// When.
+    pub until: Instant,
+    /// Why.
+    pub because: String,
+}
 
 impl Call {
     /// Neither RTP nor RTCP has come from a leg that is to send: at first it is told, in the end it ends the call, for a
@@ -19,7 +32,7 @@ impl Call {
         (silent_ms, heard_before): (u32, bool),
         context: &mut Context<'_>,
     ) {
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.silenced.is_some() {
             return;
         }
         let of_caller = leg == self.a.media.id;
@@ -40,7 +53,11 @@ impl Call {
         let remote = media.parameters.as_ref().map(|parameters| parameters.remote_rtp);
         if silent_ms >= DEAD_MS {
             let because = format!("neither RTP nor RTCP came from {who} for {} s", silent_ms / 1_000);
-            return self.finish(EndedBy::MediaTimeout, 408, Some(&because), context);
+            let sip = if of_caller { Some(self.incoming.leg) } else { self.branch(leg).and_then(|b| b.sip) };
+            context.effects.extend(sip.map(|leg| Effect::Probe { leg }));
+            let until = context.environment.now.instant + PROBE_WAIT;
+            self.silenced = Some(Box::new(Silenced { until, because }));
+            return;
         }
         if !heard_before {
             self.tell(no_inbound_media(who, silent_ms, remote), context);

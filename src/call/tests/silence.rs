@@ -5,7 +5,7 @@ use model::media::{Event, MediaEvent};
 
 use crate::{
     twin::Virtual,
-    world::{dial, hangup},
+    world::{dial, hangup, play},
 };
 
 impl Virtual {
@@ -20,7 +20,8 @@ impl Virtual {
 
 #[test]
 fn a_caller_who_is_not_heard_is_explained_and_in_the_end_let_go() {
-    let mut world = Virtual::new(vec![crate::world::play("hello", "h", 1), hangup("bye", "b")]);
+    let plays = ["a", "b", "c", "d", "e"].into_iter().zip(1..).map(|(name, next)| play(name, name, next));
+    let mut world = Virtual::new(plays.chain([hangup("bye", "z")]).collect());
     world.call("+18005550100");
     world.silence(2_000, false);
     let told = world.told.last().unwrap();
@@ -29,6 +30,13 @@ fn a_caller_who_is_not_heard_is_explained_and_in_the_end_let_go() {
         "{told}"
     );
     world.silence(60_000, false);
+    assert!(
+        world.carrier.last.as_deref().is_some_and(|last| last.starts_with("OPTIONS ")),
+        "{:?}",
+        world.carrier.last
+    );
+    assert_eq!(world.heard(), "200", "it may still know of no call");
+    world.pass(5);
     assert_eq!(world.heard(), "200 BYE");
     let record = world.nothing_is_left();
     assert_eq!(record.ended_by, EndedBy::MediaTimeout);
@@ -54,6 +62,7 @@ fn a_dead_callee_ends_the_call() {
     world.call("+18005550100");
     world.answer();
     world.silence(61_000, true);
+    world.pass(5);
     assert_eq!((world.heard().as_str(), world.pbx.heard.join(" ").as_str()), ("200 BYE", "INVITE ACK BYE"));
     assert_eq!(world.nothing_is_left().ended_by, EndedBy::MediaTimeout);
 }
