@@ -295,9 +295,14 @@ impl Phone {
 
 /// A sound that is like itself at one place only: many frequencies, none of them constant.
 pub fn sound(rate: u32, seconds: f64, seed: f64) -> Vec<i16> {
+    sound_from(rate, seconds, seed, 0.0)
+}
+
+/// The same, begun so many samples later, which may be a part of one.
+pub fn sound_from(rate: u32, seconds: f64, seed: f64, later: f64) -> Vec<i16> {
     let length = (f64::from(rate) * seconds) as u32;
     let wave = |at: u32| {
-        let t = f64::from(at) / f64::from(rate);
+        let t = (f64::from(at) + later) / f64::from(rate);
         let chirp = ((400.0 + seed * 90.0 + 900.0 * t) * t * TAU).sin();
         let beat = ((1_100.0 + seed * 35.0) * t * TAU).sin() * (seed + 9.0 * t * TAU).cos();
         ((chirp + beat) * 7_000.0) as i16

@@ -11,7 +11,7 @@ use rtp::{
     packet::Header,
 };
 
-use crate::peer::{Phone, World, best_correlation, sound};
+use crate::peer::{Phone, World, best_correlation, sound, sound_from};
 
 const FRAME: Duration = Duration::from_millis(20);
 
@@ -127,7 +127,16 @@ fn missing_ms(heard: &[i16], said: &[i16], rate: u32) -> usize {
     lost.count() * 100
 }
 
-/// A conversion of rates can shift sound by half a sample, which makes it a little less like itself.
+/// How much of half a second of a sound is heard. Filters of codecs and rates shift it by parts of a sample, which a correlation
+/// at 8 kHz would take for another sound.
+fn likeness(heard: &[i16], rate: u32, seed: f64) -> f64 {
+    let shifts = [0.0, 0.25, 0.5, 0.75].map(|later| {
+        let said = sound_from(rate, 1.0, seed, later);
+        best_correlation(heard, &said[rate as usize / 5..][..rate as usize / 2])
+    });
+    shifts.into_iter().fold(0.0, f64::max)
+}
+
 #[test]
 fn every_pair_of_codecs_understands_each_other() {
     for (first, second) in [
@@ -144,15 +153,13 @@ fn every_pair_of_codecs_understands_each_other() {
         let said = sound(a.rate, 1.0, 1.0);
         speak(&mut [&mut a], &[said], |_| ());
         let (heard, _) = b.heard();
-        let alike =
-            best_correlation(&heard, &sound(b.rate, 1.0, 1.0)[b.rate as usize / 5..][..b.rate as usize / 2]);
-        assert!(alike > 0.8, "{first:?} to {second:?}: {alike}");
+        let alike = likeness(&heard, b.rate, 1.0);
+        assert!(alike > 0.9, "{first:?} to {second:?}: {alike}");
         let said = sound(b.rate, 1.0, 2.0);
         speak(&mut [&mut b], &[said], |_| ());
         let (heard, _) = a.heard();
-        let alike =
-            best_correlation(&heard, &sound(a.rate, 1.0, 2.0)[a.rate as usize / 5..][..a.rate as usize / 2]);
-        assert!(alike > 0.8, "{second:?} to {first:?}: {alike}");
+        let alike = likeness(&heard, a.rate, 2.0);
+        assert!(alike > 0.9, "{second:?} to {first:?}: {alike}");
     }
 }
 

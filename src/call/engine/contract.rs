@@ -1,0 +1,248 @@
+//! What an engine is told, and what it says.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use model::{
+    media::{MediaEvent, MediaOrder},
+    net::Flow as NetFlow,
+    secrets::Secrets,
+};
+use sip::{
+    digest::Nonces,
+    endpoint::{self, Note},
+    wire::{Malformed, Message},
+};
+
+use super::{Attempt, Shard, Tidings, ToSign, ToVerify, Together};
+use crate::{
+    call::{Told, Unperformed},
+    certificate::Identity,
+    explanation::Explanation,
+    record::{Record, Saved},
+    registrar::StationId,
+    world::{Names, World},
+};
+
+/// What an engine is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Begins tags, branches and Contact users of all engines of an edge.
+    pub token: String,
+    /// Which of the edge's engines it is.
+    pub shard: Shard,
+    /// Where the engines of the edge count together. None: it counts alone.
+    pub together: Option<Arc<dyn Together>>,
+    /// First call id: each engine of an edge gets a range of its own.
+    pub first_call: u64,
+    /// Seed of tags, branches and Call-IDs: unguessable in production, fixed in tests.
+    pub seed: u64,
+    /// Most legs at once.
+    pub legs_max: usize,
+    /// Most transactions at once.
+    pub transactions_max: usize,
+    /// Nonces of challenges: all edges share the key.
+    pub nonces: Nonces,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A datagram came.
+    Packet {
+        /// By which path.
+        flow: NetFlow,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// A datagram that is for this engine, as [`Engine::owner`](super::Engine::owner) of another says, which has read it.
+    Parsed {
+        /// By which path.
+        flow: NetFlow,
+        /// Its bytes.
+        bytes: Bytes,
+        /// What they say.
+        input: Box<endpoint::Input>,
+    },
+    /// What [`HOME`](super::HOME) has made ready, in place of what was there.
+    World(Arc<World>),
+    /// Another engine of the edge lets this one know.
+    Tidings(Tidings),
+    /// A stream held a message.
+    Message {
+        /// By which path.
+        flow: NetFlow,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// A stream held something that is no message.
+    Malformed {
+        /// By which path.
+        flow: NetFlow,
+        /// What is wrong with it.
+        malformed: Box<Malformed>,
+        /// What it begins with.
+        bytes: Bytes,
+    },
+    /// A connection under TLS is up, or what is known of its peer has changed: before the connection's first message.
+    Identified {
+        /// The connection.
+        flow: NetFlow,
+        /// Who it is.
+        identity: Identity,
+    },
+    /// What was sent by this flow could not be delivered, or its connection is gone.
+    Unreachable {
+        /// The flow that failed.
+        flow: NetFlow,
+    },
+    /// A media server tells something.
+    Media(MediaEvent),
+    /// Host names of peers were resolved again.
+    Names(Names),
+    /// Values of Secrets, all of them, in place of those before.
+    Secrets(Secrets),
+    /// What was asked for by [`Output::Verify`].
+    Verified {
+        /// Its ticket.
+        ticket: u64,
+        /// Whether all of it holds.
+        verdict: Result<(), ::stir::Fault>,
+    },
+    /// What was asked for by [`Output::Sign`].
+    Signed {
+        /// Its ticket.
+        ticket: u64,
+        /// ES256, or why there is none.
+        signature: Result<[u8; 64], String>,
+    },
+    /// Hear a banned source again.
+    Lift {
+        /// The source.
+        address: IpAddr,
+    },
+    /// Take no new calls; those that are there go on.
+    Drain,
+    /// End all calls.
+    Stop {
+        /// Why, for the records.
+        because: &'static str,
+    },
+    /// The deadline of `poll_timeout` has come. Early is harmless.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Transmit {
+        /// By which path.
+        flow: NetFlow,
+        /// One whole message.
+        bytes: Bytes,
+    },
+    /// A message of a source that is known was heard; what it leads to follows.
+    Heard {
+        /// By which path.
+        flow: NetFlow,
+        /// Its bytes.
+        bytes: Bytes,
+        /// Whether it can be read.
+        is_sound: bool,
+    },
+    /// Give this order to the media server.
+    Media(MediaOrder),
+    /// Log one line: a peer did something it should not.
+    Note(Note),
+    /// A packet came from a source that no trunk admits. Nothing was sent.
+    Stranger {
+        /// Which way it came.
+        flow: NetFlow,
+    },
+    /// A source that is known says more than it may. Nothing was sent, and nothing of it was read.
+    Excess {
+        /// Which way it came.
+        flow: NetFlow,
+    },
+    /// Why an INVITE was treated as it was.
+    Explanation(Box<Explanation>),
+    /// A leg was dialled for a call.
+    Dialled {
+        /// Call-ID of the A leg.
+        call_id: String,
+        /// Call-ID of the leg.
+        leg: String,
+    },
+    /// A step was reached that this edge has no means for.
+    Unperformed(Box<Unperformed>),
+    /// Something in the course of a call that a person who asks about it should know.
+    Told(Box<Told>),
+    /// A recording or a message is stored.
+    Saved(Box<Saved>),
+    /// Fetch the certificates of these, and say whether they hold: at once or within [`VERIFY_WAIT`](super::VERIFY_WAIT).
+    Verify(Box<ToVerify>),
+    /// Sign this: at once or within [`SIGN_WAIT`](super::SIGN_WAIT).
+    Sign(Box<ToSign>),
+    /// Something happened to a trunk.
+    TrunkNews(TrunkNews),
+    /// A call that left has come to something.
+    Attempt(Attempt),
+    /// Something happened to agents' phones.
+    StationNews(StationNews),
+    /// [`Engine::peers`](super::Engine::peers) and [`Engine::registrations`](super::Engine::registrations) are others than before.
+    Standing,
+    /// Let the other engines of the edge know.
+    Tidings(Tidings),
+    /// A call is over.
+    Record(Box<Record>),
+}
+
+/// Something that happened to agents' phones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StationNews {
+    /// A station can be reached.
+    Came(StationId),
+    /// A station can be reached no more.
+    Went(StationId),
+    /// A station calls for help.
+    Emergency {
+        /// Which.
+        station: StationId,
+        /// What it dialled.
+        number: String,
+        /// Call-ID of its INVITE.
+        call_id: String,
+        /// Whether any trunk of its tenant carries such calls.
+        is_carried: bool,
+    },
+    /// A source guessed passwords, and is not heard for a while.
+    Banned {
+        /// The source.
+        address: IpAddr,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A ban was lifted.
+    Lifted {
+        /// The source.
+        address: IpAddr,
+    },
+    /// For the log.
+    Told {
+        /// A sentence.
+        what: String,
+        /// Whether somebody should look at it.
+        is_bad: bool,
+    },
+}
+
+/// Something that happened to a trunk, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkNews {
+    /// A sentence, without its full stop.
+    pub what: String,
+    /// Whether somebody should look at it.
+    pub is_bad: bool,
+}
