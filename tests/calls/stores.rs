@@ -168,7 +168,10 @@ fn with_the_bucket_away_calls_go_on_and_what_was_said_is_there_once_it_is_back()
 
 #[test]
 fn a_process_that_is_killed_loses_less_than_two_seconds_of_a_recording() {
-    let system = system(|_| {});
+    let system = system(|system| {
+        let (ring, hold) = ("  - name: ring\n", "  - name: hold\n    wait: {seconds: 60}\n  - name: ring\n");
+        system.edit("sounds.yaml", ring, hold);
+    });
     let process = start(&system);
     let said = melody(92, 8.0);
     let mut phone = Phone::new(&system, CARRIER, RECORDED);

@@ -107,6 +107,8 @@ impl Wake {
             work.busy.remove(&name);
             match brought {
                 Ok(()) => {
+                    let one_less = |waiting: usize| Some(waiting.saturating_sub(1));
+                    let _ = self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
                     if let Some((_, tries)) = work.failed.remove(&name) {
                         tracing::info!(%name, tries, "stored at last");
                     }
