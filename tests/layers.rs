@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["api", "expr", "model"]),
     ("sip", &["model"]),
     ("stir", &[]),
+    ("acd", &["model"]),
     ("call", &["expr", "model", "sip", "stir"]),
     ("rtp", &["model"]),
     ("store", &[]),
@@ -29,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without socket, clock, thread or randomness.
-const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "call", "rtp", "sim"];
+const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "acd", "call", "rtp", "sim"];
 
 /// What would bring those in.
 const IMPURE: &[&str] = &[
