@@ -213,6 +213,15 @@ impl Floor {
         true
     }
 
+    /// The agent's telephone could not be rung, or nobody answered it: as if the offer had rung out. Whether it still stood.
+    pub fn miss(&mut self, agent: &AgentId, contact: ContactId, now: Instant) -> bool {
+        let Some((agent, contact)) = self.offered(agent, contact) else { return false };
+        let id = self.contacts[contact].id;
+        let Some(hold) = self.agents[agent].hold(id).map(|hold| *hold) else { return false };
+        self.rang_out(agent, hold, now);
+        true
+    }
+
     fn offered(&self, agent: &AgentId, contact: ContactId) -> Option<(usize, usize)> {
         let agent = *self.agent_names.get(agent)?;
         let contact = *self.contact_names.get(&contact)?;
@@ -332,6 +341,23 @@ impl Floor {
             self.settle(agent, now);
         }
         finished
+    }
+
+    /// Whether an agent who is signed in has no room for one more contact of the channel, or is being offered one.
+    #[must_use]
+    pub fn is_engaged(&self, agent: &AgentId, channel: Channel) -> bool {
+        let agent = self.agent_names.get(agent).map(|agent| &self.agents[*agent]);
+        let offered = |hold: &Hold| matches!(hold.work, Work::Offered { .. });
+        agent.is_some_and(|agent| {
+            agent.is_present() && (!agent.has_room(channel) || agent.holds.iter().any(offered))
+        })
+    }
+
+    /// Whether nobody waits and nobody is signed in or at work.
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        self.contacts.is_empty()
+            && self.agents.iter().all(|(_, agent)| !agent.signed_in && agent.holds.is_empty())
     }
 
     /// What an agent is doing. None: there is no such agent.

@@ -36,6 +36,8 @@ impl Floor {
         let gone: Vec<usize> =
             self.queue_names.iter().filter(|(id, _)| !queues.contains_key(id)).map(|(_, at)| *at).collect();
 
+        let nothing_gone = gone.is_empty();
+
         for queue in stale.iter().chain(&gone) {
             self.empty_of_agents(*queue, now);
         }
@@ -44,6 +46,7 @@ impl Floor {
         }
         let fresh: Vec<usize> =
             changed.into_iter().map(|id| self.open_queue(id, Arc::clone(queues[id]), now)).collect();
+        let mut any = !fresh.is_empty() || !stale.is_empty() || !nothing_gone;
         let known: Vec<(AgentId, usize)> =
             self.agent_names.iter().map(|(id, at)| (id.clone(), *at)).collect();
         for (id, agent) in known {
@@ -51,8 +54,14 @@ impl Floor {
                 Some(configuration) if self.agents[agent].configuration.as_ref() == Some(*configuration) => {
                     self.serve(agent, &fresh, now);
                 }
-                Some(configuration) => self.change_agent(agent, Some(Arc::clone(configuration)), now),
-                None => self.change_agent(agent, None, now),
+                Some(configuration) => {
+                    self.change_agent(agent, Some(Arc::clone(configuration)), now);
+                    any = true;
+                }
+                None => {
+                    self.change_agent(agent, None, now);
+                    any = true;
+                }
             }
         }
         for (id, configuration) in agents {
@@ -60,9 +69,12 @@ impl Floor {
                 let agent = self.agents.insert(Agent::new(id.clone(), Arc::clone(configuration), now));
                 self.agent_names.insert(id.clone(), agent);
                 self.serve_all(agent, now);
+                any = true;
             }
         }
-        self.settle_all(now);
+        if any {
+            self.settle_all(now);
+        }
     }
 
     fn changed_queues<'a>(

@@ -80,7 +80,8 @@ pub enum Channel {
 }
 
 /// All of them, in their order.
-pub const CHANNELS: [Channel; 5] = [Channel::Voice, Channel::Email, Channel::Sms, Channel::Chat, Channel::Social];
+pub const CHANNELS: [Channel; 5] =
+    [Channel::Voice, Channel::Email, Channel::Sms, Channel::Chat, Channel::Social];
 
 /// Where contacts wait for an agent who can help.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
