@@ -11,6 +11,7 @@ use call::Now;
 use jiff::{SignedDuration, Timestamp};
 use model::{AgentId, QueueId};
 use serde::Serialize;
+use tracing::info;
 
 /// A queue as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -139,6 +140,7 @@ impl Floors {
                 (None, None)
             }
         };
+        info!(agent = %id, "{}", word(state));
         let shown = AgentNow { id: id.clone(), state: word(state), reason, until, since: now.wall };
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         if *state == State::SignedOut {

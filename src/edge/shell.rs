@@ -244,10 +244,7 @@ impl Core {
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
-                Output::AgentState { agent, state } => {
-                    info!(%agent, "{}", floors::word(&state));
-                    self.observed.floors.state(agent, &state, now);
-                }
+                Output::AgentState { agent, state } => self.observed.floors.state(agent, &state, now),
                 Output::Offered { call_id, agent, queue } => info!(call_id, %agent, %queue, "offered"),
                 Output::Sign(to_sign) => {
                     return Some(self.stir.sign(self.engine.world(), &to_sign, now.wall));
