@@ -389,6 +389,7 @@ impl Catalogue {
             Ok(bytes) => {
                 tracing::info!(%name, bytes, "a recording that was interrupted is stored");
                 self.list_again(name, ms, bytes);
+                let _ = self.store.drop_note(name);
                 true
             }
             Err(error) => {
