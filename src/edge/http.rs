@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::observed::Observed;
+use crate::{desk, observed::Observed};
 
 /// Reads what is stored under a name, or says why it cannot be read.
 pub type Stored = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
@@ -82,7 +82,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/api/v1/recordings", get(recordings))
         .route("/api/v1/recordings/{*name}", get(bytes))
         .route("/api/v1/voicemails", get(voicemails))
-        .with_state(site);
+        .with_state(Arc::clone(&site))
+        .merge(desk::router(site));
     axum::serve(listener, router).await
 }
 

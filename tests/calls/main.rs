@@ -12,6 +12,7 @@ mod capture;
 mod carrier;
 mod certificates;
 mod cli;
+mod desk;
 mod drain;
 mod dtmf;
 mod engines;
