@@ -545,8 +545,8 @@ impl Leg {
         };
         let Some(datagram) = closed.and_then(|closed| buffer.get(..closed)) else { return };
         self.last_sent = Some(now);
-        match self.door.rtp().send_to(datagram, to) {
-            Ok(_) => {
+        match self.door.send(datagram, to, now) {
+            Ok(()) => {
                 self.meter.sent(length - HEADER_LENGTH);
                 self.tally.sent.fetch_add(1, Ordering::Relaxed);
             }
