@@ -258,8 +258,7 @@ pub fn open(interface: u32, queue: u32, copy: bool) -> io::Result<(Inlet, Outlet
         &offsets.cr,
         libc::XDP_UMEM_PGOFF_COMPLETION_RING as libc::off_t,
     )?;
-    let inlet_ring =
-        Ring::new(fd, Side::consumer(RECEIVED), RECEIVED, &offsets.rx, libc::XDP_PGOFF_RX_RING)?;
+    let inlet_ring = Ring::new(fd, Side::consumer(RECEIVED), RECEIVED, &offsets.rx, libc::XDP_PGOFF_RX_RING)?;
     let outlet_ring = Ring::new(fd, Side::producer(SENT), SENT, &offsets.tx, libc::XDP_PGOFF_TX_RING)?;
     for address in received.addresses() {
         fill.put(address);
@@ -384,9 +383,8 @@ impl Outlet {
 fn option<T>(socket: &OwnedFd, name: c_int, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as u32;
     // SAFETY: `value` is live and of the stated length; the kernel reads it alone.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), SOL_XDP, name, ptr::from_ref(value).cast(), length)
-    };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), SOL_XDP, name, ptr::from_ref(value).cast(), length) };
     checked(result).map(drop)
 }
 

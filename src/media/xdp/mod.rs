@@ -202,12 +202,7 @@ pub fn settle(lanes: Vec<Lane>, tally: &Arc<Tally>) -> Vec<Frames> {
     let mut desk = Desk { outlets: Vec::new(), flows: Flows::default(), tally: Arc::clone(tally) };
     let mut frames = Vec::new();
     for (place, Lane { inlet, outlet, attached, queue }) in lanes.into_iter().enumerate() {
-        frames.push(Frames {
-            inlet,
-            attached: Arc::clone(&attached),
-            lane: place,
-            tally: Arc::clone(tally),
-        });
+        frames.push(Frames { inlet, attached: Arc::clone(&attached), lane: place, tally: Arc::clone(tally) });
         desk.outlets.push((outlet, attached, queue));
     }
     DESK.with(|place| *place.borrow_mut() = Some(desk));
@@ -342,7 +337,10 @@ mod tests {
             assert_eq!(interface(&network).unwrap_err().to_string(), reason);
         }
         let refused = open_interface("lo", Vec::new(), 1).unwrap_err().to_string();
-        assert!(refused.starts_with("the interface `lo` cannot be used, it must be one of Ethernet"), "{refused}");
+        assert!(
+            refused.starts_with("the interface `lo` cannot be used, it must be one of Ethernet"),
+            "{refused}"
+        );
         assert!(open(&[network("127.0.0.1", None)], 2).iter().all(Vec::is_empty));
     }
 
