@@ -254,6 +254,23 @@ pub struct Media {
     /// Whether each leg has ports of its own. Absent: `PerCall`.
     #[serde(default)]
     pub port_use: PortUse,
+
+    /// What carries audio beside UDP sockets. Must not change while a process runs: restart it. Absent: `Sockets`.
+    #[serde(default)]
+    pub packets: Packets,
+}
+
+/// What carries audio beside UDP sockets, which are there always.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Packets {
+    /// Nothing.
+    #[default]
+    Sockets,
+    /// AF_XDP, at some of the processor time, on each network whose `bindAddress` is one of an Ethernet interface's. The
+    /// process needs the capabilities BPF, NET_ADMIN, NET_RAW and IPC_LOCK, and the host's network or interfaces of its
+    /// own; no packet filter, NetworkPolicy or capture sees these packets. Where something is refused, a warning in its log
+    /// says why, and the sockets serve alone.
+    Xdp,
 }
 
 /// UDP ports from `first` to `last`, both included.
