@@ -688,7 +688,7 @@ pub fn run(
     from: (mpsc::Receiver<MediaEvent>, Ways),
     control: mpsc::Receiver<Control>,
 ) {
-    if let Err(error) = sys::run_soon() {
+    if let Err(error) = link::run_soon() {
         debug!("calls have their turn when it comes: {error}");
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

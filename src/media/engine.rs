@@ -237,6 +237,11 @@ impl Engine {
         });
     }
 
+    /// Whether nothing that comes is sent on before the clock's next tick.
+    pub fn is_all_mixed(&self) -> bool {
+        self.mixed.len() == self.sessions.len()
+    }
+
     /// Whether the clock has anything to do.
     pub fn wants_clock(&self) -> bool {
         !self.clocked.is_empty() || !self.mixed.is_empty()
@@ -351,7 +356,7 @@ impl Engine {
         if let Content::Key { .. } = incoming.content {
             let payload = &datagram.buffer[incoming.payload.clone()];
             let relayed = if direct {
-                other.relay_event(&incoming, datagram.buffer, now)
+                other.relay_event(&incoming, datagram, now)
             } else {
                 other.relay_key(&incoming, payload, now)
             };
@@ -359,7 +364,7 @@ impl Engine {
                 self.clock(hearer);
             }
         } else if direct {
-            other.relay(&incoming, datagram.buffer, muted, now);
+            other.relay(&incoming, datagram, muted, now);
         }
     }
 

@@ -14,9 +14,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
+    thread,
     time::{Duration, Instant},
 };
 
+use link::run_soon;
 use model::media::MediaOrder;
 
 use crate::{
@@ -37,6 +39,18 @@ const TICKS_MAX: u64 = 10;
 
 /// How often the thread's processor time is read.
 const COUNTING: Duration = Duration::from_secs(1);
+
+/// Sockets whose packets have one time of arrival.
+const CLOCKED: usize = 16;
+
+/// How long a busy worker lets packets gather before it looks for them.
+const PAUSE: Duration = Duration::from_micros(200);
+/// The same, while all that comes waits for the clock anyway.
+const PAUSE_MIXED: Duration = Duration::from_millis(1);
+/// Packets that must be about to come in a pause for it to pay.
+const GATHERED_MIN: f64 = 2.0;
+/// How often the rate of packets is taken anew.
+const PACED: Duration = Duration::from_millis(20);
 
 const ORDERS: u64 = u64::MAX;
 const TICKS: u64 = u64::MAX - 1;
@@ -72,6 +86,32 @@ impl Wake {
     }
 }
 
+/// How fast packets come, and whether it pays to let some gather: what a wake-up costs is shared by those that it finds.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Option<Instant>,
+    packets: usize,
+    /// Packets a second of late.
+    rate: f64,
+}
+
+impl Pace {
+    fn took(&mut self, packets: usize) {
+        self.packets += packets;
+    }
+
+    /// How long to pause before waiting for more. `mixed`: nothing is sent on before the next tick.
+    fn pause(&mut self, now: Instant, mixed: bool) -> Option<Duration> {
+        let span = now.saturating_duration_since(*self.since.get_or_insert(now));
+        if span >= PACED {
+            self.rate = self.packets as f64 / span.as_secs_f64();
+            (self.since, self.packets) = (Some(now), 0);
+        }
+        let pause = if mixed { PAUSE_MIXED } else { PAUSE };
+        (self.rate * pause.as_secs_f64() >= GATHERED_MIN).then_some(pause)
+    }
+}
+
 /// What one worker needs, made by the thread that starts it so that a failure is told there.
 #[derive(Debug)]
 pub struct Worker {
@@ -81,6 +121,7 @@ pub struct Worker {
     wake: Arc<Wake>,
     orders: mpsc::Receiver<MediaOrder>,
     engine: Engine,
+    pace: Pace,
     /// When the clock's last tick was, while it runs.
     ticked: Option<Instant>,
     tally: Arc<Tally>,
@@ -107,6 +148,7 @@ impl Worker {
             wake,
             orders,
             engine,
+            pace: Pace::default(),
             ticked: None,
             tally,
             counted: None,
@@ -117,6 +159,9 @@ impl Worker {
     pub fn run(mut self, core: Option<usize>, lanes: Vec<Lane>) {
         if let Some(Err(error)) = core.map(pin_to_core) {
             tracing::debug!(%error, "a media worker is not pinned");
+        }
+        if let Err(error) = run_soon() {
+            tracing::debug!(%error, "a media worker has its turn when it comes");
         }
         let mut frames = xdp::settle(lanes, &self.tally);
         for (place, frames) in frames.iter().enumerate() {
@@ -132,20 +177,26 @@ impl Worker {
             self.engine.tell_all();
             self.set_clock();
             xdp::flush();
+            if let Some(pause) = self.pace.pause(now, self.engine.is_all_mixed()) {
+                thread::sleep(pause);
+            }
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if let Err(error) = self.epoll.wait(timeout, &mut tokens) {
                 tracing::error!(%error, "a media worker cannot wait for packets");
                 break;
             }
-            for &token in &tokens {
-                match token {
-                    ORDERS => self.take_orders(),
-                    TICKS => self.tick(),
-                    token @ FRAMES..=FRAMES_LAST => {
-                        let frames = frames.get_mut((token - FRAMES) as usize);
-                        frames.into_iter().for_each(|frames| self.take_frames(frames));
+            for tokens in tokens.chunks(CLOCKED) {
+                let now = Instant::now();
+                for &token in tokens {
+                    match token {
+                        ORDERS => self.take_orders(),
+                        TICKS => self.tick(),
+                        token @ FRAMES..=FRAMES_LAST => {
+                            let frames = frames.get_mut((token - FRAMES) as usize);
+                            frames.into_iter().for_each(|frames| self.take_frames(frames, now));
+                        }
+                        token => self.take_datagrams(token, now),
                     }
-                    token => self.take_datagrams(token),
                 }
             }
         }
@@ -191,12 +242,13 @@ impl Worker {
         }
     }
 
-    fn take_datagrams(&mut self, token: u64) {
+    fn take_datagrams(&mut self, token: u64, now: Instant) {
         let (owner, rtcp) = Owner::from_token(token);
-        let Self { engine, batch, .. } = self;
+        let Self { engine, batch, pace, .. } = self;
         let Some(socket) = engine.socket(owner, rtcp) else { return };
-        let count = batch.receive(socket);
-        let now = Instant::now();
+        // A telephone's next packet is 20 ms away; at a shared port there are others.
+        let count = batch.receive(socket, matches!(owner, Owner::Shared(_)));
+        pace.took(count);
         let mut place = 0;
         while place < count {
             let work = AssertUnwindSafe(|| {
@@ -214,12 +266,12 @@ impl Worker {
                 engine.abandon(session, now);
             }
         }
+        batch.send();
     }
 
-    fn take_frames(&mut self, frames: &mut Frames) {
-        let Self { engine, tally, .. } = self;
-        let now = Instant::now();
-        frames.receive(now, |token, datagram| {
+    fn take_frames(&mut self, frames: &mut Frames, now: Instant) {
+        let Self { engine, tally, pace, .. } = self;
+        let count = frames.receive(now, |token, datagram| {
             let (owner, rtcp) = Owner::from_token(token);
             let before = tally.received.load(Ordering::Relaxed);
             let work = AssertUnwindSafe(|| engine.datagram(owner, rtcp, Some(datagram), now));
@@ -231,6 +283,7 @@ impl Worker {
             }
             tally.received.load(Ordering::Relaxed) != before
         });
+        pace.took(count);
     }
 
     fn tick(&mut self) {
@@ -261,4 +314,36 @@ impl Worker {
 fn socket_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let address = socket2::SockRef::from(&socket).local_addr()?;
     address.as_socket().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pause after a tenth of a second at so many packets a second.
+    fn paused(rate: usize, mixed: bool) -> Option<Duration> {
+        let (begun, mut pace) = (Instant::now(), Pace::default());
+        let times = (0..100).map(|ms| begun + Duration::from_millis(ms));
+        times.fold(None, |_, now| {
+            pace.took(rate / 1_000);
+            pace.pause(now, mixed)
+        })
+    }
+
+    #[test]
+    fn a_busy_worker_lets_packets_gather_and_an_idle_one_does_not() {
+        assert_eq!(paused(5_000, false), None);
+        assert_eq!(paused(50_000, false), Some(PAUSE));
+        assert_eq!(paused(1_000, true), None);
+        assert_eq!(paused(5_000, true), Some(PAUSE_MIXED));
+    }
+
+    #[test]
+    fn a_worker_that_was_busy_is_prompt_again_when_the_load_is_gone() {
+        let (begun, mut pace) = (Instant::now(), Pace::default());
+        pace.pause(begun, false);
+        pace.took(10_000);
+        assert_eq!(pace.pause(begun + PACED, false), Some(PAUSE));
+        assert_eq!(pace.pause(begun + PACED * 2, false), None);
+    }
 }

@@ -184,7 +184,8 @@ fn parameters(remote: SocketAddr) -> MediaParameters {
 fn processor_time() -> f64 {
     let of = |folder: std::path::PathBuf| {
         let name = fs::read_to_string(folder.join("comm")).ok()?;
-        let time = fs::read_to_string(folder.join("schedstat")).ok().filter(|_| name.starts_with("media-0"))?;
+        let time =
+            fs::read_to_string(folder.join("schedstat")).ok().filter(|_| name.starts_with("media-0"))?;
         time.split_whitespace().next()?.parse::<f64>().ok()
     };
     let threads = fs::read_dir("/proc/self/task").unwrap();
@@ -204,7 +205,8 @@ struct Load {
 impl Load {
     fn new(sockets: [Arc<UdpSocket>; 2]) -> Self {
         let delays = Arc::new((0..512).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
-        let load = Self { sockets, heard: Arc::default(), delays, over: Arc::default(), begun: Instant::now() };
+        let load =
+            Self { sockets, heard: Arc::default(), delays, over: Arc::default(), begun: Instant::now() };
         for socket in &load.sockets {
             let (socket, heard, delays) =
                 (Arc::clone(socket), Arc::clone(&load.heard), Arc::clone(&load.delays));

@@ -26,7 +26,11 @@ use std::{
     time::Instant,
 };
 
-use crate::{config::Network, sys::Datagram, tally::Tally};
+use crate::{
+    config::Network,
+    sys::{Datagram, Onward},
+    tally::Tally,
+};
 use flows::Flows;
 use kernel::{Inlet, Interface, Map, Mode, Outlet, interface_of};
 use wire::Unreadable;
@@ -261,8 +265,9 @@ impl Frames {
         self.inlet.fd()
     }
 
-    /// Gives what has come with the token of its port. `take` says whether a leg has taken it.
-    pub fn receive(&mut self, now: Instant, mut take: impl FnMut(u64, Datagram<'_>) -> bool) {
+    /// Gives what has come with the token of its port, and sends on what is to go on. `take` says whether a leg has taken it.
+    /// Returns how many frames there were.
+    pub fn receive(&mut self, now: Instant, mut take: impl FnMut(u64, Datagram<'_>) -> bool) -> usize {
         let Self { inlet, attached, lane, tally } = self;
         let mac = attached.interface.mac;
         inlet.receive(BATCH, |frame, length| {
@@ -278,12 +283,19 @@ impl Frames {
             };
             tally.xdp_received.fetch_add(1, Ordering::Relaxed);
             let from = scoped(read.from, attached.interface.index);
-            let datagram =
-                Datagram { buffer: &mut frame[read.payload.start..], length: read.payload.len(), from };
+            let mut onward = None;
+            let (length, buffer) = (read.payload.len(), &mut frame[read.payload.start..]);
+            let datagram = Datagram { buffer, length, from, onward: &mut onward };
             if take(token, datagram) && from == read.from {
                 at_desk(|desk| desk.flows.learn(*lane, (mac, read.to), (read.source, from), now));
             }
-        });
+            if let Some(Onward { pair, to, range }) = onward
+                && let Some(packet) = frame[read.payload.start..].get(range)
+            {
+                // Lost if it cannot be sent, as in the network.
+                let _ = pair.send(packet, to, now);
+            }
+        })
     }
 }
 
