@@ -32,7 +32,7 @@ pub enum Packets {
     #[default]
     Sockets,
     /// AF_XDP beside them, on every network that has an address of its own on an interface of Ethernet. Needs CAP_BPF,
-    /// CAP_NET_ADMIN, CAP_NET_RAW, and CAP_IPC_LOCK or a limit of locked memory of 8 MiB a worker and interface. Where
+    /// CAP_NET_ADMIN, CAP_NET_RAW, and CAP_IPC_LOCK or a limit of locked memory of 20 MiB a worker and interface. Where
     /// something is refused, a warning says why, and the sockets serve alone.
     Xdp,
 }

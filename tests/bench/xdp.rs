@@ -150,9 +150,10 @@ fn measure(packets: Packets, calls: usize, seconds: u64, there: &File) -> Seen {
     }
     let load = Load::new(telephones);
     load.run(&to, 1);
-    let cpu = processor_time();
+    let taken = || server.counters().packets_received;
+    let (cpu, before) = (processor_time(), taken());
     let sent = load.run(&to, seconds);
-    let cost = (processor_time() - cpu) / sent as f64;
+    let cost = (processor_time() - cpu) / (taken() - before) as f64;
     let heard = load.heard.load(Ordering::Relaxed);
     let worker = server.handle().workers().remove(0);
     eprintln!("   {packets:?}: {sent} sent, {heard} heard, {cost:.2} µs, {worker:?}");

@@ -255,21 +255,22 @@ pub struct Media {
     #[serde(default)]
     pub port_use: PortUse,
 
-    /// What carries audio beside UDP sockets. Must not change while a process runs: restart it. Absent: `Sockets`.
+    /// What carries audio. `Xdp` is AF_XDP beside the sockets, at about half of the processor time, on each network whose
+    /// `bindAddress` is one of an Ethernet interface. The media process needs the capabilities BPF, NET_ADMIN, NET_RAW and
+    /// IPC_LOCK, and the host's network or interfaces of its own; no packet filter, NetworkPolicy or capture sees what goes
+    /// this way. Where something is refused, its log says why, and the sockets serve alone. Changed only by a restart of the
+    /// process. Absent: `Sockets`.
     #[serde(default)]
     pub packets: Packets,
 }
 
-/// What carries audio beside UDP sockets, which are there always.
+/// What carries audio.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packets {
-    /// Nothing.
+    /// UDP sockets alone.
     #[default]
     Sockets,
-    /// AF_XDP, at some of the processor time, on each network whose `bindAddress` is one of an Ethernet interface's. The
-    /// process needs the capabilities BPF, NET_ADMIN, NET_RAW and IPC_LOCK, and the host's network or interfaces of its
-    /// own; no packet filter, NetworkPolicy or capture sees these packets. Where something is refused, a warning in its log
-    /// says why, and the sockets serve alone.
+    /// AF_XDP beside them, where the machine gives it.
     Xdp,
 }
 

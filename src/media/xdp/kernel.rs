@@ -26,8 +26,8 @@ use super::{ring::Side, wire::Mac};
 
 /// Octets of a chunk, which holds one frame: a page holds two.
 const CHUNK: usize = 2_048;
-/// Frames that wait for the worker at most: 40 ms of 500 calls both ways.
-const RECEIVED: u32 = 2_048;
+/// Frames that wait for the worker at most: 160 ms of 500 calls both ways.
+const RECEIVED: u32 = 8_192;
 /// Frames that wait for the interface at most.
 const SENT: u32 = 1_024;
 /// Frames sent by one system call (`max_tx_budget` of the kernel).

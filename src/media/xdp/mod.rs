@@ -64,7 +64,7 @@ enum Refused {
     #[error("no program can be attached to `{0}` (CAP_NET_ADMIN is needed, and that none is there yet): {1}")]
     Attach(String, #[source] io::Error),
     #[error(
-        "`{0}` gives no AF_XDP socket (CAP_NET_RAW is needed, and CAP_IPC_LOCK or a limit of locked memory of 8 MiB): {1}"
+        "`{0}` gives no AF_XDP socket (CAP_NET_RAW is needed, and CAP_IPC_LOCK or a limit of locked memory of 20 MiB): {1}"
     )]
     Socket(String, #[source] io::Error),
 }
@@ -327,7 +327,7 @@ const fn scoped(from: SocketAddr, interface: u32) -> SocketAddr {
         SocketAddr::V6(from) if from.ip().is_unicast_link_local() => {
             SocketAddr::V6(SocketAddrV6::new(*from.ip(), from.port(), 0, interface))
         }
-        from => from,
+        from @ (SocketAddr::V4(_) | SocketAddr::V6(_)) => from,
     }
 }
 

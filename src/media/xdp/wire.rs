@@ -266,7 +266,8 @@ mod tests {
     fn each_fault_of_a_frame_is_told() {
         let four = || frame("192.0.2.1:4000", "192.0.2.9:5002", b"abc");
         let six = || frame("[2001:db8::1]:4000", "[2001:db8::2]:5002", b"abc");
-        let cases: [(&str, Vec<u8>, &[(usize, u8)], Unreadable); 12] = [
+        type Case<'a> = (&'a str, Vec<u8>, &'a [(usize, u8)], Unreadable);
+        let cases: [Case<'_>; 12] = [
             ("VLAN", four(), &[(12, 0x81)], Unreadable::Kind),
             ("ARP", four(), &[(13, 6)], Unreadable::Kind),
             ("an option", four(), &[(14, 0x46)], Unreadable::Kind),
