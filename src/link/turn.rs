@@ -23,8 +23,16 @@ struct SchedulingAttributes {
     period: u64,
 }
 
-/// Asks for the calling thread to be let in soon rather than to run long. An older kernel takes it for nothing.
+/// Asks for the calling thread to be let in soon rather than to run long. An older kernel takes it for nothing; a thread that
+/// was put into another class, such as a real-time one, stays there.
+///
+/// # Errors
+/// What the kernel says, such as a filter that forbids it.
 pub fn run_soon() -> io::Result<()> {
+    // SAFETY: it takes and gives integers; 0 is the calling thread.
+    if unsafe { libc::sched_getscheduler(0) } != libc::SCHED_OTHER {
+        return Ok(());
+    }
     // SAFETY: it takes and gives integers; 0 is the calling thread.
     let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let attributes = SchedulingAttributes {

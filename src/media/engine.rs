@@ -237,11 +237,6 @@ impl Engine {
         });
     }
 
-    /// Whether nothing that comes is sent on before the clock's next tick.
-    pub fn is_all_mixed(&self) -> bool {
-        self.mixed.len() == self.sessions.len()
-    }
-
     /// Whether the clock has anything to do.
     pub fn wants_clock(&self) -> bool {
         !self.clocked.is_empty() || !self.mixed.is_empty()
