@@ -8,7 +8,7 @@ use media::{AudioSource, Library};
 use model::{
     AudioId,
     secrets::Secrets,
-    snapshot::{self, Cluster, Snapshot},
+    snapshot::{self, Cluster, Packets, Snapshot},
 };
 use tracing::warn;
 
@@ -80,6 +80,9 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
     if before.rtp_ports != after.rtp_ports {
         return refuse("cluster.rtpPorts", "RTP ports (`media.ports`)");
     }
+    if before.packets != after.packets {
+        return refuse("cluster.packets", "What carries audio (`media.packets`)");
+    }
     Ok(())
 }
 
@@ -92,13 +95,17 @@ pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> 
         advertised: network.rtp_advertised,
         interface: network.interface.clone(),
     });
+    let packets = match cluster.packets {
+        Packets::Sockets => media::Packets::Sockets,
+        Packets::Xdp => media::Packets::Xdp,
+    };
     media::Config {
         networks: networks.collect(),
         ports: cluster.rtp_ports.0..=cluster.rtp_ports.1,
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
-        services: media::Services { store, ..media::Services::default() },
+        services: media::Services { store, packets, ..media::Services::default() },
         silent_after: SILENT_AFTER,
     }
 }
@@ -238,7 +245,7 @@ pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
 /// What each thread that carries RTP has and has done.
 fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
     type Of = fn(&media::WorkerCounters) -> u64;
-    let table: [(&str, &str, &str, Of); 9] = [
+    let table: [(&str, &str, &str, Of); 12] = [
         ("rtp_received_total", "counter", "RTP packets received.", |it| it.packets_received),
         ("rtp_sent_total", "counter", "RTP packets sent.", |it| it.packets_sent),
         ("rtp_discarded_total", "counter", "RTP packets thrown away.", |it| it.packets_discarded),
@@ -248,6 +255,9 @@ fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
         ("legs", "gauge", "Media legs.", |it| it.legs),
         ("ports", "gauge", "RTP and RTCP ports open.", |it| it.ports),
         ("cpu_microseconds_total", "counter", "Processor time.", |it| it.cpu_us),
+        ("xdp_interfaces", "gauge", "Interfaces with AF_XDP.", |it| it.xdp_interfaces),
+        ("xdp_received_total", "counter", "RTP packets received by AF_XDP.", |it| it.packets_received_xdp),
+        ("xdp_sent_total", "counter", "RTP packets sent by AF_XDP.", |it| it.packets_sent_xdp),
     ];
     // Writing to a String cannot fail.
     for (name, kind, help, of) in table {
@@ -292,6 +302,7 @@ mod tests {
                 attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
+            packets: Packets::default(),
             limits: Limits { calls_max: 10, call_seconds_max: 60 },
             drain_seconds: 1,
             tls: TlsPolicy::default(),
@@ -316,6 +327,13 @@ mod tests {
         assert_eq!(
             told,
             "cluster.rtpPorts: RTP ports (`media.ports`) may not change while the process runs: restart it."
+        );
+        after.rtp_ports.1 = 20_999;
+        after.packets = Packets::Xdp;
+        let told = unchanged(&before, &after).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "cluster.packets: What carries audio (`media.packets`) may not change while the process runs: restart it."
         );
         after.networks.clear();
         assert!(

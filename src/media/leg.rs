@@ -544,8 +544,8 @@ impl Leg {
     /// Sends the first `length` octets, which are protected in place if they must be.
     fn transmit(&mut self, buffer: &mut [u8], length: usize, now: Instant) {
         let Some((closed, to)) = self.close(buffer, length) else { return };
-        match self.door.rtp().send_to(&buffer[..closed], to) {
-            Ok(_) => self.count_sent(length, now),
+        match self.door.send(&buffer[..closed], to, now) {
+            Ok(()) => self.count_sent(length, now),
             // A full buffer or an unreachable peer loses the packet, as the network would.
             Err(error) => tracing::trace!(leg = %self.id, %error, "RTP packet not sent"),
         }

@@ -34,8 +34,9 @@ mod sys;
 mod tally;
 mod voice;
 mod worker;
+mod xdp;
 
-pub use config::{Config, Counters, Network, Services, StartError};
+pub use config::{Config, Counters, Network, Packets, Services, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
 pub use listening::{Pocketsphinx, Recogniser, Said};
 pub use recording::{Catalogue, Dictation, Swept, Transcriber, Wanted};

@@ -20,7 +20,7 @@ use model::{
 };
 
 use crate::{
-    Config, Counters, Library, StartError, WorkerCounters,
+    Config, Counters, Library, Packets, StartError, WorkerCounters,
     listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
@@ -28,6 +28,7 @@ use crate::{
     sys,
     tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
+    xdp::{self, Lane},
 };
 
 /// A running media server. Dropping it stops it.
@@ -80,8 +81,16 @@ impl Server {
             counts: Counts::default(),
         });
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let started: Result<(Vec<_>, Vec<_>), _> = (0..config.workers.unwrap_or(cores).max(1))
-            .map(|place| start_worker(&shared, place, config.workers.is_none()))
+        let workers = config.workers.unwrap_or(cores).max(1);
+        let lanes = match config.services.packets {
+            Packets::Sockets => Vec::new(),
+            Packets::Xdp => xdp::open(&config.networks, workers),
+        };
+        let mut lanes = lanes.into_iter();
+        let started: Result<(Vec<_>, Vec<_>), _> = (0..workers)
+            .map(|place| {
+                start_worker(&shared, place, config.workers.is_none(), lanes.next().unwrap_or_default())
+            })
             .collect();
         let (workers, threads) = started.map_err(StartError::Worker)?;
         let handle = Handle { shared, workers: workers.into() };
@@ -363,11 +372,16 @@ fn started_recordings(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<
     Threads::start(store, folder, events, transcriber).map_err(refused)
 }
 
-fn start_worker(shared: &Arc<Shared>, place: usize, pinned: bool) -> io::Result<(Mailbox, JoinHandle<()>)> {
+fn start_worker(
+    shared: &Arc<Shared>,
+    place: usize,
+    pinned: bool,
+    lanes: Vec<Lane>,
+) -> io::Result<(Mailbox, JoinHandle<()>)> {
     let (orders, received) = mpsc::sync_channel(ORDERS_MAX);
     let (wake, tally) = (Arc::new(Wake::new()?), Arc::default());
     let worker = Worker::new(Arc::clone(shared), Arc::clone(&tally), Arc::clone(&wake), received)?;
-    let run = move || worker.run(pinned.then_some(place));
+    let run = move || worker.run(pinned.then_some(place), lanes);
     let thread = thread::Builder::new().name(format!("media-{place}")).spawn(run)?;
     Ok((Mailbox { orders, wake, queued: AtomicBool::new(false), tally }, thread))
 }

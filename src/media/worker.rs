@@ -28,6 +28,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::BorrowedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -47,6 +48,7 @@ use crate::{
     server::Shared,
     sys::{Batch, Epoll, EventFd, Ticker, pin_to_core, thread_cpu},
     tally::Tally,
+    xdp::{self, Frames, INTERFACES_MAX, Lane},
 };
 
 /// Orders that wait for one worker at most.
@@ -64,6 +66,9 @@ const CLOCKED: usize = 16;
 
 const ORDERS: u64 = u64::MAX;
 const TICKS: u64 = u64::MAX - 1;
+/// Of the first interface with frames; the others' go up from it, below the one of ticks.
+const FRAMES: u64 = TICKS - INTERFACES_MAX as u64;
+const FRAMES_LAST: u64 = TICKS - 1;
 
 /// Wakes a worker for orders, once for as many as there are.
 #[derive(Debug)]
@@ -134,13 +139,19 @@ impl Worker {
         })
     }
 
-    /// Works until it is told to stop. `core`: which processor to stay on.
-    pub fn run(mut self, core: Option<usize>) {
+    /// Works until it is told to stop. `core`: which processor to stay on. `lanes`: ways beside the sockets.
+    pub fn run(mut self, core: Option<usize>, lanes: Vec<Lane>) {
         if let Some(Err(error)) = core.map(pin_to_core) {
             tracing::debug!(%error, "a media worker is not pinned");
         }
         if let Err(error) = run_soon() {
             tracing::debug!(%error, "a media worker has its turn when it comes");
+        }
+        let mut frames = xdp::settle(lanes, &self.tally);
+        for (place, frames) in frames.iter().enumerate() {
+            if let Err(error) = self.epoll.add(frames.fd(), FRAMES + place as u64) {
+                tracing::error!(%error, "a media worker cannot wait for frames");
+            }
         }
         let mut tokens = Vec::new();
         while !self.wake.stop.load(Ordering::Acquire) {
@@ -149,6 +160,7 @@ impl Worker {
             let deadline = self.engine.housekeeping(now);
             self.engine.tell_all();
             self.set_clock();
+            xdp::flush();
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if let Err(error) = self.epoll.wait(timeout, &mut tokens) {
                 tracing::error!(%error, "a media worker cannot wait for packets");
@@ -160,6 +172,10 @@ impl Worker {
                     match token {
                         ORDERS => self.take_orders(),
                         TICKS => self.tick(),
+                        token @ FRAMES..=FRAMES_LAST => {
+                            let frames = frames.get_mut((token - FRAMES) as usize);
+                            frames.into_iter().for_each(|frames| self.take_frames(frames, now));
+                        }
                         token => self.take_datagrams(token, now),
                     }
                 }
@@ -168,6 +184,7 @@ impl Worker {
         self.take_orders();
         self.engine.end(Instant::now());
         self.engine.tell_all();
+        xdp::flush();
     }
 
     fn count_cpu(&mut self, now: Instant) {
@@ -192,7 +209,13 @@ impl Worker {
     fn take_order(&mut self, order: MediaOrder) {
         let Self { engine, epoll, .. } = self;
         let session = order.session;
-        let watch = |socket: BorrowedFd<'_>, token: u64| epoll.add(socket, token);
+        let watch = |socket: BorrowedFd<'_>, token: u64| {
+            epoll.add(socket, token)?;
+            if let (_, false) = Owner::from_token(token) {
+                xdp::opened(|| socket_address(socket), token);
+            }
+            Ok(())
+        };
         let work = AssertUnwindSafe(|| engine.order(order, Instant::now(), &watch));
         if catch_unwind(work).is_err() {
             tracing::error!(%session, "a media session is ended by a fault");
@@ -226,6 +249,22 @@ impl Worker {
         batch.send();
     }
 
+    fn take_frames(&mut self, frames: &mut Frames, now: Instant) {
+        let Self { engine, tally, .. } = self;
+        frames.receive(now, |token, datagram| {
+            let (owner, rtcp) = Owner::from_token(token);
+            let before = tally.received.load(Ordering::Relaxed);
+            let work = AssertUnwindSafe(|| engine.datagram(owner, rtcp, Some(datagram), now));
+            if catch_unwind(work).is_err()
+                && let Some(session) = engine.session_at_work()
+            {
+                tracing::error!(%session, "a media session is ended by a fault");
+                engine.abandon(session, now);
+            }
+            tally.received.load(Ordering::Relaxed) != before
+        });
+    }
+
     fn tick(&mut self) {
         let ticks = self.ticker.ticks();
         let Some(before) = self.ticked.filter(|_| ticks > 0) else { return };
@@ -249,4 +288,9 @@ impl Worker {
             Err(error) => tracing::error!(%error, "a media worker has no clock"),
         }
     }
+}
+
+fn socket_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let address = socket2::SockRef::from(&socket).local_addr()?;
+    address.as_socket().ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

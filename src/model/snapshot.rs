@@ -72,6 +72,9 @@ pub struct Cluster {
     pub networks: Vec<Network>,
     /// First and last port for RTP and RTCP, both included; pairs begin at even ports.
     pub rtp_ports: (u16, u16),
+    /// What carries audio.
+    #[serde(default, skip_serializing_if = "Packets::is_sockets")]
+    pub packets: Packets,
     /// Bounds.
     pub limits: Limits,
     /// How long a drain waits for calls to end, in seconds.
@@ -154,6 +157,23 @@ pub struct SealingKey {
     pub id: String,
     /// The Secret that holds it, and which of its keys.
     pub secret: (Key, String),
+}
+
+/// What carries audio beside UDP sockets, which are there always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Packets {
+    /// Nothing.
+    #[default]
+    Sockets,
+    /// AF_XDP, where the machine allows it.
+    Xdp,
+}
+
+impl Packets {
+    fn is_sockets(&self) -> bool {
+        *self == Self::Sockets
+    }
 }
 
 /// Bounds of a tenant: of calls to all its numbers together.
@@ -558,6 +578,7 @@ mod tests {
                 listeners: Vec::new(),
                 networks: Vec::new(),
                 rtp_ports: (20_000, 20_999),
+                packets: Packets::default(),
                 limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
                 drain_seconds: 30,
                 tls: TlsPolicy::default(),

@@ -16,7 +16,7 @@ use model::{
     section::{BucketEntry, Section},
     snapshot::{
         Audio, Bucket, BusinessHours, Cluster, Delivers, Grant, Keeping, Limits, Listener, Network,
-        NumberRange, Peer, SCHEMA, SealingKey, Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
+        NumberRange, Packets, Peer, SCHEMA, SealingKey, Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
@@ -203,6 +203,10 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         listeners: spec.listeners.iter().filter_map(|listener| self::listener(spec, listener)).collect(),
         networks: spec.networks.iter().filter_map(network).collect(),
         rtp_ports: (port(spec.media.ports.first), port(spec.media.ports.last)),
+        packets: match spec.media.packets {
+            v1::Packets::Sockets => Packets::Sockets,
+            v1::Packets::Xdp => Packets::Xdp,
+        },
         limits: Limits {
             calls_max: figure(spec.limits.calls),
             call_seconds_max: figure(spec.limits.call_seconds),

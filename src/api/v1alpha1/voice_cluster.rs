@@ -254,6 +254,24 @@ pub struct Media {
     /// Whether each leg has ports of its own. Absent: `PerCall`.
     #[serde(default)]
     pub port_use: PortUse,
+
+    /// What carries audio. `Xdp` is AF_XDP beside the sockets, at about half of the processor time, on each network whose
+    /// `bindAddress` is one of an Ethernet interface. The media process needs the capabilities BPF, NET_ADMIN, NET_RAW and
+    /// IPC_LOCK, and the host's network or interfaces of its own; no packet filter, NetworkPolicy or capture sees what goes
+    /// this way. Where something is refused, its log says why, and the sockets serve alone. Changed only by a restart of the
+    /// process. Absent: `Sockets`.
+    #[serde(default)]
+    pub packets: Packets,
+}
+
+/// What carries audio.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Packets {
+    /// UDP sockets alone.
+    #[default]
+    Sockets,
+    /// AF_XDP beside them, where the machine gives it.
+    Xdp,
 }
 
 /// UDP ports from `first` to `last`, both included.

@@ -193,6 +193,7 @@ pub fn snapshot() -> Snapshot {
                 attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
+            packets: Default::default(),
             limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
             drain_seconds: 30,
             tls: TlsPolicy::default(),

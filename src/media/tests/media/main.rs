@@ -9,6 +9,7 @@
 
 mod broken;
 mod listening;
+mod namespace;
 mod network;
 mod peer;
 mod planes;
@@ -16,6 +17,7 @@ mod quality;
 mod recordings;
 mod secure;
 mod sharing;
+mod xdp;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 
