@@ -16,6 +16,7 @@ mod quality;
 mod recordings;
 mod secure;
 mod sharing;
+mod talk_off;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 
