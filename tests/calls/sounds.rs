@@ -20,7 +20,7 @@ use crate::{
 };
 
 const SPOKEN: &str = "+18005550107";
-const RECORDED: &str = "+18005550108";
+pub const RECORDED: &str = "+18005550108";
 const CARD: &str = "+18005550109";
 
 const FLOWS: &str = r#"apiVersion: switchboard.dev/v1alpha1
@@ -97,7 +97,7 @@ spec:
     hangup: {}
 "#;
 
-fn prepare(system: &System) {
+pub fn prepare(system: &System) {
     fs::create_dir(system.dir.path().join("state")).unwrap();
     let number = |name: &str, number: &str| {
         format!(
