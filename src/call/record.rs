@@ -4,7 +4,7 @@ mod sound;
 
 use jiff::Timestamp;
 use model::{
-    CallId, FlowId, LegId, NumberId, TrunkId,
+    AgentId, CallId, FlowId, LegId, NumberId, QueueId, TrunkId,
     media::{Bucket, Quality},
 };
 use serde::Serialize;
@@ -96,6 +96,9 @@ pub struct Record {
     /// Messages that were left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub voicemails: Vec<Sound>,
+    /// Waits for an agent, in their order. At most [`VISITS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<Visit>,
 }
 
 /// One leg as its media server measured it.
@@ -112,6 +115,26 @@ pub struct Measured {
 
 /// Most entries of [`Record::legs`].
 pub const LEGS_MAX: usize = 16;
+
+/// A wait for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Visit {
+    /// Where.
+    pub queue: QueueId,
+    /// Since when it counted.
+    pub entered_at: Timestamp,
+    /// How long, in milliseconds: until an agent answered, or it ended otherwise.
+    pub waited_ms: u64,
+    /// Who answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// `answered`, `abandoned`, or the outcome that the step took.
+    pub outcome: &'static str,
+}
+
+/// Most entries of [`Record::queues`].
+pub const VISITS_MAX: usize = 64;
 
 /// Most entries of [`Record::path`].
 pub const PATH_MAX: usize = 256;

@@ -145,6 +145,7 @@ fn compare(name: &str, leg: &Value, capture: &Path, port: u16) -> f64 {
         })
         .collect();
     let captured = judged(capture, port, &counts);
+    eprintln!("{name}: {quality}\n{name}, captured: {captured}");
     assert_eq!(captured["sources"], 1, "{captured}");
     assert_eq!(quality["packets_received"], captured["received"], "{name}: {leg}");
     assert_eq!(quality["packets_lost"], captured["lost"], "{name}: {leg}");
@@ -168,7 +169,7 @@ fn compare(name: &str, leg: &Value, capture: &Path, port: u16) -> f64 {
         );
         lost = lost.max(lost_then);
         let (told, measured) = (number(bucket, "/jitter_ms"), number(then, "/jitter_ms"));
-        println!(
+        eprintln!(
             "{name} {:>4} s: {count:>6} packets, {lost:>4} lost, jitter {told:.2} ms, captured {measured:.2} ms",
             place * 5
         );
@@ -184,7 +185,7 @@ fn compare(name: &str, leg: &Value, capture: &Path, port: u16) -> f64 {
     assert!(near_enough * 4 >= jitters.len() * 3, "{name}: {jitters:?}");
     let mean = |of: fn(&(f64, f64)) -> f64| jitters.iter().map(of).sum::<f64>() / jitters.len() as f64;
     let (told, measured) = (mean(|one| one.0), mean(|one| one.1));
-    println!("{name}: jitter {told:.2} ms in the mean, captured {measured:.2} ms");
+    eprintln!("{name}: jitter {told:.2} ms in the mean, captured {measured:.2} ms");
     near(&format!("{name}: jitter"), told, measured, measured * JITTER_OFF);
 
     let of = |what: &str| {
@@ -201,13 +202,12 @@ fn compare(name: &str, leg: &Value, capture: &Path, port: u16) -> f64 {
     let percent =
         number(&captured, "/lost") * 100.0 / (number(&captured, "/lost") + number(&captured, "/received"));
     near(&format!("{name}: loss"), number(quality, "/rating/loss_percent"), percent, 0.001);
-    println!("{name}: {}", quality);
     percent
 }
 
 /// Says so many packets of 10 ms in true time.
 fn say(phone: &Phone, to: SocketAddr) {
-    let begun = Instant::now();
+    let mut next = Instant::now();
     for place in 0..PACKETS {
         let packet = Packet {
             payload_type: 0,
@@ -217,7 +217,9 @@ fn say(phone: &Phone, to: SocketAddr) {
             payload: vec![0xff; 80],
         };
         phone.rtp.send(to, place == 0, &packet);
-        thread::sleep((begun + PACKET * (place + 1)).saturating_duration_since(Instant::now()));
+        // Who was kept waiting does not catch up: packets that leave at once would overtake each other by more than they may.
+        next = (next + PACKET).max(Instant::now());
+        thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -262,7 +264,7 @@ fn talk(system: &System, way: &mut Way<'_>) -> [u16; 2] {
 fn what_is_told_of_a_call_through_a_bad_network_is_what_was_captured() {
     let namespaces = Namespaces::new();
     let mut way = Way::new(&namespaces);
-    println!("impaired by {}", if way.netem { "netem" } else { "a relay of the test's own" });
+    eprintln!("impaired by {}", if way.netem { "netem" } else { "a relay of the test's own" });
     let prepare = |system: &System| {
         networks::write_manifests(system, "UDP");
         // The second customer is elsewhere today.

@@ -143,6 +143,7 @@ fn record() -> Record {
         legs: Vec::new(),
         recordings: Vec::new(),
         voicemails: Vec::new(),
+        queues: Vec::new(),
     }
 }
 

@@ -59,7 +59,7 @@ fn speech_is_not_taken_for_keys() {
         keys += &found;
     }
     let hours = seconds as f64 / 3_600.0;
-    println!("{table}{:.2} false keys an hour in {hours:.2} hours", keys.len() as f64 / hours);
+    eprintln!("{table}{:.2} false keys an hour in {hours:.2} hours", keys.len() as f64 / hours);
     assert!(seconds >= 1_800, "{seconds} s were read:\n{table}");
     assert!(keys.len() * 1_800 <= FALSE_MAX * seconds, "{table}");
 }
@@ -137,7 +137,7 @@ fn keys_are_heard_in_noise_and_with_twist() {
             assert!(right * 1_000 >= all * 995, "{table}");
         }
     }
-    println!("{table}");
+    eprintln!("{table}");
 }
 
 #[test]
