@@ -202,6 +202,7 @@ pub fn snapshot() -> Snapshot {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            keeping: model::snapshot::Keeping::default(),
         },
         trunks: [
             (carrier.clone(), pstn),
