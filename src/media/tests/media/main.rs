@@ -17,6 +17,7 @@ mod quality;
 mod recordings;
 mod secure;
 mod sharing;
+mod talk_off;
 mod xdp;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
