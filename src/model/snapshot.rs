@@ -97,6 +97,9 @@ pub struct Cluster {
     /// Bounds of tenants that have some, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantLimits>,
+    /// Countries of tenants by namespace (ISO 3166-1 alpha-2): whose tones callers hear. Absent: the United States.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub countries: BTreeMap<String, String>,
 }
 
 /// Bounds of a tenant: of calls to all its numbers together.
@@ -510,6 +513,7 @@ mod tests {
                 reachable_ranges: Vec::new(),
                 tracing: None,
                 tenants: BTreeMap::new(),
+                countries: BTreeMap::new(),
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -25,6 +25,7 @@ mod networks;
 mod phone;
 mod plan;
 mod pods;
+mod prompts;
 mod refusals;
 mod registrar;
 mod registrations;
