@@ -181,6 +181,7 @@ mod tests {
             tracing: None,
             tenants: Default::default(),
             countries: Default::default(),
+            keeping: Default::default(),
         }
     }
 }

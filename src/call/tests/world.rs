@@ -206,6 +206,7 @@ pub fn snapshot() -> Snapshot {
             tracing: None,
             tenants: BTreeMap::new(),
             countries: BTreeMap::new(),
+            keeping: model::snapshot::Keeping::default(),
         },
         trunks: [
             (carrier.clone(), pstn),
