@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, CallId, LegId, PlayId, SessionId,
-    media::{Event as MediaEvent, Order, PlayEnd, Refusal},
+    media::{Event as MediaEvent, Order, PlayEnd, RINGING_TONE, Refusal, Tone, UNOBTAINABLE_TONE, national_tone},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
 use stir::Verstat;
@@ -505,6 +505,18 @@ impl Call {
         context.effects.push(Effect::Tell(Told { call_id: self.incoming.call_id.clone(), what }));
     }
 
+    /// A tone as the networks of the tenant's country have it.
+    fn tone(&self, tone: Tone, context: &Context<'_>) -> AudioId {
+        let countries = &context.environment.world.snapshot.cluster.countries;
+        let country = countries.get(self.cursor.flow().id.0.namespace());
+        match (country, tone) {
+            (Some(country), _) => national_tone(tone, country),
+            (None, Tone::Ringback) => RINGING_TONE,
+            (None, Tone::SpecialInformation) => UNOBTAINABLE_TONE,
+            (None, Tone::Busy | Tone::Congestion) => national_tone(tone, "US"),
+        }
+    }
+
     /// Plays again and again, until something stops it.
     fn play_on(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
         if audio.is_empty() {
@@ -531,6 +543,10 @@ impl Call {
         match how {
             PlayEnd::Finished | PlayEnd::Stopped => self.after_play(then, context),
             PlayEnd::UnknownAudio if then == AfterPlay::Message && self.message_unplayed(context) => {}
+            // A media server that does not know the country's tone yet: what follows it does not wait for it.
+            PlayEnd::UnknownAudio if matches!(then, AfterPlay::Ring | AfterPlay::Refuse) => {
+                self.after_play(then, context);
+            }
             PlayEnd::UnknownAudio => {
                 let actions = self.cursor.failed("a prompt is not on the media server", context.environment);
                 self.perform(actions, context);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
-use media::{AudioSource, Library};
+use media::{AudioSource, Library, LoadError};
 use model::{
     AudioId,
     secrets::Secrets,
@@ -171,19 +171,31 @@ impl Prompts {
         Arc::clone(&self.library)
     }
 
-    /// Decodes and speaks what is new.
+    /// Decodes and speaks what is new. A file that turns out to be broken is told and left out, so that it takes no other
+    /// tenant's prompts with it.
     pub fn prepare(&self, snapshot: &Snapshot, blobs: &Blobs) -> Result<NextPrompts, Refused> {
         let wanted = wanted(snapshot, blobs)?;
         let mut both = self.wanted.clone();
         both.extend(wanted.clone());
-        let both = Library::load(&both, Some(&self.library)).map_err(|errors| {
-            let told = errors.iter().map(|error| match snapshot.audio.get(&error.audio) {
-                Some(audio) => format!("Prompt {}: {error}", audio.prompt),
-                None => error.to_string(),
-            });
-            let path = errors.first().map(|error| path_of(error.audio)).unwrap_or_default();
-            refused(path, told.collect::<Vec<_>>().join("\n"))
-        })?;
+        let (both, errors) = Library::load_most(&both, Some(&self.library));
+        let tell = |error: &LoadError| match snapshot
+            .audio
+            .get(&error.audio)
+            .map(|audio| (&audio.prompt, &audio.source))
+        {
+            Some((prompt, snapshot::AudioSource::Wav { origin })) => {
+                format!("Prompt {prompt}, {origin}: {error}")
+            }
+            Some((prompt, snapshot::AudioSource::Speech { .. })) => format!("Prompt {prompt}: {error}"),
+            None => error.to_string(),
+        };
+        let (files, voices): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(|error| error.kind.is_of_the_file());
+        files.iter().for_each(|error| warn!("{}; steps that play it fail", tell(error)));
+        if let Some(first) = voices.first() {
+            let told: Vec<String> = voices.iter().map(tell).collect();
+            return Err(refused(path_of(first.audio), told.join("\n")));
+        }
         Ok(NextPrompts { both: Arc::new(both), wanted })
     }
 
@@ -228,6 +240,12 @@ pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
             "counter",
             "RTP packets thrown away.",
             sum(|counters| counters.packets_discarded),
+        ),
+        (
+            "prompts_unplayable",
+            "gauge",
+            "Prompts whose files are broken; steps that play one fail.",
+            sum(|counters| counters.prompts_unplayable as u64),
         ),
         (
             "recordings_waiting",
@@ -312,6 +330,7 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            countries: BTreeMap::new(),
             keeping: snapshot::Keeping::default(),
         }
     }

@@ -181,6 +181,7 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: Default::default(),
+            countries: Default::default(),
             keeping: Default::default(),
         }
     }

@@ -121,4 +121,6 @@ pub struct Counters {
     pub orders_dropped: u64,
     /// RTP packets that recordings have lost, because the disk was too slow.
     pub recorded_packets_dropped: u64,
+    /// Prompts of the library that cannot be played.
+    pub prompts_unplayable: usize,
 }

@@ -176,6 +176,7 @@ impl Handle {
             packets_discarded: sum(|tally| &tally.discarded),
             orders_dropped: orders_dropped.load(Ordering::Relaxed),
             recorded_packets_dropped: self.shared.recorder.dropped(),
+            prompts_unplayable: self.shared.library().unplayable(),
         }
     }
 

@@ -100,6 +100,9 @@ pub struct Cluster {
     /// Bounds of tenants that have some, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantLimits>,
+    /// Countries of tenants by namespace (ISO 3166-1 alpha-2): whose tones callers hear. Absent: the United States.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub countries: BTreeMap<String, String>,
     /// Where recordings and messages are kept, and for how long.
     #[serde(default, skip_serializing_if = "Keeping::is_default")]
     pub keeping: Keeping,
@@ -588,6 +591,7 @@ mod tests {
                 reachable_ranges: Vec::new(),
                 tracing: None,
                 tenants: BTreeMap::new(),
+                countries: BTreeMap::new(),
                 keeping: Keeping::default(),
             },
             trunks: BTreeMap::new(),

@@ -174,6 +174,7 @@ impl Closure {
             if let Some(blob) = &prompt.blob {
                 self.blobs.insert(*id, Arc::clone(blob));
             }
+            self.heard(&prompt.in_other_languages());
         }
     }
 }
@@ -193,6 +194,16 @@ fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String,
         Some((tenant.namespace().to_owned(), limits))
     };
     served.filter_map(limits).collect()
+}
+
+/// Countries of the tenants that the cluster serves, but those whose callers hear North America's tones anyway.
+fn countries(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, String> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let elsewhere = served.filter(|tenant| tenant.spec.country != "US");
+    elsewhere.map(|tenant| (tenant.namespace().to_owned(), tenant.spec.country.clone())).collect()
 }
 
 fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
@@ -219,6 +230,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         reachable_ranges: spec.reachable_ranges.iter().filter_map(|range| range.parse().ok()).collect(),
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
+        countries: countries(item, world),
         keeping: keeping(item, world),
     }
 }

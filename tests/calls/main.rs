@@ -28,6 +28,7 @@ mod networks;
 mod phone;
 mod plan;
 mod pods;
+mod prompts;
 mod quality;
 mod refusals;
 mod registrar;

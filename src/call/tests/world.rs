@@ -100,7 +100,10 @@ pub fn flow(name: &str, steps: Vec<Step>, variables: Vec<Variable>) -> (FlowId, 
     let on_error = steps.iter().position(|step| step.name == "apology");
     let on_error = on_error.map(|place| step(u16::try_from(place).unwrap()));
     let revision = format!("{steps:?}");
-    (FlowId::new("acme", name), Arc::new(Program { revision, variables, steps, on_error }))
+    (
+        FlowId::new("acme", name),
+        Arc::new(Program { revision, variables, steps, on_error, translations: BTreeMap::new() }),
+    )
 }
 
 fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
@@ -203,6 +206,7 @@ pub fn snapshot() -> Snapshot {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            countries: BTreeMap::new(),
             keeping: model::snapshot::Keeping::default(),
         },
         trunks: [

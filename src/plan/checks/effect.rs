@@ -67,7 +67,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("RoutingFlow", "spec.steps[].callback", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
-    ("Prompt", "spec.translations", &[], Ignored),
     ("VoicemailBox", "spec.emails", &[], Ignored),
     ("VoicemailBox", "spec.queueRef", &[], Ignored),
     ("Allowlist", "spec.domains", &[], Ignored),
