@@ -20,6 +20,7 @@ use tracing::info;
 use super::{
     pod::{self, Made, Next, Work},
     roles::{self, Prompts},
+    services::Services,
     trace,
 };
 
@@ -56,12 +57,15 @@ struct MediaPod {
     secrets: Secrets,
     /// Where recordings are kept.
     store: Arc<dyn store::Blobs>,
+    /// What speaks and understands besides what is built in.
+    services: Arc<Services>,
 }
 
 struct Running {
     server: Server,
     prompts: Prompts,
     applied: Arc<Snapshot>,
+    blobs: roles::Blobs,
     _serving: Option<Serving>,
 }
 
@@ -86,16 +90,18 @@ impl MediaPod {
             running: None,
             secrets: Secrets::default(),
             store: roles::store(&arguments.pod.state().join("sounds"))?,
+            services: Services::new(tokio::runtime::Handle::current()),
         })
     }
 
     fn start(&mut self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
         let mut prompts = Prompts::default();
-        match prompts.prepare(&next.snapshot, &next.blobs) {
+        match prompts.prepare(&next.snapshot, &next.blobs, &*self.services) {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),
         }
-        let config = roles::media_config(&next.snapshot.cluster, Some(Arc::clone(&self.store)));
+        let config =
+            roles::media_config(&next.snapshot.cluster, Some(Arc::clone(&self.store)), &self.services);
         let server = Server::start(config, Arc::clone(&self.streams) as _)?;
         server.set_library(prompts.library());
         let (told, streams) = (server.handle(), Arc::clone(&self.streams));
@@ -114,7 +120,8 @@ impl MediaPod {
         let listener = self.listener.take();
         let serving = listener.map(|listener| self.streams.serve(listener, self.made.tls.clone(), orders));
         let applied = Arc::clone(&next.snapshot);
-        Ok(Ok(Running { server, prompts, applied, _serving: serving.transpose()? }))
+        let blobs = next.blobs.clone();
+        Ok(Ok(Running { server, prompts, applied, blobs, _serving: serving.transpose()? }))
     }
 }
 
@@ -123,13 +130,19 @@ impl Work for MediaPod {
 
     async fn apply(&mut self, next: &Next) -> anyhow::Result<Result<(), Refused>> {
         // Decoding takes the cores for a while; who waits for the network goes on meanwhile.
-        let applied = tokio::task::block_in_place(|| match &mut self.running {
-            None => {
-                let started = self.start(next)?;
-                Ok(started.map(|running| self.running = Some(running)))
+        let applied = tokio::task::block_in_place(|| {
+            self.services.update(&next.snapshot, &next.secrets);
+            match &mut self.running {
+                None => {
+                    let started = self.start(next)?;
+                    Ok(started.map(|running| self.running = Some(running)))
+                }
+                Some(running) => anyhow::Ok(running.apply(next, &self.services)),
             }
-            Some(running) => anyhow::Ok(running.apply(next)),
         })?;
+        if let (Err(_), Some(running)) = (&applied, &self.running) {
+            self.services.update(&running.applied, &self.secrets);
+        }
         if applied.is_ok() && self.secrets != next.secrets {
             self.secrets = next.secrets.clone();
             info!(secrets = self.secrets.len(), "secrets taken");
@@ -140,6 +153,9 @@ impl Work for MediaPod {
     fn topology(&mut self, _: &Topology) {}
 
     async fn resolve(&mut self) -> anyhow::Result<()> {
+        if let Some(running) = &mut self.running {
+            tokio::task::block_in_place(|| running.speak(&self.services));
+        }
         Ok(())
     }
 
@@ -178,12 +194,24 @@ impl Work for MediaPod {
 }
 
 impl Running {
-    fn apply(&mut self, next: &Next) -> Result<(), Refused> {
+    /// Tries voices again that have failed.
+    fn speak(&mut self, services: &Services) {
+        if !self.prompts.is_missing_voices() {
+            return;
+        }
+        if let Ok(prepared) = self.prompts.prepare(&self.applied, &self.blobs, services) {
+            self.server.set_library(Arc::clone(&prepared.both));
+            self.prompts.commit(prepared);
+        }
+    }
+
+    fn apply(&mut self, next: &Next, services: &Services) -> Result<(), Refused> {
         roles::unchanged(&self.applied.cluster, &next.snapshot.cluster)?;
-        let prepared = self.prompts.prepare(&next.snapshot, &next.blobs)?;
+        let prepared = self.prompts.prepare(&next.snapshot, &next.blobs, services)?;
         self.server.set_library(Arc::clone(&prepared.both));
         self.prompts.commit(prepared);
         self.applied = Arc::clone(&next.snapshot);
+        self.blobs.clone_from(&next.blobs);
         Ok(())
     }
 }

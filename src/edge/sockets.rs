@@ -180,6 +180,7 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: Default::default(),
+            speech: Default::default(),
         }
     }
 }

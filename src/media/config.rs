@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::
 
 use store::Blobs;
 
-use crate::listening::Recogniser;
+use crate::{listening::Recogniser, speech::Speaker};
 
 /// What a media server is told when it starts.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Services {
     pub store: Option<Arc<dyn Blobs>>,
     /// What tells phrases from sound. None: [`crate::Pocketsphinx`].
     pub recogniser: Option<Arc<dyn Recogniser>>,
+    /// What speaks texts that are no prompts. None: espeak-ng alone.
+    pub speaker: Option<Arc<dyn Speaker>>,
 }
 
 /// A network: where its sockets are bound, and what peers are told.

@@ -36,8 +36,9 @@ mod voice;
 mod worker;
 
 pub use config::{Config, Counters, Network, Services, StartError};
-pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
-pub use listening::{Pocketsphinx, Recogniser, Said};
+pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt, decode};
+pub use listening::{About, Hearing, Pocketsphinx, Recogniser, Said};
 pub use recording::recover;
 pub use server::{Handle, Server};
+pub use speech::{Speaker, with_true_lengths};
 pub use tally::WorkerCounters;

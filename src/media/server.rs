@@ -60,7 +60,8 @@ impl Server {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let recordings = started_recordings(&config, &events)?;
-        let loader = Loader::start(config.services.store.clone()).map_err(StartError::Worker)?;
+        let loader = Loader::start(config.services.store.clone(), config.services.speaker.clone())
+            .map_err(StartError::Worker)?;
         let orders = Orders::default();
         let recogniser = config.services.recogniser.clone();
         let listeners =

@@ -77,8 +77,11 @@ impl Guard {
 
     /// A request that was admitted has ended.
     pub fn ended(&mut self, now: Duration, good: bool) {
+        if good {
+            self.circuit = Circuit::Closed(0);
+            return;
+        }
         self.circuit = match self.circuit {
-            _ if good => Circuit::Closed(0),
             Circuit::Closed(failures) if failures + 1 < FAILURES_MAX => Circuit::Closed(failures + 1),
             Circuit::Closed(_) => Circuit::Open(now + OPEN.0, OPEN.0),
             Circuit::Trying(wait) => {

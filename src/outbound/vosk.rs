@@ -47,8 +47,12 @@ impl Listening {
         let config =
             json!({"config": {"sample_rate": rate, "words": true, "phrase_list": with_others(phrases)}});
         runtime.spawn(async move {
-            // Whoever wanted it may be gone.
-            let _ = tell.send(listened(&service, config, heard).await);
+            let mut tell = tell;
+            tokio::select! {
+                // Whoever wanted it is gone, or has waited long enough.
+                () = tell.closed() => {}
+                said = listened(&service, config, heard) => drop(tell.send(said)),
+            }
         });
         Self { sound, lost: false, said }
     }
@@ -66,7 +70,9 @@ impl Listening {
     pub fn ended(self, runtime: &tokio::runtime::Handle, longest: Duration) -> Result<(String, u8), Failed> {
         let Self { sound, lost, said } = self;
         drop(sound);
-        let said = runtime.block_on(timeout(longest, said)).map_err(|_| Failed::Timeout(longest))?;
+        // The clock is the runtime's, of which this thread is none.
+        let waited = runtime.block_on(async move { timeout(longest, said).await });
+        let said = waited.map_err(|_| Failed::Timeout(longest))?;
         let said = said.map_err(|_| Failed::Broken("the recogniser's task has ended".into()))??;
         if lost { Err(Failed::Answer("too slowly: some of the sound was lost".into())) } else { Ok(said) }
     }

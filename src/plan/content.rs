@@ -8,8 +8,8 @@ use std::{
 use api::v1alpha1 as v1;
 use jiff::civil;
 use model::{
-    AudioId, PromptId,
-    snapshot::{Audio, AudioSource, BusinessHours},
+    AudioId, IntegrationId, Key, PromptId,
+    snapshot::{Audio, AudioSource, BusinessHours, Speech, SpeechRecogniser, SpeechVoice},
 };
 use sha2::{Digest, Sha256};
 
@@ -31,11 +31,17 @@ const RATES: std::ops::RangeInclusive<u32> = 8_000..=48_000;
 pub(crate) fn prompt(
     item: &Item<v1::PromptSpec>,
     files: &BTreeMap<String, Arc<[u8]>>,
+    world: &World,
     report: &mut Report,
 ) -> Option<ResolvedPrompt> {
     let prompt = PromptId(item.id.key.clone());
     if let Some(speech) = &item.spec.text {
-        let content = format!("speech\0{}\0{}", speech.language, speech.text);
+        let mut content = format!("speech\0{}\0{}", speech.language, speech.text);
+        // Said by another voice it is another sound.
+        let own = world.tenants.get(item.namespace()).and_then(self::speech).and_then(|own| own.voice);
+        if let Some(SpeechVoice { integration, model, voice }) = own {
+            content.push_str(&format!("\0{}\0{model}\0{voice}", integration.0));
+        }
         let source = AudioSource::Speech { text: speech.text.clone(), language: speech.language.clone() };
         return Some(ResolvedPrompt {
             id: digest(content.as_bytes()),
@@ -73,6 +79,24 @@ pub(crate) fn prompt(
     }
     let audio = Audio { prompt, source: AudioSource::Wav { origin } };
     Some(ResolvedPrompt { id: digest(blob), audio, blob: Some(Arc::clone(blob)) })
+}
+
+/// What a tenant has speak and understand.
+pub(crate) fn speech(tenant: &Item<v1::TenantSpec>) -> Option<Speech> {
+    let spec = tenant.spec.speech.as_ref()?;
+    let integration = |reference: &v1::LocalRef| IntegrationId(Key::new(tenant.namespace(), &reference.name));
+    Some(Speech {
+        voice: spec.voice.as_ref().map(|voice| SpeechVoice {
+            integration: integration(&voice.integration_ref),
+            model: voice.model.clone(),
+            voice: voice.voice.clone(),
+        }),
+        recogniser: spec.recogniser.as_ref().map(|recogniser| SpeechRecogniser {
+            integration: integration(&recogniser.integration_ref),
+            streams: recogniser.protocol == v1::RecogniserProtocol::Vosk,
+            model: recogniser.model.clone(),
+        }),
+    })
 }
 
 fn digest(bytes: &[u8]) -> AudioId {

@@ -15,13 +15,13 @@ use model::{
     section::{BucketEntry, Section},
     snapshot::{
         Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
-        Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
+        Serves, Snapshot, Speech, TenantLimits, Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
 
 use crate::{
-    PlannedCluster, dialling,
+    PlannedCluster, content, dialling,
     numbers::{LiveNumber, Numbers},
     platform::host_and_perhaps_port,
     reach, signalling,
@@ -177,6 +177,15 @@ impl Closure {
     }
 }
 
+/// Services that speak to the contacts of the tenants that the cluster serves, and understand them.
+fn speech(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, Speech> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    served.filter_map(|tenant| Some((tenant.namespace().to_owned(), content::speech(tenant)?))).collect()
+}
+
 /// Bounds of the tenants that the cluster serves.
 fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, TenantLimits> {
     let served = world
@@ -214,6 +223,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         reachable_ranges: spec.reachable_ranges.iter().filter_map(|range| range.parse().ok()).collect(),
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
+        speech: speech(item, world),
     }
 }
 

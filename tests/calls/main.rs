@@ -18,6 +18,7 @@ mod engines;
 mod flood;
 mod harness;
 mod hostile;
+mod integrations;
 mod kamailio;
 mod linphone;
 mod negotiation;

@@ -110,7 +110,7 @@ fn prepare(system: &System) {
 }
 
 /// Says things to a phone's other side, packet by packet in true time.
-struct Mouth<'a> {
+pub struct Mouth<'a> {
     phone: &'a Phone,
     to: SocketAddr,
     sequence: u16,
@@ -119,7 +119,7 @@ struct Mouth<'a> {
 }
 
 impl<'a> Mouth<'a> {
-    fn new(phone: &'a Phone, to: SocketAddr) -> Self {
+    pub fn new(phone: &'a Phone, to: SocketAddr) -> Self {
         Self { phone, to, sequence: 1, timestamp: 0, next: Instant::now() }
     }
 
@@ -135,7 +135,7 @@ impl<'a> Mouth<'a> {
         self.timestamp = self.timestamp.wrapping_add(160);
     }
 
-    fn say(&mut self, samples: &[i16]) {
+    pub fn say(&mut self, samples: &[i16]) {
         for frame in samples.chunks(160) {
             let mut payload: Vec<u8> = frame.iter().map(|sample| audio::encode(*sample)).collect();
             payload.resize(160, 0xff);
@@ -144,12 +144,12 @@ impl<'a> Mouth<'a> {
         }
     }
 
-    fn silence(&mut self, milliseconds: usize) {
+    pub fn silence(&mut self, milliseconds: usize) {
         self.say(&vec![0; milliseconds * 8]);
     }
 
     /// Says nothing until something has come.
-    fn until(&mut self, what: &str, came: impl Fn(&[i16]) -> bool) {
+    pub fn until(&mut self, what: &str, came: impl Fn(&[i16]) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !came(&self.phone.rtp.samples()) {
             assert!(Instant::now() < until, "{what} was never heard");
@@ -181,7 +181,7 @@ fn beeped(heard: &[i16]) -> bool {
         && last.iter().any(|sample| sample.unsigned_abs() > 2_000)
 }
 
-fn spoken(system: &System, words: &str) -> Vec<i16> {
+pub fn spoken(system: &System, words: &str) -> Vec<i16> {
     let [raw, path] = ["raw.wav", "spoken.wav"].map(|name| system.dir.path().join(name));
     let run = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().unwrap();

@@ -18,7 +18,6 @@ const KINDS: &[&str] = &[
     "ContactList",
     "ContactPoint",
     "DoNotCallList",
-    "Integration",
     "NumberOrder",
     "Queue",
 ];
