@@ -193,8 +193,8 @@ fn greeted(system: &System, wanted: &[i16]) -> f64 {
     let mut phone = Phone::new(system, CARRIER, NUMBER);
     let to = phone.call("0 101").audio();
     let mut mouth = Mouth::new(&phone, to);
-    let question = system.prompt("one");
-    mouth.until("the question after the greeting", |heard| likeness(&question, heard) > 0.9);
+    // The greeting, and the beginning of the question after it.
+    mouth.silence(5_000);
     phone.hang_up();
     system.path_of_call(1);
     likeness(wanted, &phone.rtp.samples())
@@ -344,13 +344,13 @@ fn says(system: &System, last: &str) -> (Vec<String>, String, Vec<i16>) {
     let mut phone = Phone::new(system, CARRIER, NUMBER);
     let to = phone.call("0 101").audio();
     let mut mouth = Mouth::new(&phone, to);
-    let question = system.prompt("one");
-    mouth.until("the question", |heard| likeness(&question, heard) > 0.9);
-    mouth.silence(500);
+    // The greeting lasts for half of it, and what is said then stops the question.
+    mouth.silence(4_500);
     mouth.say(&wish);
-    let next = system.prompt(last);
-    mouth.until(last, |heard| likeness(&next, heard) > 0.9);
-    phone.hang_up();
+    mouth.silence(1_500);
+    phone.wait_for_bye();
+    let found = likeness(&system.prompt(last), &phone.rtp.samples());
+    assert!(found > 0.9, "prompt {last}: {found:.3}");
     let path = system.path_of_call(1);
     (path, system.get(&format!("/api/v1/explanations/{}", phone.call_id)), wish)
 }
