@@ -21,6 +21,7 @@ use super::{
     pod::{self, Made, Next, Work},
     roles::{self, Prompts},
     services::Services,
+    sounds::{Place, Sounds},
     trace,
 };
 
@@ -56,9 +57,12 @@ struct MediaPod {
     /// Of what nothing but memory may know.
     secrets: Secrets,
     /// Where recordings are kept.
-    store: Arc<dyn store::Blobs>,
     /// What speaks and understands besides what is built in.
     services: Arc<Services>,
+    place: Place,
+    sounds: Sounds,
+    /// Whether no other pod is there to delete what is due.
+    is_first: bool,
 }
 
 struct Running {
@@ -81,7 +85,9 @@ impl MediaPod {
             identity: made.identity.clone(),
             pod: made.pod.clone(),
             metrics: made.metrics.clone(),
+            sounds: made.sounds.clone(),
         };
+        let sounds = made.sounds.clone();
         Ok(Self {
             streams: Streams::new(made.identity.cluster.clone()),
             made,
@@ -89,8 +95,10 @@ impl MediaPod {
             link: link.with_context(about)?,
             running: None,
             secrets: Secrets::default(),
-            store: roles::store(&arguments.pod.state().join("sounds"))?,
             services: Services::new(tokio::runtime::Handle::current()),
+            place: Place::new(&arguments.pod.state().join("sounds")),
+            sounds,
+            is_first: true,
         })
     }
 
@@ -100,8 +108,8 @@ impl MediaPod {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),
         }
-        let config =
-            roles::media_config(&next.snapshot.cluster, Some(Arc::clone(&self.store)), &self.services);
+        self.place.set(&next.snapshot, &next.secrets);
+        let config = roles::media_config(&next.snapshot.cluster, Some(self.place.store()), &self.services);
         let server = Server::start(config, Arc::clone(&self.streams) as _)?;
         server.set_library(prompts.library());
         let (told, streams) = (server.handle(), Arc::clone(&self.streams));
@@ -116,12 +124,29 @@ impl MediaPod {
                 write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
             }
         });
+        self.sounds.set(&server.handle(), &next.snapshot, self.deletes(&next.snapshot));
         let orders = Arc::new(server.handle());
         let listener = self.listener.take();
         let serving = listener.map(|listener| self.streams.serve(listener, self.made.tls.clone(), orders));
         let applied = Arc::clone(&next.snapshot);
         let blobs = next.blobs.clone();
         Ok(Ok(Running { server, prompts, applied, blobs, _serving: serving.transpose()? }))
+    }
+}
+
+impl MediaPod {
+    /// Those that share a bucket leave it to one of them to delete what is due.
+    fn deletes(&self, snapshot: &Snapshot) -> bool {
+        snapshot.cluster.keeping.s3.is_none() || self.is_first
+    }
+
+    fn keep(&mut self, snapshot: &Arc<Snapshot>, secrets: &Secrets) {
+        let Some(running) = &self.running else { return };
+        let server = running.server.handle();
+        if self.place.set(snapshot, secrets) {
+            server.store_changed();
+        }
+        self.sounds.set(&server, snapshot, self.deletes(snapshot));
     }
 }
 
@@ -137,7 +162,13 @@ impl Work for MediaPod {
                     let started = self.start(next)?;
                     Ok(started.map(|running| self.running = Some(running)))
                 }
-                Some(running) => anyhow::Ok(running.apply(next, &self.services)),
+                Some(running) => {
+                    let applied = running.apply(next, &self.services);
+                    if applied.is_ok() {
+                        self.keep(&next.snapshot, &next.secrets);
+                    }
+                    anyhow::Ok(applied)
+                }
             }
         })?;
         if let (Err(_), Some(running)) = (&applied, &self.running) {
@@ -150,7 +181,15 @@ impl Work for MediaPod {
         Ok(applied)
     }
 
-    fn topology(&mut self, _: &Topology) {}
+    fn topology(&mut self, topology: &Topology) {
+        let others = topology.pods.iter().filter(|pod| pod.role == Role::Media && !pod.state.draining);
+        self.is_first =
+            others.map(|pod| &pod.pod.name).min().is_none_or(|first| *first >= self.made.pod.name);
+        if let Some(running) = &self.running {
+            let snapshot = &running.applied;
+            self.sounds.set(&running.server.handle(), snapshot, self.deletes(snapshot));
+        }
+    }
 
     async fn resolve(&mut self) -> anyhow::Result<()> {
         if let Some(running) = &mut self.running {

@@ -20,6 +20,7 @@ mod revision;
 mod roles;
 mod secrets;
 mod services;
+mod sounds;
 mod state;
 mod time;
 

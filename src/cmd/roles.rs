@@ -3,8 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    io::Read,
-    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,8 +10,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use bytes::Bytes;
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
 use media::{AudioSource, Library, Speaker};
@@ -95,43 +91,6 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A folder for recordings and messages.
-pub fn store(folder: &Path) -> anyhow::Result<Arc<dyn store::Blobs>> {
-    let opened = store::Folder::open(folder, None);
-    let opened = opened.with_context(|| format!("recordings cannot be kept in {}", folder.display()))?;
-    Ok(Arc::new(opened))
-}
-
-/// Largest sound that is given out over HTTP, in bytes: some two hours of a call.
-const SOUND_MAX: u64 = 256 * 1024 * 1024;
-
-/// Reads sounds out of the first of several stores that has them.
-pub fn stored(stores: Vec<Arc<dyn store::Blobs>>) -> edge::http::Stored {
-    Arc::new(move |name| {
-        let stores = stores.clone();
-        Box::pin(async move {
-            let read = tokio::task::spawn_blocking(move || sound(&stores, &name));
-            read.await.map_err(|error| error.to_string())?
-        })
-    })
-}
-
-fn sound(stores: &[Arc<dyn store::Blobs>], name: &str) -> Result<Bytes, String> {
-    let name = store::Name::new(name).map_err(|error| error.to_string())?;
-    let mut because = "there is no store".to_owned();
-    for store in stores {
-        match store.get(&name) {
-            Ok(reader) => {
-                let mut bytes = Vec::new();
-                reader.take(SOUND_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-                return Ok(bytes.into());
-            }
-            Err(error) => because = error.to_string(),
-        }
-    }
-    Err(because)
-}
-
 /// The media server of a cluster, and where it keeps what it records. None: it records nothing.
 pub fn media_config(
     cluster: &Cluster,
@@ -155,6 +114,7 @@ pub fn media_config(
             store,
             recogniser: Some(Arc::clone(services) as _),
             speaker: Some(Arc::clone(services) as _),
+            ..media::Services::default()
         },
         silent_after: SILENT_AFTER,
     }
@@ -351,6 +311,12 @@ pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
             "RTP packets thrown away.",
             sum(|counters| counters.packets_discarded),
         ),
+        (
+            "recordings_waiting",
+            "gauge",
+            "Recordings, and what is known of them, that wait to be brought to their store.",
+            servers.iter().map(|server| server.waiting() as u64).sum(),
+        ),
     ] {
         write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
     }
@@ -425,6 +391,7 @@ mod tests {
             tracing: None,
             tenants: BTreeMap::new(),
             speech: BTreeMap::new(),
+            keeping: snapshot::Keeping::default(),
         }
     }
 

@@ -181,6 +181,7 @@ mod tests {
             tracing: None,
             tenants: Default::default(),
             speech: Default::default(),
+            keeping: Default::default(),
         }
     }
 }

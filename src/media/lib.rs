@@ -38,7 +38,7 @@ mod worker;
 pub use config::{Config, Counters, Network, Services, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt, decode};
 pub use listening::{About, Hearing, Pocketsphinx, Recogniser, Said};
-pub use recording::recover;
+pub use recording::{Catalogue, Dictation, Swept, Transcriber, Wanted};
 pub use server::{Handle, Server};
 pub use speech::{Speaker, with_true_lengths};
 pub use tally::WorkerCounters;

@@ -24,7 +24,7 @@ use crate::{
     listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
-    recording::{Recorder, Threads, recover},
+    recording::{Catalogue, Dictation, Kept, Recorder, Threads},
     sys,
     tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
@@ -60,7 +60,9 @@ impl Server {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let recordings = started_recordings(&config, &events)?;
-        let loader = Loader::start(config.services.store.clone(), config.services.speaker.clone())
+        let kept = recordings.kept();
+        let catalogue = kept.as_ref().map(|kept| Arc::clone(&kept.catalogue));
+        let loader = Loader::start(config.services.store.clone(), catalogue, config.services.speaker.clone())
             .map_err(StartError::Worker)?;
         let orders = Orders::default();
         let recogniser = config.services.recogniser.clone();
@@ -70,6 +72,7 @@ impl Server {
             networks,
             events,
             recorder: recordings.recorder(),
+            kept,
             loading: loader.loading(),
             listener: listeners.listener(),
             sessions_max: config.sessions_max,
@@ -116,6 +119,36 @@ impl Handle {
     /// As [`Server::set_library`].
     pub fn set_library(&self, library: Arc<Library>) {
         *self.shared.library.write().unwrap_or_else(PoisonError::into_inner) = library;
+    }
+
+    /// What is known of recordings and messages. None: there is no store.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.shared.kept.as_ref().map(|kept| Arc::clone(&kept.catalogue))
+    }
+
+    /// How long recordings and messages are kept from now on, and whether it is for this server to delete what is due.
+    pub fn keep(&self, keeping: model::kept::Keeping, deletes: bool) {
+        if let Some(kept) = &self.shared.kept {
+            kept.catalogue.keep(keeping, deletes);
+            kept.look.look();
+        }
+    }
+
+    /// The store is another, or can be used from now on: what waits for it is brought there, and what a crash has left is
+    /// finished, unless it was. May take as long as the disk does.
+    pub fn store_changed(&self) {
+        if let Some(kept) = &self.shared.kept {
+            kept.catalogue.recover();
+            kept.wake.again();
+            kept.look.look();
+        }
+    }
+
+    /// Recordings and what is known of them that wait to be brought to their store.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.kept.as_ref().map_or(0, |kept| kept.wake.waiting())
     }
 
     /// As [`Server::counters`].
@@ -222,6 +255,8 @@ pub struct Shared {
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
     pub recorder: Recorder,
+    /// What is kept of them. None: there is no store.
+    kept: Option<Kept>,
     /// What reads recordings and speaks texts to be played.
     pub loading: Loading,
     /// What begins listening.
@@ -323,10 +358,10 @@ fn started_recordings(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<
     if let Some(folder) = &config.recordings {
         fs::create_dir_all(folder).map_err(refused)?;
     }
-    if let Some(store) = &config.services.store {
-        recover(&**store);
-    }
-    Threads::start(config.services.store.clone(), config.recordings.clone(), events).map_err(refused)
+    let transcriber =
+        config.services.transcriber.clone().unwrap_or_else(|| Arc::new(Dictation::default()) as _);
+    let (store, folder) = (config.services.store.clone(), config.recordings.clone());
+    Threads::start(store, folder, events, transcriber).map_err(refused)
 }
 
 fn start_worker(shared: &Arc<Shared>, place: usize, pinned: bool) -> io::Result<(Mailbox, JoinHandle<()>)> {

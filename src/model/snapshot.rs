@@ -100,6 +100,63 @@ pub struct Cluster {
     /// Services that speak and understand, of tenants that have some, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub speech: BTreeMap<String, Speech>,
+    /// Where recordings and messages are kept, and for how long.
+    #[serde(default, skip_serializing_if = "Keeping::is_default")]
+    pub keeping: Keeping,
+}
+
+/// Where recordings and messages are kept, and for how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Keeping {
+    /// A bucket. None: a folder of each pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<Bucket>,
+    /// What they are sealed with: the first seals, all open. Empty: they are not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sealing_keys: Vec<SealingKey>,
+    /// Days that recordings of calls are kept, by namespace of the tenant, where it is not
+    /// [`RECORDING_DAYS`](crate::kept::RECORDING_DAYS).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub recording_days: BTreeMap<String, u32>,
+}
+
+impl Keeping {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A bucket of S3 or what speaks like it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bucket {
+    /// Scheme, host and perhaps a port. None: Amazon's.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub bucket: String,
+    /// What all names are put behind. Empty: nothing.
+    pub prefix: String,
+    /// The Secret that holds the access key's id, and which of its keys.
+    pub access_key_id: (Key, String),
+    /// The same for the access key itself.
+    pub secret_access_key: (Key, String),
+    /// The same for authorities to trust. None: the public ones.
+    pub ca: Option<(Key, String)>,
+    /// Bytes that may wait in a pod's folder to be uploaded.
+    pub waiting_max: u64,
+}
+
+/// A key that recordings are sealed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealingKey {
+    /// Its name.
+    pub id: String,
+    /// The Secret that holds it, and which of its keys.
+    pub secret: (Key, String),
 }
 
 /// What speaks to a tenant's contacts and understands them.
@@ -548,6 +605,7 @@ mod tests {
                 tracing: None,
                 tenants: BTreeMap::new(),
                 speech: BTreeMap::new(),
+                keeping: Keeping::default(),
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -10,12 +10,13 @@ use api::v1alpha1 as v1;
 use model::{
     AudioId, ClusterId, E164, FlowId, HoursId, Key, NumberId, TrunkId,
     centre::Centre,
+    kept::RECORDING_DAYS,
     media::Codec,
     net::Transport,
     section::{BucketEntry, Section},
     snapshot::{
-        Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
-        Serves, Snapshot, Speech, TenantLimits, Trunk, TrunkDirection,
+        Audio, Bucket, BusinessHours, Cluster, Delivers, Grant, Keeping, Limits, Listener, Network,
+        NumberRange, Peer, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits, Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
@@ -224,6 +225,38 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
         speech: speech(item, world),
+        keeping: keeping(item, world),
+    }
+}
+
+/// Where recordings are kept, and for how long.
+fn keeping(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Keeping {
+    let secret =
+        |reference: &v1::SecretKeyRef| (Key::new(item.namespace(), &reference.name), reference.key.clone());
+    let blobs = item.spec.stores.as_ref().and_then(|stores| stores.blobs.as_ref());
+    let bucket = |bucket: &v1::S3Bucket| Bucket {
+        endpoint: bucket.endpoint.clone(),
+        region: bucket.region.clone(),
+        bucket: bucket.bucket.clone(),
+        prefix: bucket.prefix.clone().unwrap_or_default(),
+        access_key_id: secret(&bucket.access_key_id_secret_ref),
+        secret_access_key: secret(&bucket.secret_access_key_secret_ref),
+        ca: bucket.ca_secret_ref.as_ref().map(secret),
+        waiting_max: u64::from(figure(bucket.waiting_megabytes)) * 1_000_000,
+    };
+    let key = |key: &v1::SealingKey| SealingKey { id: key.id.clone(), secret: secret(&key.secret_ref) };
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let days = |tenant: &Item<v1::TenantSpec>| {
+        let days = figure(tenant.spec.retention.as_ref()?.recording_days);
+        (days != RECORDING_DAYS).then(|| (tenant.namespace().to_owned(), days))
+    };
+    Keeping {
+        s3: blobs.and_then(|blobs| blobs.s3.as_ref()).map(bucket),
+        sealing_keys: blobs.iter().flat_map(|blobs| &blobs.sealing_keys).map(key).collect(),
+        recording_days: served.filter_map(days).collect(),
     }
 }
 

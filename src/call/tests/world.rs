@@ -203,6 +203,7 @@ pub fn snapshot() -> Snapshot {
             tracing: None,
             tenants: BTreeMap::new(),
             speech: BTreeMap::new(),
+            keeping: model::snapshot::Keeping::default(),
         },
         trunks: [
             (carrier.clone(), pstn),
