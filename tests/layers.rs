@@ -19,13 +19,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rtp", &["model"]),
     ("store", &[]),
     ("link", &["model"]),
-    ("edge", &["acd", "call", "link", "model", "sip", "stir"]),
+    ("outbound", &["model"]),
+    ("edge", &["acd", "call", "link", "model", "outbound", "sip", "stir"]),
     ("media", &["link", "model", "rtp", "store"]),
     ("sim", &["call", "expr", "model"]),
     ("operator", &["api", "link", "model", "plan"]),
     (
         "switchboard",
-        &["api", "call", "edge", "link", "media", "model", "operator", "plan", "sim", "sip", "store"],
+        &[
+            "api", "call", "edge", "link", "media", "model", "operator", "outbound", "plan", "sim", "sip",
+            "store",
+        ],
     ),
 ];
 

@@ -13,7 +13,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, CallId, LegId, PlayId, SessionId,
-    media::{Event as MediaEvent, Order, PlayEnd, RINGING_TONE, Refusal, Tone, UNOBTAINABLE_TONE, national_tone},
+    media::{
+        Event as MediaEvent, Order, PlayEnd, RINGING_TONE, Refusal, Tone, UNOBTAINABLE_TONE, national_tone,
+    },
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
 use stir::Verstat;

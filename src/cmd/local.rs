@@ -28,6 +28,7 @@ use super::{
     Signals, folder,
     roles::{self, Prompts},
     say, secrets,
+    services::Services,
     sounds::{Place, Sounds},
     state::State,
     trace,
@@ -69,6 +70,8 @@ struct Running {
     prompts: Prompts,
     applied: Arc<Snapshot>,
     secrets: Secrets,
+    services: Arc<Services>,
+    blobs: roles::Blobs,
     dns: Dns,
 }
 
@@ -112,6 +115,7 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             _ = resolving.tick() => {
                 for one in running.values_mut() {
                     one.resolve().await?;
+                    tokio::task::block_in_place(|| one.speak());
                 }
             }
             () = signals.next() => break,
@@ -152,8 +156,10 @@ fn start(
     (engines, folder, sounds): (roles::Engines, Option<&Path>, Sounds),
 ) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
+    let services = Services::new(tokio::runtime::Handle::current());
+    services.update(&snapshot, &secrets);
     let mut prompts = Prompts::default();
-    prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
+    prompts.commit(prompts.prepare(&snapshot, &planned.blobs, &*services)?);
     let (sink, source) = edge::events(engines.count());
     let mut place = folder.map(Place::new);
     if let Some(place) = &mut place {
@@ -162,16 +168,31 @@ fn start(
         warn!("`stores.blobs` is of no use without --state: nothing is recorded");
     }
     let store = place.as_ref().map(Place::store);
-    let server = Server::start(roles::media_config(&snapshot.cluster, store), Arc::new(sink))?;
+    let server = Server::start(roles::media_config(&snapshot.cluster, store, &services), Arc::new(sink))?;
     server.set_library(prompts.library());
     sounds.set(&server.handle(), &snapshot, true);
     let server = Arc::new(server);
     let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone())?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, place, sounds, prompts, applied: snapshot, secrets, dns: Dns::system() })
+    let (blobs, dns) = (planned.blobs.clone(), Dns::system());
+    Ok(Running { edge, server, place, sounds, prompts, applied: snapshot, secrets, services, blobs, dns })
 }
 
 impl Running {
+    /// Tries voices again that have failed.
+    fn speak(&mut self) {
+        if !self.prompts.is_missing_voices() {
+            return;
+        }
+        match self.prompts.prepare(&self.applied, &self.blobs, &*self.services) {
+            Ok(next) => {
+                self.server.set_library(Arc::clone(&next.both));
+                self.prompts.commit(next);
+            }
+            Err(refused) => warn!("prompts stay as they are: {refused}"),
+        }
+    }
+
     async fn resolve(&mut self) -> anyhow::Result<()> {
         roles::resolve(&self.edge, &self.applied, &self.secrets, &mut self.dns).await
     }
@@ -218,6 +239,7 @@ async fn apply(
     if renewed {
         one.edge.take_secrets(secrets.clone()).await?;
         one.secrets = secrets;
+        one.services.update(&one.applied, &one.secrets);
     }
     let server = one.server.handle();
     if one.place.as_mut().is_some_and(|place| place.set(&planned.snapshot, &media_secrets)) {
@@ -228,15 +250,27 @@ async fn apply(
         return Ok(renewed);
     }
     roles::unchanged(&one.applied.cluster, &planned.snapshot.cluster)?;
+    one.services.update(&planned.snapshot, &one.secrets);
     // Media first: the new snapshot's calls must find their prompts.
-    let next = one.prompts.prepare(&planned.snapshot, &planned.blobs)?;
+    let prepared = tokio::task::block_in_place(|| {
+        one.prompts.prepare(&planned.snapshot, &planned.blobs, &*one.services)
+    });
+    let next = match prepared {
+        Ok(next) => next,
+        Err(refused) => {
+            one.services.update(&one.applied, &one.secrets);
+            return Err(refused.into());
+        }
+    };
     one.server.set_library(Arc::clone(&next.both));
     if let Err(refused) = one.edge.apply(Arc::clone(&planned.snapshot)).await? {
+        one.services.update(&one.applied, &one.secrets);
         one.server.set_library(one.prompts.library());
         return Err(refused.into());
     }
     one.prompts.commit(next);
     one.applied = Arc::clone(&planned.snapshot);
+    one.blobs.clone_from(&planned.blobs);
     one.sounds.set(&server, &planned.snapshot, true);
     one.resolve().await?;
     Ok(true)

@@ -20,6 +20,7 @@ use tracing::info;
 use super::{
     pod::{self, Made, Next, Work},
     roles::{self, Prompts},
+    services::Services,
     sounds::{Place, Sounds},
     trace,
 };
@@ -56,6 +57,8 @@ struct MediaPod {
     /// Of what nothing but memory may know.
     secrets: Secrets,
     /// Where recordings are kept.
+    /// What speaks and understands besides what is built in.
+    services: Arc<Services>,
     place: Place,
     sounds: Sounds,
     /// Whether no other pod is there to delete what is due.
@@ -66,6 +69,7 @@ struct Running {
     server: Server,
     prompts: Prompts,
     applied: Arc<Snapshot>,
+    blobs: roles::Blobs,
     _serving: Option<Serving>,
 }
 
@@ -91,6 +95,7 @@ impl MediaPod {
             link: link.with_context(about)?,
             running: None,
             secrets: Secrets::default(),
+            services: Services::new(tokio::runtime::Handle::current()),
             place: Place::new(&arguments.pod.state().join("sounds")),
             sounds,
             is_first: true,
@@ -99,12 +104,12 @@ impl MediaPod {
 
     fn start(&mut self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
         let mut prompts = Prompts::default();
-        match prompts.prepare(&next.snapshot, &next.blobs) {
+        match prompts.prepare(&next.snapshot, &next.blobs, &*self.services) {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),
         }
         self.place.set(&next.snapshot, &next.secrets);
-        let config = roles::media_config(&next.snapshot.cluster, Some(self.place.store()));
+        let config = roles::media_config(&next.snapshot.cluster, Some(self.place.store()), &self.services);
         let server = Server::start(config, Arc::clone(&self.streams) as _)?;
         server.set_library(prompts.library());
         let (told, streams) = (server.handle(), Arc::clone(&self.streams));
@@ -124,7 +129,8 @@ impl MediaPod {
         let listener = self.listener.take();
         let serving = listener.map(|listener| self.streams.serve(listener, self.made.tls.clone(), orders));
         let applied = Arc::clone(&next.snapshot);
-        Ok(Ok(Running { server, prompts, applied, _serving: serving.transpose()? }))
+        let blobs = next.blobs.clone();
+        Ok(Ok(Running { server, prompts, applied, blobs, _serving: serving.transpose()? }))
     }
 }
 
@@ -149,19 +155,25 @@ impl Work for MediaPod {
 
     async fn apply(&mut self, next: &Next) -> anyhow::Result<Result<(), Refused>> {
         // Decoding takes the cores for a while; who waits for the network goes on meanwhile.
-        let applied = tokio::task::block_in_place(|| match &mut self.running {
-            None => {
-                let started = self.start(next)?;
-                Ok(started.map(|running| self.running = Some(running)))
-            }
-            Some(running) => {
-                let applied = running.apply(next);
-                if applied.is_ok() {
-                    self.keep(&next.snapshot, &next.secrets);
+        let applied = tokio::task::block_in_place(|| {
+            self.services.update(&next.snapshot, &next.secrets);
+            match &mut self.running {
+                None => {
+                    let started = self.start(next)?;
+                    Ok(started.map(|running| self.running = Some(running)))
                 }
-                anyhow::Ok(applied)
+                Some(running) => {
+                    let applied = running.apply(next, &self.services);
+                    if applied.is_ok() {
+                        self.keep(&next.snapshot, &next.secrets);
+                    }
+                    anyhow::Ok(applied)
+                }
             }
         })?;
+        if let (Err(_), Some(running)) = (&applied, &self.running) {
+            self.services.update(&running.applied, &self.secrets);
+        }
         if applied.is_ok() && self.secrets != next.secrets {
             self.secrets = next.secrets.clone();
             info!(secrets = self.secrets.len(), "secrets taken");
@@ -180,6 +192,9 @@ impl Work for MediaPod {
     }
 
     async fn resolve(&mut self) -> anyhow::Result<()> {
+        if let Some(running) = &mut self.running {
+            tokio::task::block_in_place(|| running.speak(&self.services));
+        }
         Ok(())
     }
 
@@ -218,12 +233,24 @@ impl Work for MediaPod {
 }
 
 impl Running {
-    fn apply(&mut self, next: &Next) -> Result<(), Refused> {
+    /// Tries voices again that have failed.
+    fn speak(&mut self, services: &Services) {
+        if !self.prompts.is_missing_voices() {
+            return;
+        }
+        if let Ok(prepared) = self.prompts.prepare(&self.applied, &self.blobs, services) {
+            self.server.set_library(Arc::clone(&prepared.both));
+            self.prompts.commit(prepared);
+        }
+    }
+
+    fn apply(&mut self, next: &Next, services: &Services) -> Result<(), Refused> {
         roles::unchanged(&self.applied.cluster, &next.snapshot.cluster)?;
-        let prepared = self.prompts.prepare(&next.snapshot, &next.blobs)?;
+        let prepared = self.prompts.prepare(&next.snapshot, &next.blobs, services)?;
         self.server.set_library(Arc::clone(&prepared.both));
         self.prompts.commit(prepared);
         self.applied = Arc::clone(&next.snapshot);
+        self.blobs.clone_from(&next.blobs);
         Ok(())
     }
 }

@@ -1,10 +1,18 @@
 //! What a cluster's roles are made of, whether they run in one process or in pods of their own.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
-use media::{AudioSource, Library, LoadError};
+use media::{AudioSource, Library, LoadError, Speaker};
 use model::{
     AudioId,
     secrets::Secrets,
@@ -12,7 +20,7 @@ use model::{
 };
 use tracing::warn;
 
-use super::random;
+use super::{random, services::Services};
 
 /// SIP legs per call that the cluster's bound allows for: two, and room for calls that ring several.
 const LEGS_PER_CALL: usize = 4;
@@ -87,7 +95,11 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
 }
 
 /// The media server of a cluster, and where it keeps what it records. None: it records nothing.
-pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> media::Config {
+pub fn media_config(
+    cluster: &Cluster,
+    store: Option<Arc<dyn store::Blobs>>,
+    services: &Arc<Services>,
+) -> media::Config {
     let ours = cluster.networks.iter().filter(|network| network.attachment.is_none());
     let networks = ours.map(|network| media::Network {
         name: network.name.clone(),
@@ -105,7 +117,13 @@ pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> 
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
-        services: media::Services { store, packets, ..media::Services::default() },
+        services: media::Services {
+            store,
+            packets,
+            recogniser: Some(Arc::clone(services) as _),
+            speaker: Some(Arc::clone(services) as _),
+            ..media::Services::default()
+        },
         silent_after: SILENT_AFTER,
     }
 }
@@ -147,6 +165,9 @@ pub async fn resolve(
     Ok(())
 }
 
+/// Texts that services speak at the same time.
+const SPEAKING: usize = 4;
+
 /// What a library is made of.
 type Wanted = BTreeMap<AudioId, AudioSource>;
 
@@ -155,6 +176,16 @@ type Wanted = BTreeMap<AudioId, AudioSource>;
 pub struct Prompts {
     library: Arc<Library>,
     wanted: Wanted,
+    voiced: Voiced,
+}
+
+/// Texts that are for a tenant's own voice, by what they sound like.
+#[derive(Debug, Clone, Default)]
+struct Voiced {
+    /// Files of sound that voices have made.
+    made: BTreeMap<AudioId, Arc<[u8]>>,
+    /// Those that espeak-ng speaks, because a voice has failed.
+    missed: BTreeSet<AudioId>,
 }
 
 /// Prompts of a snapshot beside those of the one before: the new snapshot's calls must find theirs, and a call that began a
@@ -163,6 +194,7 @@ pub struct Prompts {
 pub struct NextPrompts {
     pub both: Arc<Library>,
     wanted: Wanted,
+    voiced: Voiced,
 }
 
 impl Prompts {
@@ -171,13 +203,24 @@ impl Prompts {
         Arc::clone(&self.library)
     }
 
-    /// Decodes and speaks what is new. A file that turns out to be broken is told and left out, so that it takes no other
-    /// tenant's prompts with it.
-    pub fn prepare(&self, snapshot: &Snapshot, blobs: &Blobs) -> Result<NextPrompts, Refused> {
-        let wanted = wanted(snapshot, blobs)?;
+    /// Decodes and speaks what is new, and what a voice has failed to say before. A file that turns out to be broken is told
+    /// and left out, so that it takes no other tenant's prompts with it.
+    pub fn prepare(
+        &self,
+        snapshot: &Snapshot,
+        blobs: &Blobs,
+        speaker: &dyn Speaker,
+    ) -> Result<NextPrompts, Refused> {
+        let mut wanted = wanted(snapshot, blobs)?;
+        let voiced = self.voiced(snapshot, speaker);
+        for (id, file) in &voiced.made {
+            wanted.insert(*id, AudioSource::Wav(Arc::clone(file)));
+        }
         let mut both = self.wanted.clone();
         both.extend(wanted.clone());
-        let (both, errors) = Library::load_most(&both, Some(&self.library));
+        let anew = self.voiced.missed.intersection(&voiced.made.keys().copied().collect()).copied().collect();
+        let last = self.library.without(&anew);
+        let (both, errors) = Library::load_most(&both, Some(&last));
         let tell = |error: &LoadError| match snapshot
             .audio
             .get(&error.audio)
@@ -196,12 +239,59 @@ impl Prompts {
             let told: Vec<String> = voices.iter().map(tell).collect();
             return Err(refused(path_of(first.audio), told.join("\n")));
         }
-        Ok(NextPrompts { both: Arc::new(both), wanted })
+        Ok(NextPrompts { both: Arc::new(both), wanted, voiced })
+    }
+
+    /// Whether a voice has failed, so that it should be tried again.
+    pub fn is_missing_voices(&self) -> bool {
+        !self.voiced.missed.is_empty()
+    }
+
+    /// Has tenants' voices say what they have not said yet, a few texts at a time.
+    fn voiced(&self, snapshot: &Snapshot, speaker: &dyn Speaker) -> Voiced {
+        let texts = snapshot.audio.iter().filter_map(|(id, audio)| match &audio.source {
+            snapshot::AudioSource::Speech { text, language } => {
+                let tenant = audio.prompt.0.namespace();
+                speaker.voice(tenant).map(|_| (*id, audio, tenant, text.as_str(), language.as_str()))
+            }
+            snapshot::AudioSource::Wav { .. } => None,
+        });
+        let (known, new): (Vec<_>, Vec<_>) = texts.partition(|(id, ..)| self.voiced.made.contains_key(id));
+        let made = known.iter().filter_map(|(id, ..)| Some((*id, Arc::clone(self.voiced.made.get(id)?))));
+        let voiced = Mutex::new(Voiced { made: made.collect(), missed: BTreeSet::new() });
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..new.len().min(SPEAKING) {
+                scope.spawn(|| {
+                    while let Some((id, audio, tenant, text, language)) =
+                        new.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let spoken = speaker.speak(tenant, text, language);
+                        // What cannot be decoded is no answer either.
+                        let spoken = spoken.map(media::with_true_lengths).and_then(|file| {
+                            media::decode(&file).map(|_| file).map_err(|error| error.to_string())
+                        });
+                        let mut voiced = voiced.lock().unwrap_or_else(PoisonError::into_inner);
+                        match spoken {
+                            Ok(file) => drop(voiced.made.insert(*id, file.into())),
+                            Err(because) => {
+                                warn!(
+                                    "Prompt {}: espeak-ng speaks in place of the tenant's voice: {because}",
+                                    audio.prompt
+                                );
+                                voiced.missed.insert(*id);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        voiced.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on.
     pub fn commit(&mut self, next: NextPrompts) {
-        *self = Self { library: next.both, wanted: next.wanted };
+        *self = Self { library: next.both, wanted: next.wanted, voiced: next.voiced };
     }
 }
 
@@ -331,6 +421,7 @@ mod tests {
             tracing: None,
             tenants: BTreeMap::new(),
             countries: BTreeMap::new(),
+            speech: BTreeMap::new(),
             keeping: snapshot::Keeping::default(),
         }
     }

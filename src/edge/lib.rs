@@ -15,7 +15,6 @@ pub mod ladder;
 mod movable;
 mod neighbours;
 pub mod observed;
-mod reach;
 mod secure;
 mod shell;
 mod sockets;

@@ -182,6 +182,7 @@ mod tests {
             tracing: None,
             tenants: Default::default(),
             countries: Default::default(),
+            speech: Default::default(),
             keeping: Default::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::
 
 use store::Blobs;
 
-use crate::{listening::Recogniser, recording::Transcriber};
+use crate::{listening::Recogniser, recording::Transcriber, speech::Speaker};
 
 /// What a media server is told when it starts.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub struct Services {
     pub store: Option<Arc<dyn Blobs>>,
     /// What tells phrases from sound. None: [`crate::Pocketsphinx`].
     pub recogniser: Option<Arc<dyn Recogniser>>,
+    /// What speaks texts that are no prompts. None: espeak-ng alone.
+    pub speaker: Option<Arc<dyn Speaker>>,
     /// What writes messages down. None: [`crate::Dictation`].
     pub transcriber: Option<Arc<dyn Transcriber>>,
     /// What carries packets.

@@ -132,8 +132,8 @@ impl Engine {
                 let pending = self.shared.loading.load(name);
                 self.play_pending(session, leg, play, pending);
             }
-            Order::Say { leg, play, text, language } => {
-                let pending = self.shared.loading.say(text, language);
+            Order::Say { leg, play, text, language, tenant } => {
+                let pending = self.shared.loading.say(text, language, tenant);
                 self.play_pending(session, leg, play, pending);
             }
             Order::BeginRecording(recording) => self.begin_recording(session, *recording, now),

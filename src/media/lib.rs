@@ -37,8 +37,9 @@ mod worker;
 mod xdp;
 
 pub use config::{Config, Counters, Network, Packets, Services, StartError};
-pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
-pub use listening::{Pocketsphinx, Recogniser, Said};
+pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt, decode};
+pub use listening::{About, Hearing, Pocketsphinx, Recogniser, Said};
 pub use recording::{Catalogue, Dictation, Swept, Transcriber, Wanted};
 pub use server::{Handle, Server};
+pub use speech::{Speaker, with_true_lengths};
 pub use tally::WorkerCounters;

@@ -4,7 +4,7 @@
 //! of its own (its licence does not allow linking), which writes a WAV file in turn.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZero,
     sync::{
@@ -160,6 +160,14 @@ impl Library {
         }
         errors.sort_by_key(|error| error.audio);
         (Self { prompts, unplayable: errors.len() }, errors)
+    }
+
+    /// All but these.
+    #[must_use]
+    pub fn without(&self, audio: &BTreeSet<AudioId>) -> Self {
+        let others = self.prompts.iter().filter(|(id, _)| !audio.contains(id));
+        let prompts = others.map(|(id, prompt)| (*id, Arc::clone(prompt))).collect();
+        Self { prompts, unplayable: self.unplayable }
     }
 
     /// How many prompts there are.

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io::Read,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread::{self, JoinHandle},
 };
 
@@ -13,13 +13,15 @@ use store::{Blobs, Name};
 use crate::{
     library::{self, Prompt, SOURCE_BYTES_MAX},
     recording::Catalogue,
-    speech,
+    speech::{self, Speaker},
 };
 
 /// What waits for one thread.
 const WAITING_MAX: usize = 64;
 /// Characters of a text.
 const TEXT_MAX: usize = 1_000;
+/// Threads that speak texts: a service that hangs must not keep all others waiting.
+const SPEAKING: usize = 4;
 /// Texts that are kept spoken, and their samples together: ten minutes.
 const KEPT_MAX: (usize, usize) = (256, 4_800_000);
 
@@ -51,21 +53,28 @@ enum Job<T> {
 struct Text {
     text: String,
     language: String,
+    tenant: String,
 }
 
 impl Loader {
     /// Starts the threads.
-    pub fn start(store: Option<Arc<dyn Blobs>>, catalogue: Option<Arc<Catalogue>>) -> std::io::Result<Self> {
+    pub fn start(
+        store: Option<Arc<dyn Blobs>>,
+        catalogue: Option<Arc<Catalogue>>,
+        speaker: Option<Arc<dyn Speaker>>,
+    ) -> std::io::Result<Self> {
         let forget = move |name: &String| {
             if let Some(catalogue) = &catalogue {
                 catalogue.forget(name);
             }
         };
         let load = move |name: &String| loaded(store.as_deref(), name);
-        let (recordings, one) = started("media-load", load, forget)?;
-        let mut spoken = Spoken::default();
-        let (texts, other) = started("media-say", move |text: &Text| spoken.get(text), |_| {})?;
-        Ok(Self { loading: Loading { recordings, texts }, threads: vec![one, other] })
+        let (recordings, mut threads) = started("media-load", 1, load, forget)?;
+        let spoken = Mutex::new(Spoken::default());
+        let say = move |text: &Text| said(text, speaker.as_deref(), &spoken);
+        let (texts, more) = started("media-say", SPEAKING, say, |_| {})?;
+        threads.extend(more);
+        Ok(Self { loading: Loading { recordings, texts }, threads })
     }
 
     /// What asks them.
@@ -77,7 +86,9 @@ impl Loader {
 impl Drop for Loader {
     fn drop(&mut self) {
         let _ = self.loading.recordings.send(Job::Stop);
-        let _ = self.loading.texts.send(Job::Stop);
+        for _ in 0..SPEAKING {
+            let _ = self.loading.texts.send(Job::Stop);
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -92,12 +103,13 @@ impl Loading {
     }
 
     /// Has a text spoken. None: it is too long, or too many wait.
-    pub fn say(&self, text: String, language: String) -> Option<Pending> {
+    pub fn say(&self, text: String, language: String, tenant: String) -> Option<Pending> {
         let pending = Pending::default();
         if text.chars().count() > TEXT_MAX {
             return None;
         }
-        self.texts.try_send(Job::Load(Text { text, language }, Arc::clone(&pending))).ok().map(|()| pending)
+        let text = Text { text, language, tenant };
+        self.texts.try_send(Job::Load(text, Arc::clone(&pending))).ok().map(|()| pending)
     }
 
     /// Has a recording deleted. False: too many wait, and it stays.
@@ -108,12 +120,15 @@ impl Loading {
 
 fn started<T: Send + 'static>(
     name: &str,
-    mut load: impl FnMut(&T) -> Option<Arc<Prompt>> + Send + 'static,
-    forget: impl Fn(&T) + Send + 'static,
-) -> std::io::Result<(mpsc::SyncSender<Job<T>>, JoinHandle<()>)> {
+    threads: usize,
+    load: impl Fn(&T) -> Option<Arc<Prompt>> + Send + Sync + 'static,
+    forget: impl Fn(&T) + Send + Sync + 'static,
+) -> std::io::Result<(mpsc::SyncSender<Job<T>>, Vec<JoinHandle<()>>)> {
     let (sender, jobs) = mpsc::sync_channel(WAITING_MAX);
-    let run = move || {
-        while let Ok(job) = jobs.recv() {
+    let jobs = Mutex::new(jobs);
+    let next = move || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    let run = Arc::new(move || {
+        while let Ok(job) = next() {
             match job {
                 // Whoever wanted it may be gone.
                 Job::Load(what, pending) if Arc::strong_count(&pending) > 1 => {
@@ -124,37 +139,72 @@ fn started<T: Send + 'static>(
                 Job::Stop => return,
             }
         }
+    });
+    let spawn = |_| {
+        let run = Arc::clone(&run);
+        thread::Builder::new().name(name.into()).spawn(move || run())
     };
-    Ok((sender, thread::Builder::new().name(name.into()).spawn(run)?))
+    Ok((sender, (0..threads).map(spawn).collect::<std::io::Result<_>>()?))
 }
 
-/// Texts that were spoken lately, the latest last.
+/// Texts that were spoken lately and by which voice (none: espeak-ng), the latest last.
 #[derive(Default)]
-struct Spoken(VecDeque<(Text, Arc<Prompt>)>);
+struct Spoken(VecDeque<(Voiced, Arc<Prompt>)>);
+
+/// A text, its language and its voice.
+type Voiced = (String, String, Option<String>);
 
 impl Spoken {
-    fn get(&mut self, text: &Text) -> Option<Arc<Prompt>> {
-        let known = self.0.iter().position(|(known, _)| known == text).and_then(|place| self.0.remove(place));
-        let prompt = match known {
-            Some((_, prompt)) => prompt,
-            None => spoken(text)?,
-        };
-        self.0.push_back((text.clone(), Arc::clone(&prompt)));
-        let samples = |kept: &VecDeque<(Text, Arc<Prompt>)>| -> usize {
+    fn get(&mut self, text: &Voiced) -> Option<Arc<Prompt>> {
+        let place = self.0.iter().position(|(known, _)| known == text)?;
+        let (text, prompt) = self.0.remove(place)?;
+        self.0.push_back((text, Arc::clone(&prompt)));
+        Some(prompt)
+    }
+
+    fn keep(&mut self, text: Voiced, prompt: &Arc<Prompt>) {
+        self.0.push_back((text, Arc::clone(prompt)));
+        let samples = |kept: &VecDeque<(Voiced, Arc<Prompt>)>| -> usize {
             kept.iter().map(|(_, prompt)| prompt.pcm().len()).sum()
         };
         while self.0.len() > KEPT_MAX.0 || samples(&self.0) > KEPT_MAX.1 {
             self.0.pop_front();
         }
-        Some(prompt)
     }
 }
 
-fn spoken(Text { text, language }: &Text) -> Option<Arc<Prompt>> {
-    let wav = speech::speak(speech::PROGRAM, text, language);
-    let prompt = wav.and_then(|wav| library::decode(&wav));
+/// By the tenant's voice; where that fails, and where there is none, by espeak-ng.
+fn said(text: &Text, speaker: Option<&dyn Speaker>, spoken: &Mutex<Spoken>) -> Option<Arc<Prompt>> {
+    let Text { text, language, tenant } = text;
+    let voice = speaker.and_then(|speaker| Some((speaker, speaker.voice(tenant)?)));
+    if let Some((speaker, voice)) = voice {
+        let by = || {
+            let file = speaker.speak(tenant, text, language)?;
+            library::decode(&speech::with_true_lengths(file)).map_err(|error| error.to_string())
+        };
+        match once((text.clone(), language.clone(), Some(voice)), spoken, by) {
+            Ok(prompt) => return Some(prompt),
+            Err(why) => tracing::warn!(tenant, why, "the voice says nothing: espeak-ng speaks in its place"),
+        }
+    }
+    let by = || library::decode(&speech::speak(speech::PROGRAM, text, language)?);
+    let prompt = once((text.clone(), language.clone(), None), spoken, by);
     // What it says may be somebody's secret.
-    prompt.map(Arc::new).inspect_err(|error| tracing::warn!(%error, "a text cannot be spoken")).ok()
+    prompt.inspect_err(|error| tracing::warn!(%error, "a text cannot be spoken")).ok()
+}
+
+fn once<E>(
+    text: Voiced,
+    spoken: &Mutex<Spoken>,
+    by: impl FnOnce() -> Result<Prompt, E>,
+) -> Result<Arc<Prompt>, E> {
+    let kept = || spoken.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(prompt) = kept().get(&text) {
+        return Ok(prompt);
+    }
+    let prompt = Arc::new(by()?);
+    kept().keep(text, &prompt);
+    Ok(prompt)
 }
 
 fn loaded(store: Option<&dyn Blobs>, name: &str) -> Option<Arc<Prompt>> {

@@ -63,7 +63,8 @@ impl Server {
         let recordings = started_recordings(&config, &events)?;
         let kept = recordings.kept();
         let catalogue = kept.as_ref().map(|kept| Arc::clone(&kept.catalogue));
-        let loader = Loader::start(config.services.store.clone(), catalogue).map_err(StartError::Worker)?;
+        let loader = Loader::start(config.services.store.clone(), catalogue, config.services.speaker.clone())
+            .map_err(StartError::Worker)?;
         let orders = Orders::default();
         let recogniser = config.services.recogniser.clone();
         let listeners =

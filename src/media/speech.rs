@@ -1,6 +1,7 @@
 //! Text becomes a WAV file by the program `espeak-ng`, as a process of its own, bounded in time and size.
 
 use std::{
+    fmt,
     io::{self, Read, Write},
     process::{Child, Command, Stdio},
     thread,
@@ -8,6 +9,19 @@ use std::{
 };
 
 use crate::library::{LoadErrorKind, SOURCE_BYTES_MAX};
+
+/// What speaks texts in place of espeak-ng.
+pub trait Speaker: Send + Sync + fmt::Debug {
+    /// The voice of a tenant, which is a namespace: equal names sound alike. None: it has none of its own.
+    fn voice(&self, tenant: &str) -> Option<String>;
+
+    /// A file of sound with the text spoken by the tenant's voice: WAV, Opus in Ogg, or MP3. It may block, and has to end within
+    /// half a minute.
+    ///
+    /// # Errors
+    /// Why nothing is spoken: espeak-ng does it then.
+    fn speak(&self, tenant: &str, text: &str, language: &str) -> Result<Vec<u8>, String>;
+}
 
 /// The program, found by PATH.
 pub const PROGRAM: &str = "espeak-ng";
@@ -86,8 +100,11 @@ fn waited(child: &mut Child) -> Option<bool> {
     None
 }
 
-/// A stream's header cannot know the length, so espeak-ng writes the greatest; the true ones are put in.
-fn with_true_lengths(mut wav: Vec<u8>) -> Vec<u8> {
+/// A stream's header cannot know the length, so espeak-ng and services write the greatest; the true ones are put in.
+pub fn with_true_lengths(mut wav: Vec<u8>) -> Vec<u8> {
+    if !wav.starts_with(b"RIFF") {
+        return wav;
+    }
     let Some(data) = wav.windows(4).take(100).position(|name| name == b"data") else { return wav };
     let begin = data + 8;
     let lengths = [(4, wav.len().saturating_sub(8)), (data + 4, wav.len().saturating_sub(begin) & !1)];

@@ -309,6 +309,9 @@ pub enum Order {
         text: String,
         /// The language's tag (BCP 47).
         language: String,
+        /// Namespace of the tenant, whose own voice speaks. Empty: nobody's.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        tenant: String,
     },
     /// Stop what is playing to a leg. `PlayEnded` follows if something was.
     StopPlay {

@@ -11,7 +11,7 @@ use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, Key, NumberId, PromptId, TrunkId,
+    AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, IntegrationId, Key, NumberId, PromptId, TrunkId,
     centre::Centre,
     media::Codec,
     net::Transport,
@@ -103,6 +103,9 @@ pub struct Cluster {
     /// Countries of tenants by namespace (ISO 3166-1 alpha-2): whose tones callers hear. Absent: the United States.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub countries: BTreeMap<String, String>,
+    /// Services that speak and understand, of tenants that have some, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub speech: BTreeMap<String, Speech>,
     /// Where recordings and messages are kept, and for how long.
     #[serde(default, skip_serializing_if = "Keeping::is_default")]
     pub keeping: Keeping,
@@ -177,6 +180,40 @@ impl Packets {
     fn is_sockets(&self) -> bool {
         *self == Self::Sockets
     }
+}
+
+/// What speaks to a tenant's contacts and understands them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Speech {
+    /// None: the voice that comes with the media server.
+    pub voice: Option<SpeechVoice>,
+    /// None: the recogniser that comes with the media server.
+    pub recogniser: Option<SpeechRecogniser>,
+}
+
+/// A voice by `POST /v1/audio/speech`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeechVoice {
+    /// What it is reached by.
+    pub integration: IntegrationId,
+    /// The request's `model`.
+    pub model: String,
+    /// The request's `voice`.
+    pub voice: String,
+}
+
+/// What understands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeechRecogniser {
+    /// What it is reached by.
+    pub integration: IntegrationId,
+    /// Whether it hears on a WebSocket by Vosk's protocol; else by `POST /v1/audio/transcriptions` afterwards.
+    pub streams: bool,
+    /// The `model` of a request for a transcription.
+    pub model: String,
 }
 
 /// Bounds of a tenant: of calls to all its numbers together.
@@ -592,6 +629,7 @@ mod tests {
                 tracing: None,
                 tenants: BTreeMap::new(),
                 countries: BTreeMap::new(),
+                speech: BTreeMap::new(),
                 keeping: Keeping::default(),
             },
             trunks: BTreeMap::new(),

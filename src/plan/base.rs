@@ -29,7 +29,7 @@ const PLATFORM: &[&str] = &["VoiceCluster", "Tenant", "Allowlist", "Trunk", "Car
 /// Of each kind, the kinds that its objects are held against when all of them are known. Its own is not among them unless
 /// one object of it is held against another.
 const LOOKS_AT: &[(&str, &[&str])] = &[
-    ("Tenant", &["Agent", "Trunk"]),
+    ("Tenant", &["Agent", "Trunk", "Integration"]),
     ("Prompt", &["Tenant"]),
     ("Carrier", &["PointOfPresence"]),
     ("NumberOrder", &["Carrier", "RoutingFlow", "Trunk"]),
@@ -527,8 +527,9 @@ impl Judge<'_> {
         for candidate in self.candidates("Prompt", Spec::prompt, &BTreeMap::new()) {
             let id = candidate.id.clone();
             let files = content::Files { beside: &self.resources.files, others: &self.resources.foreign };
-            let resolved =
-                self.resolve(candidate, |item, _, report| content::prompt(item, &files, report)).flatten();
+            let resolved = self
+                .resolve(candidate, |item, world, report| content::prompt(item, &files, world, report))
+                .flatten();
             match resolved.or_else(|| self.last.prompts.get(&id.key).cloned()) {
                 Some(prompt) => drop(self.world.prompts.insert(id.key, prompt)),
                 None => drop(self.world.unusable.insert(id)),

@@ -9,8 +9,8 @@ use api::v1alpha1 as v1;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::civil;
 use model::{
-    AudioId, PromptId,
-    snapshot::{Audio, AudioSource, BusinessHours},
+    AudioId, IntegrationId, Key, PromptId,
+    snapshot::{Audio, AudioSource, BusinessHours, Speech, SpeechRecogniser, SpeechVoice},
 };
 use sha2::{Digest, Sha256};
 
@@ -52,9 +52,11 @@ struct Named<'a> {
 pub(crate) fn prompt(
     item: &Item<v1::PromptSpec>,
     files: &Files<'_>,
+    world: &World,
     report: &mut Report,
 ) -> Option<ResolvedPrompt> {
     let spec = &item.spec;
+    let voice = world.tenants.get(item.namespace()).and_then(speech).and_then(|own| own.voice);
     let own = Named {
         at: "spec".to_owned(),
         text: spec.text.as_ref().map(|speech| (speech.text.as_str(), speech.language.as_str())),
@@ -62,7 +64,7 @@ pub(crate) fn prompt(
         map: spec.config_map_ref.as_ref(),
         is_remote: spec.remote.is_some(),
     };
-    let own = audio(item, &own, files, report);
+    let own = audio(item, &own, (files, voice.as_ref()), report);
     let mut translations = BTreeMap::new();
     for (index, translation) in spec.translations.iter().enumerate() {
         let named = Named {
@@ -72,7 +74,8 @@ pub(crate) fn prompt(
             map: None,
             is_remote: translation.remote.is_some(),
         };
-        translations.insert(translation.language.clone(), audio(item, &named, files, report));
+        translations
+            .insert(translation.language.clone(), audio(item, &named, (files, voice.as_ref()), report));
     }
     let whole = translations.into_iter().map(|(language, audio)| Some((language, audio?)));
     Some(ResolvedPrompt { translations: whole.collect::<Option<_>>()?, ..own? })
@@ -81,12 +84,16 @@ pub(crate) fn prompt(
 fn audio(
     item: &Item<v1::PromptSpec>,
     named: &Named<'_>,
-    files: &Files<'_>,
+    (files, voice): (&Files<'_>, Option<&SpeechVoice>),
     report: &mut Report,
 ) -> Option<ResolvedPrompt> {
     let (prompt, translations) = (PromptId(item.id.key.clone()), BTreeMap::new());
     if let Some((text, language)) = named.text {
-        let content = format!("speech\0{language}\0{text}");
+        let mut content = format!("speech\0{language}\0{text}");
+        // Said by another voice it is another sound.
+        if let Some(SpeechVoice { integration, model, voice }) = voice {
+            content.push_str(&format!("\0{}\0{model}\0{voice}", integration.0));
+        }
         let source = AudioSource::Speech { text: text.to_owned(), language: language.to_owned() };
         let audio = Audio { prompt, source };
         return Some(ResolvedPrompt { id: digest(content.as_bytes()), audio, blob: None, translations });
@@ -183,6 +190,24 @@ fn in_map(
             None
         }
     }
+}
+
+/// What a tenant has speak and understand.
+pub(crate) fn speech(tenant: &Item<v1::TenantSpec>) -> Option<Speech> {
+    let spec = tenant.spec.speech.as_ref()?;
+    let integration = |reference: &v1::LocalRef| IntegrationId(Key::new(tenant.namespace(), &reference.name));
+    Some(Speech {
+        voice: spec.voice.as_ref().map(|voice| SpeechVoice {
+            integration: integration(&voice.integration_ref),
+            model: voice.model.clone(),
+            voice: voice.voice.clone(),
+        }),
+        recogniser: spec.recogniser.as_ref().map(|recogniser| SpeechRecogniser {
+            integration: integration(&recogniser.integration_ref),
+            streams: recogniser.protocol == v1::RecogniserProtocol::Vosk,
+            model: recogniser.model.clone(),
+        }),
+    })
 }
 
 fn digest(bytes: &[u8]) -> AudioId {

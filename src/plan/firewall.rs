@@ -317,7 +317,7 @@ fn is_page(listener: &Listener) -> bool {
 
 /// What flows ask of a server that may well be the customer's own.
 fn requests(integration: &Integration, egress: &[Address]) -> Vec<Rule> {
-    let Some((scheme, rest)) = integration.url.split_once("://") else {
+    let Some((scheme, rest)) = asked(integration).split_once("://") else {
         return Vec::new();
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -343,6 +343,20 @@ fn requests(integration: &Integration, egress: &[Address]) -> Vec<Rule> {
         valid_until: None,
     };
     sources.map(rule).collect()
+}
+
+/// What is connected to: the service itself, or its proxy.
+fn asked(integration: &Integration) -> &str {
+    let Some(proxy) = &integration.proxy else { return &integration.url };
+    let rest = integration.url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host_and_port_or(authority, 443).map(|(host, _)| host.to_ascii_lowercase());
+    let passes_by = |domain: &String| {
+        let domain = domain.trim_matches('.').to_ascii_lowercase();
+        let rest = host.as_deref().and_then(|host| host.strip_suffix(domain.as_str()));
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    if proxy.no_proxy.iter().any(passes_by) { &integration.url } else { proxy.url.trim_end_matches('/') }
 }
 
 /// What a peer is called by.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::v1alpha1 as v1;
 use model::{
-    ClusterId, Key,
+    ClusterId, IntegrationId, Key,
     centre::{HeaderValue, Integration, PointKind, SecretKey, SignIn, StationKind},
+    snapshot::Speech,
 };
 
 use crate::{
-    Planner,
+    Planner, content,
     problem::ObjectId,
     world::{Item, World},
 };
@@ -75,6 +76,15 @@ pub(crate) fn needs(item: &Item<v1::VoiceClusterSpec>, world: &World) -> SecretN
         secret.iter().for_each(|secret| needs.edge(tenant.namespace(), secret));
     }
     of_centre(world, &serves, &mut needs);
+    let speech = world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key));
+    for IntegrationId(key) in speech.filter_map(content::speech).flat_map(spoken_by) {
+        // What speaks and understands is asked by the pods that have the sound.
+        let mut asked = SecretNeeds::default();
+        if let Some(integration) = world.centre.integrations.get(&key) {
+            of_integration(&key, &integration.form, &mut asked);
+        }
+        asked.edge.into_iter().for_each(|(secret, keys)| needs.media.entry(secret).or_default().extend(keys));
+    }
     needs
 }
 
@@ -109,6 +119,11 @@ fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
     for secret in bucket.chain(blobs.sealing_keys.iter().map(|key| &key.secret_ref)) {
         add(&mut needs.media, namespace, &secret.name, &secret.key);
     }
+}
+
+fn spoken_by(speech: Speech) -> impl Iterator<Item = IntegrationId> {
+    let voice = speech.voice.map(|voice| voice.integration);
+    voice.into_iter().chain(speech.recogniser.map(|recogniser| recogniser.integration))
 }
 
 /// What is off needs none.

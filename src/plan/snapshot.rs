@@ -16,13 +16,14 @@ use model::{
     section::{BucketEntry, Section},
     snapshot::{
         Audio, Bucket, BusinessHours, Cluster, Delivers, Grant, Keeping, Limits, Listener, Network,
-        NumberRange, Packets, Peer, SCHEMA, SealingKey, Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
+        NumberRange, Packets, Peer, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits, Trunk,
+        TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
 
 use crate::{
-    PlannedCluster, dialling,
+    PlannedCluster, content, dialling,
     numbers::{LiveNumber, Numbers},
     platform::host_and_perhaps_port,
     reach, signalling,
@@ -179,6 +180,15 @@ impl Closure {
     }
 }
 
+/// Services that speak to the contacts of the tenants that the cluster serves, and understand them.
+fn speech(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, Speech> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    served.filter_map(|tenant| Some((tenant.namespace().to_owned(), content::speech(tenant)?))).collect()
+}
+
 /// Bounds of the tenants that the cluster serves.
 fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, TenantLimits> {
     let served = world
@@ -231,6 +241,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
         countries: countries(item, world),
+        speech: speech(item, world),
         keeping: keeping(item, world),
     }
 }

@@ -333,6 +333,7 @@ fn measure_ours(scenario: &Scenario, seconds: u64) -> Seen {
                     silence_ms: None,
                     stop_keys: String::new(),
                     mask_keys: false,
+                    about: None,
                 };
                 ours.order(session, Order::BeginRecording(Box::new(recording)));
             }

@@ -21,6 +21,7 @@ mod engines;
 mod flood;
 mod harness;
 mod hostile;
+mod integrations;
 mod kamailio;
 mod linphone;
 mod negotiation;

@@ -1,4 +1,4 @@
-//! `Integration`: an HTTP service that flows may call.
+//! `Integration`: an HTTP service that flows may call, and that may speak and understand for the Tenant.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,8 @@ pub struct IntegrationSpec {
     #[schemars(length(min = 9, max = 1024), regex(pattern = HTTPS_URL))]
     pub url: String,
 
-    /// How long a request may take before the step takes `failed`. 1 to 30; absent: 2.
+    /// How long a request may take before the step takes `failed`, and a text or what was said before others do it in the
+    /// service's place (see the Tenant's `speech`). 1 to 30; absent: 2.
     #[schemars(range(min = 1, max = 30))]
     #[serde(default = "default_request_seconds")]
     pub timeout_seconds: i32,
@@ -61,7 +62,7 @@ pub struct IntegrationSpec {
     #[serde(default = "default_requests_per_second")]
     pub calls_per_second: i32,
 
-    /// An HTTP proxy to go through (CONNECT). Absent: none.
+    /// An HTTP proxy to go through (CONNECT); TLS is verified from end to end. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
 }
@@ -105,7 +106,8 @@ pub struct IntegrationTls {
     #[serde(default)]
     pub minimum_version: TlsVersion,
 
-    /// Suites of TLS 1.2 to offer, out of the VoiceCluster's. Empty: all of those. At most 6.
+    /// Suites of TLS 1.2 to offer, out of the four that the VoiceCluster may offer to services; those with ECDHE and RSA in GCM
+    /// are for trunks alone. Empty: all of those. At most 6.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(max = 6))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{E164, HTTPS_URL, LABEL, LANGUAGE, ObjectRef, SecretKeyRef, Status};
+use super::{E164, HTTPS_URL, LABEL, LANGUAGE, LocalRef, ObjectRef, SecretKeyRef, Status};
 
 /// A customer. The namespace is the tenant; this object says which VoiceCluster serves it and what holds for all of it.
 ///
@@ -89,6 +89,11 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TenantLimits>,
 
+    /// Services that speak to contacts and understand them. Absent: espeak-ng and pocketsphinx, which come with the media
+    /// server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speech: Option<TenantSpeech>,
+
     /// How agents sign in. Absent: by passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<TenantSignIn>,
@@ -96,6 +101,70 @@ pub struct TenantSpec {
 
 fn default_languages() -> Vec<String> {
     vec!["en-US".to_owned()]
+}
+
+/// Services that speak and understand.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.voice) || has(self.recogniser)").message("speech must have voice, recogniser or both"))]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSpeech {
+    /// What speaks texts of Prompts and all that is said besides. Where it fails espeak-ng speaks, and the log says why; a
+    /// Prompt is tried again every half minute. Absent: espeak-ng.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<TenantVoice>,
+
+    /// What tells which phrase of an `ask` was said. Where it fails the step takes `noMatch`, and the call's explanation says
+    /// why. Absent: pocketsphinx, which knows English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recogniser: Option<TenantRecogniser>,
+}
+
+/// A voice by HTTP: `POST {url}/v1/audio/speech`, as OpenAI's API has it and many servers after it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantVoice {
+    /// The Integration of this namespace that it is reached by. Its `timeoutSeconds` bounds the wait for a text.
+    pub integration_ref: LocalRef,
+
+    /// The `model` of the request. At most 128 characters. Example: `tts-1`.
+    #[schemars(length(min = 1, max = 128))]
+    pub model: String,
+
+    /// The `voice` of the request. At most 128 characters. Example: `alloy`.
+    #[schemars(length(min = 1, max = 128))]
+    pub voice: String,
+}
+
+/// A recogniser by HTTP or WebSocket.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRecogniser {
+    /// The Integration of this namespace that it is reached by. Its `timeoutSeconds`, at most 10, bounds the wait for what was
+    /// said.
+    pub integration_ref: LocalRef,
+
+    /// What it speaks. Absent: `Transcriptions`.
+    #[serde(default)]
+    pub protocol: RecogniserProtocol,
+
+    /// The `model` of a request for a transcription. Absent: `whisper-1`. At most 128 characters.
+    #[schemars(length(min = 1, max = 128))]
+    #[serde(default = "default_recogniser_model")]
+    pub model: String,
+}
+
+fn default_recogniser_model() -> String {
+    "whisper-1".to_owned()
+}
+
+/// What a recogniser speaks.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RecogniserProtocol {
+    /// `POST {url}/v1/audio/transcriptions` with a WAV file of what was said, once it was said, as OpenAI's API has it.
+    #[default]
+    Transcriptions,
+    /// The protocol of the Vosk server on a WebSocket at the Integration's URL: it hears while the contact speaks.
+    Vosk,
 }
 
 /// Something that agents can do.

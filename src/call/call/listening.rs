@@ -56,6 +56,7 @@ impl Call {
             barge_in: true,
             end_silence_ms: END_SILENCE_MS,
             max_ms: UTTERANCE_MS,
+            tenant: self.admitted().tenant.clone(),
         });
         context.effects.push(Effect::Media(Order::Listen { leg, listening }));
     }
@@ -86,6 +87,10 @@ impl Call {
             }
             Heard::Other => {
                 self.tell("the contact said something else than a phrase".into(), context);
+                self.cursor.unheard(environment)
+            }
+            Heard::Missed(because) => {
+                self.tell(format!("what the contact said could not be understood: {because}"), context);
                 self.cursor.unheard(environment)
             }
             Heard::Failed(because) => {

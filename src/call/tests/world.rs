@@ -207,6 +207,7 @@ pub fn snapshot() -> Snapshot {
             tracing: None,
             tenants: BTreeMap::new(),
             countries: BTreeMap::new(),
+            speech: BTreeMap::new(),
             keeping: model::snapshot::Keeping::default(),
         },
         trunks: [

@@ -16,7 +16,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::trust::CHAIN_MAX;
-use crate::{reach, tls::public_authorities};
+use outbound::reach;
+
+use crate::tls::public_authorities;
 
 /// How long a certificate may take in all: less than a call waits.
 pub const FETCH_MAX: Duration = Duration::from_millis(2_500);

@@ -1,14 +1,11 @@
 //! Who is spoken to under TLS and how, by the snapshot and the Secrets of the moment.
 
-pub mod client;
-pub(crate) mod names;
 mod server;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -32,6 +29,9 @@ use rustls::{
     pki_types::{CertificateDer, UnixTime, pem::PemObject},
     server::{ParsedCertificate, WebPkiClientVerifier},
 };
+
+pub use outbound::tls::client;
+pub(crate) use outbound::tls::{names, public_authorities};
 
 use self::{
     client::{Client, OwnCertificate, Settings},
@@ -398,10 +398,4 @@ fn value<'a>(secrets: &'a Secrets, namespace: &str, secret: &SecretKey) -> Resul
     let SecretKey { name, key } = secret;
     let object = Key::new(namespace, name);
     secrets.get(&object, key).ok_or_else(|| format!("Secret {object} has no `{key}`, or is not there"))
-}
-
-/// The machine's public authorities, as PEM; empty if it has none.
-pub(crate) fn public_authorities() -> Vec<u8> {
-    let file = openssl_probe::probe().cert_file;
-    file.and_then(|file| fs::read(file).ok()).unwrap_or_default()
 }

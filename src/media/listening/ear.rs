@@ -8,7 +8,7 @@ use std::{
 use model::{LegId, SessionId, media::Listening};
 use rtp::voice::{Detector, Timing, Utterance, Utterances};
 
-use super::pool::Job;
+use super::{About, Hearing, Recogniser, pool::Job};
 use crate::recording::{Holds, Sound, Track, samples};
 
 /// How long a packet is waited for.
@@ -35,6 +35,8 @@ pub struct Ear {
     utterances: Utterances,
     /// The utterance and what was before it, or the latest of the silence.
     pcm: Vec<i16>,
+    /// What hears the utterance as it comes.
+    hearing: Option<Box<dyn Hearing>>,
     over: Arc<AtomicBool>,
 }
 
@@ -76,6 +78,7 @@ impl Ear {
             detector: Detector::new(rate),
             utterances: Utterances::new(timing),
             pcm: Vec::new(),
+            hearing: None,
             over,
         }
     }
@@ -93,7 +96,7 @@ impl Ear {
     }
 
     /// Listens to what is due.
-    pub fn advance(&mut self, now: Instant, mut tell: impl FnMut(Told)) {
+    pub fn advance(&mut self, now: Instant, recogniser: &dyn Recogniser, mut tell: impl FnMut(Told)) {
         let due = now.checked_sub(DELAY).unwrap_or(self.begun);
         let end = samples(due.saturating_duration_since(self.begun), self.rate);
         let length = u64::from(self.rate) / 50;
@@ -101,18 +104,24 @@ impl Ear {
         while self.taken + length <= end {
             self.track.fill(self.taken, &mut frame);
             self.taken += length;
-            self.frame(&frame, &mut tell);
+            self.frame(&frame, recogniser, &mut tell);
         }
     }
 
-    fn frame(&mut self, frame: &[i16], tell: &mut impl FnMut(Told)) {
+    fn frame(&mut self, frame: &[i16], recogniser: &dyn Recogniser, tell: &mut impl FnMut(Told)) {
         self.pcm.extend_from_slice(frame);
+        if let Some(hearing) = &mut self.hearing {
+            hearing.take(frame);
+        }
         let Self { detector, utterances, .. } = self;
         let mut heard = Vec::new();
         detector.hear(frame, |frame| heard.extend(utterances.frame(frame.speech)));
         for what in heard {
             match what {
-                Utterance::Began { .. } => tell(Told::Began),
+                Utterance::Began { .. } => {
+                    self.hearing = self.heard_by(recogniser);
+                    tell(Told::Began);
+                }
                 Utterance::Ended { .. } | Utterance::TooLong { .. } => {
                     let pcm = std::mem::take(&mut self.pcm);
                     tell(if self.listening.phrases.is_empty() {
@@ -132,7 +141,18 @@ impl Ear {
         }
     }
 
-    fn job(&self, pcm: Vec<i16>) -> Job {
+    /// With what was before it was noticed.
+    fn heard_by(&self, recogniser: &dyn Recogniser) -> Option<Box<dyn Hearing>> {
+        let Listening { tenant, language, phrases, .. } = &self.listening;
+        if phrases.is_empty() {
+            return None;
+        }
+        let mut hearing = recogniser.hear(&About { tenant, rate: self.rate, language, phrases })?;
+        hearing.take(&self.pcm);
+        Some(hearing)
+    }
+
+    fn job(&mut self, pcm: Vec<i16>) -> Job {
         Job {
             session: self.session,
             leg: self.leg,
@@ -141,6 +161,8 @@ impl Ear {
             rate: self.rate,
             language: self.listening.language.clone(),
             phrases: self.listening.phrases.clone(),
+            tenant: self.listening.tenant.clone(),
+            hearing: self.hearing.take(),
             over: Arc::clone(&self.over),
         }
     }

@@ -46,11 +46,50 @@ pub trait Recogniser: Send + Sync + fmt::Debug {
     /// # Errors
     /// Why nobody can tell.
     fn recognise(&self, said: &Said<'_>) -> Result<Option<(u16, u8)>, String>;
+
+    /// Whether a service understands this tenant's contacts: it has threads of its own, and an error of it holds for one
+    /// utterance alone.
+    fn is_service(&self, _tenant: &str) -> bool {
+        false
+    }
+
+    /// Somebody begins to speak: what hears it as it comes. None: [`Recogniser::recognise`] hears it afterwards. It must not
+    /// block.
+    fn hear(&self, _about: &About<'_>) -> Option<Box<dyn Hearing>> {
+        None
+    }
+}
+
+/// What hears an utterance while it is spoken.
+pub trait Hearing: Send + fmt::Debug {
+    /// Some more of its sound. It must not block.
+    fn take(&mut self, pcm: &[i16]);
+
+    /// It has ended. As [`Recogniser::recognise`], by what was taken.
+    ///
+    /// # Errors
+    /// Why nobody can tell.
+    fn said(self: Box<Self>) -> Result<Option<(u16, u8)>, String>;
+}
+
+/// What is known of an utterance before it is spoken.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// Namespace of the tenant whose contact it is; empty if nobody's.
+    pub tenant: &'a str,
+    /// Samples a second: 8,000 or 16,000.
+    pub rate: u32,
+    /// The language's tag (BCP 47).
+    pub language: &'a str,
+    /// What may be said.
+    pub phrases: &'a [String],
 }
 
 /// An utterance.
 #[derive(Debug, Clone, Copy)]
 pub struct Said<'a> {
+    /// Namespace of the tenant whose contact it is; empty if nobody's.
+    pub tenant: &'a str,
     /// Its sound, with a little silence at both ends.
     pub pcm: &'a [i16],
     /// Samples a second: 8,000 or 16,000.
@@ -110,7 +149,7 @@ impl Listeners {
         orders: Orders,
     ) -> std::io::Result<Self> {
         let recogniser = recogniser.unwrap_or_else(|| Arc::new(Pocketsphinx::default()));
-        let pool = Pool::start(recogniser, Arc::clone(events))?;
+        let pool = Pool::start(Arc::clone(&recogniser), Arc::clone(events))?;
         let (queue, messages) = Queue::new();
         let worker = Worker {
             messages,
@@ -118,6 +157,7 @@ impl Listeners {
             events: Arc::clone(events),
             orders,
             pool,
+            recogniser,
             ears: BTreeMap::new(),
         };
         let thread = thread::Builder::new().name("media-listen".into()).spawn(move || worker.run())?;
@@ -173,6 +213,7 @@ struct Worker {
     events: Arc<dyn MediaEvents>,
     orders: Orders,
     pool: Pool,
+    recogniser: Arc<dyn Recogniser>,
     ears: BTreeMap<Id, Ear>,
 }
 
@@ -223,13 +264,13 @@ impl Worker {
     }
 
     fn listen(&mut self, now: Instant) {
-        let Self { ears, events, orders, pool, .. } = self;
+        let Self { ears, events, orders, pool, recogniser, .. } = self;
         for ear in ears.values_mut() {
             let (session, leg, listening) = (ear.session, ear.leg, ear.listening.id);
             let barge_in = ear.listening.barge_in;
             let tell =
                 |heard| events.send(MediaEvent { session, event: Event::Heard { leg, listening, heard } });
-            ear.advance(now, |what| match what {
+            ear.advance(now, &**recogniser, |what| match what {
                 ear::Told::Began => {
                     // Before it is told, so that it cannot stop what is ordered on account of it.
                     if let Some(orders) = orders.get().filter(|_| barge_in) {

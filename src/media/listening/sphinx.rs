@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     fn said<'a>(language: &'a str, phrases: &'a [String]) -> Said<'a> {
-        Said { pcm: &[0; 8_000], rate: 8_000, language, phrases }
+        Said { tenant: "", pcm: &[0; 8_000], rate: 8_000, language, phrases }
     }
 
     fn there() -> bool {

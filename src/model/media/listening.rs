@@ -22,6 +22,9 @@ pub struct Listening {
     pub end_silence_ms: u16,
     /// Longest utterance, in milliseconds.
     pub max_ms: u32,
+    /// Namespace of the tenant, whose own recogniser understands. Empty: nobody's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
 }
 
 /// What was heard.
@@ -38,6 +41,8 @@ pub enum Heard {
     },
     /// An utterance that is none of the phrases, or, without phrases, the end of one.
     Other,
+    /// This utterance could not be understood by a service, which may well be able to tell the next. Why: for the explanation.
+    Missed(String),
     /// Nobody can tell what was said. Why: for the log and the explanation.
     Failed(String),
 }

@@ -92,7 +92,11 @@ pub(super) fn integration(item: &Item<v1::IntegrationSpec>, world: &World, repor
     let (Some(tls), Some(cluster)) = (&item.spec.tls, cluster) else {
         return;
     };
-    let policy: BTreeSet<_> = cluster.spec.tls.outbound_suites.iter().collect();
+    // Services are offered these four and no more, whatever trunks are.
+    let ours = |suite: &&v1::CipherSuite| {
+        !matches!(suite, v1::CipherSuite::EcdheRsaAes128Gcm | v1::CipherSuite::EcdheRsaAes256Gcm)
+    };
+    let policy: BTreeSet<_> = cluster.spec.tls.outbound_suites.iter().filter(ours).collect();
     let newer = tls.minimum_version == v1::TlsVersion::Tls13;
     if !newer && !tls.suites.is_empty() && !tls.suites.iter().any(|suite| policy.contains(suite)) {
         let message = format!(

@@ -24,6 +24,16 @@ fn agents<'w>(namespace: &'w str, world: &'w World) -> impl Iterator<Item = &'w 
 pub(super) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Report) {
     let mut stations = agents(item.namespace(), world).flat_map(|agent| &agent.stations);
     dialling::check(item, stations.any(|station| station.sip.is_some()), report);
+    let integration = ("Integration", Reason::IntegrationNotFound);
+    let speech = item.spec.speech.as_ref();
+    if let Some(voice) = speech.and_then(|speech| speech.voice.as_ref()) {
+        let field = "spec.speech.voice.integrationRef.name";
+        named(item, world, report, field, integration, &voice.integration_ref.name);
+    }
+    if let Some(recogniser) = speech.and_then(|speech| speech.recogniser.as_ref()) {
+        let field = "spec.speech.recogniser.integrationRef.name";
+        named(item, world, report, field, integration, &recogniser.integration_ref.name);
+    }
     if agents(item.namespace(), world).next().is_none() {
         return;
     }

@@ -73,6 +73,7 @@ fn all_orders() -> Vec<Order> {
         silence_ms: Some(1),
         stop_keys: "0123456789*#ABCD".into(),
         mask_keys: true,
+        about: None,
     };
     let listening = Listening {
         id: ListenId(7),
@@ -81,6 +82,7 @@ fn all_orders() -> Vec<Order> {
         barge_in: true,
         end_silence_ms: 700,
         max_ms: 60_000,
+        tenant: "acme".into(),
     };
     let name = || "acme/2026/a b.wav".to_owned();
     vec![
@@ -93,7 +95,13 @@ fn all_orders() -> Vec<Order> {
         Order::Configure { leg: LEG, parameters: parameters() },
         Order::Play { leg: LEG, play: PlayId(1), audio: vec![AudioId([255; 32]); 32], times: None },
         Order::PlayRecording { leg: LEG, play: PlayId(2), name: name() },
-        Order::Say { leg: LEG, play: PlayId(3), text: "\u{1f4de}".repeat(1_000), language: "fr-CA".into() },
+        Order::Say {
+            leg: LEG,
+            play: PlayId(3),
+            text: "\u{1f4de}".repeat(1_000),
+            language: "fr-CA".into(),
+            tenant: "acme".into(),
+        },
         Order::StopPlay { leg: LEG },
         Order::Bridge { a: LEG, b: LegId(2) },
         Order::Unbridge { leg: LEG },

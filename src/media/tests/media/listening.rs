@@ -24,6 +24,7 @@ fn listening(phrases: &[&str]) -> Listening {
         barge_in: false,
         end_silence_ms: 600,
         max_ms: 10_000,
+        tenant: String::new(),
     }
 }
 
@@ -135,7 +136,13 @@ fn a_text_is_spoken_and_one_that_cannot_be_is_told() {
     for play in [1, 2] {
         world.order(
             1,
-            Order::Say { leg: LEG, play: PlayId(play), text: text.clone(), language: "en-US".into() },
+            Order::Say {
+                leg: LEG,
+                play: PlayId(play),
+                text: text.clone(),
+                language: "en-US".into(),
+                tenant: String::new(),
+            },
         );
         // Silent ones are not counted.
         let frames = wanted.len() / 320;
@@ -145,7 +152,13 @@ fn a_text_is_spoken_and_one_that_cannot_be_is_told() {
         assert_eq!(told(&world), ended(play, PlayEnd::Finished));
         phone.is_quiet();
     }
-    let nowhere = Order::Say { leg: LEG, play: PlayId(3), text: "Hello".into(), language: "zz-QQ".into() };
+    let nowhere = Order::Say {
+        leg: LEG,
+        play: PlayId(3),
+        text: "Hello".into(),
+        language: "zz-QQ".into(),
+        tenant: String::new(),
+    };
     world.order(1, nowhere);
     assert_eq!(told(&world), ended(3, PlayEnd::UnknownAudio));
 }

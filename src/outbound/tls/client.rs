@@ -3,14 +3,18 @@
 //! OpenSSL, because rustls has neither finite-field Diffie-Hellman nor CBC with SHA-1. What connects to us goes by
 //! rustls.
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use model::trunk::{CipherSuite, TlsVersion};
 use openssl::{
     error::ErrorStack,
+    nid::Nid,
     pkey::PKey,
     ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion},
-    x509::{X509, X509VerifyResult, store::X509StoreBuilder},
+    x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult, store::X509StoreBuilder},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
@@ -33,6 +37,9 @@ const SECURITY_LEVEL: u32 = 2;
 
 /// Certificates of one PEM file that are read.
 const CERTIFICATES_MAX: usize = 4_096;
+
+/// Letters of an issuer's name that are told.
+const ISSUER_MAX: usize = 64;
 
 /// A certificate with its chain, and its key, both PEM.
 #[derive(Clone, Copy)]
@@ -91,6 +98,11 @@ pub enum HandshakeError {
     /// The chain ends at no authority that is trusted, or is out of date.
     #[error("the server's certificate is refused: {0}")]
     Untrusted(String),
+    /// The chain ends at an authority that nobody here knows: this one.
+    #[error(
+        "the server's certificate is refused: {0:?}, who vouches for it, is none of the trusted authorities"
+    )]
+    UnknownAuthority(String),
     /// The certificate is another's.
     #[error("the server's certificate names {found}, not {wanted}")]
     WrongName {
@@ -176,10 +188,17 @@ impl Client {
         let failed = |error: ErrorStack| HandshakeError::Failed(error.to_string());
         let mut configuration = self.0.configure().map_err(failed)?;
         configuration.set_verify_hostname(matches!(expected, Expected::Host));
-        let ssl = configuration.into_ssl(host).map_err(failed)?;
+        let mut ssl = configuration.into_ssl(host).map_err(failed)?;
+        let stranger = Arc::default();
+        let seen = Arc::clone(&stranger);
+        ssl.set_verify_callback(SslVerifyMode::PEER, move |good, chain| noted(good, chain, &seen));
         let mut stream = SslStream::new(ssl, stream).map_err(failed)?;
         if let Err(error) = Pin::new(&mut stream).connect().await {
-            return Err(why(&error, stream.ssl().verify_result()));
+            let stranger = stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Err(stranger.map_or_else(
+                || why(&error, stream.ssl().verify_result()),
+                HandshakeError::UnknownAuthority,
+            ));
         }
         if let Expected::SipNames(wanted) = expected {
             let found = names_of(&stream);
@@ -191,6 +210,25 @@ impl Client {
         }
         Ok(stream)
     }
+}
+
+/// Verification goes on as it would have; who vouches for the last certificate that is known by nobody is kept.
+fn noted(good: bool, chain: &mut X509StoreContextRef, stranger: &Mutex<Option<String>>) -> bool {
+    // Of x509_vfy.h: the issuer is not there, or vouches for itself and is not trusted.
+    const UNKNOWN: [i32; 4] = [2, 18, 19, 20];
+    if !good && UNKNOWN.contains(&chain.error().as_raw()) {
+        let issuer = chain.current_cert().map(|certificate| issuer(certificate)).unwrap_or_default();
+        *stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(issuer);
+    }
+    good
+}
+
+/// As its most telling part says, which is a stranger's word: short, and for printing as a literal.
+fn issuer(certificate: &X509Ref) -> String {
+    let of = |nid| certificate.issuer_name().entries_by_nid(nid).next();
+    let part = of(Nid::COMMONNAME).or_else(|| of(Nid::ORGANIZATIONNAME));
+    let text = part.map(|part| String::from_utf8_lossy(part.data().as_slice()).into_owned());
+    text.unwrap_or_default().chars().take(ISSUER_MAX).collect()
 }
 
 /// SIP domains and addresses of the server's certificate.
