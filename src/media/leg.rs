@@ -42,9 +42,12 @@ use crate::{
     voice::{self, Voice},
 };
 
+mod copies;
 mod own;
 mod slow;
 
+use copies::{Converter, Copies};
+pub use copies::Original;
 pub use own::{Digits, RelayedTone};
 pub use slow::Said;
 use slow::{Decoded, RelayedEvent, Tones};
@@ -108,6 +111,10 @@ pub struct Leg {
     last_sent: Option<Instant>,
     reports: Reports,
     taps: Vec<Tap>,
+    /// Who gets copies.
+    pub copies: Copies,
+    /// What decodes what is copied to it.
+    converter: Option<Box<Converter>>,
     first_told: bool,
     liveness: Liveness,
 }
@@ -225,6 +232,8 @@ impl Leg {
             last_sent: None,
             reports: Reports::new(random()),
             taps: Vec::new(),
+            copies: Copies::default(),
+            converter: None,
             first_told: false,
             liveness: Liveness::default(),
         }
@@ -533,6 +542,9 @@ impl Leg {
 
     /// Sends the first `length` octets, which are protected in place if they must be.
     fn transmit(&mut self, buffer: &mut [u8], length: usize, now: Instant) {
+        if self.copies_what_it_sends() {
+            self.keep_sent(&buffer[..length]);
+        }
         let Some(remote) = &self.remote else { return };
         let to = remote.latch.source();
         if to.port() == 0 || to.ip().is_unspecified() {
