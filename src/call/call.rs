@@ -36,6 +36,7 @@ mod listening;
 mod message;
 mod recording;
 mod silence;
+mod siprec;
 
 use handover::Handover;
 use joining::Joiner;
@@ -43,6 +44,7 @@ use listening::Ear;
 use message::Message;
 use recording::{Recorder, STORE_WAIT};
 use silence::Silenced;
+use siprec::Siprec;
 
 pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
@@ -65,6 +67,7 @@ pub struct Call {
     playing: Option<(PlayId, AfterPlay)>,
     waiting: Option<Waiting>,
     recorder: Recorder,
+    siprec: Siprec,
     message: Option<Message>,
     /// A key that has ended a message and is still to come.
     swallows: Option<char>,
@@ -164,6 +167,7 @@ impl Call {
             playing: None,
             waiting: None,
             recorder: Recorder::default(),
+            siprec: Siprec::default(),
             message: None,
             swallows: None,
             ear: None,
@@ -241,7 +245,8 @@ impl Call {
         let dial = ringing.filter_map(Branch::deadline).min();
         let message = self.message.as_ref().and_then(|message| message.deadline);
         let silenced = self.silenced.as_ref().map(|silenced| silenced.until);
-        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline(), silenced];
+        let siprec = self.siprec.deadline();
+        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline(), silenced, siprec];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -307,6 +312,7 @@ impl Call {
         }
         self.ring_timeouts(now, context);
         self.recording_timeout(now, context);
+        self.siprec_timeout(now, context);
         self.message_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
         self.perform(actions, context);
@@ -324,6 +330,8 @@ impl Call {
             self.on_a(event, context);
         } else if self.joiner.as_ref().is_some_and(|joiner| joiner.sip == leg) {
             self.on_joiner(&event, context);
+        } else if self.is_recorders(leg) {
+            self.on_recorder(event, context);
         } else {
             self.on_b(leg, event, context);
         }
@@ -336,6 +344,8 @@ impl Call {
                 self.a.media.allocated(address, rtp_port, self.id.0);
                 self.a_allocated(context);
             }
+            MediaEvent::Allocated { leg, address, rtp_port }
+                if self.siprec_allocated(leg, (address, rtp_port), context) => {}
             MediaEvent::Allocated { leg, address, rtp_port } => {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
@@ -370,6 +380,7 @@ impl Call {
 
     /// An [`Effect::Invite`] was carried out, or could not be.
     pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
+        let Some(sent) = self.siprec_invited(branch, sent, context) else { return };
         match (self.branch(branch), sent) {
             (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
             (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg, reason: None }),
@@ -430,11 +441,11 @@ impl Call {
             Action::End => self.finish(EndedBy::Callee, 200, None, context),
             Action::Fail(because) => self.finish(EndedBy::Failure, 500, Some(&because), context),
             Action::Dial(dial) => self.dial(dial, context),
-            Action::Record(action) => {
+            Action::Record(what, to) => {
                 if self.audible(false, context) {
-                    return self.record_step(action, context);
+                    return self.record_step(what, to, context);
                 }
-                self.waiting = Some(Waiting::For(Action::Record(action)));
+                self.waiting = Some(Waiting::For(action));
             }
             Action::Voicemail { ref voicemail_box, ref greeting, longest } => {
                 if self.audible(false, context) {
@@ -609,6 +620,7 @@ impl Call {
         } else if let Some(branch) = self.branch(leg) {
             branch.media.ports = Ports::None;
             self.branch_failed(leg, (Dialled::Failed, 503), context);
+        } else if self.siprec_refused(leg, because, context) {
         } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
             let headers = refusal_headers(cause_of(503), Some(because));
             context.effects.push(Effect::Reject { leg: joiner.sip, code: 503, headers });
@@ -684,6 +696,7 @@ impl Call {
         }
         self.drop_message(context);
         self.end_recording(context);
+        self.end_siprec(context);
         let wait = if self.recorder.is_open() { STORE_WAIT } else { RELEASE_WAIT };
         let at_most_until = context.environment.now.instant + wait;
         self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });

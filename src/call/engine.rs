@@ -501,6 +501,10 @@ impl Engine {
                 let sent = self.endpoint.reinvite(at, leg, sdp);
                 return sent.err().map(|misuse| (branch, Sent::Refused(misuse.to_string())));
             }
+            Effect::TellRecorder { branch, leg, sdp, attached } => {
+                let sent = self.endpoint.reinvite_with(at, leg, sdp, attached);
+                return sent.err().map(|misuse| (branch, Sent::Refused(misuse.to_string())));
+            }
             Effect::AcceptRefer { leg } => {
                 let _ = self.endpoint.accept_refer(at, leg);
             }

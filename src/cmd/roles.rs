@@ -334,6 +334,7 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            recorders: BTreeMap::new(),
         }
     }
 

@@ -46,8 +46,8 @@ mod copies;
 mod own;
 mod slow;
 
-use copies::{Converter, Copies};
 pub use copies::Original;
+use copies::{Converter, Copies};
 pub use own::{Digits, RelayedTone};
 pub use slow::Said;
 use slow::{Decoded, RelayedEvent, Tones};

@@ -97,6 +97,23 @@ pub struct Cluster {
     /// Bounds of tenants that have some, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantLimits>,
+    /// Recorders of tenants that have one, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recorders: BTreeMap<String, Recorder>,
+}
+
+/// A session recording server (RFC 7866) to which calls of a tenant are told and copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorder {
+    /// How it is reached.
+    pub trunk: TrunkId,
+    /// User of its URI.
+    pub user: String,
+    /// Whether every call is recorded, and not only those whose flow says so.
+    pub all: bool,
+    /// Whether a call that cannot be recorded must not be.
+    pub required: bool,
 }
 
 /// Bounds of a tenant: of calls to all its numbers together.
@@ -510,6 +527,7 @@ mod tests {
                 reachable_ranges: Vec::new(),
                 tracing: None,
                 tenants: BTreeMap::new(),
+                recorders: BTreeMap::new(),
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

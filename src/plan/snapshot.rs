@@ -14,8 +14,8 @@ use model::{
     net::Transport,
     section::{BucketEntry, Section},
     snapshot::{
-        Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer, SCHEMA,
-        Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
+        Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer,
+        Recorder, SCHEMA, Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
@@ -194,6 +194,25 @@ fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String,
     served.filter_map(limits).collect()
 }
 
+/// Recorders of the tenants that the cluster serves.
+fn recorders(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, Recorder> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let recorder = |tenant: &Item<v1::TenantSpec>| {
+        let recorder = tenant.spec.recorder.as_ref()?;
+        let recorder = Recorder {
+            trunk: TrunkId(tenant.target(&recorder.trunk_ref)),
+            user: recorder.user.clone(),
+            all: recorder.calls == v1::RecordedCalls::All,
+            required: recorder.on_failure == v1::RecorderFailure::Refuse,
+        };
+        Some((tenant.namespace().to_owned(), recorder))
+    };
+    served.filter_map(recorder).collect()
+}
+
 fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
     let spec = &item.spec;
     Cluster {
@@ -214,6 +233,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         reachable_ranges: spec.reachable_ranges.iter().filter_map(|range| range.parse().ok()).collect(),
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
+        recorders: recorders(item, world),
     }
 }
 

@@ -8,7 +8,7 @@ use model::{
     net::Flow,
 };
 use sip::{
-    endpoint::{Header, Invite},
+    endpoint::{Attached, Header, Invite},
     sdp::KeySeed,
 };
 use stir::claim::Claim;
@@ -103,6 +103,17 @@ pub enum Effect {
         leg: LegId,
         /// Our offer.
         sdp: Bytes,
+    },
+    /// Re-INVITE to a recorder with what it is told of the call.
+    TellRecorder {
+        /// Its first media leg.
+        branch: LegId,
+        /// SIP leg.
+        leg: LegId,
+        /// Our offer.
+        sdp: Bytes,
+        /// Who is in the call.
+        attached: Box<Attached>,
     },
     /// 202 to a REFER.
     AcceptRefer {
@@ -202,7 +213,7 @@ pub const fn not_performed(action: &Action) -> Option<&'static str> {
         | Action::Dial(_)
         | Action::Draw
         | Action::Voicemail { .. }
-        | Action::Record(_)
+        | Action::Record(..)
         | Action::Reject(_)
         | Action::Hangup(_)
         | Action::End

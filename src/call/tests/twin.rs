@@ -456,6 +456,7 @@ impl Virtual {
             challenges: self.carrier.credentials.is_some(),
             tcp: None,
             attached: None,
+            feature: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
         self.settle();

@@ -202,6 +202,7 @@ pub fn snapshot() -> Snapshot {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            recorders: BTreeMap::new(),
         },
         trunks: [
             (carrier.clone(), pstn),
