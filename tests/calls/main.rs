@@ -31,6 +31,7 @@ mod registrations;
 mod reload;
 mod rtp;
 mod sipp;
+mod siprec;
 mod sounds;
 mod stations;
 mod stir;

@@ -110,7 +110,7 @@ fn prepare(system: &System) {
 }
 
 /// Says things to a phone's other side, packet by packet in true time.
-struct Mouth<'a> {
+pub struct Mouth<'a> {
     phone: &'a Phone,
     to: SocketAddr,
     sequence: u16,
@@ -119,7 +119,7 @@ struct Mouth<'a> {
 }
 
 impl<'a> Mouth<'a> {
-    fn new(phone: &'a Phone, to: SocketAddr) -> Self {
+    pub fn new(phone: &'a Phone, to: SocketAddr) -> Self {
         Self { phone, to, sequence: 1, timestamp: 0, next: Instant::now() }
     }
 
@@ -135,7 +135,7 @@ impl<'a> Mouth<'a> {
         self.timestamp = self.timestamp.wrapping_add(160);
     }
 
-    fn say(&mut self, samples: &[i16]) {
+    pub fn say(&mut self, samples: &[i16]) {
         for frame in samples.chunks(160) {
             let mut payload: Vec<u8> = frame.iter().map(|sample| audio::encode(*sample)).collect();
             payload.resize(160, 0xff);
@@ -144,12 +144,12 @@ impl<'a> Mouth<'a> {
         }
     }
 
-    fn silence(&mut self, milliseconds: usize) {
+    pub fn silence(&mut self, milliseconds: usize) {
         self.say(&vec![0; milliseconds * 8]);
     }
 
     /// Says nothing until something has come.
-    fn until(&mut self, what: &str, came: impl Fn(&[i16]) -> bool) {
+    pub fn until(&mut self, what: &str, came: impl Fn(&[i16]) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !came(&self.phone.rtp.samples()) {
             assert!(Instant::now() < until, "{what} was never heard");
@@ -158,7 +158,7 @@ impl<'a> Mouth<'a> {
     }
 
     /// A key as event of 100 ms (RFC 4733).
-    fn press(&mut self, key: char) {
+    pub fn press(&mut self, key: char) {
         let event = "0123456789*#".find(key).unwrap() as u8;
         let began = self.timestamp;
         for place in 1..=5_u16 {

@@ -22,7 +22,7 @@ use crate::{
     admission::Origin,
     caller::Caller,
     cursor::Action,
-    dial::{self, Party, SILENT_PEER, SLOW_PEER, Sent, Try, Whom},
+    dial::{self, Branch, Party, SILENT_PEER, SLOW_PEER, Sent, Try, Whom},
     dialling::Dialler,
     health::Heard,
     record::EndedBy,
@@ -53,6 +53,8 @@ pub(super) struct Siprec {
     /// Names of the call and its streams, and when it began to be recorded.
     named: Option<([Id; 3], Timestamp)>,
     participants: Vec<Participant>,
+    /// How often they have changed.
+    changes: u32,
     session: Option<Box<Session>>,
 }
 
@@ -72,7 +74,7 @@ struct Session {
     /// What the media server copies: of whom.
     copied: Option<LegId>,
     /// What it was told last: how many changes of participants, and whether it pauses.
-    told: (usize, bool),
+    told: (u32, bool),
     until: Instant,
     /// Whether the present peer was given more time.
     patient: bool,
@@ -82,11 +84,6 @@ impl Siprec {
     /// When [`Call::siprec_timeout`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.session.as_ref().filter(|session| !session.answered).map(|session| session.until)
-    }
-
-    /// Changes of participants so far.
-    fn changes(&self) -> usize {
-        self.participants.iter().map(|one| if one.left.is_some() { 2 } else { 1 }).sum()
     }
 
     fn session_of(&mut self, media: LegId) -> Option<&mut Session> {
@@ -299,7 +296,7 @@ impl Call {
     }
 
     fn invite_recorder(&mut self, context: &mut Context<'_>) {
-        let (paused, changes) = (self.is_unheard(), self.siprec.changes());
+        let (paused, changes) = (self.is_unheard(), self.siprec.changes);
         let Some(attached) = self.metadata() else { return };
         let now = context.environment.now.instant;
         let max_forwards = self.incoming.max_forwards;
@@ -491,7 +488,7 @@ impl Call {
 
     /// Copies what the call's contact says and hears now, and tells who talks.
     fn update_recorder(&mut self, context: &mut Context<'_>) {
-        let (paused, changes, contact) = (self.is_unheard(), self.siprec.changes(), self.a.media.id);
+        let (paused, changes, contact) = (self.is_unheard(), self.siprec.changes, self.a.media.id);
         let attached = self.metadata();
         let Some(session) = self.siprec.session.as_deref_mut() else { return };
         // What is said in secret is not sent at all, whatever the recorder makes of what it is told.
@@ -525,22 +522,29 @@ impl Call {
         })
     }
 
-    /// Notes who has come and gone.
+    /// Notes who has come and gone, who holds and is held.
     fn follow_participants(&mut self, context: &Context<'_>) {
         let now = context.environment.now.wall;
-        let contact = self.contact(context);
-        let other = self.other(context);
+        let talks = |media: Option<&MediaLeg>| {
+            let agreed = media.and_then(|media| media.parameters.as_ref());
+            agreed.map_or((true, true), |agreed| (agreed.direction.receives(), agreed.direction.sends()))
+        };
+        let contact = (self.contact(context), talks(Some(&self.a.media)));
+        let other = (self.other(context), talks(self.joined().map(|branch| &branch.media)));
         let siprec = &mut self.siprec;
         let is = |one: &Participant, (aor, name): &(String, String)| one.aor == *aor && one.name == *name;
-        let stays = |one: &Participant| one.left.is_some() || is(one, &contact) || is(one, &other);
-        for one in siprec.participants.iter_mut() {
-            if !stays(one) {
-                one.left = Some(now);
-            }
+        let there = siprec.participants.iter_mut().filter(|one| one.left.is_none());
+        for gone in there.filter(|one| !is(one, &contact.0) && !is(one, &other.0)) {
+            gone.left = Some(now);
+            siprec.changes += 1;
         }
-        for (place, who) in [contact, other].into_iter().enumerate() {
-            let known = siprec.participants.iter().any(|one| one.left.is_none() && is(one, &who));
-            if known {
+        for (place, (who, talks)) in [contact, other].into_iter().enumerate() {
+            let known = siprec.participants.iter_mut().find(|one| one.left.is_none() && is(one, &who));
+            if let Some(known) = known {
+                if known.talks != talks {
+                    known.talks = talks;
+                    siprec.changes += 1;
+                }
                 continue;
             }
             if siprec.participants.len() >= PARTICIPANTS_MAX
@@ -549,11 +553,17 @@ impl Call {
                 siprec.participants.remove(oldest);
             }
             let id = Id::of(self.incoming.lots.draw(), self.incoming.lots.draw());
-            let new = Participant { id, aor: who.0, name: who.1, joined: now, left: None };
+            let new = Participant { id, aor: who.0, name: who.1, joined: now, left: None, talks };
             // The contact stands first.
             let place = if place == 0 { 0 } else { siprec.participants.len() };
             siprec.participants.insert(place, new);
+            siprec.changes += 1;
         }
+    }
+
+    fn joined(&self) -> Option<&Branch> {
+        let joined = self.dialling.as_ref().filter(|dialling| dialling.joined.is_some());
+        joined.and_then(|dialling| dialling.branches.first())
     }
 
     /// Address and name of the contact.
@@ -570,8 +580,7 @@ impl Call {
 
     /// Address and name of whom the contact talks to: the flow, if nobody else.
     fn other(&self, context: &Context<'_>) -> (String, String) {
-        let joined = self.dialling.as_ref().filter(|dialling| dialling.joined.is_some());
-        let Some(branch) = joined.and_then(|dialling| dialling.branches.first()) else {
+        let Some(branch) = self.joined() else {
             return (aor(&self.incoming.to, context), self.cursor.flow().id.0.name().to_owned());
         };
         match &branch.now.party {

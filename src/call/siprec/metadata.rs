@@ -46,6 +46,8 @@ pub struct Participant {
     pub joined: Timestamp,
     /// Until when. None: still.
     pub left: Option<Timestamp>,
+    /// Whether it is heard, and hears: not while it holds or is held.
+    pub talks: (bool, bool),
 }
 
 /// A recorded call.
@@ -111,11 +113,14 @@ pub fn written(scene: &Scene<'_>) -> String {
             continue;
         }
         let (send, recv) = if place == 0 { (&says, &hears) } else { (&hears, &says) };
-        let _ = write!(
-            text,
-            "<participantstreamassoc participant_id=\"{}\"><send>{send}</send><recv>{recv}</recv></participantstreamassoc>\r\n",
-            participant.id.base64()
-        );
+        let _ = write!(text, "<participantstreamassoc participant_id=\"{}\">", participant.id.base64());
+        if participant.talks.0 {
+            let _ = write!(text, "<send>{send}</send>");
+        }
+        if participant.talks.1 {
+            let _ = write!(text, "<recv>{recv}</recv>");
+        }
+        text.push_str("</participantstreamassoc>\r\n");
     }
     text.push_str("</recording>\r\n");
     text
@@ -150,7 +155,14 @@ mod tests {
 
     fn participant(id: u64, aor: &str, name: &str) -> Participant {
         let joined = "2026-11-23T15:00:00Z".parse().unwrap();
-        Participant { id: Id::of(0, id), aor: aor.into(), name: name.into(), joined, left: None }
+        Participant {
+            id: Id::of(0, id),
+            aor: aor.into(),
+            name: name.into(),
+            joined,
+            left: None,
+            talks: (true, true),
+        }
     }
 
     fn scene(participants: &[Participant]) -> String {
@@ -185,6 +197,22 @@ mod tests {
              <participantstreamassoc participant_id=\"AAAAAAAAQACAAAAAAAAABw==\"><send>AAAAAAAAQAGAAAAAAAAAAg==</send><recv>AAAAAAAAQAGAAAAAAAAAAw==</recv></participantstreamassoc>\r\n\
              <participantstreamassoc participant_id=\"AAAAAAAAQACAAAAAAAAACQ==\"><send>AAAAAAAAQAGAAAAAAAAAAw==</send><recv>AAAAAAAAQAGAAAAAAAAAAg==</recv></participantstreamassoc>\r\n\
              </recording>\r\n"
+        );
+    }
+
+    #[test]
+    fn whoever_is_held_neither_speaks_nor_hears() {
+        let mut held = participant(7, "tel:+12125550199", "");
+        held.talks = (false, false);
+        let mut holds = participant(9, "sip:bob@example.com", "");
+        holds.talks = (true, false);
+        let text = scene(&[held, holds]);
+        assert!(text.contains(
+            "<participantstreamassoc participant_id=\"AAAAAAAAQACAAAAAAAAABw==\"></participantstreamassoc>"
+        ));
+        assert!(
+            text.contains("ACQ==\"><send>AAAAAAAAQAGAAAAAAAAAAw==</send></participantstreamassoc>"),
+            "{text}"
         );
     }
 

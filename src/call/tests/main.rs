@@ -16,6 +16,7 @@ mod phones;
 mod refer;
 mod shards;
 mod silence;
+mod siprec;
 mod sounds;
 mod stations;
 mod stir;

@@ -103,7 +103,7 @@ pub fn flow(name: &str, steps: Vec<Step>, variables: Vec<Variable>) -> (FlowId, 
     (FlowId::new("acme", name), Arc::new(Program { revision, variables, steps, on_error }))
 }
 
-fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
+pub fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
     let source = Source {
         range: address.parse().unwrap(),
         valid_from: None,
