@@ -25,6 +25,7 @@ use crate::{
     record::{EndedBy, PATH_MAX, Record, cause_of},
     registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
+    siprec::description::{Records, told},
 };
 
 mod callees;
@@ -381,6 +382,9 @@ impl Call {
     /// An [`Effect::Invite`] was carried out, or could not be.
     pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
         let Some(sent) = self.siprec_invited(branch, sent, context) else { return };
+        if branch == self.a.media.id {
+            return self.not_shown();
+        }
         match (self.branch(branch), sent) {
             (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
             (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg, reason: None }),
@@ -634,7 +638,11 @@ impl Call {
             SipEvent::Reinvited { sdp, .. } => {
                 let leg = self.incoming.leg;
                 self.a.reoffered = sdp.is_none();
-                reinvited(leg, &mut self.a.media, sdp.as_deref(), context);
+                let shown = self.siprec.shown();
+                reinvited_as(leg, &mut self.a.media, sdp.as_deref(), shown, context);
+            }
+            SipEvent::ReinviteAnswered { sdp: Some(sdp), .. } if self.a.media.accept(&sdp).is_ok() => {
+                self.configure_a(context);
             }
             SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
@@ -738,6 +746,17 @@ fn configure(media: &MediaLeg, context: &mut Context<'_>) {
 
 /// Hold and resume, new addresses, new codecs: answered for this leg alone, the other one's audio goes on.
 fn reinvited(leg: LegId, media: &mut MediaLeg, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+    reinvited_as(leg, media, sdp, Records::Off, context);
+}
+
+/// The same for somebody who is told whether the call is recorded.
+fn reinvited_as(
+    leg: LegId,
+    media: &mut MediaLeg,
+    sdp: Option<&[u8]>,
+    shown: Records,
+    context: &mut Context<'_>,
+) {
     let answer = match sdp {
         Some(offer) => media.answer(offer).ok(),
         None => media.offer(),
@@ -745,6 +764,7 @@ fn reinvited(leg: LegId, media: &mut MediaLeg, sdp: Option<&[u8]>, context: &mut
     let Some(answer) = answer else {
         return context.effects.push(Effect::RejectReinvite { leg, code: 488 });
     };
+    let answer = if shown == Records::Off { answer } else { told(&answer, shown) };
     context.effects.push(Effect::AnswerReinvite { leg, sdp: answer });
     if sdp.is_some() {
         configure(media, context);

@@ -594,3 +594,9 @@ impl Engine {
         Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
 }
+
+/// Whether a peer wants to be told in descriptions that it is recorded (RFC 7866 §6.2).
+fn is_record_aware(request: &sip::wire::Message) -> bool {
+    let mut supported = request.headers(sip::wire::Name::Supported).flat_map(sip::header::tokens);
+    supported.any(|tag| tag.eq_ignore_ascii_case("record-aware"))
+}

@@ -281,6 +281,8 @@ pub struct Incoming {
     pub lots: Lots,
     /// The offer.
     pub offer: Option<Bytes>,
+    /// Whether it wants to be told in descriptions that it is recorded (RFC 7866 §6.2).
+    pub is_record_aware: bool,
     /// Codec that the offer will be answered with.
     pub spoken: Option<Codec>,
     /// Where it leads.

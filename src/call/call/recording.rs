@@ -31,7 +31,7 @@ pub(super) const STORE_WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     /// Whether the flow has turned it on.
-    on: bool,
+    pub on: bool,
     /// Whether the flow has it leave a gap.
     pub paused: bool,
     part: Option<Part>,
@@ -84,6 +84,7 @@ impl Call {
         if self.ending.is_none() {
             self.attend_recording(context);
             self.attend_siprec(context);
+            self.show_recording(context);
             self.attend_listening(context);
         }
     }

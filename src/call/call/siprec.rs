@@ -29,7 +29,7 @@ use crate::{
     registrar::StationId,
     sdp_leg::{MediaLeg, Ports, Terms},
     siprec::{
-        description,
+        description::{self, Records},
         metadata::{self, Id, Participant, Scene},
     },
 };
@@ -56,6 +56,8 @@ pub(super) struct Siprec {
     /// How often they have changed.
     changes: u32,
     session: Option<Box<Session>>,
+    /// What the contact's phone was told last, if it wants to be told.
+    shown: Records,
 }
 
 /// A recording session.
@@ -84,6 +86,11 @@ impl Siprec {
     /// When [`Call::siprec_timeout`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.session.as_ref().filter(|session| !session.answered).map(|session| session.until)
+    }
+
+    /// What the contact's phone was told last.
+    pub const fn shown(&self) -> Records {
+        self.shown
     }
 
     fn session_of(&mut self, media: LegId) -> Option<&mut Session> {
@@ -183,6 +190,34 @@ impl Call {
             Some(session) if session.answered => self.update_recorder(context),
             Some(_) | None => {}
         }
+    }
+
+    /// Whether the contact is recorded, here or there.
+    fn records(&self) -> Records {
+        let by_recorder = self.siprec.session.as_ref().is_some_and(|session| session.answered);
+        match (by_recorder || self.recorder.on, self.is_unheard()) {
+            (false, _) => Records::Off,
+            (true, false) => Records::On,
+            (true, true) => Records::Paused,
+        }
+    }
+
+    /// Tells the contact's phone that it is recorded, or no more, if it wants to know (RFC 7866 §7.1).
+    pub(super) fn show_recording(&mut self, context: &mut Context<'_>) {
+        let records = self.records();
+        let free = self.a.state == StateA::Answered && self.a.media.is_agreed() && !self.a.reoffered;
+        if !self.incoming.is_record_aware || self.siprec.shown == records || !free {
+            return;
+        }
+        let Some(sdp) = self.a.media.offer() else { return };
+        self.siprec.shown = records;
+        let (branch, leg) = (self.a.media.id, self.incoming.leg);
+        context.effects.push(Effect::Reinvite { branch, leg, sdp: description::told(&sdp, records) });
+    }
+
+    /// That could not be told now; it is tried again with the next that happens.
+    pub(super) const fn not_shown(&mut self) {
+        self.siprec.shown = Records::Off;
     }
 
     fn is_unheard(&self) -> bool {
@@ -456,7 +491,9 @@ impl Call {
     /// Nobody records the call.
     fn give_recorder_up(&mut self, because: &str, context: &mut Context<'_>) {
         self.siprec.given_up = true;
-        let required = self.recorder_of(context).is_some_and(|recorder| recorder.required);
+        // Nothing may hold a call for help up.
+        let is_help = self.incoming.placement.as_ref().is_some_and(|placement| placement.is_help);
+        let required = self.recorder_of(context).is_some_and(|recorder| recorder.required) && !is_help;
         let then = if required { "and may not go on so" } else { "and goes on" };
         self.tell(format!("the call is not recorded, {then}: {because}"), context);
         if required && !self.siprec.awaited {

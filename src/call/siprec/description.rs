@@ -36,6 +36,43 @@ pub fn parted(description: &[u8], count: usize) -> Vec<Option<Bytes>> {
     (0..count).map(part).collect()
 }
 
+/// A description that tells its reader whether the call is recorded (RFC 7866 §6.1.2, §7.1): by its first stream that there is.
+#[must_use]
+pub fn told(description: &Bytes, records: Records) -> Bytes {
+    let begins: Vec<usize> = streams(description).collect();
+    let end = |place: usize| begins.get(place + 1).copied().unwrap_or(description.len());
+    let refused = |begin: usize, end: usize| {
+        let mut words = description[begin..end].split(|byte| byte.is_ascii_whitespace());
+        words.nth(1) == Some(&b"0"[..])
+    };
+    let there = begins.iter().enumerate().find(|&(place, &begin)| !refused(begin, end(place)));
+    let Some((place, _)) = there else { return description.clone() };
+    let (before, after) = description.split_at(end(place));
+    [before, records.attribute(), after].concat().into()
+}
+
+/// What a recording-aware peer is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Records {
+    /// Nobody records the call.
+    #[default]
+    Off,
+    /// It is recorded.
+    On,
+    /// It is recorded, and not what is said now.
+    Paused,
+}
+
+impl Records {
+    const fn attribute(self) -> &'static [u8] {
+        match self {
+            Self::Off => b"a=record:off\r\n",
+            Self::On => b"a=record:on\r\n",
+            Self::Paused => b"a=record:paused\r\n",
+        }
+    }
+}
+
 /// Where streams begin.
 fn streams(text: &[u8]) -> impl Iterator<Item = usize> {
     let begins = |place: usize| place == 0 || text[place - 1] == b'\n';
@@ -63,6 +100,17 @@ mod tests {
         let parts = parted(&text, 3);
         assert_eq!(parts[1].as_deref(), Some(&[TWO, b"a=label:2\r\n"].concat()[..]));
         assert_eq!(parts[2], None);
+    }
+
+    #[test]
+    fn whoever_is_recorded_is_told_by_the_stream_that_there_is() {
+        let text = Bytes::from_static(
+            b"v=0\r\nm=audio 0 RTP/AVP 0\r\nm=audio 4 RTP/AVP 0\r\na=x\r\nm=video 0 RTP/AVP 9\r\n",
+        );
+        let wanted = b"v=0\r\nm=audio 0 RTP/AVP 0\r\nm=audio 4 RTP/AVP 0\r\na=x\r\na=record:on\r\nm=video 0 RTP/AVP 9\r\n";
+        assert_eq!(told(&text, Records::On), &wanted[..]);
+        let none = Bytes::from_static(b"v=0\r\nm=audio 0 RTP/AVP 0\r\n");
+        assert_eq!(told(&none, Records::On), none);
     }
 
     #[test]

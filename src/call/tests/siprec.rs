@@ -268,3 +268,28 @@ fn the_recorders_hold_is_answered_and_a_contacts_hold_is_told() {
     world.settle();
     world.nothing_is_left();
 }
+
+#[test]
+fn a_phone_that_wants_to_know_is_told_that_it_is_recorded() {
+    let mut world = Virtual::with(with_recorder(by_flow(), |_| {}));
+    world.more = vec![Phone::new("192.0.2.4:5060", 11)];
+    world.carrier.headers = vec![sip::endpoint::Header::new("Supported", "record-aware")];
+    world.call(NUMBER);
+    assert_eq!(world.heard(), "200");
+    world.records(0);
+    assert_eq!(world.heard(), "200 re-INVITE");
+    let text = world.carrier.last.clone().unwrap();
+    assert!(text.ends_with("a=record:on\r\n"), "{text}");
+    let leg = world.carrier.leg();
+    let (answer, _) =
+        sdp::answer(text.split("\r\n\r\n").nth(1).unwrap().as_bytes(), &world.carrier.media()).unwrap();
+    world.carrier.endpoint.answer_reinvite(world.now.instant, leg, answer).unwrap();
+    world.settle();
+    // Its own re-INVITE is answered likewise.
+    world.carrier.endpoint.reinvite(world.now.instant, leg, sdp::offer(&world.carrier.media())).unwrap();
+    world.settle();
+    assert!(world.carrier.last.as_ref().unwrap().contains("a=record:on\r\n"), "{:?}", world.carrier.last);
+    world.carrier.endpoint.bye(world.now.instant, leg, &[]).unwrap();
+    world.settle();
+    world.nothing_is_left();
+}
