@@ -516,13 +516,8 @@ impl Engine {
             Effect::RejectReinvite { leg, code } => {
                 let _ = self.endpoint.reject_reinvite(at, leg, code);
             }
-            Effect::Reinvite { branch, leg, sdp } => {
-                let sent = self.endpoint.reinvite(at, leg, sdp);
-                return sent.err().map(|misuse| Answer::Sent(branch, Sent::Refused(misuse.to_string())));
-            }
-            Effect::TellRecorder { branch, leg, sdp, attached } => {
-                let sent = self.endpoint.reinvite_with(at, leg, sdp, attached);
-                return sent.err().map(|misuse| Answer::Sent(branch, Sent::Refused(misuse.to_string())));
+            effect @ (Effect::Reinvite { .. } | Effect::TellRecorder { .. }) => {
+                return self.reinvite(at, effect);
             }
             Effect::AcceptRefer { leg } => {
                 let _ = self.endpoint.accept_refer(at, leg);
@@ -610,6 +605,17 @@ impl Engine {
 
     fn push(&mut self, output: Output) {
         self.out.push_back(output);
+    }
+
+    fn reinvite(&mut self, at: Instant, effect: Effect) -> Option<Answer> {
+        let (branch, sent) = if let Effect::Reinvite { branch, leg, sdp } = effect {
+            (branch, self.endpoint.reinvite(at, leg, sdp))
+        } else if let Effect::TellRecorder { branch, leg, sdp, attached } = effect {
+            (branch, self.endpoint.reinvite_with(at, leg, sdp, attached))
+        } else {
+            return None;
+        };
+        sent.err().map(|misuse| Answer::Sent(branch, Sent::Refused(misuse.to_string())))
     }
 
     /// 1 to 8 seconds: peers that are turned away together do not come back together.

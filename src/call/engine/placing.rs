@@ -132,7 +132,6 @@ impl Engine {
             Some((numbered, flow)) => (Some(numbered), flow),
             None => (None, unled(dialler.tenant())),
         };
-        let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
         let incoming = Incoming {
             leg,
             call_id: explanation.call_id,
@@ -147,7 +146,7 @@ impl Engine {
             offer,
             is_record_aware: super::is_record_aware(request),
             spoken,
-            network: listener.map(|listener| listener.network.clone()).unwrap_or_default(),
+            network: network(&world, flow),
             terms,
             keys: self.keys.clone(),
             admitted: Admitted {
@@ -392,4 +391,10 @@ fn unled(tenant: &str) -> Arc<Flow> {
     let program =
         Program { revision: String::new(), variables: Vec::new(), steps: vec![step], on_error: None };
     Arc::new(Flow::without_expressions(FlowId::new(tenant, "dialled"), Arc::new(program)))
+}
+
+/// Name of the network that a message came by.
+fn network(world: &World, flow: NetFlow) -> String {
+    let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
+    listener.map(|listener| listener.network.clone()).unwrap_or_default()
 }
