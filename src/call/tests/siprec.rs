@@ -130,7 +130,7 @@ fn a_recorder_is_told_of_the_call_and_gets_both_its_streams() {
     world.carrier.endpoint.bye(world.now.instant, leg, &[]).unwrap();
     world.settle();
     assert_eq!(world.more[0].heard, ["INVITE", "ACK", "re-INVITE", "BYE"]);
-    assert_eq!(world.nothing_is_left().path, ["on: done", "ring: ended"]);
+    assert_eq!(world.nothing_is_left().path, ["on: done"]);
 }
 
 #[test]
