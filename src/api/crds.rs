@@ -70,7 +70,9 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::INTERFACE => "1 to 15 letters, digits, `.`, `_` and `-`, such as eth1",
         v1::ATTACHMENT => "`namespace/name` in small letters, digits and `-`, such as platform/mpls-acme",
         v1::TIME => "a time with its zone, such as 2026-01-01T00:00:00Z",
-        v1::PROMPT_FILE => "a relative path of a .wav file without `..`, such as prompts/welcome.wav",
+        v1::PROMPT_FILE => {
+            "a relative path of a .wav, .opus, .ogg or .mp3 file without `..`, such as prompts/welcome.wav"
+        }
         v1::CLOCK_FROM => "hours and minutes from \"00:00\" to \"23:59\"",
         v1::CLOCK_TO => "hours and minutes from \"00:01\" to \"24:00\"",
         v1::DATE => "a date, such as \"2026-12-25\"",

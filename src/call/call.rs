@@ -13,7 +13,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, CallId, LegId, PlayId, SessionId,
-    media::{Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
+    media::{
+        Event as MediaEvent, Order, PlayEnd, RINGING_TONE, Refusal, Tone, UNOBTAINABLE_TONE, national_tone,
+    },
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
 use stir::Verstat;
@@ -22,7 +24,7 @@ use crate::{
     admission::{Admitted, Origin},
     cursor::{Action, Cursor, Dialled, Environment, Facts},
     dial::{Branch, Dialling, Party, Sent},
-    record::{EndedBy, PATH_MAX, Record, Visit, cause_of},
+    record::{EndedBy, LEGS_MAX, Measured, PATH_MAX, Record, Visit, cause_of},
     registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
     siprec::description::{Records, told},
@@ -87,7 +89,7 @@ pub struct Call {
     ending: Option<Ending>,
     used_ids: u64,
     unreleased: u32,
-    quality: Option<Quality>,
+    measured: Vec<Measured>,
 }
 
 #[derive(Debug)]
@@ -190,7 +192,7 @@ impl Call {
             ending: None,
             used_ids: 0,
             unreleased: 0,
-            quality: None,
+            measured: Vec::new(),
         }
     }
 
@@ -273,6 +275,8 @@ impl Call {
         let admitted = &self.incoming.admitted;
         // What is performed where a phone dials is nobody's flow.
         let flow = Some(self.cursor.flow()).filter(|_| self.incoming.placement.is_none());
+        let own = self.measured.iter().find(|measured| measured.leg == self.a.media.id);
+        let others = self.measured.iter().filter(|measured| measured.leg != self.a.media.id);
         Record {
             call: self.id,
             call_id: self.incoming.call_id.clone(),
@@ -301,11 +305,27 @@ impl Call {
                 self.ending.as_ref().map_or(127, |ending| ending.cause)
             },
             because: self.ending.as_ref().and_then(|ending| ending.because.clone()),
-            quality: self.quality,
+            quality: own.and_then(|own| own.quality),
+            series: own.map(|own| own.series.clone()).unwrap_or_default(),
+            legs: others.take(LEGS_MAX).cloned().collect(),
             recordings: self.recorder.kept(false),
             voicemails: self.recorder.kept(true),
             queues: self.visits.clone(),
         }
+    }
+
+    /// What is measured of a leg. None: there are too many others, and the A leg always has room.
+    fn measured(&mut self, leg: LegId) -> Option<&mut Measured> {
+        let place = self.measured.iter().position(|measured| measured.leg == leg);
+        let place = match place {
+            Some(place) => place,
+            None if self.measured.len() <= LEGS_MAX || leg == self.a.media.id => {
+                self.measured.push(Measured { leg, quality: None, series: Vec::new() });
+                self.measured.len() - 1
+            }
+            None => return None,
+        };
+        self.measured.get_mut(place)
     }
 
     /// Enters the flow.
@@ -382,13 +402,18 @@ impl Call {
             MediaEvent::Dtmf { leg, digit } => self.heard_digit(leg, digit, context),
             MediaEvent::Released { leg, quality } => {
                 self.unreleased = self.unreleased.saturating_sub(1);
-                if leg == self.a.media.id {
-                    self.quality = Some(*quality);
+                if let Some(measured) = self.measured(leg) {
+                    measured.quality = Some(*quality);
                 }
             }
             MediaEvent::Recorded(recorded) => self.recorded(&recorded, context),
             MediaEvent::Heard { listening, heard, .. } => self.heard(listening, heard, context),
-            MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } | MediaEvent::Measured { .. } => {}
+            MediaEvent::Measured { leg, series } => {
+                if let Some(measured) = self.measured(leg) {
+                    measured.series = series;
+                }
+            }
+            MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } => {}
             MediaEvent::Silent { leg, silent_ms, heard_before } => {
                 self.on_silence(leg, (silent_ms, heard_before), context);
             }
@@ -498,6 +523,18 @@ impl Call {
         context.effects.push(Effect::Tell(Told { call_id: self.incoming.call_id.clone(), what }));
     }
 
+    /// A tone as the networks of the tenant's country have it.
+    fn tone(&self, tone: Tone, context: &Context<'_>) -> AudioId {
+        let countries = &context.environment.world.snapshot.cluster.countries;
+        let country = countries.get(self.cursor.flow().id.0.namespace());
+        match (country, tone) {
+            (Some(country), _) => national_tone(tone, country),
+            (None, Tone::Ringback) => RINGING_TONE,
+            (None, Tone::SpecialInformation) => UNOBTAINABLE_TONE,
+            (None, Tone::Busy | Tone::Congestion) => national_tone(tone, "US"),
+        }
+    }
+
     /// Plays again and again, until something stops it.
     fn play_on(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
         if audio.is_empty() {
@@ -524,6 +561,10 @@ impl Call {
         match how {
             PlayEnd::Finished | PlayEnd::Stopped => self.after_play(then, context),
             PlayEnd::UnknownAudio if then == AfterPlay::Message && self.message_unplayed(context) => {}
+            // A media server that does not know the country's tone yet: what follows it does not wait for it.
+            PlayEnd::UnknownAudio if matches!(then, AfterPlay::Ring | AfterPlay::Refuse) => {
+                self.after_play(then, context);
+            }
             PlayEnd::UnknownAudio => {
                 let actions = self.cursor.failed("a prompt is not on the media server", context.environment);
                 self.perform(actions, context);

@@ -60,7 +60,7 @@ mod transfers;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
-pub use contract::{AgentAct, AgentOrder, Config, Input, Output, StationNews, TrunkNews};
+pub use contract::{AgentAct, AgentOrder, Config, Input, Offered, Output, StationNews, TrunkNews};
 use floors::Floors;
 use gate::Gate;
 use load::{Loads, Standings};

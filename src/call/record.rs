@@ -3,7 +3,10 @@
 mod sound;
 
 use jiff::Timestamp;
-use model::{AgentId, CallId, FlowId, NumberId, QueueId, TrunkId, media::Quality};
+use model::{
+    AgentId, CallId, FlowId, LegId, NumberId, QueueId, TrunkId,
+    media::{Bucket, Quality},
+};
 use serde::Serialize;
 use stir::{Attestation, Verstat};
 
@@ -81,6 +84,12 @@ pub struct Record {
     pub because: Option<String>,
     /// What was measured on the A leg.
     pub quality: Option<Quality>,
+    /// How it went on the A leg, five seconds by five seconds; longer for a call of more than 20 minutes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Bucket>,
+    /// What was measured on the other legs, in the order they ended. At most [`LEGS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<Measured>,
     /// What was recorded of it, part by part.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recordings: Vec<Sound>,
@@ -91,6 +100,21 @@ pub struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<Visit>,
 }
+
+/// One leg as its media server measured it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measured {
+    /// Which leg of the call.
+    pub leg: LegId,
+    /// All of it. None: the media server went away with what it knew.
+    pub quality: Option<Quality>,
+    /// How it went, as [`Record::series`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Bucket>,
+}
+
+/// Most entries of [`Record::legs`].
+pub const LEGS_MAX: usize = 16;
 
 /// A wait for an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -315,7 +315,8 @@ impl MediaLeg {
         }
     }
 
-    fn has_events(&self) -> bool {
+    /// Whether events were agreed on (RFC 4733).
+    pub fn has_events(&self) -> bool {
         self.parameters.as_ref().is_some_and(|parameters| parameters.receive_telephone_event.is_some())
     }
 }

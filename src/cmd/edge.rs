@@ -64,6 +64,7 @@ impl EdgePod {
             identity: made.identity.clone(),
             pod: made.pod.clone(),
             metrics: made.metrics.clone(),
+            sounds: made.sounds.clone(),
         };
         Self { made, engines, running: None, topology: Topology::default(), secrets: Secrets::default() }
     }
@@ -71,7 +72,7 @@ impl EdgePod {
     fn start(&self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
         let snapshot = &next.snapshot;
         let (sink, source) = edge::events(self.engines.count());
-        let Made { tls, identity, pod, metrics } = &self.made;
+        let Made { tls, identity, pod, metrics, .. } = &self.made;
         let zone = String::new();
         let pool = Pool::new(tls.clone(), identity.clone(), pod.clone(), zone, random()?, Arc::new(sink));
         let orders: Arc<dyn MediaOrders> = Arc::new(pool.clone());

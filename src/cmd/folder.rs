@@ -30,7 +30,7 @@ pub struct Scan {
     pub unreadable: Vec<Problem>,
 }
 
-/// Every manifest (`.yaml`, `.yml`, `.json`) and audio file (`.wav`) below a folder; one manifest; or standard input
+/// Every manifest (`.yaml`, `.yml`, `.json`) and audio file (`.wav`, `.opus`, `.ogg`, `.mp3`) below a folder; one manifest; or standard input
 /// for `-`. What cannot be read is an error that names all of it.
 pub fn read(place: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let Scan { files, unreadable } = scan(place)?;
@@ -238,13 +238,16 @@ fn is_manifest(file: &SourceFile) -> bool {
     !is_audio(Path::new(&file.path))
 }
 
-fn is_audio(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"))
+/// Whether a path is an audio file's, by its name.
+pub fn is_audio(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+    extension.is_some_and(|extension| ["wav", "opus", "ogg", "mp3"].iter().any(|known| extension == *known))
 }
 
 /// Whether a path is one that [`read`] looks at, by its name.
 pub fn is_source(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-    extension.is_some_and(|extension| ["yaml", "yml", "json", "wav"].iter().any(|known| extension == *known))
+    extension.is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        || is_audio(path)
         || path.file_name().is_some_and(|name| name == "Kustomization")
 }

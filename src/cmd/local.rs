@@ -21,7 +21,6 @@ use media::Server;
 use model::{ClusterId, secrets::Secrets, snapshot::Snapshot};
 use notify::{RecursiveMode, Watcher};
 use plan::{Plan, PlannedCluster, Severity};
-use store::Blobs;
 use tokio::{net::TcpListener, sync::mpsc};
 use tracing::{error, info, warn};
 
@@ -29,6 +28,7 @@ use super::{
     Signals, folder,
     roles::{self, Prompts},
     say, secrets,
+    sounds::{Place, Sounds},
     state::State,
     trace,
 };
@@ -64,7 +64,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 struct Running {
     edge: Edge,
     server: Arc<Server>,
-    store: Option<Arc<dyn Blobs>>,
+    place: Option<Place>,
+    sounds: Sounds,
     prompts: Prompts,
     applied: Arc<Snapshot>,
     secrets: Secrets,
@@ -81,10 +82,11 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let http = TcpListener::bind(arguments.http).await;
     let http = http.with_context(|| format!("--http cannot use {}", arguments.http))?;
     let mut running = BTreeMap::new();
+    let kept = Sounds::default();
     for (id, planned) in &plan.clusters {
         let sounds = arguments.state.as_deref().map(|state| state.join("sounds").join(id.0.to_string()));
-        let services = (arguments.engines, sounds.as_deref());
-        let mut one = start(planned, secrets.take(&planned.secrets.edge), services)
+        let services = (arguments.engines, sounds.as_deref(), kept.clone());
+        let mut one = start(planned, taken(&secrets, planned), services)
             .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
         running.insert(id.clone(), one);
@@ -92,7 +94,8 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     keep(state.as_ref(), &plan);
     let (mut changes, watcher) = watch(&arguments.dir)?;
     let ready = Arc::new(AtomicBool::new(true));
-    serve(&running, Arc::clone(&ready), http, arguments.http.ip().is_loopback());
+    let kept = arguments.state.is_some().then_some((kept, arguments.http.ip().is_loopback()));
+    serve(&running, Arc::clone(&ready), http, kept);
     announce(&running, arguments.http);
 
     let mut signals = Signals::new()?;
@@ -136,22 +139,36 @@ fn read(dir: &Path, last: Option<&Plan>) -> anyhow::Result<(Plan, secrets::Folde
     Ok((plan, secrets::Folder::of(&resources.foreign)))
 }
 
+/// Of the edge, and of media.
+type Both = (Secrets, Secrets);
+
+fn taken(folder: &secrets::Folder, planned: &PlannedCluster) -> Both {
+    (folder.take(&planned.secrets.edge), folder.take(&planned.secrets.media))
+}
+
 fn start(
     planned: &PlannedCluster,
-    secrets: Secrets,
-    (engines, sounds): (roles::Engines, Option<&Path>),
+    (secrets, media_secrets): Both,
+    (engines, folder, sounds): (roles::Engines, Option<&Path>, Sounds),
 ) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let mut prompts = Prompts::default();
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs)?);
     let (sink, source) = edge::events(engines.count());
-    let store = sounds.map(roles::store).transpose()?;
-    let server = Server::start(roles::media_config(&snapshot.cluster, store.clone()), Arc::new(sink))?;
+    let mut place = folder.map(Place::new);
+    if let Some(place) = &mut place {
+        place.set(&snapshot, &media_secrets);
+    } else if snapshot.cluster.keeping.s3.is_some() {
+        warn!("`stores.blobs` is of no use without --state: nothing is recorded");
+    }
+    let store = place.as_ref().map(Place::store);
+    let server = Server::start(roles::media_config(&snapshot.cluster, store), Arc::new(sink))?;
     server.set_library(prompts.library());
+    sounds.set(&server.handle(), &snapshot, true);
     let server = Arc::new(server);
     let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone())?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
-    Ok(Running { edge, server, store, prompts, applied: snapshot, secrets, dns: Dns::system() })
+    Ok(Running { edge, server, place, sounds, prompts, applied: snapshot, secrets, dns: Dns::system() })
 }
 
 impl Running {
@@ -172,7 +189,7 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
     for (id, one) in running.iter_mut() {
         match plan.clusters.get(id) {
             None => warn!("VoiceCluster {id} is gone from the folder; it runs until this process stops"),
-            Some(planned) => match apply(one, planned, folder.take(&planned.secrets.edge)).await {
+            Some(planned) => match apply(one, planned, taken(&folder, planned)).await {
                 Ok(false) => info!("VoiceCluster {id}: nothing changed for its calls"),
                 Ok(true) => info!(
                     "VoiceCluster {id}: applied; new calls take it, running calls keep what they began with"
@@ -192,11 +209,20 @@ async fn reload(dir: &Path, last: &Plan, running: &mut BTreeMap<ClusterId, Runni
 }
 
 /// False: nothing is other than it was.
-async fn apply(one: &mut Running, planned: &PlannedCluster, secrets: Secrets) -> anyhow::Result<bool> {
-    let renewed = one.secrets != secrets;
+async fn apply(
+    one: &mut Running,
+    planned: &PlannedCluster,
+    (secrets, media_secrets): Both,
+) -> anyhow::Result<bool> {
+    let mut renewed = one.secrets != secrets;
     if renewed {
         one.edge.take_secrets(secrets.clone()).await?;
         one.secrets = secrets;
+    }
+    let server = one.server.handle();
+    if one.place.as_mut().is_some_and(|place| place.set(&planned.snapshot, &media_secrets)) {
+        tokio::task::block_in_place(|| server.store_changed());
+        renewed = true;
     }
     if planned.snapshot == one.applied {
         return Ok(renewed);
@@ -211,6 +237,7 @@ async fn apply(one: &mut Running, planned: &PlannedCluster, secrets: Secrets) ->
     }
     one.prompts.commit(next);
     one.applied = Arc::clone(&planned.snapshot);
+    one.sounds.set(&server, &planned.snapshot, true);
     one.resolve().await?;
     Ok(true)
 }
@@ -248,11 +275,8 @@ fn serve(
     running: &BTreeMap<ClusterId, Running>,
     ready: Arc<AtomicBool>,
     http: TcpListener,
-    is_loopback: bool,
+    kept: Option<(Sounds, bool)>,
 ) {
-    // Whoever is on this machine may hear what was said, and nobody else.
-    let stores: Vec<_> = running.values().filter_map(|one| one.store.clone()).collect();
-    let stored = (is_loopback && !stores.is_empty()).then(|| roles::stored(stores));
     let observed: Vec<Arc<Observed>> = running.values().map(|one| one.edge.observed()).collect();
     let servers: Vec<_> = running.values().map(|one| Arc::clone(&one.server)).collect();
     let site = Site {
@@ -261,7 +285,9 @@ fn serve(
             let handles: Vec<_> = servers.iter().map(|server| server.handle()).collect();
             roles::media_metrics(text, &handles);
         }),
-        stored,
+        listed: kept.as_ref().map(|(sounds, _)| sounds.listed()),
+        // Whoever is on this machine may hear what was said, and nobody else.
+        stored: kept.filter(|(_, is_loopback)| *is_loopback).map(|(sounds, _)| sounds.stored()),
         ready: Box::new(move || match ready.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("the process is stopping".to_owned()),

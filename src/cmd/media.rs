@@ -20,6 +20,7 @@ use tracing::info;
 use super::{
     pod::{self, Made, Next, Work},
     roles::{self, Prompts},
+    sounds::{Place, Sounds},
     trace,
 };
 
@@ -55,7 +56,10 @@ struct MediaPod {
     /// Of what nothing but memory may know.
     secrets: Secrets,
     /// Where recordings are kept.
-    store: Arc<dyn store::Blobs>,
+    place: Place,
+    sounds: Sounds,
+    /// Whether no other pod is there to delete what is due.
+    is_first: bool,
 }
 
 struct Running {
@@ -77,7 +81,9 @@ impl MediaPod {
             identity: made.identity.clone(),
             pod: made.pod.clone(),
             metrics: made.metrics.clone(),
+            sounds: made.sounds.clone(),
         };
+        let sounds = made.sounds.clone();
         Ok(Self {
             streams: Streams::new(made.identity.cluster.clone()),
             made,
@@ -85,7 +91,9 @@ impl MediaPod {
             link: link.with_context(about)?,
             running: None,
             secrets: Secrets::default(),
-            store: roles::store(&arguments.pod.state().join("sounds"))?,
+            place: Place::new(&arguments.pod.state().join("sounds")),
+            sounds,
+            is_first: true,
         })
     }
 
@@ -95,7 +103,8 @@ impl MediaPod {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),
         }
-        let config = roles::media_config(&next.snapshot.cluster, Some(Arc::clone(&self.store)));
+        self.place.set(&next.snapshot, &next.secrets);
+        let config = roles::media_config(&next.snapshot.cluster, Some(self.place.store()));
         let server = Server::start(config, Arc::clone(&self.streams) as _)?;
         server.set_library(prompts.library());
         let (told, streams) = (server.handle(), Arc::clone(&self.streams));
@@ -110,11 +119,28 @@ impl MediaPod {
                 write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
             }
         });
+        self.sounds.set(&server.handle(), &next.snapshot, self.deletes(&next.snapshot));
         let orders = Arc::new(server.handle());
         let listener = self.listener.take();
         let serving = listener.map(|listener| self.streams.serve(listener, self.made.tls.clone(), orders));
         let applied = Arc::clone(&next.snapshot);
         Ok(Ok(Running { server, prompts, applied, _serving: serving.transpose()? }))
+    }
+}
+
+impl MediaPod {
+    /// Those that share a bucket leave it to one of them to delete what is due.
+    fn deletes(&self, snapshot: &Snapshot) -> bool {
+        snapshot.cluster.keeping.s3.is_none() || self.is_first
+    }
+
+    fn keep(&mut self, snapshot: &Arc<Snapshot>, secrets: &Secrets) {
+        let Some(running) = &self.running else { return };
+        let server = running.server.handle();
+        if self.place.set(snapshot, secrets) {
+            server.store_changed();
+        }
+        self.sounds.set(&server, snapshot, self.deletes(snapshot));
     }
 }
 
@@ -128,7 +154,13 @@ impl Work for MediaPod {
                 let started = self.start(next)?;
                 Ok(started.map(|running| self.running = Some(running)))
             }
-            Some(running) => anyhow::Ok(running.apply(next)),
+            Some(running) => {
+                let applied = running.apply(next);
+                if applied.is_ok() {
+                    self.keep(&next.snapshot, &next.secrets);
+                }
+                anyhow::Ok(applied)
+            }
         })?;
         if applied.is_ok() && self.secrets != next.secrets {
             self.secrets = next.secrets.clone();
@@ -137,7 +169,15 @@ impl Work for MediaPod {
         Ok(applied)
     }
 
-    fn topology(&mut self, _: &Topology) {}
+    fn topology(&mut self, topology: &Topology) {
+        let others = topology.pods.iter().filter(|pod| pod.role == Role::Media && !pod.state.draining);
+        self.is_first =
+            others.map(|pod| &pod.pod.name).min().is_none_or(|first| *first >= self.made.pod.name);
+        if let Some(running) = &self.running {
+            let snapshot = &running.applied;
+            self.sounds.set(&running.server.handle(), snapshot, self.deletes(snapshot));
+        }
+    }
 
     async fn resolve(&mut self) -> anyhow::Result<()> {
         Ok(())

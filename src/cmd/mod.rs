@@ -19,6 +19,7 @@ mod pod;
 mod revision;
 mod roles;
 mod secrets;
+mod sounds;
 mod state;
 mod time;
 

@@ -47,7 +47,7 @@ impl Revision {
     pub fn read(&self) -> anyhow::Result<Vec<SourceFile>> {
         let tree = self.tree()?;
         let entries = self.list(&tree)?;
-        if !entries.iter().any(|entry| !entry.path.to_ascii_lowercase().ends_with(".wav")) {
+        if !entries.iter().any(|entry| !folder::is_audio(Path::new(&entry.path))) {
             bail!("{self} holds no manifest (.yaml, .yml or .json)");
         }
         let mut files = self.contents(&tree, &entries)?;

@@ -1,16 +1,14 @@
 //! What a cluster's roles are made of, whether they run in one process or in pods of their own.
 
-use std::{collections::BTreeMap, fmt::Write, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
-use anyhow::Context;
-use bytes::Bytes;
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
-use media::{AudioSource, Library};
+use media::{AudioSource, Library, LoadError};
 use model::{
     AudioId,
     secrets::Secrets,
-    snapshot::{self, Cluster, Snapshot},
+    snapshot::{self, Cluster, Packets, Snapshot},
 };
 use tracing::warn;
 
@@ -82,44 +80,10 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
     if before.rtp_ports != after.rtp_ports {
         return refuse("cluster.rtpPorts", "RTP ports (`media.ports`)");
     }
-    Ok(())
-}
-
-/// A folder for recordings and messages.
-pub fn store(folder: &Path) -> anyhow::Result<Arc<dyn store::Blobs>> {
-    let opened = store::Folder::open(folder, None);
-    let opened = opened.with_context(|| format!("recordings cannot be kept in {}", folder.display()))?;
-    Ok(Arc::new(opened))
-}
-
-/// Largest sound that is given out over HTTP, in bytes: some two hours of a call.
-const SOUND_MAX: u64 = 256 * 1024 * 1024;
-
-/// Reads sounds out of the first of several stores that has them.
-pub fn stored(stores: Vec<Arc<dyn store::Blobs>>) -> edge::http::Stored {
-    Arc::new(move |name| {
-        let stores = stores.clone();
-        Box::pin(async move {
-            let read = tokio::task::spawn_blocking(move || sound(&stores, &name));
-            read.await.map_err(|error| error.to_string())?
-        })
-    })
-}
-
-fn sound(stores: &[Arc<dyn store::Blobs>], name: &str) -> Result<Bytes, String> {
-    let name = store::Name::new(name).map_err(|error| error.to_string())?;
-    let mut because = "there is no store".to_owned();
-    for store in stores {
-        match store.get(&name) {
-            Ok(reader) => {
-                let mut bytes = Vec::new();
-                reader.take(SOUND_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-                return Ok(bytes.into());
-            }
-            Err(error) => because = error.to_string(),
-        }
+    if before.packets != after.packets {
+        return refuse("cluster.packets", "What carries audio (`media.packets`)");
     }
-    Err(because)
+    Ok(())
 }
 
 /// The media server of a cluster, and where it keeps what it records. None: it records nothing.
@@ -131,13 +95,17 @@ pub fn media_config(cluster: &Cluster, store: Option<Arc<dyn store::Blobs>>) -> 
         advertised: network.rtp_advertised,
         interface: network.interface.clone(),
     });
+    let packets = match cluster.packets {
+        Packets::Sockets => media::Packets::Sockets,
+        Packets::Xdp => media::Packets::Xdp,
+    };
     media::Config {
         networks: networks.collect(),
         ports: cluster.rtp_ports.0..=cluster.rtp_ports.1,
         workers: None,
         recordings: None,
         sessions_max: (cluster.limits.calls_max as usize).saturating_add(SESSIONS_ENDING),
-        services: media::Services { store, ..media::Services::default() },
+        services: media::Services { store, packets, ..media::Services::default() },
         silent_after: SILENT_AFTER,
     }
 }
@@ -203,19 +171,31 @@ impl Prompts {
         Arc::clone(&self.library)
     }
 
-    /// Decodes and speaks what is new.
+    /// Decodes and speaks what is new. A file that turns out to be broken is told and left out, so that it takes no other
+    /// tenant's prompts with it.
     pub fn prepare(&self, snapshot: &Snapshot, blobs: &Blobs) -> Result<NextPrompts, Refused> {
         let wanted = wanted(snapshot, blobs)?;
         let mut both = self.wanted.clone();
         both.extend(wanted.clone());
-        let both = Library::load(&both, Some(&self.library)).map_err(|errors| {
-            let told = errors.iter().map(|error| match snapshot.audio.get(&error.audio) {
-                Some(audio) => format!("Prompt {}: {error}", audio.prompt),
-                None => error.to_string(),
-            });
-            let path = errors.first().map(|error| path_of(error.audio)).unwrap_or_default();
-            refused(path, told.collect::<Vec<_>>().join("\n"))
-        })?;
+        let (both, errors) = Library::load_most(&both, Some(&self.library));
+        let tell = |error: &LoadError| match snapshot
+            .audio
+            .get(&error.audio)
+            .map(|audio| (&audio.prompt, &audio.source))
+        {
+            Some((prompt, snapshot::AudioSource::Wav { origin })) => {
+                format!("Prompt {prompt}, {origin}: {error}")
+            }
+            Some((prompt, snapshot::AudioSource::Speech { .. })) => format!("Prompt {prompt}: {error}"),
+            None => error.to_string(),
+        };
+        let (files, voices): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(|error| error.kind.is_of_the_file());
+        files.iter().for_each(|error| warn!("{}; steps that play it fail", tell(error)));
+        if let Some(first) = voices.first() {
+            let told: Vec<String> = voices.iter().map(tell).collect();
+            return Err(refused(path_of(first.audio), told.join("\n")));
+        }
         Ok(NextPrompts { both: Arc::new(both), wanted })
     }
 
@@ -261,6 +241,18 @@ pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
             "RTP packets thrown away.",
             sum(|counters| counters.packets_discarded),
         ),
+        (
+            "prompts_unplayable",
+            "gauge",
+            "Prompts whose files are broken; steps that play one fail.",
+            sum(|counters| counters.prompts_unplayable as u64),
+        ),
+        (
+            "recordings_waiting",
+            "gauge",
+            "Recordings, and what is known of them, that wait to be brought to their store.",
+            servers.iter().map(|server| server.waiting() as u64).sum(),
+        ),
     ] {
         write_metric(text, &format!("switchboard_media_{name}"), kind, help, value);
     }
@@ -271,7 +263,7 @@ pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
 /// What each thread that carries RTP has and has done.
 fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
     type Of = fn(&media::WorkerCounters) -> u64;
-    let table: [(&str, &str, &str, Of); 9] = [
+    let table: [(&str, &str, &str, Of); 12] = [
         ("rtp_received_total", "counter", "RTP packets received.", |it| it.packets_received),
         ("rtp_sent_total", "counter", "RTP packets sent.", |it| it.packets_sent),
         ("rtp_discarded_total", "counter", "RTP packets thrown away.", |it| it.packets_discarded),
@@ -281,6 +273,9 @@ fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
         ("legs", "gauge", "Media legs.", |it| it.legs),
         ("ports", "gauge", "RTP and RTCP ports open.", |it| it.ports),
         ("cpu_microseconds_total", "counter", "Processor time.", |it| it.cpu_us),
+        ("xdp_interfaces", "gauge", "Interfaces with AF_XDP.", |it| it.xdp_interfaces),
+        ("xdp_received_total", "counter", "RTP packets received by AF_XDP.", |it| it.packets_received_xdp),
+        ("xdp_sent_total", "counter", "RTP packets sent by AF_XDP.", |it| it.packets_sent_xdp),
     ];
     // Writing to a String cannot fail.
     for (name, kind, help, of) in table {
@@ -325,6 +320,7 @@ mod tests {
                 attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
+            packets: Packets::default(),
             limits: Limits { calls_max: 10, call_seconds_max: 60 },
             drain_seconds: 1,
             tls: TlsPolicy::default(),
@@ -335,6 +331,8 @@ mod tests {
             tracing: None,
             tenants: BTreeMap::new(),
             recorders: BTreeMap::new(),
+            countries: BTreeMap::new(),
+            keeping: snapshot::Keeping::default(),
         }
     }
 
@@ -349,6 +347,13 @@ mod tests {
         assert_eq!(
             told,
             "cluster.rtpPorts: RTP ports (`media.ports`) may not change while the process runs: restart it."
+        );
+        after.rtp_ports.1 = 20_999;
+        after.packets = Packets::Xdp;
+        let told = unchanged(&before, &after).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "cluster.packets: What carries audio (`media.packets`) may not change while the process runs: restart it."
         );
         after.networks.clear();
         assert!(

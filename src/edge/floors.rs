@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use acd::{Away, Figures, Live, State};
-use call::Now;
+use call::{Now, engine::Offered};
 use jiff::{SignedDuration, Timestamp};
-use model::{AgentId, QueueId};
+use model::{AgentId, CallId, QueueId};
 use serde::Serialize;
+use tokio::sync::broadcast;
 use tracing::info;
 
 /// A queue as it stands.
@@ -110,11 +111,57 @@ pub struct AgentNow {
     pub since: Timestamp,
 }
 
+/// A contact that is offered to an agent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferNow {
+    /// Which.
+    pub interaction: String,
+    /// Call-ID of its leg.
+    pub call_id: String,
+    /// To whom.
+    #[serde(skip)]
+    pub agent: AgentId,
+    /// Where it waits.
+    pub queue: QueueId,
+    /// Its number; empty: withheld.
+    pub number: String,
+    /// What it dialled.
+    pub dialled: String,
+    /// Steps of the flow that it has passed.
+    pub path: Vec<String>,
+    /// How long it has waited.
+    pub waited_seconds: f64,
+    /// Until when it is offered.
+    pub until: Timestamp,
+}
+
+/// Something that an agent's desk shows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// The agent does something else.
+    State(AgentNow),
+    /// The agent's telephones ring.
+    Offer(Box<OfferNow>),
+    /// They ring no more, and nobody answered.
+    OfferOver {
+        /// Whose.
+        agent: AgentId,
+        /// Which contact.
+        interaction: String,
+    },
+}
+
+/// What waits for a desk that does not read. One that is further behind is told how things stand.
+const SHOWN_MAX: usize = 1_024;
+
 /// Queues by the place of their engine, and agents.
 #[derive(Debug, Default)]
 pub struct Floors {
     queues: Mutex<BTreeMap<usize, Vec<QueueNow>>>,
     agents: Mutex<BTreeMap<AgentId, AgentNow>>,
+    offers: Mutex<BTreeMap<AgentId, OfferNow>>,
+    shown: OnceLock<broadcast::Sender<Shown>>,
 }
 
 impl Floors {
@@ -142,12 +189,64 @@ impl Floors {
         };
         info!(agent = %id, "{}", word(state));
         let shown = AgentNow { id: id.clone(), state: word(state), reason, until, since: now.wall };
+        if *state != State::Offered {
+            self.offers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         if *state == State::SignedOut {
             agents.remove(&id);
         } else {
-            agents.insert(id, shown);
+            agents.insert(id, shown.clone());
         }
+        self.tell(Shown::State(shown));
+    }
+
+    pub(crate) fn offered(&self, offered: Offered, now: Now) {
+        info!(call_id = offered.call_id, agent = %offered.agent, queue = %offered.queue, "offered");
+        let left = offered.until.saturating_duration_since(now.instant);
+        let until = now.wall.checked_add(SignedDuration::try_from(left).unwrap_or_default());
+        let offer = OfferNow {
+            interaction: offered.call.to_string(),
+            call_id: offered.call_id,
+            agent: offered.agent.clone(),
+            queue: offered.queue,
+            number: offered.number,
+            dialled: offered.dialled,
+            path: offered.path,
+            waited_seconds: offered.waited.as_secs_f64(),
+            until: until.unwrap_or(now.wall),
+        };
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        offers.insert(offered.agent, offer.clone());
+        self.tell(Shown::Offer(Box::new(offer)));
+    }
+
+    pub(crate) fn offer_over(&self, call: CallId, agent: AgentId) {
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        offers.remove(&agent);
+        self.tell(Shown::OfferOver { agent, interaction: call.to_string() });
+    }
+
+    fn tell(&self, shown: Shown) {
+        // Nobody need look.
+        let _ = self.shown().send(shown);
+    }
+
+    fn shown(&self) -> &broadcast::Sender<Shown> {
+        self.shown.get_or_init(|| broadcast::channel(SHOWN_MAX).0)
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<Shown> {
+        self.shown().subscribe()
+    }
+
+    /// What an agent does, and whom the agent is offered. None: not signed in.
+    #[must_use]
+    pub fn of_agent(&self, agent: &AgentId) -> Option<(AgentNow, Option<OfferNow>)> {
+        let state = self.agents.lock().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()?;
+        Some((state, self.offers.lock().unwrap_or_else(PoisonError::into_inner).get(agent).cloned()))
     }
 
     /// Queues as they stood within the last second.

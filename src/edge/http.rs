@@ -12,14 +12,35 @@ use axum::{
 use bytes::Bytes;
 use call::record::Saved;
 use futures::future::BoxFuture;
+use model::kept::Entry;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::observed::Observed;
+use crate::{desk, observed::Observed};
 
 /// Reads what is stored under a name, or says why it cannot be read.
 pub type Stored = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
+
+/// What a list of recordings or messages is to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Messages, or recordings of calls.
+    pub messages: bool,
+    /// Of the tenant of this namespace alone.
+    pub tenant: Option<String>,
+    /// Of this VoicemailBox alone, `namespace/name`.
+    pub voicemail_box: Option<String>,
+    /// Of the boxes of this Agent alone, `namespace/name`.
+    pub agent: Option<String>,
+    /// What comes after this one.
+    pub after: Option<String>,
+    /// How many at most.
+    pub most: usize,
+}
+
+/// Lists recordings and messages that are kept, newest first, or says why it cannot.
+pub type Listed = Arc<dyn Fn(Ask) -> BoxFuture<'static, Result<Vec<Entry>, String>> + Send + Sync>;
 
 /// What handlers look at.
 pub struct Site {
@@ -27,6 +48,8 @@ pub struct Site {
     pub observed: Box<dyn Fn() -> Vec<Arc<Observed>> + Send + Sync>,
     /// Further metrics, in the text format of Prometheus.
     pub more_metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    /// Lists recordings and messages. None: this process has no store, and tells of the latest that its edges know of.
+    pub listed: Option<Listed>,
     /// Gives recordings and messages out. None: this process does not.
     pub stored: Option<Stored>,
     /// Whether calls can come, or why not.
@@ -59,7 +82,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/api/v1/recordings", get(recordings))
         .route("/api/v1/recordings/{*name}", get(bytes))
         .route("/api/v1/voicemails", get(voicemails))
-        .with_state(site);
+        .with_state(Arc::clone(&site))
+        .merge(desk::router(site));
     axum::serve(listener, router).await
 }
 
@@ -172,25 +196,43 @@ struct SoundsPage {
     tenant: Option<String>,
     /// A VoicemailBox, `namespace/name`.
     r#box: Option<String>,
+    /// An Agent whose boxes are meant, `namespace/name`.
+    agent: Option<String>,
+    /// Name of the last one of the page before.
+    after: Option<String>,
 }
 
 /// Recordings of calls, newest first.
 async fn recordings(State(site): State<Arc<Site>>, Query(page): Query<SoundsPage>) -> Response {
-    latest(&site, &page, |saved| saved.sound.voicemail_box.is_none())
+    sounds(&site, page, false).await
 }
 
-/// Messages, newest first: of one box, or of all.
+/// Messages, newest first: of one box, of an agent's, or of all.
 async fn voicemails(State(site): State<Arc<Site>>, Query(page): Query<SoundsPage>) -> Response {
-    latest(&site, &page, |saved| {
-        let id = saved.sound.voicemail_box.as_ref();
-        id.is_some_and(|id| page.r#box.as_ref().is_none_or(|wanted| *wanted == id.to_string()))
-    })
+    sounds(&site, page, true).await
 }
 
-fn latest(site: &Site, page: &SoundsPage, fits: impl Fn(&Saved) -> bool + Copy) -> Response {
+async fn sounds(site: &Site, page: SoundsPage, messages: bool) -> Response {
+    let problem = |status: StatusCode, error: String| (status, Json(json!({"error": error}))).into_response();
     let most = page.limit.unwrap_or(100).min(1_000);
-    let fits =
-        |saved: &Saved| page.tenant.as_ref().is_none_or(|tenant| *tenant == saved.tenant) && fits(saved);
+    if let Some(listed) = &site.listed {
+        let SoundsPage { tenant, r#box, agent, after, .. } = page;
+        let ask = Ask { messages, tenant, voicemail_box: r#box, agent, after, most };
+        return match listed(ask).await {
+            Ok(entries) => Json(entries).into_response(),
+            Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error),
+        };
+    }
+    if page.agent.is_some() || page.after.is_some() {
+        let error = "this process has no store: ask a media pod for `agent` and `after`";
+        return problem(StatusCode::BAD_REQUEST, error.to_owned());
+    }
+    let fits = |saved: &Saved| {
+        let id = saved.sound.voicemail_box.as_ref().map(ToString::to_string);
+        id.is_some() == messages
+            && page.tenant.as_ref().is_none_or(|tenant| *tenant == saved.tenant)
+            && page.r#box.as_ref().is_none_or(|wanted| Some(wanted) == id.as_ref())
+    };
     let edges = (site.observed)();
     let mut sounds: Vec<_> = edges.iter().flat_map(|observed| observed.sounds.latest(most, fits)).collect();
     sounds.sort_by_key(|saved| std::cmp::Reverse(saved.sound.started_at));
@@ -201,15 +243,10 @@ fn latest(site: &Site, page: &SoundsPage, fits: impl Fn(&Saved) -> bool + Copy) 
 /// A recording or a message itself, where this process gives them out.
 async fn bytes(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Response {
     let problem = |status: StatusCode, error: String| (status, Json(json!({"error": error}))).into_response();
-    let known = |saved: &Saved| saved.sound.name == name;
-    let known = (site.observed)().iter().any(|observed| !observed.sounds.latest(1, known).is_empty());
     let Some(stored) = site.stored.clone() else {
-        let error = "sounds are given out by `switchboard local --state` at a loopback address alone";
+        let error = "sounds are given out by `switchboard local --state` and by media pods, at a loopback address alone";
         return problem(StatusCode::FORBIDDEN, error.to_owned());
     };
-    if !known {
-        return problem(StatusCode::NOT_FOUND, "no such sound is among the latest".to_owned());
-    }
     let kind = if name.ends_with(".wav") { "audio/wav" } else { "audio/ogg" };
     match stored(name).await {
         Ok(bytes) => ([(header::CONTENT_TYPE, kind)], bytes).into_response(),

@@ -5,6 +5,7 @@
 //! the caps. What a thread reads of another's traffic it passes on; connections are the first one's.
 
 mod datagram;
+pub mod desk;
 pub mod dns;
 mod figures;
 pub mod floors;

@@ -17,7 +17,7 @@ use call::{
     locate::Asked,
     record::Record,
     registrar::StationId,
-    world::Names,
+    world::{Names, World},
 };
 
 use jiff::Timestamp;
@@ -155,6 +155,8 @@ pub struct Observed {
     pub sounds: Sounds,
     /// Queues and agents.
     pub floors: Floors,
+    /// What the edge runs by.
+    world: Mutex<Option<Arc<World>>>,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
     standing: Mutex<BTreeMap<String, bool>>,
@@ -340,6 +342,16 @@ impl Observed {
         let known = self.bans().iter().any(|(banned, _)| *banned == address);
         let control = self.control.get().and_then(mpsc::WeakSender::upgrade);
         known && control.is_some_and(|control| control.try_send(Control::Lift(address)).is_ok())
+    }
+
+    pub(crate) fn show_world(&self, world: &Arc<World>) {
+        *self.world.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(world));
+    }
+
+    /// What the edge runs by. None: it has not begun.
+    #[must_use]
+    pub fn world(&self) -> Option<Arc<World>> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has an agent do something. False: the edge is going, or too busy.

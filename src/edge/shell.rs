@@ -40,7 +40,6 @@ use tracing::{debug, error, info, trace, warn};
 use crate::{
     Control,
     datagram::{self, Datagrams},
-    floors,
     hep::{self, Capture, Copied},
     ladder,
     neighbours::{Neighbours, Relayed, Ways},
@@ -245,7 +244,8 @@ impl Core {
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
                 Output::AgentState { agent, state } => self.observed.floors.state(agent, &state, now),
-                Output::Offered { call_id, agent, queue } => info!(call_id, %agent, %queue, "offered"),
+                Output::Offered(offered) => self.observed.floors.offered(*offered, now),
+                Output::OfferOver { call, agent } => self.observed.floors.offer_over(call, agent),
                 Output::Sign(to_sign) => {
                     return Some(self.stir.sign(self.engine.world(), &to_sign, now.wall));
                 }
@@ -646,6 +646,7 @@ impl Core {
             Control::Apply(snapshot, answer) => {
                 let applied = self.engine.apply(snapshot);
                 if applied.is_ok() {
+                    self.observed.show_world(self.engine.world());
                     self.renew_tls();
                     self.traces.renew(self.engine.world());
                 }
@@ -658,6 +659,7 @@ impl Core {
             Control::Agent(order) => self.step(Input::Agent(order)),
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
+                self.observed.show_world(self.engine.world());
                 self.renew_tls();
                 self.traces.renew(self.engine.world());
             }
@@ -695,7 +697,7 @@ pub fn run(
     from: (mpsc::Receiver<MediaEvent>, Ways),
     control: mpsc::Receiver<Control>,
 ) {
-    if let Err(error) = sys::run_soon() {
+    if let Err(error) = link::run_soon() {
         debug!("calls have their turn when it comes: {error}");
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -750,6 +752,7 @@ async fn live(
     {
         let core = &mut *core.borrow_mut();
         core.traces.renew(core.engine.world());
+        core.observed.show_world(core.engine.world());
     }
     // Peers may be probed and registrars be told from now on.
     core.borrow_mut().step(Input::Timeout);

@@ -171,6 +171,7 @@ mod tests {
                 attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
+            packets: Default::default(),
             limits: Limits { calls_max: 1, call_seconds_max: 60 },
             drain_seconds: 0,
             tls: TlsPolicy::default(),
@@ -180,6 +181,9 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: Default::default(),
+            recorders: Default::default(),
+            countries: Default::default(),
+            keeping: Default::default(),
         }
     }
 }

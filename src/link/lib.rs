@@ -14,7 +14,10 @@ pub mod pki;
 pub mod server;
 pub mod stored;
 pub mod tls;
+mod turn;
 pub mod wire;
+
+pub use turn::run_soon;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

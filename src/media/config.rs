@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, ops::RangeInclusive, path::PathBuf, sync::Arc, time::
 
 use store::Blobs;
 
-use crate::listening::Recogniser;
+use crate::{listening::Recogniser, recording::Transcriber};
 
 /// What a media server is told when it starts.
 #[derive(Debug, Clone)]
@@ -25,7 +25,19 @@ pub struct Config {
     pub services: Services,
 }
 
-/// What a media server works with besides sockets and a disk.
+/// What carries packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Packets {
+    /// UDP sockets.
+    #[default]
+    Sockets,
+    /// AF_XDP beside them, on every network that has an address of its own on an interface of Ethernet. Needs CAP_BPF,
+    /// CAP_NET_ADMIN, CAP_NET_RAW, and CAP_IPC_LOCK or a limit of locked memory of 20 MiB a worker and interface. Where
+    /// something is refused, a warning says why, and the sockets serve alone.
+    Xdp,
+}
+
+/// What a media server works with besides a disk.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
     /// Where recordings are kept, and played from. What an earlier run has left unfinished there is finished at the start.
@@ -33,6 +45,10 @@ pub struct Services {
     pub store: Option<Arc<dyn Blobs>>,
     /// What tells phrases from sound. None: [`crate::Pocketsphinx`].
     pub recogniser: Option<Arc<dyn Recogniser>>,
+    /// What writes messages down. None: [`crate::Dictation`].
+    pub transcriber: Option<Arc<dyn Transcriber>>,
+    /// What carries packets.
+    pub packets: Packets,
 }
 
 /// A network: where its sockets are bound, and what peers are told.
@@ -105,4 +121,6 @@ pub struct Counters {
     pub orders_dropped: u64,
     /// RTP packets that recordings have lost, because the disk was too slow.
     pub recorded_packets_dropped: u64,
+    /// Prompts of the library that cannot be played.
+    pub prompts_unplayable: usize,
 }

@@ -1,6 +1,11 @@
 //! A leg's way in and out: a pair of ports of its own, or a seat at one that it shares with others.
 
-use std::{net::UdpSocket, sync::Arc};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Instant,
+};
 
 use crate::ports::Pair;
 
@@ -43,6 +48,11 @@ impl Door {
     /// What RTCP goes through, unless it goes with RTP (RFC 5761).
     pub fn rtcp(&self, muxed: bool) -> &UdpSocket {
         if muxed { &self.pair().rtp } else { &self.pair().rtcp }
+    }
+
+    /// Sends RTP.
+    pub fn send(&self, datagram: &[u8], to: SocketAddr, now: Instant) -> io::Result<()> {
+        self.pair().send(datagram, to, now)
     }
 
     /// The seat, if it is a shared one.

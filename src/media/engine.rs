@@ -362,7 +362,7 @@ impl Engine {
         if let Content::Key { .. } = incoming.content {
             let payload = &datagram.buffer[incoming.payload.clone()];
             let relayed = if direct {
-                other.relay_event(&incoming, datagram.buffer, now)
+                other.relay_event(&incoming, datagram, now)
             } else {
                 other.relay_key(&incoming, payload, now)
             };
@@ -370,7 +370,7 @@ impl Engine {
                 self.clock(hearer);
             }
         } else if direct {
-            other.relay(&incoming, datagram.buffer, muted, now);
+            other.relay(&incoming, datagram, muted, now);
         }
         self.copy_sent(hearer, now);
     }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     ops::Range,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering},
@@ -37,7 +38,7 @@ use crate::{
     play::{Left, Play},
     recording::Tap,
     reports::Reports,
-    sys::Datagram,
+    sys::{Datagram, Onward},
     tally::Tally,
     voice::{self, Voice},
 };
@@ -393,7 +394,7 @@ impl Leg {
 
     /// Sends on what the other leg's peer has sent; `datagram` is written over. `silent`: as silence, for the other one
     /// is muted.
-    pub fn relay(&mut self, incoming: &Incoming, datagram: &mut [u8], silent: bool, now: Instant) {
+    pub fn relay(&mut self, incoming: &Incoming, datagram: &mut Datagram<'_>, silent: bool, now: Instant) {
         let Some(parameters) = self.remote.as_ref().map(|remote| &remote.parameters) else { return };
         if !parameters.direction.sends() {
             return;
@@ -408,7 +409,7 @@ impl Leg {
                 None => return,
             },
             Content::Audio(codec) => {
-                let payload = &mut datagram[incoming.payload.clone()];
+                let payload = &mut datagram.buffer[incoming.payload.clone()];
                 match (voice::law(codec), voice::law(parameters.codec)) {
                     (Some(_), Some(to)) if silent => payload.fill(to.silence()),
                     (Some(from), Some(to)) => from.transcode(to, payload),
@@ -428,19 +429,28 @@ impl Leg {
         &mut self,
         incoming: &Incoming,
         (payload_type, length): (u8, u32),
-        datagram: &mut [u8],
+        datagram: &mut Datagram<'_>,
         now: Instant,
     ) {
-        if let Some(header) = self.outgoing.relayed(&incoming.header, payload_type, length, now) {
-            let begin = incoming.payload.start - HEADER_LENGTH;
-            datagram[begin..incoming.payload.start].copy_from_slice(&header.to_bytes());
-            self.transmit(&mut datagram[begin..], incoming.payload.end - begin, now);
+        let Some(header) = self.outgoing.relayed(&incoming.header, payload_type, length, now) else { return };
+        let begin = incoming.payload.start - HEADER_LENGTH;
+        datagram.buffer[begin..incoming.payload.start].copy_from_slice(&header.to_bytes());
+        let (packet, length) = (&mut datagram.buffer[begin..], incoming.payload.end - begin);
+        if self.door.seat().is_none() {
+            return self.transmit(packet, length, now);
+        }
+        let Some((closed, to)) = self.close(packet, length) else { return };
+        if let Some(seat) = self.door.seat() {
+            // With all others that came at the same turn and go out at the same port.
+            let pair = Arc::clone(&seat.pair);
+            *datagram.onward = Some(Onward { pair, to, range: begin..begin + closed });
+            self.count_sent(length, now);
         }
     }
 
     /// Sends on an event of the other leg's peer whose clock is ours; `datagram` is written over. Returns whether the
     /// clock is needed.
-    pub fn relay_event(&mut self, incoming: &Incoming, datagram: &mut [u8], now: Instant) -> bool {
+    pub fn relay_event(&mut self, incoming: &Incoming, datagram: &mut Datagram<'_>, now: Instant) -> bool {
         let Content::Key { code, received, clock } = incoming.content else { return false };
         let Some(parameters) = self.remote.as_ref().map(|remote| &remote.parameters) else { return false };
         if !parameters.direction.sends() {
@@ -542,29 +552,37 @@ impl Leg {
 
     /// Sends the first `length` octets, which are protected in place if they must be.
     fn transmit(&mut self, buffer: &mut [u8], length: usize, now: Instant) {
-        if self.copies_what_it_sends() {
-            self.keep_sent(&buffer[..length]);
-        }
-        let Some(remote) = &self.remote else { return };
-        let to = remote.latch.source();
-        if to.port() == 0 || to.ip().is_unspecified() {
-            return;
-        }
-        let closed = match &mut self.crypt {
-            Some(crypt) => crypt.close(buffer, length, false),
-            None if remote.parameters.srtp.is_some() => None,
-            None => Some(length),
-        };
-        let Some(datagram) = closed.and_then(|closed| buffer.get(..closed)) else { return };
-        self.last_sent = Some(now);
-        match self.door.rtp().send_to(datagram, to) {
-            Ok(_) => {
-                self.meter.sent(length - HEADER_LENGTH);
-                self.tally.sent.fetch_add(1, Ordering::Relaxed);
-            }
+        let Some((closed, to)) = self.close(buffer, length) else { return };
+        match self.door.send(&buffer[..closed], to, now) {
+            Ok(()) => self.count_sent(length, now),
             // A full buffer or an unreachable peer loses the packet, as the network would.
             Err(error) => tracing::trace!(leg = %self.id, %error, "RTP packet not sent"),
         }
+    }
+
+    /// Protects the first `length` octets in place if they must be. Returns how many there are then, and where they go.
+    fn close(&mut self, buffer: &mut [u8], length: usize) -> Option<(usize, SocketAddr)> {
+        if self.copies_what_it_sends() {
+            self.keep_sent(&buffer[..length]);
+        }
+        let remote = self.remote.as_ref()?;
+        let to = remote.latch.source();
+        if to.port() == 0 || to.ip().is_unspecified() {
+            return None;
+        }
+        let closed = match &mut self.crypt {
+            Some(crypt) => crypt.close(buffer, length, false)?,
+            None if remote.parameters.srtp.is_some() => return None,
+            None => length,
+        };
+        (closed <= buffer.len()).then_some((closed, to))
+    }
+
+    /// An RTP packet of so many octets is on its way.
+    fn count_sent(&mut self, length: usize, now: Instant) {
+        self.last_sent = Some(now);
+        self.meter.sent(length - HEADER_LENGTH);
+        self.tally.sent.fetch_add(1, Ordering::Relaxed);
     }
 
     fn report_if_due(&mut self, now: Instant) -> Instant {

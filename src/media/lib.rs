@@ -34,10 +34,11 @@ mod sys;
 mod tally;
 mod voice;
 mod worker;
+mod xdp;
 
-pub use config::{Config, Counters, Network, Services, StartError};
+pub use config::{Config, Counters, Network, Packets, Services, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt};
 pub use listening::{Pocketsphinx, Recogniser, Said};
-pub use recording::recover;
+pub use recording::{Catalogue, Dictation, Swept, Transcriber, Wanted};
 pub use server::{Handle, Server};
 pub use tally::WorkerCounters;

@@ -16,9 +16,14 @@ use std::{
 
 use model::{
     AudioId,
-    media::{BEEP_TONE, Codec, RINGING_TONE, UNOBTAINABLE_TONE},
+    media::{BEEP_TONE, Codec, RINGING_TONE, Tone, UNOBTAINABLE_TONE, tone_of},
 };
-use rtp::{CLOCK_RATE, g711::Law, resample};
+use rtp::{
+    CLOCK_RATE,
+    g711::Law,
+    resample,
+    tones::{self, Signal},
+};
 
 use crate::{
     sources::{self, Sound},
@@ -34,6 +39,7 @@ pub const PROMPT_SECONDS_MAX: u64 = 3_600;
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     prompts: BTreeMap<AudioId, Arc<Prompt>>,
+    unplayable: usize,
 }
 
 /// Where a prompt's sound comes from.
@@ -107,6 +113,14 @@ pub enum LoadErrorKind {
     SpeakerTimeout,
 }
 
+impl LoadErrorKind {
+    /// Whether this one prompt is at fault, and not what would speak all of them.
+    #[must_use]
+    pub const fn is_of_the_file(&self) -> bool {
+        !matches!(self, Self::NoSpeaker | Self::Speaker(_) | Self::SpeakerTimeout)
+    }
+}
+
 /// One prompt, ready to be sent.
 pub struct Prompt {
     pcm: Box<[i16]>,
@@ -124,6 +138,15 @@ impl Library {
         wanted: &BTreeMap<AudioId, AudioSource>,
         last: Option<&Self>,
     ) -> Result<Self, Vec<LoadError>> {
+        match Self::load_most(wanted, last) {
+            (library, errors) if errors.is_empty() => Ok(library),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// As [`Library::load`], without those that cannot be played: of each an error, in the order of their ids.
+    #[must_use]
+    pub fn load_most(wanted: &BTreeMap<AudioId, AudioSource>, last: Option<&Self>) -> (Self, Vec<LoadError>) {
         let known = |audio: &AudioId| last.and_then(|last| last.prompts.get(audio).cloned());
         let mut prompts: BTreeMap<_, _> =
             wanted.keys().filter_map(|&audio| Some((audio, known(&audio)?))).collect();
@@ -136,13 +159,19 @@ impl Library {
             }
         }
         errors.sort_by_key(|error| error.audio);
-        if errors.is_empty() { Ok(Self { prompts }) } else { Err(errors) }
+        (Self { prompts, unplayable: errors.len() }, errors)
     }
 
     /// How many prompts there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.prompts.len()
+    }
+
+    /// How many were wanted and cannot be played.
+    #[must_use]
+    pub const fn unplayable(&self) -> usize {
+        self.unplayable
     }
 
     /// Whether there is none.
@@ -153,30 +182,50 @@ impl Library {
 
     /// A prompt, or one of the tones, which are always there.
     #[must_use]
-    pub fn get(&self, audio: &AudioId) -> Option<&Arc<Prompt>> {
-        static RINGING: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(ringing_tone())));
-        static UNOBTAINABLE: LazyLock<Arc<Prompt>> =
-            LazyLock::new(|| Arc::new(Prompt::new(unobtainable_tone())));
+    pub fn get(&self, audio: &AudioId) -> Option<Arc<Prompt>> {
         static BEEP: LazyLock<Arc<Prompt>> = LazyLock::new(|| Arc::new(Prompt::new(beep_tone())));
         match *audio {
-            BEEP_TONE => Some(&BEEP),
-            RINGING_TONE => Some(&RINGING),
-            UNOBTAINABLE_TONE => Some(&UNOBTAINABLE),
-            _ => self.prompts.get(audio),
+            BEEP_TONE => Some(Arc::clone(&BEEP)),
+            RINGING_TONE => Some(national(Signal::Ringback, "US")),
+            UNOBTAINABLE_TONE => Some(national(Signal::SpecialInformation, "US")),
+            _ => match tone_of(audio) {
+                Some((tone, country)) => {
+                    Some(national(signal(tone), str::from_utf8(&country).unwrap_or_default()))
+                }
+                None => self.prompts.get(audio).cloned(),
+            },
         }
     }
 }
 
-/// Six seconds at 8 kHz, each frequency at −19 dBm0.
-fn ringing_tone() -> Vec<i16> {
-    const AMPLITUDE: f64 = 2_550.0;
-    let tone = |frequency: f64, at: f64| (at * frequency * std::f64::consts::TAU).sin();
-    let sample = |place: u32| {
-        let at = f64::from(place) / 8_000.0;
-        (AMPLITUDE * (tone(440.0, at) + tone(480.0, at))) as i16
-    };
-    let on = (0..16_000).map(sample);
-    on.chain(std::iter::repeat_n(0, 32_000)).collect()
+/// Whether a prompt is a tone, which is no music.
+pub fn is_tone(audio: &AudioId) -> bool {
+    [RINGING_TONE, UNOBTAINABLE_TONE, BEEP_TONE].contains(audio) || tone_of(audio).is_some()
+}
+
+const fn signal(tone: Tone) -> Signal {
+    match tone {
+        Tone::Ringback => Signal::Ringback,
+        Tone::Busy => Signal::Busy,
+        Tone::Congestion => Signal::Congestion,
+        Tone::SpecialInformation => Signal::SpecialInformation,
+    }
+}
+
+/// One round of a tone, made when it is first wanted. Of each cadence there is one: at most those of `rtp`'s table are kept.
+fn national(signal: Signal, country: &str) -> Arc<Prompt> {
+    static MADE: Mutex<BTreeMap<(Signal, [u8; 2]), Arc<Prompt>>> = Mutex::new(BTreeMap::new());
+    let known = tones::is_known(country);
+    let key = country.as_bytes().try_into().ok().filter(|_| known).unwrap_or_default();
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let tone = made.entry((signal, key)).or_insert_with(|| {
+        let cadence = tones::cadence(country, signal);
+        let milliseconds: usize = cadence.iter().map(|sound| usize::from(sound.duration_ms)).sum();
+        let mut pcm = vec![0; milliseconds * (CLOCK_RATE as usize / 1_000)];
+        tones::Player::new(cadence, CLOCK_RATE).fill(&mut pcm);
+        Arc::new(Prompt::new(pcm))
+    });
+    Arc::clone(tone)
 }
 
 /// Half a second at 8 kHz, at −13 dBm0, without a click at either end.
@@ -189,17 +238,6 @@ fn beep_tone() -> Vec<i16> {
         (AMPLITUDE * loudness.min(1.0) * tone) as i16
     };
     (0..4_000).map(sample).collect()
-}
-
-/// Two seconds at 8 kHz, each tone at −13 dBm0.
-fn unobtainable_tone() -> Vec<i16> {
-    const AMPLITUDE: f64 = 5_100.0;
-    let sample = |frequency: f64, place: u32| {
-        (AMPLITUDE * (f64::from(place) / 8_000.0 * frequency * std::f64::consts::TAU).sin()) as i16
-    };
-    let third = |frequency: f64| (0..2_640).map(move |place| sample(frequency, place));
-    let tones = [950.0, 1_400.0, 1_800.0].into_iter().flat_map(third);
-    tones.chain(std::iter::repeat_n(0, 8_080)).collect()
 }
 
 impl Prompt {
@@ -272,6 +310,7 @@ mod tests {
     use std::io::Cursor;
 
     use hound::{SampleFormat, WavSpec};
+    use model::media::national_tone;
     use proptest::prelude::*;
 
     use super::*;
@@ -357,7 +396,8 @@ mod tests {
         ];
         for (what, file) in files {
             let library = load(AudioSource::Wav(file)).unwrap();
-            let pcm = library.get(&AudioId([1; 32])).unwrap().pcm();
+            let prompt = library.get(&AudioId([1; 32])).unwrap();
+            let pcm = prompt.pcm();
             // An MP3 file has silence around its sound.
             assert!((4_000..6_000).contains(&pcm.len()), "{what}: {} samples", pcm.len());
             let at = pcm.iter().position(|sample| sample.abs() > 3_000).unwrap();
@@ -426,8 +466,34 @@ mod tests {
         let first = Library::load(&BTreeMap::from([(id(2), good)]), None).unwrap();
         // Its source is not looked at, being known.
         let second = Library::load(&BTreeMap::from([(id(2), bad)]), Some(&first)).unwrap();
-        assert!(Arc::ptr_eq(first.get(&id(2)).unwrap(), second.get(&id(2)).unwrap()));
+        assert!(Arc::ptr_eq(&first.get(&id(2)).unwrap(), &second.get(&id(2)).unwrap()));
         assert_eq!((second.len(), Library::default().is_empty()), (1, true));
+    }
+
+    #[test]
+    fn tones_are_those_of_the_country_and_one_round_long() {
+        let library = Library::default();
+        for (tone, country, milliseconds) in [
+            (Tone::Ringback, "GB", 3_000),
+            (Tone::Ringback, "de", 5_000),
+            (Tone::Busy, "US", 1_000),
+            (Tone::Congestion, "BR", 1_500),
+            (Tone::SpecialInformation, "AU", 3_000),
+            // E.180's recommendation.
+            (Tone::Ringback, "AQ", 5_000),
+            (Tone::Ringback, "", 5_000),
+        ] {
+            let audio = national_tone(tone, country);
+            assert!(is_tone(&audio));
+            let prompt = library.get(&audio).unwrap();
+            assert_eq!(prompt.pcm().len(), milliseconds * 8, "{tone:?} {country}");
+            assert!(Arc::ptr_eq(&prompt, &library.get(&audio).unwrap()));
+        }
+        let recommended = |country| library.get(&national_tone(Tone::Busy, country)).unwrap();
+        assert!(Arc::ptr_eq(&recommended("AQ"), &recommended("a country")));
+        assert_eq!(library.get(&RINGING_TONE).unwrap().pcm().len(), 48_000);
+        assert_eq!(library.get(&UNOBTAINABLE_TONE).unwrap().pcm().len(), 15_920);
+        assert!(!is_tone(&AudioId([1; 32])) && library.get(&AudioId([1; 32])).is_none());
     }
 
     proptest! {

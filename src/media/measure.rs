@@ -77,19 +77,19 @@ impl Measure {
 
     /// Reads off what the last seconds were like, if they are over.
     pub fn read(&mut self, meter: &Meter, decoded: (u64, Option<u32>), now: Instant) {
-        if self.due.is_none_or(|due| due > now) {
-            return;
-        }
-        self.due = Some(now + BUCKET);
+        let Some(due) = self.due.filter(|due| *due <= now) else { return };
+        // A reading that was late makes none of the next ones later.
+        self.due = Some(if now < due + BUCKET { due + BUCKET } else { now + BUCKET });
         self.read_now(meter, decoded, now);
     }
 
     fn read_now(&mut self, meter: &Meter, (concealed_ms, playout_ms): (u64, Option<u32>), now: Instant) {
         let quality = meter.quality();
         let (received, lost, concealed) = self.marks;
-        self.marks = (quality.packets_received, quality.packets_lost, concealed_ms);
+        // What was taken for lost and came after all is told already: it stands for the next that is lost.
+        self.marks = (quality.packets_received, quality.packets_lost.max(lost), concealed_ms);
         self.playout_ms = playout_ms.or(self.playout_ms);
-        if quality.packets_received == received && quality.packets_lost == lost {
+        if quality.packets_received == received && quality.packets_lost <= lost {
             return;
         }
         let jitter = f64::from(meter.jitter_ms());

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use model::{
     AudioId, PlayId,
-    media::{BEEP_TONE, Codec, PlayEnd, RINGING_TONE, UNOBTAINABLE_TONE},
+    media::{Codec, PlayEnd},
 };
 
 use crate::{
-    library::{Library, Prompt},
+    library::{Library, Prompt, is_tone},
     playback::Pending,
 };
 
@@ -59,9 +59,8 @@ impl Play {
         if audio.len() > AUDIO_MAX {
             return Err(PlayEnd::UnknownAudio);
         }
-        let found: Option<Box<[_]>> = audio.iter().map(|audio| library.get(audio).cloned()).collect();
+        let found: Option<Box<[_]>> = audio.iter().map(|audio| library.get(audio)).collect();
         let prompts = found.ok_or(PlayEnd::UnknownAudio)?;
-        let is_tone = |audio: &AudioId| [RINGING_TONE, UNOBTAINABLE_TONE, BEEP_TONE].contains(audio);
         let is_music = times.is_none() && !audio.iter().any(is_tone);
         let end = PlayEnd::Finished;
         Ok(Self { id, prompts, pending: None, end, rounds: times, prompt: 0, at: 0, is_music })
@@ -164,6 +163,8 @@ impl Play {
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, io::Cursor};
+
+    use model::media::RINGING_TONE;
 
     use super::*;
     use crate::AudioSource;

@@ -12,6 +12,7 @@ use store::{Blobs, Name};
 
 use crate::{
     library::{self, Prompt, SOURCE_BYTES_MAX},
+    recording::Catalogue,
     speech,
 };
 
@@ -54,9 +55,12 @@ struct Text {
 
 impl Loader {
     /// Starts the threads.
-    pub fn start(store: Option<Arc<dyn Blobs>>) -> std::io::Result<Self> {
-        let forget_in = store.clone();
-        let forget = move |name: &String| forget(forget_in.as_deref(), name);
+    pub fn start(store: Option<Arc<dyn Blobs>>, catalogue: Option<Arc<Catalogue>>) -> std::io::Result<Self> {
+        let forget = move |name: &String| {
+            if let Some(catalogue) = &catalogue {
+                catalogue.forget(name);
+            }
+        };
         let load = move |name: &String| loaded(store.as_deref(), name);
         let (recordings, one) = started("media-load", load, forget)?;
         let mut spoken = Spoken::default();
@@ -99,14 +103,6 @@ impl Loading {
     /// Has a recording deleted. False: too many wait, and it stays.
     pub fn forget(&self, name: String) -> bool {
         self.recordings.try_send(Job::Forget(name)).is_ok()
-    }
-}
-
-fn forget(store: Option<&dyn Blobs>, name: &str) {
-    let Some(store) = store else { return };
-    let deleted = Name::new(name).map_err(|error| error.to_string());
-    if let Err(why) = deleted.and_then(|name| store.delete(&name).map_err(|error| error.to_string())) {
-        tracing::warn!(name, why, "a recording that is not wanted cannot be deleted");
     }
 }
 

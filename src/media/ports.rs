@@ -9,9 +9,12 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::xdp;
 
 /// The pairs of one network.
 #[derive(Debug)]
@@ -95,10 +98,19 @@ impl Pair {
     pub const fn port(&self) -> u16 {
         self.lease.port
     }
+
+    /// Sends through the RTP port, by the shortest way that there is.
+    pub fn send(&self, datagram: &[u8], to: SocketAddr, now: Instant) -> io::Result<()> {
+        if xdp::send(SocketAddr::new(self.lease.ports.bind, self.lease.port), to, datagram, now) {
+            return Ok(());
+        }
+        self.rtp.send_to(datagram, to).map(drop)
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        xdp::closed(SocketAddr::new(self.ports.bind, self.port));
         self.ports.free().push_back(self.port);
     }
 }

@@ -20,14 +20,15 @@ use model::{
 };
 
 use crate::{
-    Config, Counters, Library, StartError, WorkerCounters,
+    Config, Counters, Library, Packets, StartError, WorkerCounters,
     listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
-    recording::{Recorder, Threads, recover},
+    recording::{Catalogue, Dictation, Kept, Recorder, Threads},
     sys,
     tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
+    xdp::{self, Lane},
 };
 
 /// A running media server. Dropping it stops it.
@@ -60,7 +61,9 @@ impl Server {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let recordings = started_recordings(&config, &events)?;
-        let loader = Loader::start(config.services.store.clone()).map_err(StartError::Worker)?;
+        let kept = recordings.kept();
+        let catalogue = kept.as_ref().map(|kept| Arc::clone(&kept.catalogue));
+        let loader = Loader::start(config.services.store.clone(), catalogue).map_err(StartError::Worker)?;
         let orders = Orders::default();
         let recogniser = config.services.recogniser.clone();
         let listeners =
@@ -69,6 +72,7 @@ impl Server {
             networks,
             events,
             recorder: recordings.recorder(),
+            kept,
             loading: loader.loading(),
             listener: listeners.listener(),
             sessions_max: config.sessions_max,
@@ -77,8 +81,16 @@ impl Server {
             counts: Counts::default(),
         });
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let started: Result<(Vec<_>, Vec<_>), _> = (0..config.workers.unwrap_or(cores).max(1))
-            .map(|place| start_worker(&shared, place, config.workers.is_none()))
+        let workers = config.workers.unwrap_or(cores).max(1);
+        let lanes = match config.services.packets {
+            Packets::Sockets => Vec::new(),
+            Packets::Xdp => xdp::open(&config.networks, workers),
+        };
+        let mut lanes = lanes.into_iter();
+        let started: Result<(Vec<_>, Vec<_>), _> = (0..workers)
+            .map(|place| {
+                start_worker(&shared, place, config.workers.is_none(), lanes.next().unwrap_or_default())
+            })
             .collect();
         let (workers, threads) = started.map_err(StartError::Worker)?;
         let handle = Handle { shared, workers: workers.into() };
@@ -117,6 +129,36 @@ impl Handle {
         *self.shared.library.write().unwrap_or_else(PoisonError::into_inner) = library;
     }
 
+    /// What is known of recordings and messages. None: there is no store.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.shared.kept.as_ref().map(|kept| Arc::clone(&kept.catalogue))
+    }
+
+    /// How long recordings and messages are kept from now on, and whether it is for this server to delete what is due.
+    pub fn keep(&self, keeping: model::kept::Keeping, deletes: bool) {
+        if let Some(kept) = &self.shared.kept {
+            kept.catalogue.keep(keeping, deletes);
+            kept.look.look();
+        }
+    }
+
+    /// The store is another, or can be used from now on: what waits for it is brought there, and what a crash has left is
+    /// finished, unless it was. May take as long as the disk does.
+    pub fn store_changed(&self) {
+        if let Some(kept) = &self.shared.kept {
+            kept.catalogue.recover();
+            kept.wake.again();
+            kept.look.look();
+        }
+    }
+
+    /// Recordings and what is known of them that wait to be brought to their store.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.kept.as_ref().map_or(0, |kept| kept.wake.waiting())
+    }
+
     /// As [`Server::counters`].
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -134,6 +176,7 @@ impl Handle {
             packets_discarded: sum(|tally| &tally.discarded),
             orders_dropped: orders_dropped.load(Ordering::Relaxed),
             recorded_packets_dropped: self.shared.recorder.dropped(),
+            prompts_unplayable: self.shared.library().unplayable(),
         }
     }
 
@@ -221,6 +264,8 @@ pub struct Shared {
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
     pub recorder: Recorder,
+    /// What is kept of them. None: there is no store.
+    kept: Option<Kept>,
     /// What reads recordings and speaks texts to be played.
     pub loading: Loading,
     /// What begins listening.
@@ -322,17 +367,22 @@ fn started_recordings(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<
     if let Some(folder) = &config.recordings {
         fs::create_dir_all(folder).map_err(refused)?;
     }
-    if let Some(store) = &config.services.store {
-        recover(&**store);
-    }
-    Threads::start(config.services.store.clone(), config.recordings.clone(), events).map_err(refused)
+    let transcriber =
+        config.services.transcriber.clone().unwrap_or_else(|| Arc::new(Dictation::default()) as _);
+    let (store, folder) = (config.services.store.clone(), config.recordings.clone());
+    Threads::start(store, folder, events, transcriber).map_err(refused)
 }
 
-fn start_worker(shared: &Arc<Shared>, place: usize, pinned: bool) -> io::Result<(Mailbox, JoinHandle<()>)> {
+fn start_worker(
+    shared: &Arc<Shared>,
+    place: usize,
+    pinned: bool,
+    lanes: Vec<Lane>,
+) -> io::Result<(Mailbox, JoinHandle<()>)> {
     let (orders, received) = mpsc::sync_channel(ORDERS_MAX);
     let (wake, tally) = (Arc::new(Wake::new()?), Arc::default());
     let worker = Worker::new(Arc::clone(shared), Arc::clone(&tally), Arc::clone(&wake), received)?;
-    let run = move || worker.run(pinned.then_some(place));
+    let run = move || worker.run(pinned.then_some(place), lanes);
     let thread = thread::Builder::new().name(format!("media-{place}")).spawn(run)?;
     Ok((Mailbox { orders, wake, queued: AtomicBool::new(false), tally }, thread))
 }

@@ -1,4 +1,6 @@
 //! Files become sound: WAV (PCM and G.711), Opus in Ogg, MP3. Whatever is wrong with one is said.
+//!
+//! `tests/fuzz/targets/sounds.rs` compiles this file by itself and stands in for what it takes of `crate`.
 
 use std::io::Cursor;
 

@@ -1,16 +1,19 @@
-//! System calls that the standard library has not: epoll, eventfd, timerfd, recvmmsg, affinity, randomness.
+//! System calls that the standard library has not: epoll, eventfd, timerfd, affinity, randomness; datagrams in [`batch`].
 //!
-//! All `unsafe` of this crate is here, each use with its proof; what is exported is safe. Linux only.
+//! All `unsafe` of this crate is here and there, each use with its proof; what is exported is safe. Linux only.
 #![expect(unsafe_code, reason = "these system calls have no safe wrapper in the standard library")]
 
 use std::{
     fmt, io,
     mem::{self, MaybeUninit},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
     time::Duration,
 };
+
+mod batch;
+
+pub use batch::{Batch, Datagram, Onward};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 256;
@@ -120,80 +123,6 @@ impl Ticker {
     }
 }
 
-/// Datagrams taken from a socket at once.
-const BATCH: usize = 8;
-/// Octets of a datagram that are taken; a longer one is told as truncated.
-const DATAGRAM_MAX: usize = 2_048;
-
-/// Room for the datagrams of one `recvmmsg`, shared by all sockets of a worker.
-pub struct Batch {
-    slots: Box<[Slot; BATCH]>,
-}
-
-struct Slot {
-    buffer: [u8; DATAGRAM_MAX],
-    address: libc::sockaddr_storage,
-    length: usize,
-    truncated: bool,
-}
-
-/// One datagram of a batch.
-pub struct Datagram<'a> {
-    /// Where it lies, with room behind it.
-    pub buffer: &'a mut [u8],
-    /// How long it is.
-    pub length: usize,
-    /// Who sent it.
-    pub from: SocketAddr,
-}
-
-impl Batch {
-    /// Empty.
-    pub fn new() -> Self {
-        // SAFETY: sockaddr_storage is plain C data for which all zeroes are valid: the unspecified family.
-        let address: libc::sockaddr_storage = unsafe { mem::zeroed() };
-        let slot = || Slot { buffer: [0; DATAGRAM_MAX], address, length: 0, truncated: false };
-        Self { slots: Box::new(std::array::from_fn(|_| slot())) }
-    }
-
-    /// Takes what a socket has, at most [`BATCH`] datagrams, without waiting. Returns how many.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> usize {
-        let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|place| libc::iovec {
-            iov_base: self.slots[place].buffer.as_mut_ptr().cast(),
-            iov_len: DATAGRAM_MAX,
-        });
-        // SAFETY: mmsghdr is plain C data for which all zeroes are valid: null pointers and lengths of nothing.
-        let mut messages: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for (place, message) in messages.iter_mut().enumerate() {
-            message.msg_hdr.msg_name = (&raw mut self.slots[place].address).cast();
-            message.msg_hdr.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as u32;
-            message.msg_hdr.msg_iov = &raw mut vectors[place];
-            message.msg_hdr.msg_iovlen = 1;
-        }
-        let (flags, no_timeout) = (libc::MSG_DONTWAIT, ptr::null_mut());
-        // SAFETY: each message points to an address and a vector, and each vector to a buffer of the stated length;
-        // all outlive the call, and `self`, whose slots they lie in, is borrowed mutably meanwhile.
-        let result = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), BATCH as u32, flags, no_timeout)
-        };
-        let count = usize::try_from(result).unwrap_or(0);
-        for (slot, message) in self.slots.iter_mut().zip(&messages[..count]) {
-            slot.length = message.msg_len as usize;
-            slot.truncated = message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-        }
-        count
-    }
-
-    /// One of the datagrams received; `None` if it was truncated or from no internet address.
-    pub fn datagram(&mut self, place: usize) -> Option<Datagram<'_>> {
-        let Slot { buffer, address: from, length, truncated } = &mut self.slots[place];
-        if *truncated {
-            return None;
-        }
-        Some(Datagram { from: address(from)?, buffer, length: *length })
-    }
-}
-
 /// Binds the calling thread to the `place`-th of the processors it may use, counted round.
 pub fn pin_to_core(place: usize) -> io::Result<()> {
     let size = mem::size_of::<libc::cpu_set_t>();
@@ -261,24 +190,6 @@ fn read_u64(fd: &OwnedFd) -> u64 {
     if count == 8 { number } else { 0 }
 }
 
-fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match i32::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says which it is; sockaddr_storage is large and aligned enough for either.
-            let inet = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
-            let address = Ipv4Addr::from(u32::from_be(inet.sin_addr.s_addr));
-            Some(SocketAddr::from((address, u16::from_be(inet.sin_port))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let inet = unsafe { &*ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
-            let address = Ipv6Addr::from(inet.sin6_addr.s6_addr);
-            Some(SocketAddr::from((address, u16::from_be(inet.sin6_port))))
-        }
-        _ => None,
-    }
-}
-
 macro_rules! opaque {
     ($($name:ident)*) => {$(
         impl fmt::Debug for $name {
@@ -289,30 +200,11 @@ macro_rules! opaque {
     )*};
 }
 
-opaque! { Epoll EventFd Ticker Batch }
+opaque! { Epoll EventFd Ticker Batch Onward }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::UdpSocket, os::fd::AsFd};
-
     use super::*;
-
-    #[test]
-    fn datagrams_of_both_families_come_in_batches_and_long_ones_are_told() {
-        for bind in ["127.0.0.1:0", "[::1]:0"] {
-            let (Ok(to), Ok(from)) = (UdpSocket::bind(bind), UdpSocket::bind(bind)) else { continue };
-            for bytes in [&b"one"[..], b"two", &[0; DATAGRAM_MAX + 1]] {
-                from.send_to(bytes, to.local_addr().unwrap()).unwrap();
-            }
-            let mut batch = Batch::new();
-            assert_eq!(batch.receive(to.as_fd()), 3);
-            let one = batch.datagram(0).unwrap();
-            assert_eq!((&one.buffer[..one.length], one.from), (&b"one"[..], from.local_addr().unwrap()));
-            assert_eq!(&batch.datagram(1).unwrap().buffer[..3], b"two");
-            assert!(batch.datagram(2).is_none());
-            assert_eq!(batch.receive(to.as_fd()), 0);
-        }
-    }
 
     #[test]
     fn an_event_and_a_tick_wake_the_set() {

@@ -31,6 +31,12 @@ pub struct Tally {
     pub own_pairs: AtomicU64,
     /// Processor time of the thread, in µs.
     pub cpu_us: AtomicU64,
+    /// Interfaces that it reads from and sends by through AF_XDP.
+    pub xdp_lanes: AtomicU64,
+    /// RTP datagrams that came as frames.
+    pub xdp_received: AtomicU64,
+    /// RTP packets that went out as frames.
+    pub xdp_sent: AtomicU64,
     pairs: [[AtomicU64; CODECS.len()]; CODECS.len()],
 }
 
@@ -55,6 +61,12 @@ pub struct WorkerCounters {
     pub ports: u64,
     /// Processor time in µs, no older than a second of work.
     pub cpu_us: u64,
+    /// Interfaces that it uses AF_XDP on.
+    pub xdp_interfaces: u64,
+    /// RTP datagrams that came by AF_XDP; the others came by plain sockets.
+    pub packets_received_xdp: u64,
+    /// RTP packets sent by AF_XDP; the others went by plain sockets.
+    pub packets_sent_xdp: u64,
     /// Who hears whom now: the speaker's codec, the hearer's, and how many such pairs there are.
     pub codec_pairs: Vec<(Codec, Codec, u64)>,
 }
@@ -83,6 +95,9 @@ impl Tally {
             legs: of(&self.legs),
             ports: 2 * (of(&self.shared_pairs) + of(&self.own_pairs)),
             cpu_us: of(&self.cpu_us),
+            xdp_interfaces: of(&self.xdp_lanes),
+            packets_received_xdp: of(&self.xdp_received),
+            packets_sent_xdp: of(&self.xdp_sent),
             codec_pairs: pairs.collect(),
         }
     }

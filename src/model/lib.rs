@@ -5,6 +5,7 @@
 
 pub mod centre;
 mod ids;
+pub mod kept;
 pub mod media;
 pub mod net;
 pub mod numbering;

@@ -115,6 +115,54 @@ pub const UNOBTAINABLE_TONE: AudioId = AudioId(*b"special tone: 950/1400/1800 Hz
 /// What says that a recording begins: 1,000 Hz for half a second, which every media server has too.
 pub const BEEP_TONE: AudioId = AudioId(*b"beep tone: 1000 Hz 0.5 s        ");
 
+/// What the networks of a country say without words (ITU-T E.180).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tone {
+    /// The called phone rings.
+    Ringback,
+    /// The called party speaks with somebody else.
+    Busy,
+    /// There is no way there.
+    Congestion,
+    /// What was dialled cannot be had.
+    SpecialInformation,
+}
+
+const NATIONAL_TONE: &[u8; 29] = b"tone of a country's networks ";
+
+/// A tone as the networks of a country sound (ISO 3166-1 alpha-2), one of the prompts that every media server has. What is no
+/// such code is a country whose tones are not known.
+#[must_use]
+pub fn national_tone(tone: Tone, country: &str) -> AudioId {
+    let letter = match tone {
+        Tone::Ringback => b'r',
+        Tone::Busy => b'b',
+        Tone::Congestion => b'c',
+        Tone::SpecialInformation => b's',
+    };
+    let mut id = [0; 32];
+    id[..29].copy_from_slice(NATIONAL_TONE);
+    id[29] = letter;
+    if let [one, two] = country.as_bytes() {
+        (id[30], id[31]) = (one.to_ascii_uppercase(), two.to_ascii_uppercase());
+    }
+    AudioId(id)
+}
+
+/// Which tone of which country this is. None: no such tone.
+#[must_use]
+pub fn tone_of(audio: &AudioId) -> Option<(Tone, [u8; 2])> {
+    let [letter, country @ ..] = audio.0.strip_prefix(NATIONAL_TONE)? else { return None };
+    let tone = match letter {
+        b'r' => Tone::Ringback,
+        b'b' => Tone::Busy,
+        b'c' => Tone::Congestion,
+        b's' => Tone::SpecialInformation,
+        _ => return None,
+    };
+    Some((tone, country.try_into().ok()?))
+}
+
 /// Which way audio flows, from our point of view (RFC 3264 §5.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {

@@ -3,7 +3,7 @@
 //! Every outcome of a step names the step that follows, by place; nothing is left to be looked up by name. Names
 //! stay for people: records, explanations, diagrams.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,13 @@ pub struct Program {
     /// Where a failure goes that its step does not handle, once until the contact does something. None: to the flow that
     /// called this one, or the call ends with 500 or a BYE.
     pub on_error: Option<StepIx>,
+    /// The same sound in other languages, by their tags (BCP 47): what a contact hears whose [`LANGUAGE`] is such a one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub translations: BTreeMap<AudioId, BTreeMap<String, AudioId>>,
 }
+
+/// The variable, a String, whose value is the language that a contact is spoken to in: a tag (BCP 47). Empty: each prompt's own.
+pub const LANGUAGE: &str = "language";
 
 impl Program {
     /// The first step after which the flow goes back to its caller. None: it always ends the call.

@@ -72,6 +72,9 @@ pub struct Cluster {
     pub networks: Vec<Network>,
     /// First and last port for RTP and RTCP, both included; pairs begin at even ports.
     pub rtp_ports: (u16, u16),
+    /// What carries audio.
+    #[serde(default, skip_serializing_if = "Packets::is_sockets")]
+    pub packets: Packets,
     /// Bounds.
     pub limits: Limits,
     /// How long a drain waits for calls to end, in seconds.
@@ -100,6 +103,12 @@ pub struct Cluster {
     /// Recorders of tenants that have one, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub recorders: BTreeMap<String, Recorder>,
+    /// Countries of tenants by namespace (ISO 3166-1 alpha-2): whose tones callers hear. Absent: the United States.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub countries: BTreeMap<String, String>,
+    /// Where recordings and messages are kept, and for how long.
+    #[serde(default, skip_serializing_if = "Keeping::is_default")]
+    pub keeping: Keeping,
 }
 
 /// A session recording server (RFC 7866) to which calls of a tenant are told and copied.
@@ -114,6 +123,77 @@ pub struct Recorder {
     pub all: bool,
     /// Whether a call that cannot be recorded must not be.
     pub required: bool,
+}
+
+/// Where recordings and messages are kept, and for how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Keeping {
+    /// A bucket. None: a folder of each pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3: Option<Bucket>,
+    /// What they are sealed with: the first seals, all open. Empty: they are not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sealing_keys: Vec<SealingKey>,
+    /// Days that recordings of calls are kept, by namespace of the tenant, where it is not
+    /// [`RECORDING_DAYS`](crate::kept::RECORDING_DAYS).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub recording_days: BTreeMap<String, u32>,
+}
+
+impl Keeping {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A bucket of S3 or what speaks like it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bucket {
+    /// Scheme, host and perhaps a port. None: Amazon's.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub bucket: String,
+    /// What all names are put behind. Empty: nothing.
+    pub prefix: String,
+    /// The Secret that holds the access key's id, and which of its keys.
+    pub access_key_id: (Key, String),
+    /// The same for the access key itself.
+    pub secret_access_key: (Key, String),
+    /// The same for authorities to trust. None: the public ones.
+    pub ca: Option<(Key, String)>,
+    /// Bytes that may wait in a pod's folder to be uploaded.
+    pub waiting_max: u64,
+}
+
+/// A key that recordings are sealed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealingKey {
+    /// Its name.
+    pub id: String,
+    /// The Secret that holds it, and which of its keys.
+    pub secret: (Key, String),
+}
+
+/// What carries audio beside UDP sockets, which are there always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Packets {
+    /// Nothing.
+    #[default]
+    Sockets,
+    /// AF_XDP, where the machine allows it.
+    Xdp,
+}
+
+impl Packets {
+    fn is_sockets(&self) -> bool {
+        *self == Self::Sockets
+    }
 }
 
 /// Bounds of a tenant: of calls to all its numbers together.
@@ -518,6 +598,7 @@ mod tests {
                 listeners: Vec::new(),
                 networks: Vec::new(),
                 rtp_ports: (20_000, 20_999),
+                packets: Packets::default(),
                 limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
                 drain_seconds: 30,
                 tls: TlsPolicy::default(),
@@ -528,6 +609,8 @@ mod tests {
                 tracing: None,
                 tenants: BTreeMap::new(),
                 recorders: BTreeMap::new(),
+                countries: BTreeMap::new(),
+                keeping: Keeping::default(),
             },
             trunks: BTreeMap::new(),
             numbers: BTreeMap::new(),

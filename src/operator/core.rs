@@ -141,6 +141,9 @@ pub struct Core {
     missing: BTreeSet<&'static str>,
     entries: BTreeMap<&'static str, BTreeMap<Key, Entry>>,
     secrets: BTreeMap<Key, SecretData>,
+    /// ConfigMaps that Prompts may refer to.
+    maps: BTreeMap<Key, Foreign>,
+    /// Whether a Secret or a ConfigMap is other than when it was planned with.
     secrets_moved: bool,
     namespaces: BTreeMap<String, Known>,
     clusters: BTreeMap<ClusterId, Cluster>,
@@ -173,6 +176,7 @@ impl Core {
             missing: BTreeSet::new(),
             entries: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            maps: BTreeMap::new(),
             secrets_moved: false,
             namespaces: BTreeMap::new(),
             clusters: BTreeMap::new(),
@@ -219,6 +223,21 @@ impl Core {
                 }
             }
             Change::SecretsSynced(namespace) => self.know(namespace, Known::Listed),
+            Change::ConfigMap(map) => {
+                let object = Some(&map.object);
+                if self.maps.get(&map.key).map(|known| &known.object) != object {
+                    self.maps.insert(map.key.clone(), map);
+                    self.secrets_moved = true;
+                    self.touch(now);
+                }
+            }
+            Change::ConfigMapGone(key) => {
+                if self.maps.remove(&key).is_some() {
+                    self.secrets_moved = true;
+                    self.touch(now);
+                }
+            }
+            Change::ConfigMapsSynced => {}
             // What was read before stays: a right that is taken away takes nothing with it.
             Change::SecretsForbidden(namespace) => self.know(namespace, Known::Forbidden),
         }
@@ -360,7 +379,7 @@ impl Core {
             let object = json!({"metadata": {"labels": {"switchboard.dev/use": "true"}}, "data": data});
             Foreign { api_version: "v1".into(), kind: "Secret".into(), key: key.clone(), object }
         });
-        foreign.collect()
+        foreign.chain(self.maps.values().cloned()).collect()
     }
 
     /// A cluster's pods are to be told something, or it is gone.

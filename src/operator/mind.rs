@@ -275,7 +275,13 @@ impl Mind {
                 Output::Topology(cluster, topology) => self.hub.set_topology(&cluster, topology),
                 Output::WatchSecrets(namespace) => {
                     let (client, out) = (self.client.clone(), self.more.clone());
-                    let begin = || tokio::spawn(watch::follow_secrets(client, namespace.clone(), out));
+                    let begin = || {
+                        let secrets = watch::follow_secrets(client.clone(), namespace.clone(), out.clone());
+                        let maps = watch::follow_config_maps(client, namespace.clone(), out);
+                        tokio::spawn(async move {
+                            tokio::join!(secrets, maps);
+                        })
+                    };
                     hands.secrets.entry(namespace.clone()).or_insert_with(begin);
                 }
                 Output::Store { now: urgent } => {

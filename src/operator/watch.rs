@@ -1,4 +1,4 @@
-//! Watches every kind of ours, and the Secrets that objects may refer to.
+//! Watches every kind of ours, and the Secrets and ConfigMaps that objects may refer to.
 //!
 //! An object is read as JSON, whatever it holds: one that this version cannot understand is an object like any other here,
 //! and stops nothing. `managedFields` are dropped before anything is kept. What a new list does not hold any more is gone.
@@ -9,14 +9,15 @@ use std::{
 };
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, GroupVersionKind},
     runtime::watcher::{self, Event, watcher},
 };
 use model::Key;
-use serde_json::Value;
+use plan::Foreign;
+use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
@@ -31,7 +32,7 @@ const SILENCE_SECONDS: u32 = 60;
 /// Between attempts, at least and at most. Twice as long after each failure that follows soon.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// Only Secrets with this label may be referred to.
+/// Only Secrets and ConfigMaps with this label may be referred to.
 pub const RELEASED: &str = "switchboard.dev/use=true";
 
 /// A kind of ours, as the API knows it.
@@ -112,6 +113,12 @@ pub enum Change {
     SecretsSynced(String),
     /// The operator may not read the namespace's Secrets.
     SecretsForbidden(String),
+    /// A ConfigMap came or is other than it was: its data that is no text.
+    ConfigMap(Foreign),
+    /// A ConfigMap is gone, or has lost its label.
+    ConfigMapGone(Key),
+    /// All ConfigMaps of a namespace have been told.
+    ConfigMapsSynced,
 }
 
 /// Watches a kind for ever. Ends when nobody listens.
@@ -153,6 +160,28 @@ pub async fn follow_secrets(client: Client, namespace: String, out: mpsc::Sender
         }),
     };
     tell(|| watcher(secrets.clone(), config.clone()), told, out).await;
+}
+
+/// Watches the ConfigMaps of a namespace that Prompts may refer to, for ever. Ends when nobody listens.
+pub async fn follow_config_maps(client: Client, namespace: String, out: mpsc::Sender<Change>) {
+    let maps: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let config = watcher::Config::default().timeout(SILENCE_SECONDS).labels(RELEASED);
+    let told = Told {
+        what: "ConfigMap",
+        apply: Box::new(|map: ConfigMap| {
+            let (key, object) = (key(&map)?, json!({"binaryData": map.binary_data}));
+            Some(Change::ConfigMap(Foreign {
+                api_version: "v1".into(),
+                kind: "ConfigMap".into(),
+                key,
+                object,
+            }))
+        }),
+        gone: Box::new(Change::ConfigMapGone),
+        synced: Box::new(|| Change::ConfigMapsSynced),
+        failed: Box::new(|_| None),
+    };
+    tell(|| watcher(maps.clone(), config.clone()), told, out).await;
 }
 
 type Failed = Box<dyn Fn(&watcher::Error) -> Option<Change> + Send>;

@@ -36,7 +36,7 @@ const LOOKS_AT: &[(&str, &[&str])] = &[
     ("VoicemailBox", &["Prompt", "Queue", "Agent"]),
     ("Integration", &["VoiceCluster", "Tenant"]),
     ("Queue", &["Prompt", "Tenant", "Agent"]),
-    ("Agent", &["Tenant", "Trunk"]),
+    ("Agent", &["Tenant", "Trunk", "Queue"]),
     ("Campaign", &["ContactList", "DoNotCallList", "Queue", "Prompt", "Trunk", "BusinessHours", "Tenant"]),
     ("ContactPoint", &["RoutingFlow", NUMBER, "Integration"]),
     ("CallTest", &[NUMBER, "Trunk", "Agent", "Integration", "Queue", "Prompt"]),
@@ -526,9 +526,9 @@ impl Judge<'_> {
     fn prompts(&mut self) {
         for candidate in self.candidates("Prompt", Spec::prompt, &BTreeMap::new()) {
             let id = candidate.id.clone();
-            let files = &self.resources.files;
+            let files = content::Files { beside: &self.resources.files, others: &self.resources.foreign };
             let resolved =
-                self.resolve(candidate, |item, _, report| content::prompt(item, files, report)).flatten();
+                self.resolve(candidate, |item, _, report| content::prompt(item, &files, report)).flatten();
             match resolved.or_else(|| self.last.prompts.get(&id.key).cloned()) {
                 Some(prompt) => drop(self.world.prompts.insert(id.key, prompt)),
                 None => drop(self.world.unusable.insert(id)),

@@ -220,6 +220,7 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
             v1::Selection::MostSkilled => Selection::MostSkilled,
             v1::Selection::LeastSkilled => Selection::LeastSkilled,
             v1::Selection::RoundRobin => Selection::RoundRobin,
+            v1::Selection::LeastOccupied => Selection::LeastOccupied,
         },
         priority: small(spec.priority),
         ageing_seconds: spec.ageing_seconds.map(figure),
@@ -234,7 +235,7 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
     })
 }
 
-fn agent(spec: &v1::AgentSpec, _: &mut Writer<'_>) -> Option<Agent> {
+fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
     let v1::Capacity { voice, chat, email, sms, social } = spec.capacity;
     let capacity = [
         (Channel::Voice, voice),
@@ -260,7 +261,11 @@ fn agent(spec: &v1::AgentSpec, _: &mut Writer<'_>) -> Option<Agent> {
         }),
         outbound_number: spec.outbound_number.as_ref().and_then(|number| number.parse().ok()),
         lossy: spec.network == v1::AgentNetwork::Lossy,
-        queues: BTreeMap::new(),
+        queues: spec
+            .queues
+            .iter()
+            .map(|queue| (QueueId(writer.key(&queue.name)), small(queue.rank)))
+            .collect(),
     })
 }
 

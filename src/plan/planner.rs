@@ -123,15 +123,20 @@ impl Planner {
         self.touch(gone.id.clone(), Some(&gone), None);
     }
 
-    /// Secrets, all of them. Of each only its label and the names of its keys are kept.
+    /// Secrets and ConfigMaps, all of them. Of a Secret only its label and the names of its keys are kept, of a ConfigMap the data
+    /// that is no text.
     pub fn declare_foreign(&mut self, foreign: Vec<Foreign>) {
         let foreign: Vec<Foreign> = foreign.into_iter().filter_map(Foreign::without_values).collect();
-        let told = |foreign: &[Foreign]| -> BTreeMap<Key, Value> {
-            foreign.iter().map(|secret| (secret.key.clone(), secret.object.clone())).collect()
+        let told = |foreign: &[Foreign], maps: bool| -> BTreeMap<Key, Value> {
+            let wanted = foreign.iter().filter(|other| other.is_config_map() == maps);
+            wanted.map(|other| (other.key.clone(), other.object.clone())).collect()
         };
-        let (before, now) = (told(&self.resources.foreign), told(&foreign));
+        let (before, now) = (told(&self.resources.foreign, false), told(&foreign, false));
         let other = before.keys().chain(now.keys()).filter(|key| before.get(*key) != now.get(*key));
         self.touched.secrets.extend(other.map(|key| key.namespace().to_owned()));
+        if told(&self.resources.foreign, true) != told(&foreign, true) {
+            self.touched.kinds.insert("Prompt");
+        }
         self.resources.foreign = foreign;
     }
 

@@ -101,9 +101,13 @@ fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
         needs.edge(namespace, &store.secret_ref);
     }
     // Recordings go from the pods that make them straight to where they are kept.
-    if let Some(store) = &stores.blobs {
-        let v1::SecretKeyRef { name, key } = &store.secret_ref;
-        add(&mut needs.media, namespace, name, key);
+    let Some(blobs) = &stores.blobs else { return };
+    let bucket = blobs.s3.iter().flat_map(|bucket| {
+        let ca = bucket.ca_secret_ref.iter();
+        [&bucket.access_key_id_secret_ref, &bucket.secret_access_key_secret_ref].into_iter().chain(ca)
+    });
+    for secret in bucket.chain(blobs.sealing_keys.iter().map(|key| &key.secret_ref)) {
+        add(&mut needs.media, namespace, &secret.name, &secret.key);
     }
 }
 

@@ -137,8 +137,18 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// What a planner looks at: the labels of a Secret, and the names of its keys. None: it is no Secret.
+    /// Whether it is a ConfigMap.
+    pub(crate) fn is_config_map(&self) -> bool {
+        self.kind == "ConfigMap" && self.api_version == "v1"
+    }
+
+    /// What a planner looks at: the labels of a Secret, and the names of its keys; of a ConfigMap the data that is no text. None:
+    /// it is neither.
     pub(crate) fn without_values(self) -> Option<Self> {
+        if self.is_config_map() {
+            let object = json!({"binaryData": self.object.get("binaryData")});
+            return Some(Self { object, ..self });
+        }
         let Self { api_version, kind, key, object } = self;
         let keys: serde_json::Map<String, Value> = ["data", "stringData"]
             .iter()

@@ -10,12 +10,14 @@ use api::v1alpha1 as v1;
 use model::{
     AudioId, ClusterId, E164, FlowId, HoursId, Key, NumberId, TrunkId,
     centre::Centre,
+    kept::RECORDING_DAYS,
     media::Codec,
     net::Transport,
     section::{BucketEntry, Section},
     snapshot::{
-        Audio, BusinessHours, Cluster, Delivers, Grant, Limits, Listener, Network, NumberRange, Peer,
-        Recorder, SCHEMA, Serves, Snapshot, TenantLimits, Trunk, TrunkDirection,
+        Audio, Bucket, BusinessHours, Cluster, Delivers, Grant, Keeping, Limits, Listener, Network,
+        NumberRange, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, TenantLimits, Trunk,
+        TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
@@ -173,6 +175,7 @@ impl Closure {
             if let Some(blob) = &prompt.blob {
                 self.blobs.insert(*id, Arc::clone(blob));
             }
+            self.heard(&prompt.in_other_languages());
         }
     }
 }
@@ -213,6 +216,16 @@ fn recorders(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<Strin
     served.filter_map(recorder).collect()
 }
 
+/// Countries of the tenants that the cluster serves, but those whose callers hear North America's tones anyway.
+fn countries(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, String> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let elsewhere = served.filter(|tenant| tenant.spec.country != "US");
+    elsewhere.map(|tenant| (tenant.namespace().to_owned(), tenant.spec.country.clone())).collect()
+}
+
 fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
     let spec = &item.spec;
     Cluster {
@@ -221,6 +234,10 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         listeners: spec.listeners.iter().filter_map(|listener| self::listener(spec, listener)).collect(),
         networks: spec.networks.iter().filter_map(network).collect(),
         rtp_ports: (port(spec.media.ports.first), port(spec.media.ports.last)),
+        packets: match spec.media.packets {
+            v1::Packets::Sockets => Packets::Sockets,
+            v1::Packets::Xdp => Packets::Xdp,
+        },
         limits: Limits {
             calls_max: figure(spec.limits.calls),
             call_seconds_max: figure(spec.limits.call_seconds),
@@ -234,6 +251,39 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
         recorders: recorders(item, world),
+        countries: countries(item, world),
+        keeping: keeping(item, world),
+    }
+}
+
+/// Where recordings are kept, and for how long.
+fn keeping(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Keeping {
+    let secret =
+        |reference: &v1::SecretKeyRef| (Key::new(item.namespace(), &reference.name), reference.key.clone());
+    let blobs = item.spec.stores.as_ref().and_then(|stores| stores.blobs.as_ref());
+    let bucket = |bucket: &v1::S3Bucket| Bucket {
+        endpoint: bucket.endpoint.clone(),
+        region: bucket.region.clone(),
+        bucket: bucket.bucket.clone(),
+        prefix: bucket.prefix.clone().unwrap_or_default(),
+        access_key_id: secret(&bucket.access_key_id_secret_ref),
+        secret_access_key: secret(&bucket.secret_access_key_secret_ref),
+        ca: bucket.ca_secret_ref.as_ref().map(secret),
+        waiting_max: u64::from(figure(bucket.waiting_megabytes)) * 1_000_000,
+    };
+    let key = |key: &v1::SealingKey| SealingKey { id: key.id.clone(), secret: secret(&key.secret_ref) };
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let days = |tenant: &Item<v1::TenantSpec>| {
+        let days = figure(tenant.spec.retention.as_ref()?.recording_days);
+        (days != RECORDING_DAYS).then(|| (tenant.namespace().to_owned(), days))
+    };
+    Keeping {
+        s3: blobs.and_then(|blobs| blobs.s3.as_ref()).map(bucket),
+        sealing_keys: blobs.iter().flat_map(|blobs| &blobs.sealing_keys).map(key).collect(),
+        recording_days: served.filter_map(days).collect(),
     }
 }
 

@@ -76,6 +76,16 @@ pub(crate) struct ResolvedPrompt {
     /// The file; None for speech.
     #[serde(with = "crate::stored::blob")]
     pub blob: Option<Arc<[u8]>>,
+    /// The same in other languages, by their tags; each without translations of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub translations: BTreeMap<String, ResolvedPrompt>,
+}
+
+impl ResolvedPrompt {
+    /// Its translations by what they sound like.
+    pub fn in_other_languages(&self) -> BTreeMap<AudioId, Self> {
+        self.translations.values().map(|other| (other.id, other.clone())).collect()
+    }
 }
 
 /// A flow and everything that it needs to go on without its objects.

@@ -68,7 +68,7 @@ impl Meter {
             }
         };
         self.quality.packets_received += 1;
-        if timed && arrival != Arrival::Older {
+        if timed {
             self.time(header.timestamp, now);
         }
         arrival

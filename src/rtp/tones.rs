@@ -1,5 +1,10 @@
 //! What telephone networks say without words: ring-back, busy, congestion, special information, by country (ITU-T E.180 and its
-//! supplement 2, the national tables).
+//! supplement 2, the national tables; of 2003 as "Various tones used in national networks").
+//!
+//! Compared line by line with Asterisk's `configs/samples/indications.conf.sample`, which names its sources, mostly that
+//! supplement: Australia is after ACIF S002, Great Britain after BT SIN 350, New Zealand after TNA 102. Where that file only works
+//! around its own player (Australia's 420 Hz, Japan's 400+15 for a modulation) or has a tone that no network has (a single tone for
+//! Spain's special information), the supplement stands. Ireland is not in that file; its tones are the supplement's.
 //!
 //! A tone is a cadence of sounds and pauses; [`Player`] makes it frame by frame, on and on. It begins and ends sounds at zero, so
 //! nothing clicks, and allocates nothing.
@@ -53,9 +58,10 @@ struct National {
     ringback: Cadence,
     busy: Cadence,
     congestion: Cadence,
+    special: Cadence,
 }
 
-/// E.180 §5.1's special information tone is the same everywhere: three rising tones of 330 ms, then a second of silence.
+/// E.180's special information tone, which nearly every country has: three rising tones of 330 ms, then a second of silence.
 const SPECIAL: Cadence = &[tone(950, 330), tone(1_400, 330), tone(1_800, 330), pause(1_000)];
 
 const NORTH_AMERICA: National = National {
@@ -63,6 +69,7 @@ const NORTH_AMERICA: National = National {
     ringback: &[two(440, 480, 2_000), pause(4_000)],
     busy: &[two(480, 620, 500), pause(500)],
     congestion: &[two(480, 620, 250), pause(250)],
+    special: SPECIAL,
 };
 
 /// Where a country is not in the table: E.180's recommendation, 425 Hz.
@@ -71,33 +78,38 @@ const RECOMMENDED: National = National {
     ringback: &[tone(425, 1_000), pause(4_000)],
     busy: &[tone(425, 500), pause(500)],
     congestion: &[tone(425, 250), pause(250)],
+    special: SPECIAL,
 };
 
 /// By country code (ISO 3166-1 alpha-2), in its order.
-const COUNTRIES: [National; 23] = [
+const COUNTRIES: [National; 29] = [
     National {
         country: "AT",
         ringback: &[tone(420, 1_000), pause(5_000)],
         busy: &[tone(420, 400), pause(400)],
         congestion: &[tone(420, 200), pause(200)],
+        special: &[tone(950, 330), tone(1_450, 330), tone(1_850, 330), pause(1_000)],
     },
     National {
         country: "AU",
-        ringback: &[modulated(425, 25, 400), pause(200), modulated(425, 25, 400), pause(2_000)],
+        ringback: &[two(413, 438, 400), pause(200), two(413, 438, 400), pause(2_000)],
         busy: &[tone(425, 375), pause(375)],
         congestion: &[tone(425, 375), pause(375)],
+        special: &[tone(425, 2_500), pause(500)],
     },
     National {
         country: "BE",
         ringback: &[tone(425, 1_000), pause(3_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 167), pause(167)],
+        special: &[tone(900, 330), tone(1_400, 330), tone(1_800, 330), pause(1_000)],
     },
     National {
         country: "BR",
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 250), pause(250)],
         congestion: &[tone(425, 250), pause(250), tone(425, 750), pause(250)],
+        special: SPECIAL,
     },
     National { country: "CA", ..NORTH_AMERICA },
     National {
@@ -105,96 +117,172 @@ const COUNTRIES: [National; 23] = [
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 200), pause(200)],
+        special: SPECIAL,
     },
     National {
         country: "CN",
         ringback: &[tone(450, 1_000), pause(4_000)],
         busy: &[tone(450, 350), pause(350)],
         congestion: &[tone(450, 700), pause(700)],
+        special: &[
+            tone(450, 100),
+            pause(100),
+            tone(450, 100),
+            pause(100),
+            tone(450, 100),
+            pause(100),
+            tone(450, 400),
+            pause(400),
+        ],
+    },
+    National {
+        country: "CZ",
+        ringback: &[tone(425, 1_000), pause(4_000)],
+        busy: &[tone(425, 330), pause(330)],
+        congestion: &[tone(425, 165), pause(165)],
+        special: SPECIAL,
     },
     National {
         country: "DE",
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 480), pause(480)],
         congestion: &[tone(425, 240), pause(240)],
+        special: SPECIAL,
+    },
+    National {
+        country: "DK",
+        ringback: &[tone(425, 1_000), pause(4_000)],
+        busy: &[tone(425, 500), pause(500)],
+        congestion: &[tone(425, 200), pause(200)],
+        special: SPECIAL,
     },
     National {
         country: "ES",
         ringback: &[tone(425, 1_500), pause(3_000)],
         busy: &[tone(425, 200), pause(200)],
         congestion: &[tone(425, 200), pause(200), tone(425, 200), pause(200), tone(425, 200), pause(600)],
+        special: SPECIAL,
+    },
+    National {
+        country: "FI",
+        ringback: &[tone(425, 1_000), pause(4_000)],
+        busy: &[tone(425, 300), pause(300)],
+        congestion: &[tone(425, 200), pause(200)],
+        special: SPECIAL,
     },
     National {
         country: "FR",
         ringback: &[tone(440, 1_500), pause(3_500)],
         busy: &[tone(440, 500), pause(500)],
         congestion: &[tone(440, 250), pause(250)],
+        special: SPECIAL,
     },
     National {
         country: "GB",
         ringback: &[two(400, 450, 400), pause(200), two(400, 450, 400), pause(2_000)],
         busy: &[tone(400, 375), pause(375)],
         congestion: &[tone(400, 400), pause(350), tone(400, 225), pause(525)],
+        special: &[tone(950, 330), pause(15), tone(1_400, 330), pause(15), tone(1_800, 330), pause(1_000)],
+    },
+    National {
+        country: "HU",
+        ringback: &[tone(425, 1_250), pause(3_750)],
+        busy: &[tone(425, 300), pause(300)],
+        congestion: &[tone(425, 300), pause(300)],
+        special: SPECIAL,
     },
     National {
         country: "IE",
         ringback: &[two(400, 450, 400), pause(200), two(400, 450, 400), pause(2_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 250), pause(250)],
+        special: SPECIAL,
     },
     National {
         country: "IN",
         ringback: &[modulated(400, 25, 400), pause(200), modulated(400, 25, 400), pause(2_000)],
         busy: &[tone(400, 750), pause(750)],
         congestion: &[tone(400, 250), pause(250)],
+        special: SPECIAL,
     },
     National {
         country: "IT",
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 200), pause(200)],
+        special: SPECIAL,
     },
     National {
         country: "JP",
         ringback: &[modulated(400, 16, 1_000), pause(2_000)],
         busy: &[tone(400, 500), pause(500)],
         congestion: &[tone(400, 500), pause(500)],
+        special: SPECIAL,
     },
     National {
         country: "MX",
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 250), pause(250)],
         congestion: &[tone(425, 250), pause(250)],
+        special: &[tone(950, 330), pause(30), tone(1_400, 330), pause(30), tone(1_800, 330), pause(1_000)],
     },
     National {
         country: "NL",
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 250), pause(250)],
+        special: SPECIAL,
+    },
+    National {
+        country: "NO",
+        ringback: &[tone(425, 1_000), pause(4_000)],
+        busy: &[tone(425, 500), pause(500)],
+        congestion: &[tone(425, 200), pause(200)],
+        special: SPECIAL,
     },
     National {
         country: "NZ",
         ringback: &[two(400, 450, 400), pause(200), two(400, 450, 400), pause(2_000)],
         busy: &[tone(400, 500), pause(500)],
         congestion: &[tone(400, 250), pause(250)],
+        special: &[
+            tone(400, 750),
+            pause(100),
+            tone(400, 750),
+            pause(100),
+            tone(400, 750),
+            pause(100),
+            tone(400, 750),
+            pause(400),
+        ],
     },
     National {
         country: "PL",
         ringback: &[tone(425, 1_000), pause(4_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 500), pause(500)],
+        special: SPECIAL,
     },
     National {
         country: "PT",
         ringback: &[tone(425, 1_000), pause(5_000)],
         busy: &[tone(425, 500), pause(500)],
         congestion: &[tone(425, 200), pause(200)],
+        special: SPECIAL,
     },
     National {
         country: "SE",
         ringback: &[tone(425, 1_000), pause(5_000)],
         busy: &[tone(425, 250), pause(250)],
         congestion: &[tone(425, 250), pause(750)],
+        special: &[tone(950, 332), pause(24), tone(1_400, 332), pause(24), tone(1_800, 332), pause(2_024)],
+    },
+    National {
+        country: "SG",
+        ringback: &[modulated(425, 24, 400), pause(200), modulated(425, 24, 400), pause(2_000)],
+        busy: &[tone(425, 750), pause(750)],
+        congestion: &[tone(425, 250), pause(250)],
+        special: SPECIAL,
     },
     NORTH_AMERICA,
     National {
@@ -202,6 +290,7 @@ const COUNTRIES: [National; 23] = [
         ringback: &[modulated(400, 33, 400), pause(200), modulated(400, 33, 400), pause(2_000)],
         busy: &[tone(400, 500), pause(500)],
         congestion: &[tone(400, 250), pause(250)],
+        special: &[tone(950, 330), tone(1_400, 330), tone(1_800, 330), pause(330)],
     },
 ];
 
@@ -214,7 +303,7 @@ pub fn cadence(country: &str, signal: Signal) -> Cadence {
         Signal::Ringback => national.ringback,
         Signal::Busy => national.busy,
         Signal::Congestion => national.congestion,
-        Signal::SpecialInformation => SPECIAL,
+        Signal::SpecialInformation => national.special,
     }
 }
 
@@ -364,7 +453,7 @@ mod tests {
             ("FR", Signal::Ringback, &[440.0], &[1_500, -3_500]),
             ("ES", Signal::Busy, &[425.0], &[200, -200]),
             ("IT", Signal::Congestion, &[425.0], &[200, -200]),
-            ("AU", Signal::Ringback, &[400.0, 425.0, 450.0], &[400, -200, 400, -2_000]),
+            ("AU", Signal::Ringback, &[413.0, 438.0], &[400, -200, 400, -2_000]),
             ("JP", Signal::Ringback, &[384.0, 400.0, 416.0], &[1_000, -2_000]),
             ("MX", Signal::Busy, &[425.0], &[250, -250]),
             ("BR", Signal::Congestion, &[425.0], &[250, -250, 750, -250]),
@@ -389,6 +478,142 @@ mod tests {
                     (found - expected).abs() <= 20 || frequencies.len() == 3,
                     "{country} {signal:?}: {found} {expected}"
                 );
+            }
+        }
+    }
+
+    /// A country's tones as Asterisk's indications.conf writes them: ring-back, busy, congestion, special information. `*` is a
+    /// modulation, `+` a sum.
+    const WRITTEN: [(&str, [&str; 4]); 29] = [
+        ("AT", ["420/1000,0/5000", "420/400,0/400", "420/200,0/200", "950/330,1450/330,1850/330,0/1000"]),
+        ("AU", ["413+438/400,0/200,413+438/400,0/2000", "425/375,0/375", "425/375,0/375", "425/2500,0/500"]),
+        ("BE", ["425/1000,0/3000", "425/500,0/500", "425/167,0/167", "900/330,1400/330,1800/330,0/1000"]),
+        ("BR", ["425/1000,0/4000", "425/250,0/250", "425/250,0/250,425/750,0/250", RISING]),
+        ("CA", ["440+480/2000,0/4000", "480+620/500,0/500", "480+620/250,0/250", RISING]),
+        ("CH", ["425/1000,0/4000", "425/500,0/500", "425/200,0/200", RISING]),
+        (
+            "CN",
+            [
+                "450/1000,0/4000",
+                "450/350,0/350",
+                "450/700,0/700",
+                "450/100,0/100,450/100,0/100,450/100,0/100,450/400,0/400",
+            ],
+        ),
+        ("CZ", ["425/1000,0/4000", "425/330,0/330", "425/165,0/165", RISING]),
+        ("DE", ["425/1000,0/4000", "425/480,0/480", "425/240,0/240", RISING]),
+        ("DK", ["425/1000,0/4000", "425/500,0/500", "425/200,0/200", RISING]),
+        ("ES", ["425/1500,0/3000", "425/200,0/200", "425/200,0/200,425/200,0/200,425/200,0/600", RISING]),
+        ("FI", ["425/1000,0/4000", "425/300,0/300", "425/200,0/200", RISING]),
+        ("FR", ["440/1500,0/3500", "440/500,0/500", "440/250,0/250", RISING]),
+        (
+            "GB",
+            [
+                "400+450/400,0/200,400+450/400,0/2000",
+                "400/375,0/375",
+                "400/400,0/350,400/225,0/525",
+                "950/330,0/15,1400/330,0/15,1800/330,0/1000",
+            ],
+        ),
+        ("HU", ["425/1250,0/3750", "425/300,0/300", "425/300,0/300", RISING]),
+        ("IE", ["400+450/400,0/200,400+450/400,0/2000", "425/500,0/500", "425/250,0/250", RISING]),
+        ("IN", ["400*25/400,0/200,400*25/400,0/2000", "400/750,0/750", "400/250,0/250", RISING]),
+        ("IT", ["425/1000,0/4000", "425/500,0/500", "425/200,0/200", RISING]),
+        ("JP", ["400*16/1000,0/2000", "400/500,0/500", "400/500,0/500", RISING]),
+        (
+            "MX",
+            [
+                "425/1000,0/4000",
+                "425/250,0/250",
+                "425/250,0/250",
+                "950/330,0/30,1400/330,0/30,1800/330,0/1000",
+            ],
+        ),
+        ("NL", ["425/1000,0/4000", "425/500,0/500", "425/250,0/250", RISING]),
+        ("NO", ["425/1000,0/4000", "425/500,0/500", "425/200,0/200", RISING]),
+        (
+            "NZ",
+            [
+                "400+450/400,0/200,400+450/400,0/2000",
+                "400/500,0/500",
+                "400/250,0/250",
+                "400/750,0/100,400/750,0/100,400/750,0/100,400/750,0/400",
+            ],
+        ),
+        ("PL", ["425/1000,0/4000", "425/500,0/500", "425/500,0/500", RISING]),
+        ("PT", ["425/1000,0/5000", "425/500,0/500", "425/200,0/200", RISING]),
+        (
+            "SE",
+            [
+                "425/1000,0/5000",
+                "425/250,0/250",
+                "425/250,0/750",
+                "950/332,0/24,1400/332,0/24,1800/332,0/2024",
+            ],
+        ),
+        ("SG", ["425*24/400,0/200,425*24/400,0/2000", "425/750,0/750", "425/250,0/250", RISING]),
+        ("US", ["440+480/2000,0/4000", "480+620/500,0/500", "480+620/250,0/250", RISING]),
+        (
+            "ZA",
+            [
+                "400*33/400,0/200,400*33/400,0/2000",
+                "400/500,0/500",
+                "400/250,0/250",
+                "950/330,1400/330,1800/330,0/330",
+            ],
+        ),
+    ];
+    const RISING: &str = "950/330,1400/330,1800/330,0/1000";
+
+    /// Each part of each tone of each country is listened to: its frequencies are there and no other of the table's, a pause is
+    /// silent, and the next part begins when it should.
+    #[test]
+    fn every_country_sounds_as_it_is_written() {
+        const HEARD: [f64; 17] = [
+            400.0, 413.0, 420.0, 425.0, 438.0, 440.0, 450.0, 480.0, 620.0, 900.0, 950.0, 1_000.0, 1_400.0,
+            1_450.0, 1_800.0, 1_850.0, 2_500.0,
+        ];
+        assert_eq!(WRITTEN.map(|(country, _)| country), COUNTRIES.map(|national| national.country));
+        for (country, tones) in WRITTEN {
+            for (signal, written) in SIGNALS.into_iter().zip(tones) {
+                let sound = played(country, signal, 8_000, 6_000);
+                let mut at = 0;
+                for part in written.split(',') {
+                    let (tone, ms) = part.split_once('/').unwrap();
+                    let length = ms.parse::<usize>().unwrap() * 8;
+                    let heard = &sound[at..(at + length).min(sound.len())];
+                    at += length;
+                    let what = format!("{country} {signal:?} {part}");
+                    let frequencies: Vec<f64> =
+                        tone.split(['+', '*']).map(|text| text.parse().unwrap()).collect();
+                    match &frequencies[..] {
+                        [0.0] => assert!(heard.iter().all(|&sample| sample == 0), "{what}"),
+                        [carrier, by] if tone.contains('*') => {
+                            for side in [carrier - by, carrier + by] {
+                                assert!(
+                                    (-30.0..-15.0).contains(&level(heard, side, 8_000)),
+                                    "{what}: {side}"
+                                );
+                            }
+                            assert!((-20.0..-10.0).contains(&level(heard, *carrier, 8_000)), "{what}");
+                        }
+                        all => {
+                            for &frequency in all {
+                                let found = level(heard, frequency, 8_000);
+                                assert!((-20.0..-10.0).contains(&found), "{what}: {found:.1} dB");
+                            }
+                            // What lies nearer than the ear of this length can tell apart is passed over.
+                            let apart = 8_000.0 / heard.len() as f64 * 4.0;
+                            let others = HEARD.iter().filter(|other| {
+                                all.iter().all(|frequency| (**other - frequency).abs() > apart.max(60.0))
+                            });
+                            for &other in others {
+                                let found = level(heard, other, 8_000);
+                                assert!(found < -28.0, "{what}: {other} Hz at {found:.1} dB");
+                            }
+                        }
+                    }
+                }
             }
         }
     }

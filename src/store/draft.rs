@@ -3,24 +3,45 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     Error, Name, disk,
-    seal::{FRAME_MAX, HEADER, Key, Seal, filled, sealed_length},
+    seal::{FRAME_MAX, HEADER, Keys, Seal, closed, filled, opened, sealed_length},
 };
 
 /// End of the file name of what is being written.
 const PART: &str = ".part";
 /// End of the file name of what is whole and waits to be brought away.
 const WHOLE: &str = ".whole";
+/// End of the file name of what is to be known of a blob that is not whole yet.
+const NOTE: &str = ".note";
+/// End of the file name that says that a blob is to be deleted far away.
+const GONE: &str = ".gone";
+/// End of the file name of what is not written out yet.
+const NEW: &str = ".new";
+/// Largest note in bytes.
+const NOTE_MAX: u64 = 64 << 10;
 
 /// The folder of drafts.
 #[derive(Debug)]
 pub(crate) struct Drafts {
     folder: PathBuf,
-    key: Option<Key>,
+    keys: Keys,
+    /// Held while what waits is replaced or taken away.
+    moving: Mutex<()>,
+}
+
+/// What waits to be done far away.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// To be uploaded.
+    Whole(PathBuf),
+    /// To be deleted.
+    Gone(PathBuf),
 }
 
 /// A blob that is being written.
@@ -39,13 +60,13 @@ pub struct Draft {
 }
 
 impl Drafts {
-    pub fn open(folder: PathBuf, key: Option<Key>) -> Result<Self, Error> {
+    pub fn open(folder: PathBuf, keys: Keys) -> Result<Self, Error> {
         fs::create_dir_all(&folder).map_err(disk(&folder))?;
-        Ok(Self { folder, key })
+        Ok(Self { folder, keys, moving: Mutex::new(()) })
     }
 
-    pub const fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     pub fn begin(&self, name: &Name) -> Result<Draft, Error> {
@@ -53,7 +74,7 @@ impl Drafts {
         if self.path(name, WHOLE).exists() {
             return Err(Error::Exists(name.clone()));
         }
-        let seal = self.key.as_ref().map(|key| Seal::new(key, name)).transpose()?;
+        let seal = self.keys.newest().map(|key| Seal::new(key, name)).transpose()?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let mut file = file.map_err(|source| {
             let exists = source.kind() == io::ErrorKind::AlreadyExists;
@@ -93,11 +114,107 @@ impl Drafts {
             length: 0,
             stored: 0,
         };
-        match &self.key {
-            Some(key) => draft.scan(key)?,
-            None => draft.take_up()?,
+        match self.keys.is_empty() {
+            false => draft.scan(&self.keys)?,
+            true => draft.take_up()?,
         }
         Ok(draft)
+    }
+
+    /// Writes all of a small blob to a file: whole, or not at all.
+    pub fn write(&self, name: &Name, bytes: &[u8], to: &Path, synced: bool) -> Result<(), Error> {
+        let stored = closed(&self.keys, name, bytes)?;
+        let beside = self.path(name, NEW);
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&beside)?;
+            file.write_all(&stored)?;
+            if synced { file.sync_all() } else { Ok(()) }
+        };
+        write().map_err(disk(&beside))?;
+        let _moving = self.moving();
+        fs::rename(&beside, to).map_err(disk(to))
+    }
+
+    /// Has a small blob wait to be brought away, in place of one of that name.
+    pub fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.write(name, bytes, &self.path(name, WHOLE), true)?;
+        remove(&self.path(name, GONE))
+    }
+
+    /// Keeps a note with a blob that is not whole yet.
+    pub fn note(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.write(name, bytes, &self.path(name, NOTE), false)
+    }
+
+    pub fn notes(&self) -> Result<Vec<Name>, Error> {
+        self.ending(NOTE)
+    }
+
+    pub fn noted(&self, name: &Name) -> Result<Vec<u8>, Error> {
+        let path = self.path(name, NOTE);
+        let file = File::open(&path).map_err(|source| absent(name, &path, source))?;
+        let mut bytes = Vec::new();
+        let mut reader = opened(Box::new(file), name, &self.keys)?.take(NOTE_MAX);
+        reader.read_to_end(&mut bytes).map_err(disk(&path))?;
+        Ok(bytes)
+    }
+
+    pub fn drop_note(&self, name: &Name) -> Result<(), Error> {
+        remove(&self.path(name, NOTE))
+    }
+
+    /// Has a blob deleted far away, and what waits of it at once.
+    pub fn delete(&self, name: &Name) -> Result<(), Error> {
+        let _moving = self.moving();
+        let gone = self.path(name, GONE);
+        File::create(&gone).map_err(disk(&gone))?;
+        remove(&self.path(name, WHOLE))
+    }
+
+    /// What is to be done for a name.
+    pub fn waits(&self, name: &Name) -> Option<Waiting> {
+        let (whole, gone) = (self.path(name, WHOLE), self.path(name, GONE));
+        if whole.exists() {
+            return Some(Waiting::Whole(whole));
+        }
+        gone.exists().then_some(Waiting::Gone(gone))
+    }
+
+    /// Has been uploaded from `file`: what waits goes, unless it is another by now. False: it was deleted meanwhile.
+    pub fn uploaded(&self, name: &Name, file: &File) -> Result<bool, Error> {
+        let _moving = self.moving();
+        let whole = self.path(name, WHOLE);
+        let of = |data: fs::Metadata| (data.dev(), data.ino());
+        match (fs::metadata(&whole).map(of), file.metadata().map(of)) {
+            // Nobody else can have the number of a file that is still open.
+            (Ok(now), Ok(then)) if now == then => remove(&whole).map(|()| true),
+            (Ok(_), _) => Ok(true),
+            (Err(_), _) => Ok(!self.path(name, GONE).exists()),
+        }
+    }
+
+    /// Names that wait for either.
+    pub fn waiting(&self) -> Result<Vec<Name>, Error> {
+        let mut names = self.ending(WHOLE)?;
+        names.extend(self.ending(GONE)?);
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Names that wait to be deleted.
+    pub fn gone(&self) -> Result<Vec<Name>, Error> {
+        self.ending(GONE)
+    }
+
+    /// Bytes that wait to be uploaded.
+    pub fn waiting_bytes(&self) -> Result<u64, Error> {
+        let whole = self.whole()?;
+        Ok(whole.iter().filter_map(|(_, path)| fs::metadata(path).ok()).map(|data| data.len()).sum())
+    }
+
+    fn moving(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, name: &Name, ending: &str) -> PathBuf {
@@ -233,11 +350,12 @@ impl Draft {
     }
 
     /// Finds the last frame that is whole.
-    fn scan(&mut self, key: &Key) -> Result<(), Error> {
+    fn scan(&mut self, keys: &Keys) -> Result<(), Error> {
         let mut reader = BufReader::with_capacity(FRAME_MAX, &self.file);
         let mut header = [0; HEADER];
         if !filled(&mut reader, &mut header).map_err(disk(&self.path))? {
             // The crash came before the first octet of sound.
+            let key = keys.newest().ok_or(Error::NoRandom)?;
             let seal = Seal::new(key, &self.name)?;
             self.file.seek(SeekFrom::Start(0)).map_err(disk(&self.path))?;
             self.file.write_all(&seal.header).map_err(disk(&self.path))?;
@@ -247,7 +365,7 @@ impl Draft {
         if !Seal::is_header(&header) {
             return Err(Error::Unexpected { name: self.name.clone(), sealed: false });
         }
-        let seal = Seal::of(key, &self.name, &header)?;
+        let seal = Seal::of(keys, &self.name, &header)?;
         self.stored = HEADER as u64;
         while let Some((plain, last)) = seal.read(self.frames, &mut reader).map_err(disk(&self.path))? {
             if last {
@@ -268,4 +386,19 @@ impl Draft {
 /// Sees to it that what was renamed in a folder stays so.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))
+}
+
+/// What is not there is removed already.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Disk { path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn absent(name: &Name, path: &Path, source: io::Error) -> Error {
+    let absent = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    if absent { Error::NotFound(name.clone()) } else { Error::Disk { path: path.into(), source } }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    Blobs, Draft, Error, Found, Key, LIST_MAX, Name, disk,
-    draft::{Drafts, sync_folder},
+    Blobs, Draft, Error, Found, Keys, LIST_MAX, Name, disk,
+    draft::{Drafts, absent, remove, sync_folder},
     seal::opened,
 };
 
@@ -25,13 +25,13 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens it, and makes it if need be. With a key, all that is written is sealed, and only what is sealed can be read.
+    /// Opens it, and makes it if need be. With keys, all that is written is sealed, and only what is sealed can be read.
     ///
     /// # Errors
     /// [`Error::Disk`].
-    pub fn open(folder: impl Into<PathBuf>, key: Option<Key>) -> Result<Self, Error> {
+    pub fn open(folder: impl Into<PathBuf>, keys: impl Into<Keys>) -> Result<Self, Error> {
         let folder = folder.into();
-        let drafts = Drafts::open(folder.join(DRAFTS), key)?;
+        let drafts = Drafts::open(folder.join(DRAFTS), keys.into())?;
         Ok(Self { folder, drafts })
     }
 
@@ -71,27 +71,48 @@ impl Blobs for Folder {
         self.place(&name, &whole).map(|()| length)
     }
 
-    fn settle(&self) -> Result<usize, Error> {
-        let (mut left, mut first) = (0, None);
-        for (name, path) in self.drafts.whole()? {
-            if let Err(error) = self.place(&name, &path) {
-                left += 1;
-                first.get_or_insert(error);
-            }
+    fn waiting(&self) -> Result<Vec<Name>, Error> {
+        Ok(self.drafts.whole()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn bring(&self, name: &Name) -> Result<(), Error> {
+        match self.drafts.whole()?.into_iter().find(|(waits, _)| waits == name) {
+            Some((name, whole)) => self.place(&name, &whole),
+            None => Ok(()),
         }
-        first.map_or(Ok(left), Err)
+    }
+
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        let path = self.path(name);
+        let parent = path.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(parent).map_err(disk(parent))?;
+        self.drafts.write(name, bytes, &path, true)?;
+        sync_folder(parent)
+    }
+
+    fn note(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.drafts.note(name, bytes)
+    }
+
+    fn notes(&self) -> Result<Vec<Name>, Error> {
+        self.drafts.notes()
+    }
+
+    fn noted(&self, name: &Name) -> Result<Vec<u8>, Error> {
+        self.drafts.noted(name)
+    }
+
+    fn drop_note(&self, name: &Name) -> Result<(), Error> {
+        self.drafts.drop_note(name)
     }
 
     fn get(&self, name: &Name) -> Result<Box<dyn Read + Send>, Error> {
         let path = self.path(name);
-        let file = fs::File::open(&path).map_err(|source| {
-            let absent = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-            if absent { Error::NotFound(name.clone()) } else { Error::Disk { path: path.clone(), source } }
-        })?;
+        let file = fs::File::open(&path).map_err(|source| absent(name, &path, source))?;
         if file.metadata().is_ok_and(|data| data.is_dir()) {
             return Err(Error::NotFound(name.clone()));
         }
-        opened(Box::new(io::BufReader::new(file)), name, self.drafts.key())
+        opened(Box::new(io::BufReader::new(file)), name, self.drafts.keys())
     }
 
     fn list(&self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Found>, Error> {
@@ -101,11 +122,7 @@ impl Blobs for Folder {
     }
 
     fn delete(&self, name: &Name) -> Result<(), Error> {
-        let path = self.path(name);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Disk { path, source }),
-            _ => Ok(()),
-        }
+        remove(&self.path(name))
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod draft;
 mod folder;
+mod movable;
 mod name;
 mod s3;
 mod seal;
@@ -18,9 +19,10 @@ use std::{fmt, io, io::Read, path::PathBuf, time::SystemTime};
 pub use self::{
     draft::Draft,
     folder::Folder,
+    movable::{Movable, Unready},
     name::{BadName, NAME_MAX, Name},
     s3::{Credentials, S3, S3Config},
-    seal::{BadKey, Key},
+    seal::{BadKey, Key, Keys},
 };
 
 /// Entries of one list at most.
@@ -46,18 +48,54 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// [`Error::NotFound`], [`Error::Disk`], or what is wrong with its seal.
     fn resume(&self, name: &Name) -> Result<Draft, Error>;
 
-    /// Makes a draft whole and puts it under its name. `head` takes the place of what the first `append` wrote, and is as
-    /// long. Returns its length, unsealed.
+    /// Makes a draft whole, safe on this machine's disk and found under its name. `head` takes the place of what the first
+    /// `append` wrote, and is as long. Returns its length, unsealed. What belongs elsewhere waits for [`Blobs::bring`].
     ///
     /// # Errors
-    /// [`Error::Disk`], and the draft is left for a next start. [`Error::Remote`], and it waits for [`Blobs::settle`].
+    /// [`Error::Disk`], and the draft is left for a next start.
     fn finish(&self, draft: Draft, head: Option<&[u8]>) -> Result<u64, Error>;
 
-    /// Tries again to bring away what is whole and could not be. Returns how many are still here.
+    /// What is here and is to be brought away, or deleted far away.
     ///
     /// # Errors
-    /// Why the first of them cannot be brought away.
-    fn settle(&self) -> Result<usize, Error>;
+    /// [`Error::Disk`].
+    fn waiting(&self) -> Result<Vec<Name>, Error>;
+
+    /// Does for one name what waits; for one that does not wait, nothing.
+    ///
+    /// # Errors
+    /// [`Error::Disk`], [`Error::Remote`]: it waits on.
+    fn bring(&self, name: &Name) -> Result<(), Error>;
+
+    /// Writes a small blob at once: in place of one of that name, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Keeps beside a draft, on this machine's disk, what must be known of it if a crash interrupts it: at most 64 KiB.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    fn note(&self, name: &Name, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Whatever has a note.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    fn notes(&self) -> Result<Vec<Name>, Error>;
+
+    /// The note of one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Disk`], or what is wrong with its seal.
+    fn noted(&self, name: &Name) -> Result<Vec<u8>, Error>;
+
+    /// Throws a note away.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    fn drop_note(&self, name: &Name) -> Result<(), Error>;
 
     /// Reads a blob. A broken seal shows as an error of the reader, at the place where it is broken; whoever must not hand on
     /// half of one reads to the end first.
@@ -73,10 +111,11 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// [`Error::Disk`], [`Error::Remote`].
     fn list(&self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Found>, Error>;
 
-    /// Deletes a blob; one that is not there is deleted already.
+    /// Deletes a blob; one that is not there is deleted already. Nobody finds it from now on; far away it may be for as long as
+    /// [`Blobs::bring`] takes.
     ///
     /// # Errors
-    /// [`Error::Disk`], [`Error::Remote`].
+    /// [`Error::Disk`].
     fn delete(&self, name: &Name) -> Result<(), Error>;
 }
 
@@ -146,6 +185,17 @@ pub enum Error {
         /// Bytes given.
         is: usize,
     },
+    /// As much waits to be brought away as may.
+    #[error("{waiting} bytes wait for the store and no more than {most} may")]
+    Full {
+        /// Bytes that wait.
+        waiting: u64,
+        /// Bytes that may.
+        most: u64,
+    },
+    /// The store cannot be used yet.
+    #[error("{0}")]
+    Unready(String),
     /// No random numbers.
     #[error("the system gives no random numbers")]
     NoRandom,

@@ -1,12 +1,16 @@
 //! Blobs in S3 or what speaks like it. A draft is on this machine's disk until it is uploaded.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
 use futures::{StreamExt, stream::BoxStream};
@@ -17,7 +21,11 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use crate::{Blobs, Draft, Error, Found, Key, LIST_MAX, Name, disk, draft::Drafts, seal::opened};
+use crate::{
+    Blobs, Draft, Error, Found, Keys, LIST_MAX, Name, disk,
+    draft::{Drafts, Waiting, absent, remove},
+    seal::opened,
+};
 
 /// Octets of one part of an upload; S3 wants at least 5 MiB.
 const PART: usize = 8 << 20;
@@ -25,8 +33,8 @@ const PART: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 2;
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(30);
-/// How long one that fails is tried again.
-const RETRIES: Duration = Duration::from_secs(60);
+/// How long and how often one that fails is tried again at once; whoever waits with a recording tries for ever.
+const RETRIES: (Duration, usize) = (Duration::from_secs(10), 2);
 
 /// Where the bucket is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +53,8 @@ pub struct S3Config {
     pub ca: Option<Vec<u8>>,
     /// Folder for drafts and for what is not uploaded yet.
     pub drafts: PathBuf,
+    /// Bytes that may wait there; with more, nothing begins.
+    pub waiting_max: u64,
 }
 
 /// An access key. The secret is not printed.
@@ -67,6 +77,9 @@ pub struct S3 {
     store: Arc<AmazonS3>,
     prefix: String,
     drafts: Drafts,
+    waiting_max: u64,
+    /// Bytes that wait to be uploaded.
+    waiting: AtomicU64,
     runtime: Option<Arc<Runtime>>,
 }
 
@@ -77,12 +90,12 @@ impl fmt::Debug for S3 {
 }
 
 impl S3 {
-    /// Prepares it; nothing is asked of the store yet. With a key, all that is uploaded is sealed, and only what is sealed can
+    /// Prepares it; nothing is asked of the store yet. With keys, all that is uploaded is sealed, and only what is sealed can
     /// be read.
     ///
     /// # Errors
     /// [`Error::Remote`] names what is wrong with the settings; [`Error::Disk`].
-    pub fn open(config: S3Config, key: Option<Key>) -> Result<Self, Error> {
+    pub fn open(config: S3Config, keys: impl Into<Keys>) -> Result<Self, Error> {
         let failed = |error: object_store::Error| remote(&config.bucket, &error);
         let plain = config.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
         let mut client = ClientOptions::new().with_timeout(REQUEST).with_allow_http(plain);
@@ -91,7 +104,8 @@ impl S3 {
                 client = client.with_root_certificate(certificate);
             }
         }
-        let retry = RetryConfig { retry_timeout: RETRIES, ..RetryConfig::default() };
+        let retry =
+            RetryConfig { retry_timeout: RETRIES.0, max_retries: RETRIES.1, ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&config.bucket)
             .with_region(&config.region)
@@ -108,10 +122,13 @@ impl S3 {
             .enable_all()
             .build()
             .map_err(disk("the threads of the store"))?;
+        let drafts = Drafts::open(config.drafts, keys.into())?;
         Ok(Self {
             store: Arc::new(builder.build().map_err(failed)?),
             prefix: config.prefix.trim_matches('/').to_owned(),
-            drafts: Drafts::open(config.drafts, key)?,
+            waiting_max: config.waiting_max,
+            waiting: AtomicU64::new(drafts.waiting_bytes()?),
+            drafts,
             runtime: Some(Arc::new(runtime)),
         })
     }
@@ -126,7 +143,11 @@ impl S3 {
     }
 
     fn upload(&self, name: &Name, whole: &Path) -> Result<(), Error> {
-        let mut file = File::open(whole).map_err(disk(whole))?;
+        let mut file = match File::open(whole) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file.map_err(disk(whole))?,
+        };
+        let length = file.metadata().map_err(disk(whole))?.len();
         let mut part = next_part(&mut file).map_err(disk(whole))?;
         let path = self.path(name.as_str());
         let failed = |error: object_store::Error| remote(name.as_str(), &error);
@@ -149,7 +170,23 @@ impl S3 {
             }
             self.wait(upload.finish())?.map_err(failed)?;
         }
-        fs::remove_file(whole).map_err(disk(whole))
+        let stays = self.drafts.uploaded(name, &file)?;
+        let _ = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |was| Some(was.saturating_sub(length)));
+        if stays { Ok(()) } else { self.delete_far(name) }
+    }
+
+    fn delete_far(&self, name: &Name) -> Result<(), Error> {
+        match self.wait(self.store.delete(&self.path(name.as_str())))? {
+            Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+            Err(error) => Err(remote(name.as_str(), &error)),
+        }
+    }
+
+    fn await_upload(&self, path: &Path) {
+        let length = fs::metadata(path).map_or(0, |data| data.len());
+        self.waiting.fetch_add(length, Ordering::Relaxed);
     }
 }
 
@@ -164,6 +201,10 @@ impl Drop for S3 {
 
 impl Blobs for S3 {
     fn begin(&self, name: &Name) -> Result<Draft, Error> {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting >= self.waiting_max {
+            return Err(Error::Full { waiting, most: self.waiting_max });
+        }
         self.drafts.begin(name)
     }
 
@@ -176,19 +217,63 @@ impl Blobs for S3 {
     }
 
     fn finish(&self, draft: Draft, head: Option<&[u8]>) -> Result<u64, Error> {
-        let (name, length) = (draft.name().clone(), draft.length());
+        let length = draft.length();
         let whole = draft.whole(head)?;
-        self.upload(&name, &whole).map(|()| length)
+        self.await_upload(&whole);
+        Ok(length)
     }
 
-    fn settle(&self) -> Result<usize, Error> {
-        for (name, path) in self.drafts.whole()? {
-            self.upload(&name, &path)?;
+    fn waiting(&self) -> Result<Vec<Name>, Error> {
+        self.drafts.waiting()
+    }
+
+    fn bring(&self, name: &Name) -> Result<(), Error> {
+        match self.drafts.waits(name) {
+            Some(Waiting::Whole(whole)) => self.upload(name, &whole),
+            Some(Waiting::Gone(gone)) => {
+                self.delete_far(name)?;
+                remove(&gone)
+            }
+            None => Ok(()),
         }
-        Ok(0)
+    }
+
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.drafts.put(name, bytes)?;
+        if let Some(Waiting::Whole(whole)) = self.drafts.waits(name) {
+            self.await_upload(&whole);
+        }
+        Ok(())
+    }
+
+    fn note(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.drafts.note(name, bytes)
+    }
+
+    fn notes(&self) -> Result<Vec<Name>, Error> {
+        self.drafts.notes()
+    }
+
+    fn noted(&self, name: &Name) -> Result<Vec<u8>, Error> {
+        self.drafts.noted(name)
+    }
+
+    fn drop_note(&self, name: &Name) -> Result<(), Error> {
+        self.drafts.drop_note(name)
     }
 
     fn get(&self, name: &Name) -> Result<Box<dyn Read + Send>, Error> {
+        match self.drafts.waits(name) {
+            Some(Waiting::Whole(whole)) => {
+                match File::open(&whole).map_err(|source| absent(name, &whole, source)) {
+                    // It has been uploaded meanwhile.
+                    Err(Error::NotFound(_)) => {}
+                    file => return opened(Box::new(io::BufReader::new(file?)), name, self.drafts.keys()),
+                }
+            }
+            Some(Waiting::Gone(_)) => return Err(Error::NotFound(name.clone())),
+            None => {}
+        }
         let found = self.wait(self.store.get(&self.path(name.as_str())))?;
         let found = found.map_err(|error| {
             let absent = matches!(error, object_store::Error::NotFound { .. });
@@ -196,7 +281,7 @@ impl Blobs for S3 {
         })?;
         let runtime = self.runtime.clone();
         let body = Body { stream: found.into_stream(), runtime, block: Vec::new(), taken: 0 };
-        opened(Box::new(body), name, self.drafts.key())
+        opened(Box::new(body), name, self.drafts.keys())
     }
 
     fn list(&self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Found>, Error> {
@@ -206,24 +291,40 @@ impl Blobs for S3 {
             Some(after) => self.store.list_with_offset(below.as_ref(), &self.path(after.as_str())),
             None => self.store.list(below.as_ref()),
         };
-        let mut found = Vec::new();
-        while found.len() < limit.min(LIST_MAX)
+        let (gone, here) = (self.drafts.gone()?, self.drafts.whole()?);
+        let mut found: BTreeMap<Name, Found> = BTreeMap::new();
+        let limit = limit.min(LIST_MAX);
+        let mut far = 0;
+        while far < limit
             && let Some(next) = self.wait(stream.next())?
         {
             let object = next.map_err(|error| remote(prefix, &error))?;
             let bare = object.location.as_ref().strip_prefix(self.prefix.as_str()).unwrap_or_default();
             let Ok(name) = Name::new(bare.trim_start_matches('/')) else { continue };
+            if gone.binary_search(&name).is_ok() {
+                continue;
+            }
+            far += 1;
             let modified = object.last_modified.into();
-            found.push(Found { name, stored_bytes: object.size, modified });
+            found.insert(name.clone(), Found { name, stored_bytes: object.size, modified });
         }
-        Ok(found)
+        let fits = |name: &Name| name.is_below(prefix) && after.is_none_or(|after| name > after);
+        for (name, path) in here.into_iter().filter(|(name, _)| fits(name)) {
+            let Ok(data) = fs::metadata(&path) else { continue };
+            let modified = data.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            found.insert(name.clone(), Found { name, stored_bytes: data.len(), modified });
+        }
+        Ok(found.into_values().take(limit).collect())
     }
 
     fn delete(&self, name: &Name) -> Result<(), Error> {
-        match self.wait(self.store.delete(&self.path(name.as_str())))? {
-            Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
-            Err(error) => Err(remote(name.as_str(), &error)),
+        if let Some(Waiting::Whole(whole)) = self.drafts.waits(name) {
+            let length = fs::metadata(&whole).map_or(0, |data| data.len());
+            let _ = self
+                .waiting
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |was| Some(was.saturating_sub(length)));
         }
+        self.drafts.delete(name)
     }
 }
 

@@ -67,6 +67,34 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The keys of a store: the first seals what is new, and all open. None: nothing is sealed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys(Vec<Key>);
+
+impl Keys {
+    /// In the order in which they are tried.
+    #[must_use]
+    pub const fn new(keys: Vec<Key>) -> Self {
+        Self(keys)
+    }
+
+    /// Whether nothing is sealed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn newest(&self) -> Option<&Key> {
+        self.0.first()
+    }
+}
+
+impl From<Option<Key>> for Keys {
+    fn from(key: Option<Key>) -> Self {
+        Self(key.into_iter().collect())
+    }
+}
+
 struct Length(usize);
 
 impl KeyType for Length {
@@ -116,12 +144,17 @@ impl Seal {
         Self::with(key, name, salt)
     }
 
-    /// For the blob with this header.
-    pub fn of(key: &Key, name: &Name, header: &[u8; HEADER]) -> Result<Self, Error> {
+    /// For the blob with this header, by whichever of the keys has sealed it.
+    pub fn of(keys: &Keys, name: &Name, header: &[u8; HEADER]) -> Result<Self, Error> {
         let mut salt = [0; SALT];
         salt.copy_from_slice(&header[MAGIC.len()..MAGIC.len() + SALT]);
-        let seal = Self::with(key, name, salt)?;
-        if seal.header == *header { Ok(seal) } else { Err(Error::OtherKey(name.clone())) }
+        for key in &keys.0 {
+            let seal = Self::with(key, name, salt)?;
+            if seal.header == *header {
+                return Ok(seal);
+            }
+        }
+        Err(Error::OtherKey(name.clone()))
     }
 
     pub fn is_header(bytes: &[u8]) -> bool {
@@ -177,6 +210,20 @@ impl Seal {
     }
 }
 
+/// All of a small blob, as it is stored.
+pub(crate) fn closed(keys: &Keys, name: &Name, plain: &[u8]) -> Result<Vec<u8>, Error> {
+    let Some(key) = keys.newest() else { return Ok(plain.to_vec()) };
+    let seal = Seal::new(key, name)?;
+    let mut stored = seal.header.to_vec();
+    let mut place = 0;
+    for piece in plain.chunks(FRAME_MAX) {
+        stored.extend(seal.frame(place, piece, false)?);
+        place += 1;
+    }
+    stored.extend(seal.frame(place, &[], true)?);
+    Ok(stored)
+}
+
 /// Octets of a frame of so much plaintext.
 pub(crate) const fn sealed_length(plain: usize) -> usize {
     WORD + NONCE_LEN + plain + TAG
@@ -202,7 +249,7 @@ pub(crate) fn filled(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool
 pub(crate) fn opened(
     mut stored: Box<dyn Read + Send>,
     name: &Name,
-    key: Option<&Key>,
+    keys: &Keys,
 ) -> Result<Box<dyn Read + Send>, Error> {
     let mut header = [0; HEADER];
     let mut length = 0;
@@ -215,13 +262,13 @@ pub(crate) fn opened(
         }
     }
     let sealed = Seal::is_header(&header[..length]);
-    match key {
-        None if sealed => Err(Error::Unexpected { name: name.clone(), sealed }),
-        None => Ok(Box::new(io::Cursor::new(header[..length].to_vec()).chain(stored))),
-        Some(_) if !sealed => Err(Error::Unexpected { name: name.clone(), sealed }),
-        Some(_) if length < HEADER => Err(Error::Broken { name: name.clone(), at: length as u64 }),
-        Some(key) => {
-            let seal = Seal::of(key, name, &header)?;
+    match () {
+        () if keys.is_empty() && sealed => Err(Error::Unexpected { name: name.clone(), sealed }),
+        () if keys.is_empty() => Ok(Box::new(io::Cursor::new(header[..length].to_vec()).chain(stored))),
+        () if !sealed => Err(Error::Unexpected { name: name.clone(), sealed }),
+        () if length < HEADER => Err(Error::Broken { name: name.clone(), at: length as u64 }),
+        () => {
+            let seal = Seal::of(keys, name, &header)?;
             let at = HEADER as u64;
             Ok(Box::new(Opened {
                 stored,

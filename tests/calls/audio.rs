@@ -144,6 +144,32 @@ pub fn encode(sample: i16) -> u8 {
     near.min_by_key(|(known, _)| i32::from(*known).abs_diff(i32::from(sample))).unwrap().1
 }
 
+/// G.711 by its payload type.
+pub fn encode_as(payload_type: u8, sample: i16) -> u8 {
+    static TABLE: std::sync::LazyLock<Vec<(i16, u8)>> = std::sync::LazyLock::new(|| {
+        let mut table: Vec<_> = (0..=u8::MAX).map(|byte| (alaw(byte), byte)).collect();
+        table.sort_unstable();
+        table
+    });
+    if payload_type != 8 {
+        return encode(sample);
+    }
+    let place = TABLE.partition_point(|(known, _)| *known < sample);
+    let near = TABLE[place.saturating_sub(1)..(place + 1).min(TABLE.len())].iter();
+    near.min_by_key(|(known, _)| i32::from(*known).abs_diff(i32::from(sample))).unwrap().1
+}
+
+/// The two tones of a key, in Hz (ITU-T Q.23).
+pub fn key_tones(key: char) -> (f64, f64) {
+    let place = "123A456B789C*0#D".find(key).unwrap();
+    ([697.0, 770.0, 852.0, 941.0][place / 4], [1_209.0, 1_336.0, 1_477.0, 1_633.0][place % 4])
+}
+
+/// How many milliseconds of `wanted` are nowhere in `heard`, by pieces of 240 ms.
+pub fn missing_ms(wanted: &[i16], heard: &[i16]) -> usize {
+    wanted.chunks_exact(PIECE).filter(|piece| best(piece, heard) < 0.9).count() * PIECE / 8
+}
+
 fn ulaw(byte: u8) -> i16 {
     let byte = !byte;
     let magnitude = ((i32::from(byte & 0x0f) << 3) + 0x84) << ((byte & 0x70) >> 4);

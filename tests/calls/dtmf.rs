@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, thread, time::Duration};
 
 use crate::{
-    audio::likeness,
-    harness::{Setup, System, with_prepared, with_system},
-    phone::{CARRIER, Phone},
-    rtp::Packet,
+    audio::{key_tones, likeness, share},
+    callee::{Callee, Stream},
+    harness::{PATIENCE, Setup, System, with_prepared, with_system},
+    phone::{CARRIER, Message, Phone},
+    rtp::{Packet, Rtp},
 };
 
 const MENU: &str = "+18005550101";
@@ -237,4 +238,132 @@ fn ulaw(sample: i32) -> u8 {
     let segment = (24 - magnitude.leading_zeros().min(24)).min(7) as i32;
     let code = segment << 4 | magnitude >> (segment + 3) & 0x0f;
     !(code as u8 | if sample < 0 { 0x80 } else { 0 })
+}
+
+/// How a trunk's keys come and go, as `Trunk.spec.dtmf` has it.
+const WAYS: [&str; 3] = ["Rfc4733", "Info", "InBand"];
+
+/// Asserts that a side was given one key, in its own way, and no other in any.
+fn assert_one_key(what: &str, way: &str, key: char, rtp: &Rtp, infos: &[Message]) {
+    let events: std::collections::BTreeSet<_> = rtp
+        .packets()
+        .into_iter()
+        .filter(|packet| packet.payload_type == 101)
+        .map(|packet| (packet.timestamp, packet.payload[0]))
+        .collect();
+    let code = "0123456789*#ABCD".find(key).unwrap() as u8;
+    let informed: Vec<_> =
+        infos.iter().filter(|info| info.body().contains(&format!("Signal={key}"))).collect();
+    match way {
+        "Rfc4733" => {
+            assert!(
+                events.len() == 1 && events.iter().all(|(_, event)| *event == code),
+                "{what}: {events:?}"
+            );
+            assert!(infos.is_empty(), "{what}: {infos:?}");
+        }
+        "Info" => {
+            assert!(informed.len() == 1 && infos.len() == 1, "{what}: {infos:?}");
+            assert!(events.is_empty(), "{what}: {events:?}");
+        }
+        _ => {
+            assert!(events.is_empty() && infos.is_empty(), "{what}: {events:?} {infos:?}");
+            assert_eq!(tones_of(&rtp.samples(), key), 1, "{what}: times that its tones are heard");
+        }
+    }
+}
+
+/// How often both tones of a key begin, and are most of what is heard.
+fn tones_of(heard: &[i16], key: char) -> usize {
+    let (low, high) = key_tones(key);
+    let is_key = |piece: &[i16]| {
+        let loud = piece.iter().any(|sample| sample.unsigned_abs() > 1_000);
+        let (low, high) = (share(piece, low), share(piece, high));
+        loud && low > 0.2 && high > 0.2 && low + high > 0.75
+    };
+    let pieces: Vec<bool> = heard.windows(800).step_by(160).map(is_key).collect();
+    pieces.split(|is_key| !is_key).filter(|run| !run.is_empty()).count()
+}
+
+fn keys_cross_from(of_caller: &str) {
+    for of_callee in WAYS {
+        let prepare = |system: &System| {
+            let gateway = "  direction: Both\n  allowlistRefs:\n  - name: carrier\n";
+            system.edit("platform.yaml", gateway, &format!("{gateway}  dtmf: {of_caller}\n"));
+            let phones = "  allowlistRefs:\n  - name: desk-phones\n";
+            system.edit("tenant.yaml", phones, &format!("{phones}  dtmf: {of_callee}\n"));
+        };
+        with_prepared(&Setup::default(), prepare, |system| {
+            let formats = |way: &str| if way == "Rfc4733" { "0 101" } else { "0" };
+            let callee = Callee::start(system, system.pbx.port(), formats(of_callee));
+            let mut phone = Phone::new(system, CARRIER, "+18005550102");
+            let to = phone.call(formats(of_caller)).audio();
+            let what = format!("{of_caller} and {of_callee}");
+            {
+                let mut caller = Stream::new(&phone.rtp, to, 7);
+                let mut other = Stream::new(&callee.rtp, callee.audio(), 8);
+                // Both speak all the time.
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        caller.silence(1_000);
+                        match of_caller {
+                            "Rfc4733" => caller.event('5'),
+                            "InBand" => caller.tones('5'),
+                            _ => {}
+                        }
+                        caller.silence(3_000);
+                    });
+                    other.silence(2_500);
+                    match of_callee {
+                        "Rfc4733" => other.event('9'),
+                        "InBand" => other.tones('9'),
+                        _ => callee.inform('9'),
+                    }
+                    other.silence(1_300);
+                });
+            }
+            if of_caller == "Info" {
+                let body = "Signal=5\r\nDuration=160\r\n";
+                let info = phone.request("INFO", "Content-Type: application/dtmf-relay\r\n", body);
+                phone.send(&info);
+                // What was told it in the meantime has come before its answer.
+                let mut told = Vec::new();
+                loop {
+                    let message = phone.receive(PATIENCE).unwrap();
+                    if message.method() == "INFO" {
+                        phone.answer(&message, "200 OK");
+                        // It says it again until it is answered.
+                        if told.iter().all(|one: &Message| one.header("CSeq") != message.header("CSeq")) {
+                            told.push(message);
+                        }
+                    } else if message.code() >= 200
+                        && message.header("CSeq").is_some_and(|cseq| cseq.ends_with("INFO"))
+                    {
+                        break;
+                    }
+                }
+                Stream::new(&phone.rtp, to, 7).silence(800);
+                assert_one_key(&what, of_caller, '9', &phone.rtp, &told);
+            } else {
+                assert_one_key(&what, of_caller, '9', &phone.rtp, &[]);
+            }
+            assert_one_key(&what, of_callee, '5', &callee.rtp, &callee.requests("INFO"));
+            phone.hang_up();
+        });
+    }
+}
+
+#[test]
+fn events_of_a_caller_cross_in_each_way_and_each_way_comes_back_as_events() {
+    keys_cross_from("Rfc4733");
+}
+
+#[test]
+fn infos_of_a_caller_cross_in_each_way_and_each_way_comes_back_as_infos() {
+    keys_cross_from("Info");
+}
+
+#[test]
+fn tones_of_a_caller_cross_in_each_way_and_each_way_comes_back_as_tones() {
+    keys_cross_from("InBand");
 }

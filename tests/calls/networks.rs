@@ -26,16 +26,16 @@ use crate::{
 const EDGE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const CUSTOMER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 /// Where each customer's PBX listens.
-const PBX: u16 = 5_070;
+pub const PBX: u16 = 5_070;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The namespaces of a test.
 #[derive(Debug)]
-struct Namespaces(String);
+pub struct Namespaces(String);
 
 impl Namespaces {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let namespaces = Self(format!("swb{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         for name in ["edge", "one", "two"] {
             let name = namespaces.name(name);
@@ -62,12 +62,12 @@ impl Namespaces {
         namespaces
     }
 
-    fn name(&self, name: &str) -> String {
+    pub fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.0)
     }
 
     /// Runs something on a thread of that namespace.
-    fn inside<T: Send>(&self, name: &str, run: impl FnOnce() -> T + Send) -> T {
+    pub fn inside<T: Send>(&self, name: &str, run: impl FnOnce() -> T + Send) -> T {
         let place = format!("/run/netns/{}", self.name(name));
         let entered = || {
             let place = File::open(place).unwrap();
@@ -87,7 +87,7 @@ impl Drop for Namespaces {
     }
 }
 
-fn ip(arguments: &[&str]) {
+pub fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("ip: {error}; `tests/run` installs iproute2"));
     assert!(
@@ -99,20 +99,20 @@ fn ip(arguments: &[&str]) {
 }
 
 /// A tenant with a PBX on a network of its own, and two numbers: one that greets, and one that rings the PBX.
-struct Customer {
+pub struct Customer {
     name: &'static str,
     prompt: &'static str,
     greets: &'static str,
-    rings: &'static str,
+    pub rings: &'static str,
     says: f64,
 }
 
-const CUSTOMERS: [Customer; 2] = [
+pub const CUSTOMERS: [Customer; 2] = [
     Customer { name: "one", prompt: "one", greets: "+13125550130", rings: "+13125550131", says: 440.0 },
     Customer { name: "two", prompt: "two", greets: "+13125550140", rings: "+13125550141", says: 1_250.0 },
 ];
 
-fn write_manifests(system: &System, transport: &str) {
+pub fn write_manifests(system: &System, transport: &str) {
     for name in ["tenant.yaml", "numbers.yaml", "flows.yaml", "prompts.yaml"] {
         fs::remove_file(system.manifest(name)).unwrap();
     }
@@ -155,7 +155,7 @@ spec:
     fs::write(system.manifest("platform.yaml"), text).unwrap();
 }
 
-fn phone(system: &System, transport: &str, number: &str) -> Phone {
+pub fn phone(system: &System, transport: &str, number: &str) -> Phone {
     let (from, server) = (IpAddr::from(CUSTOMER), SocketAddr::from((EDGE, system.sip.port())));
     let wire: Box<dyn Wire> = match transport {
         "TCP" => Box::new(Stream::new("TCP", tcp(from, server))),

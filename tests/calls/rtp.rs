@@ -67,6 +67,17 @@ impl Rtp {
         (0..=last).flat_map(|place| frames.remove(&place).unwrap_or_else(|| vec![0; 160])).collect()
     }
 
+    /// What was heard, packet after packet as they came.
+    pub fn samples_as_they_came(&self) -> Vec<i16> {
+        let packets = self.packets();
+        packets.iter().flat_map(|packet| audio::decode(packet.payload_type, &packet.payload)).collect()
+    }
+
+    /// Sends octets that need not be a packet.
+    pub fn send_bytes(&self, to: SocketAddr, bytes: &[u8]) {
+        self.socket.send_to(bytes, to).unwrap();
+    }
+
     pub fn send(&self, to: SocketAddr, marker: bool, packet: &Packet) {
         let mut bytes = vec![0x80, u8::from(marker) << 7 | packet.payload_type];
         bytes.extend(packet.sequence.to_be_bytes());

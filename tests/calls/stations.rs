@@ -19,11 +19,11 @@ use crate::{
 
 /// What everybody says, in Hz.
 const ADA: f64 = 550.0;
-const BOB: f64 = 850.0;
+pub const BOB: f64 = 850.0;
 const CARRIER: f64 = 1_250.0;
 
 /// Ada and Bob with a phone each; the carrier takes calls, and calls for help.
-fn prepare(system: &System) {
+pub fn prepare(system: &System) {
     let port = listener(system).port();
     let rows = ["UDP", "TCP"].map(|transport| {
         let name = transport.to_lowercase();
@@ -70,12 +70,12 @@ spec:
     .unwrap();
 }
 
-fn listener(system: &System) -> SocketAddr {
+pub fn listener(system: &System) -> SocketAddr {
     // The carrier's baresip takes the port above its own as well.
     SocketAddr::new(system.sip.ip(), system.own_port(2))
 }
 
-fn gateway(system: &System) -> u16 {
+pub fn gateway(system: &System) -> u16 {
     system.block + 4
 }
 
@@ -87,7 +87,7 @@ fn carrier(system: &System) -> Agent {
 }
 
 /// A phone that has registered, answers, and calls `uri`.
-fn phone(system: &System, user: &str, note: f64, (transport, uri): (&str, Option<&str>)) -> Agent {
+pub fn phone(system: &System, user: &str, note: f64, (transport, uri): (&str, Option<&str>)) -> Agent {
     let account = format!(
         "<sip:{user}@{}{transport}>;auth_user={user};auth_pass=made-up;regint=60;answermode=auto;audio_codecs=pcmu\n",
         listener(system)
@@ -205,7 +205,7 @@ fn a_callee_is_handed_on_by_a_phone_that_hangs_up_at_once() {
 }
 
 /// A call of a desk phone, message by message.
-struct Desk {
+pub struct Desk {
     socket: UdpSocket,
     server: SocketAddr,
     call_id: String,
@@ -215,7 +215,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(system: &System, name: &str, dialled: &str) -> Self {
+    pub fn new(system: &System, name: &str, dialled: &str) -> Self {
         let (server, socket) = (listener(system), UdpSocket::bind("127.0.0.1:0").unwrap());
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let target = format!("sip:{dialled}@{server}");
@@ -235,7 +235,7 @@ impl Desk {
         self.socket.send_to(text.as_bytes(), self.server).unwrap();
     }
 
-    fn request(&mut self, method: &str, headers: &str, body: &str) -> Message {
+    pub fn request(&mut self, method: &str, headers: &str, body: &str) -> Message {
         self.cseq += 1;
         self.send(method, self.cseq, headers, body);
         let wanted = format!("{} {method}", self.cseq);
@@ -249,7 +249,7 @@ impl Desk {
         }
     }
 
-    fn call(&mut self, rtp: u16) {
+    pub fn call(&mut self, rtp: u16) -> Message {
         let sdp = format!(
             "v=0\r\no=ada 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {rtp} RTP/AVP 0\r\n"
         );
@@ -270,6 +270,7 @@ impl Desk {
         let contact = answer.header("Contact").unwrap();
         self.target = contact.trim_start_matches('<').split('>').next().unwrap().into();
         self.send("ACK", self.cseq, "", "");
+        answer
     }
 
     /// What names its dialog in the Refer-To of another call.

@@ -27,7 +27,7 @@ const GREET: &str = "+18005550100";
 const NOBODY: &str = "+18005550109";
 
 #[derive(Debug, Default, Clone)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
+pub struct Collector(Arc<Mutex<Vec<Span>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -44,7 +44,7 @@ impl TraceService for Collector {
 
 impl Collector {
     /// On a thread of its own, as long as the test lives.
-    fn start() -> (Self, SocketAddr) {
+    pub fn start() -> (Self, SocketAddr) {
         let collector = Self::default();
         let service = TraceServiceServer::new(collector.clone());
         let (sender, receiver) = mpsc::channel();
@@ -59,7 +59,12 @@ impl Collector {
         (collector, receiver.recv().unwrap())
     }
 
-    fn names(&self) -> Vec<String> {
+    /// All that it got.
+    pub fn text(&self) -> String {
+        format!("{:?}", self.0.lock().unwrap())
+    }
+
+    pub fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.0.lock().unwrap().iter().map(|span| span.name.clone()).collect();
         names.sort();
         names

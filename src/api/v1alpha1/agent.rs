@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{E164, LABEL, LANGUAGE, Location, SIP_USER, SecretKeyRef, SkillLevel, Status};
+use super::{E164, LABEL, LANGUAGE, Location, OBJECT_NAME, SIP_USER, SecretKeyRef, SkillLevel, Status};
 
 /// A person who takes contacts: skills, stations, capacity.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,13 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<SkillLevel>,
 
+    /// Queues of this namespace that the agent serves, where the skills suffice. Empty: every queue whose skills the agent
+    /// has, all alike. At most 64.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<AgentQueue>,
+
     /// Languages the agent speaks, the best first. Empty: the Tenant's first. At most 16. Example: `[en-US, es-US]`.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[schemars(length(max = 16), inner(length(min = 2, max = 16), regex(pattern = LANGUAGE)))]
@@ -75,6 +82,21 @@ pub struct AgentSpec {
     /// What the agent's connection is like. Absent: `Stable`.
     #[serde(default)]
     pub network: AgentNetwork,
+}
+
+/// A queue that an agent serves.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentQueue {
+    /// A Queue of this namespace. Unique in the list. Example: `sales`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+
+    /// Contacts of a queue with a lower rank are offered to the agent first, however long others wait, and queues look for
+    /// agents of a lower rank first. 1 to 9; absent: 1.
+    #[schemars(range(min = 1, max = 9))]
+    #[serde(default = "default_one")]
+    pub rank: i32,
 }
 
 /// A place where an agent can be reached.

@@ -37,7 +37,8 @@ use super::{ConfigMapKeyRef, LANGUAGE, Remote, Status};
         .message("spec must have exactly one of file, text, remote and configMapRef"))]
 #[serde(rename_all = "camelCase")]
 pub struct PromptSpec {
-    /// A WAV file (PCM, 8 or 16 bit, mono or stereo), by its path from the manifest's folder; `..` may not stand in it.
+    /// An audio file, mono or stereo, by its path from the manifest's folder; `..` may not stand in it. WAV (PCM of 8 to 32
+    /// bits, 32-bit float, or G.711) at 8 to 48 kHz, Opus in Ogg, or MP3; at most 32 MiB and an hour.
     /// `switchboard local` reads it; in a cluster there are no files beside a manifest. At most 255 characters.
     /// Example: `prompts/welcome.wav`.
     #[schemars(length(min = 1, max = 255), regex(pattern = PROMPT_FILE))]
@@ -48,23 +49,27 @@ pub struct PromptSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Speech>,
 
-    /// A WAV file that is fetched.
+    /// An audio file that is fetched, of the same kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
 
-    /// A WAV file in the `binaryData` of a ConfigMap of this namespace.
+    /// An audio file in the `binaryData` of a ConfigMap of this namespace, of the same kinds. In a cluster the ConfigMap must
+    /// have the label `switchboard.dev/use: "true"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapKeyRef>,
 
-    /// The same in other languages; contacts who are spoken to in such a language hear that. At most 16.
+    /// The same in other languages. A flow's String variable `language`, or else that of the flow that called it, says which one
+    /// its contact hears: the translation into that language, else one into the same language of another region, else the
+    /// prompt itself. At most 16.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["language".into()]))]
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub translations: Vec<Translation>,
 }
 
-/// A path of a WAV file, relative and without a hidden part.
-pub const PROMPT_FILE: &str = r"^([A-Za-z0-9_][-A-Za-z0-9_. ]*/)*[A-Za-z0-9_][-A-Za-z0-9_. ]*\.(wav|WAV)$";
+/// A path of an audio file, relative and without a hidden part.
+pub const PROMPT_FILE: &str =
+    r"^([A-Za-z0-9_][-A-Za-z0-9_. ]*/)*[A-Za-z0-9_][-A-Za-z0-9_. ]*\.(wav|WAV|opus|ogg|mp3)$";
 
 /// A text to speak.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,13 +99,13 @@ pub struct Translation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 
-    /// A WAV file, as in `spec.file`. At most 255 characters. Exactly one of `text`, `file` and `remote` stands.
+    /// An audio file, as in `spec.file`. At most 255 characters. Exactly one of `text`, `file` and `remote` stands.
     /// Example: `prompts/welcome.es.wav`.
     #[schemars(length(min = 1, max = 255), regex(pattern = PROMPT_FILE))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 
-    /// A WAV file that is fetched.
+    /// An audio file that is fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
 }

@@ -153,6 +153,8 @@ pub enum Selection {
     LeastSkilled,
     /// One after another.
     RoundRobin,
+    /// The one who has had the least to do of late; what lies half an hour back counts little more than a third.
+    LeastOccupied,
 }
 
 /// What is aimed for.

@@ -44,8 +44,8 @@ use super::{
 #[x_kube(
     validation = Rule::new("self.listeners.all(l, self.networks.exists(n, n.name == l.network))")
         .message("every listener must name one of spec.networks").field_path(".listeners"),
-    validation = Rule::new("!has(self.edge) || self.edge.replicas == 1 || (has(self.stores) && has(self.stores.liveState) && has(self.stores.records) && has(self.stores.blobs))")
-        .message("more than one edge must share stores: liveState, records and blobs must stand").field_path(".stores"),
+    validation = Rule::new("!has(self.edge) || self.edge.replicas == 1 || (has(self.stores) && has(self.stores.liveState) && has(self.stores.records) && has(self.stores.blobs) && has(self.stores.blobs.s3))")
+        .message("more than one edge must share stores: liveState, records and blobs.s3 must stand").field_path(".stores"),
     validation = Rule::new("!has(self.exposure) || self.exposure == 'HostNetwork' || !has(self.media.portUse) || self.media.portUse == 'Shared'")
         .message("portUse must be Shared where exposure is LoadBalancer or NodePort: a Service cannot carry thousands of ports").field_path(".media.portUse"),
 )]
@@ -254,6 +254,24 @@ pub struct Media {
     /// Whether each leg has ports of its own. Absent: `PerCall`.
     #[serde(default)]
     pub port_use: PortUse,
+
+    /// What carries audio. `Xdp` is AF_XDP beside the sockets, at about half of the processor time, on each network whose
+    /// `bindAddress` is one of an Ethernet interface. The media process needs the capabilities BPF, NET_ADMIN, NET_RAW and
+    /// IPC_LOCK, and the host's network or interfaces of its own; no packet filter, NetworkPolicy or capture sees what goes
+    /// this way. Where something is refused, its log says why, and the sockets serve alone. Changed only by a restart of the
+    /// process. Absent: `Sockets`.
+    #[serde(default)]
+    pub packets: Packets,
+}
+
+/// What carries audio.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Packets {
+    /// UDP sockets alone.
+    #[default]
+    Sockets,
+    /// AF_XDP beside them, where the machine gives it.
+    Xdp,
 }
 
 /// UDP ports from `first` to `last`, both included.
@@ -483,9 +501,96 @@ pub struct Stores {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<StoreRef>,
 
-    /// S3, for recordings and voicemail.
+    /// Where recordings and voicemail go. Absent: into a folder of each media pod, as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blobs: Option<StoreRef>,
+    pub blobs: Option<BlobStore>,
+}
+
+/// Where recordings and voicemail go.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.s3) || (has(self.sealingKeys) && self.sealingKeys.size() > 0)").message("blobs must have s3, sealingKeys or both"))]
+#[serde(rename_all = "camelCase")]
+pub struct BlobStore {
+    /// A bucket. Absent: a folder of each media pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Bucket>,
+
+    /// What they are sealed with before they are written (AES-256-GCM). The first seals what is new, all open what is there: a
+    /// new key goes in front, and an old one out when nothing is left that it has sealed. With a key, what is not sealed is
+    /// not opened. At most 8. Empty: they are not sealed.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    #[schemars(length(max = 8))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealing_keys: Vec<SealingKey>,
+}
+
+/// A bucket of Amazon S3, or of what speaks like it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Bucket {
+    /// Scheme, host and perhaps a port of another server than Amazon's. It may be in a private range: whoever names it runs the
+    /// cluster. At most 300 characters. Absent: Amazon's of the region. Example: `https://minio.storage.svc:9000`.
+    #[schemars(
+        length(min = 8, max = 300),
+        regex(
+            pattern = r"^https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$|^https?://\[[0-9a-f:]{2,39}\](:[0-9]{1,5})?$"
+        )
+    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+
+    /// Its region. At most 63 characters. Absent: `us-east-1`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    #[serde(default = "default_s3_region")]
+    pub region: String,
+
+    /// Its name. 3 to 63 characters. Example: `recordings`.
+    #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
+    pub bucket: String,
+
+    /// What all names begin with. At most 200 characters. Absent: nothing. Example: `switchboard/c14`.
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$")
+    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+
+    /// The access key's id (`AWS_ACCESS_KEY_ID`).
+    pub access_key_id_secret_ref: SecretKeyRef,
+
+    /// The access key (`AWS_SECRET_ACCESS_KEY`).
+    pub secret_access_key_secret_ref: SecretKeyRef,
+
+    /// Authorities that its certificate may be of (PEM). Absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
+    /// Megabytes that may wait on each media pod's disk while the bucket cannot be reached; with more, nothing new is recorded.
+    /// 64 to 1,048,576; absent: 10,240.
+    #[schemars(range(min = 64, max = 1_048_576))]
+    #[serde(default = "default_waiting_megabytes")]
+    pub waiting_megabytes: i32,
+}
+
+/// A key that recordings are sealed with.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealingKey {
+    /// Unique in the list. At most 63 characters. Example: `2026-11`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub id: String,
+
+    /// Its value: 32 bytes, or 64 hexadecimal digits, such as `openssl rand -hex 32` makes.
+    pub secret_ref: SecretKeyRef,
+}
+
+fn default_s3_region() -> String {
+    "us-east-1".to_owned()
+}
+
+const fn default_waiting_megabytes() -> i32 {
+    10_240
 }
 
 /// A store.

@@ -7,7 +7,7 @@ use std::{
 
 use model::{
     AgentId, LegId,
-    media::{Codec, Order, RINGING_TONE, UNOBTAINABLE_TONE},
+    media::{Codec, Order, Tone},
     program::{Dial, DialStrategy},
 };
 use sip::{
@@ -288,7 +288,8 @@ impl Call {
             }
             // An answered caller hears no 180: the tone is ours to give.
             StateA::Answered if self.playing.is_none() => {
-                self.play_on(vec![RINGING_TONE], AfterPlay::Ring, context);
+                let tone = self.tone(Tone::Ringback, context);
+                self.play_on(vec![tone], AfterPlay::Ring, context);
             }
             StateA::Answered | StateA::Early | StateA::AwaitsAnswer | StateA::Over => {}
         }
@@ -475,7 +476,8 @@ impl Call {
             return self.unhelped(context);
         }
         if self.audible(true, context) {
-            self.play(vec![UNOBTAINABLE_TONE; 2], AfterPlay::Refuse, context);
+            let tone = self.tone(Tone::SpecialInformation, context);
+            self.play(vec![tone; 2], AfterPlay::Refuse, context);
         } else if self.ending.is_none() {
             self.waiting = Some(Waiting::Apology);
         }

@@ -1,7 +1,7 @@
 //! Keys of telephones: where they come from, and how they reach the other side.
 //!
-//! A leg has one source of them ([`MediaLeg::hears_digits`]). Between two legs the media server passes on what it hears as
-//! events or tones; what came by INFO, or goes by it, is passed on here.
+//! A leg has one source of them ([`MediaLeg::hears_digits`]). Between two legs the media server passes on events as events or
+//! tones, and sound with the tones in it; what came by INFO, or goes by it, and tones for who takes events, are passed on here.
 
 use bytes::Bytes;
 use model::{LegId, media::Order};
@@ -12,14 +12,26 @@ use super::{Call, Context, Effect};
 const KEY_MS: u16 = 160;
 const PAUSE_MS: u16 = 80;
 
+/// How a key came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// By INFO.
+    Info,
+    /// As event, which the media server passes on by itself as what the other side understands.
+    Event,
+    /// In the sound, which is all that the media server passes on of it.
+    Tones,
+}
+
 impl Call {
     /// The media server heard a key of a leg's peer.
     pub(super) fn heard_digit(&mut self, media: LegId, digit: char, context: &mut Context<'_>) {
         let is_a = media == self.a.media.id;
         let leg =
             if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
-        if leg.is_some_and(|leg| leg.hears_digits()) {
-            self.key(is_a, digit, false, context);
+        if let Some(leg) = leg.filter(|leg| leg.hears_digits()) {
+            let came = if leg.has_events() { Came::Event } else { Came::Tones };
+            self.key(is_a, digit, came, context);
         }
     }
 
@@ -36,11 +48,11 @@ impl Call {
         let leg =
             if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
         if leg.is_some_and(|leg| leg.takes_info()) {
-            self.key(is_a, digit, true, context);
+            self.key(is_a, digit, Came::Info, context);
         }
     }
 
-    fn key(&mut self, of_caller: bool, digit: char, by_info: bool, context: &mut Context<'_>) {
+    fn key(&mut self, of_caller: bool, digit: char, came: Came, context: &mut Context<'_>) {
         let joined = self.dialling.as_ref().and_then(|dialling| {
             dialling.branches.iter().find(|branch| Some(branch.media.id) == dialling.joined)
         });
@@ -56,12 +68,14 @@ impl Call {
         };
         let effect = match sip.filter(|_| media.sends_info()) {
             Some(leg) => Effect::Info { leg, content_type: "application/dtmf-relay", body: relayed(digit) },
-            None if by_info => Effect::Media(Order::SendDtmf {
-                leg: media.id,
-                digits: digit.to_string(),
-                duration_ms: KEY_MS,
-                gap_ms: PAUSE_MS,
-            }),
+            None if came == Came::Info || came == Came::Tones && media.has_events() => {
+                Effect::Media(Order::SendDtmf {
+                    leg: media.id,
+                    digits: digit.to_string(),
+                    duration_ms: KEY_MS,
+                    gap_ms: PAUSE_MS,
+                })
+            }
             None => return,
         };
         context.effects.push(effect);

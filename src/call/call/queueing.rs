@@ -17,6 +17,7 @@ use super::{AfterPlay, Call, Context, Effect, FloorOrder, StateA, Waiting};
 use crate::{
     cursor::{Dialled, Queued},
     dial::{Party, Whom},
+    engine::Offered,
     record::{VISITS_MAX, Visit},
 };
 
@@ -212,6 +213,23 @@ impl Call {
             relay_failure: false,
         });
         self.dial_whom(dial, vec![Whom::Target(DialTarget::Agent(agent))], context);
+    }
+
+    /// What an agent who is offered it shall know.
+    #[must_use]
+    pub fn card(&self, now: Instant, (agent, queue, until): (AgentId, QueueId, Instant)) -> Offered {
+        let entered = self.queueing.as_ref().map_or(now, |queueing| queueing.entered);
+        Offered {
+            call: self.id,
+            call_id: self.incoming.call_id.clone(),
+            agent,
+            queue,
+            number: self.incoming.from.clone(),
+            dialled: self.cursor.facts().call_number.clone(),
+            path: self.earlier.iter().chain(self.cursor.path()).cloned().collect(),
+            waited: now.saturating_duration_since(entered),
+            until,
+        }
     }
 
     /// The floor takes an offer back.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use model::{
     VoicemailBoxId,
+    kept::{About, Group, stamp},
     media::{Format, Order, Recorded, Recording, Voices},
     program::{RecordAction, RecordTo},
 };
@@ -17,9 +18,6 @@ use crate::{
 
 /// Most parts and messages of one call.
 const SOUNDS_MAX: u32 = 64;
-
-/// Most characters of a box's name that a message's name tells: stores take names of 200.
-const BOX_NAME_MAX: usize = 80;
 
 /// How long a `record` step waits for a media server that cannot record; one that can says nothing.
 const REFUSAL_WAIT: Duration = Duration::from_millis(300);
@@ -177,6 +175,20 @@ impl Call {
         let channels = if matches!(voices, Voices::Stereo(..)) { 2 } else { 1 };
         let began = context.environment.now.wall;
         self.recorder.sounds.push(Sound::begun(name.clone(), voicemail_box.cloned(), began, channels));
+        let boxes = &context.environment.world.snapshot.centre.voicemail_boxes;
+        let found = voicemail_box.and_then(|id| boxes.get(id));
+        let about = About {
+            call: self.id,
+            call_id: self.incoming.call_id.clone(),
+            tenant: self.incoming.admitted.tenant.clone(),
+            from: self.incoming.from.clone(),
+            to: self.incoming.to.clone(),
+            started_at: began,
+            channels,
+            voicemail_box: voicemail_box.cloned(),
+            messages_max: found.map_or(0, |found| found.messages_max),
+            transcribed: found.is_some_and(|found| found.transcribed),
+        };
         context.effects.push(Effect::Media(Order::BeginRecording(Box::new(Recording {
             name: name.clone(),
             voices,
@@ -185,6 +197,7 @@ impl Call {
             silence_ms,
             stop_keys: voicemail_box.map_or_else(String::new, |_| "#".to_owned()),
             mask_keys: true,
+            about: Some(Box::new(about)),
         }))));
         name
     }
@@ -199,13 +212,12 @@ impl Call {
         let lots = &mut self.incoming.lots;
         let token = *self.recorder.token.get_or_insert_with(|| lots.draw() as u32);
         self.recorder.count += 1;
-        let tenant = &self.incoming.admitted.tenant;
-        let place = voicemail_box.map_or_else(
-            || "calls".into(),
-            |id| format!("voicemail/{}", id.0.name().chars().take(BOX_NAME_MAX).collect::<String>()),
-        );
-        let began = self.started_at.strftime("%Y%m%dT%H%M%SZ");
-        format!("{tenant}/{place}/{began}-{token:08x}-{}", self.recorder.count)
+        let group = match voicemail_box {
+            Some(id) => Group::of_box(id),
+            None => Group::calls(&self.incoming.admitted.tenant),
+        };
+        let began = stamp(self.started_at);
+        format!("{}/{began}-{token:08x}-{}", group.prefix(), self.recorder.count)
     }
 
     fn end_part(&mut self, context: &mut Context<'_>) {

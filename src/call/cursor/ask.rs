@@ -199,7 +199,7 @@ impl Cursor {
         }
         let actions = match asking.deadline {
             Some(_) => Vec::new(),
-            None => vec![Action::Play { audio: ask.audio.clone(), early: false }],
+            None => vec![Action::Play { audio: self.translated(&ask.audio), early: false }],
         };
         self.ask = Some(asking);
         Passed::Wait(actions)
@@ -212,7 +212,8 @@ impl Cursor {
             let attempt = asking.attempt + 1;
             *asking = Asking { attempt, digits: String::new(), deadline: None, speaking: false };
             let invalid = if something { ask.invalid_audio.as_slice() } else { &[] };
-            return vec![Action::Play { audio: [invalid, &ask.audio].concat(), early: false }];
+            let audio = self.translated(&[invalid, &ask.audio].concat());
+            return vec![Action::Play { audio, early: false }];
         }
         self.ask = None;
         let (outcome, next) = if something { ("noMatch", ask.no_match) } else { ("noInput", ask.no_input) };

@@ -20,8 +20,8 @@ use std::{
 use model::{
     AudioId, E164, FlowId, IntegrationId, QueueId, VoicemailBoxId,
     program::{
-        Dial, Expression, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx, Value, VariableIx,
-        Verb,
+        Dial, Expression, LANGUAGE, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx, Value,
+        VariableIx, Verb,
     },
 };
 
@@ -247,6 +247,14 @@ impl Frame {
     }
 }
 
+/// The one into the language, whatever the case of its tag, else the first into the same language of another region.
+fn in_language(translations: &BTreeMap<String, AudioId>, language: &str) -> Option<AudioId> {
+    let of = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let exact = translations.iter().find(|(tag, _)| tag.eq_ignore_ascii_case(language));
+    let near = || translations.iter().find(|(tag, _)| of(tag) == of(language));
+    exact.or_else(near).map(|(_, audio)| *audio)
+}
+
 impl Cursor {
     /// At the entry of a flow; [`begin`](Self::begin) starts it.
     #[must_use]
@@ -301,6 +309,30 @@ impl Cursor {
     #[must_use]
     pub fn verb(&self) -> &Verb {
         &self.frame.step().verb
+    }
+
+    /// The language (BCP 47) that the contact is spoken to in, as the flow that runs says, or else the one that called it. None:
+    /// that of each prompt.
+    #[must_use]
+    pub fn language(&self) -> Option<&str> {
+        let frames = std::iter::once(&self.frame).chain(self.callers.iter().rev());
+        let said = |frame: &'_ Frame| {
+            frame.flow.program.variables.iter().position(|variable| variable.name == LANGUAGE)
+        };
+        frames.into_iter().find_map(|frame| match frame.values.get(said(frame)?) {
+            Some(Value::String(tag)) if !tag.is_empty() => Some(tag.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The same in the contact's language, as far as it was translated.
+    fn translated(&self, audio: &[AudioId]) -> Vec<AudioId> {
+        let translations = &self.frame.flow.program.translations;
+        let Some(language) = self.language().filter(|_| !translations.is_empty()) else {
+            return audio.to_vec();
+        };
+        let into = |audio: &AudioId| in_language(translations.get(audio)?, language);
+        audio.iter().map(|audio| into(audio).unwrap_or(*audio)).collect()
     }
 
     /// What decides over its future. Visits count only where a step bounds them, and only up to its bound.

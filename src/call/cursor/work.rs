@@ -14,7 +14,7 @@ impl Cursor {
         let verb = &flow.program.steps[usize::from(self.frame.at.0)].verb;
         match verb {
             Verb::Play { audio, early, .. } => {
-                Passed::Wait(vec![Action::Play { audio: audio.clone(), early: *early }])
+                Passed::Wait(vec![Action::Play { audio: self.translated(audio), early: *early }])
             }
             Verb::Ask(ask) => self.ask_first(ask, environment),
             Verb::Dial(dial) | Verb::Transfer { dial, .. } => {
@@ -22,21 +22,22 @@ impl Cursor {
             }
             Verb::Hangup { audio, reject } => {
                 self.note("hangup");
-                Passed::Wait(vec![reject.map_or_else(|| Action::Hangup(audio.clone()), Action::Reject)])
+                let audio = self.translated(audio);
+                Passed::Wait(vec![reject.map_or_else(|| Action::Hangup(audio), Action::Reject)])
             }
             Verb::Split { .. } => Passed::Wait(vec![Action::Draw]),
             Verb::Record { action, to, .. } => Passed::Wait(vec![Action::Record(*action, *to)]),
             Verb::Voicemail { voicemail_box, greeting, max_ms, .. } => {
                 Passed::Wait(vec![Action::Voicemail {
                     voicemail_box: voicemail_box.clone(),
-                    greeting: greeting.clone(),
+                    greeting: self.translated(greeting),
                     longest: max_ms.map(milliseconds),
                 }])
             }
             Verb::Wait { bound: Some((most, exceeded)), .. } if self.visit(*most) => {
                 Passed::Go("exceeded".into(), Onward::To(*exceeded))
             }
-            Verb::Wait { audio, .. } => Passed::Wait(vec![Action::Wait(audio.clone())]),
+            Verb::Wait { audio, .. } => Passed::Wait(vec![Action::Wait(self.translated(audio))]),
             Verb::Hours { .. }
             | Verb::Branch { .. }
             | Verb::Set { .. }

@@ -1,6 +1,10 @@
 //! What an engine is told, and what it says.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -202,13 +206,13 @@ pub enum Output {
         state: acd::State,
     },
     /// A contact is offered to an agent, whose telephones ring.
-    Offered {
-        /// Call-ID of the contact's leg.
-        call_id: String,
-        /// To whom.
+    Offered(Box<Offered>),
+    /// It is not any more, and was not answered.
+    OfferOver {
+        /// Which.
+        call: CallId,
+        /// To whom it was.
         agent: AgentId,
-        /// Where it waits.
-        queue: QueueId,
     },
     /// [`Engine::peers`](super::Engine::peers) and [`Engine::registrations`](super::Engine::registrations) are others than before.
     Standing,
@@ -216,6 +220,29 @@ pub enum Output {
     Tidings(Tidings),
     /// A call is over.
     Record(Box<Record>),
+}
+
+/// A contact that is offered, and what the agent shall know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Which.
+    pub call: CallId,
+    /// Call-ID of its leg.
+    pub call_id: String,
+    /// To whom.
+    pub agent: AgentId,
+    /// Where it waits.
+    pub queue: QueueId,
+    /// Its number; empty: withheld.
+    pub number: String,
+    /// What it dialled.
+    pub dialled: String,
+    /// Steps of the flow that it has passed.
+    pub path: Vec<String>,
+    /// How long it has waited.
+    pub waited: Duration,
+    /// Until when it is offered.
+    pub until: Instant,
 }
 
 /// What an agent does, beside telephoning.

@@ -143,6 +143,7 @@ impl Engine {
             AgentAct::Decline(call) => {
                 let contact = ContactId(call.0);
                 if floor.decline(agent, contact, at) {
+                    self.push(Output::OfferOver { call: *call, agent: agent.clone() });
                     self.with_call(now, *call, |call, context| call.declined(agent, context));
                 }
             }
@@ -183,12 +184,14 @@ impl Engine {
         match said {
             Said::Offer { contact, agent, queue, until } => {
                 let call = CallId(contact.0);
-                if let Some(call_id) = self.calls.get(&call).map(|call| call.call_id().to_owned()) {
-                    self.push(Output::Offered { call_id, agent: agent.clone(), queue });
+                if let Some(held) = self.calls.get(&call) {
+                    let offered = held.card(now.instant, (agent.clone(), queue, until));
+                    self.push(Output::Offered(Box::new(offered)));
                 }
                 self.with_call(now, call, |call, context| call.offered(agent, until, context));
             }
             Said::Withdrawn { contact, agent, reason } => {
+                self.push(Output::OfferOver { call: CallId(contact.0), agent: agent.clone() });
                 self.with_call(now, CallId(contact.0), |call, context| {
                     call.withdrawn(&agent, reason, context)
                 });

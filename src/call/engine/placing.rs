@@ -388,8 +388,13 @@ fn unled(tenant: &str) -> Arc<Flow> {
         relay_failure: true,
     };
     let step = Step { name: "dial".into(), verb: Verb::Dial(dial) };
-    let program =
-        Program { revision: String::new(), variables: Vec::new(), steps: vec![step], on_error: None };
+    let program = Program {
+        revision: String::new(),
+        variables: Vec::new(),
+        steps: vec![step],
+        on_error: None,
+        translations: Default::default(),
+    };
     Arc::new(Flow::without_expressions(FlowId::new(tenant, "dialled"), Arc::new(program)))
 }
 

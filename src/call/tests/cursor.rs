@@ -23,6 +23,10 @@ impl Contact {
     fn of(steps: Vec<Step>, variables: Vec<Variable>, number: &str) -> Self {
         let mut snapshot = snapshot();
         snapshot.flows = [flow("main", steps, variables)].into();
+        Self::in_world(snapshot, number)
+    }
+
+    fn in_world(snapshot: model::snapshot::Snapshot, number: &str) -> Self {
         let world = World::new(snapshot.into(), Default::default(), None).unwrap();
         let flow = world.flow(&model::FlowId::new("acme", "main")).unwrap().clone();
         let facts = Facts {
@@ -220,6 +224,39 @@ fn steps_without_the_contact_are_walked_through() {
     let mut contact = Contact::of(steps(), visits(), "");
     contact.now.wall = "2026-12-25T15:00:00Z".parse().unwrap();
     assert_eq!(contact.hears("begin"), "hangup(h)");
+}
+
+/// What the language is, and what is heard: `q` is English and has translations, `x` has none.
+#[test]
+fn a_contact_hears_prompts_in_its_own_language() {
+    let id = |name: &str| audio(name)[0];
+    let text = |name: &str, initial: &str| Variable {
+        name: name.into(),
+        kind: VariableKind::String,
+        initial: Value::String(initial.into()),
+    };
+    for (variable, language, wanted) in [
+        ("language", "", "play(q) play(x) hangup(q)"),
+        ("language", "es-US", "play(e) play(x) hangup(e)"),
+        ("language", "ES-us", "play(e) play(x) hangup(e)"),
+        ("language", "fr-CA", "play(f) play(x) hangup(f)"),
+        // Another region's, and that of no translation.
+        ("language", "fr", "play(f) play(x) hangup(f)"),
+        ("language", "en-GB", "play(q) play(x) hangup(q)"),
+        ("language", "de-DE", "play(q) play(x) hangup(q)"),
+        ("tongue", "es-US", "play(q) play(x) hangup(q)"),
+    ] {
+        let steps = vec![play("first", "q", 1), play("second", "x", 2), hangup("bye", "q")];
+        let (name, program) = flow("main", steps, vec![text(variable, language)]);
+        let mut program = (*program).clone();
+        let tongues = [("en-US", "q"), ("es-US", "e"), ("fr-CA", "f")];
+        let tongues = tongues.map(|(language, name)| (language.to_owned(), id(name)));
+        program.translations.insert(id("q"), tongues.into());
+        let mut snapshot = snapshot();
+        snapshot.flows = [(name, program.into())].into();
+        let mut contact = Contact::in_world(snapshot, "");
+        assert_eq!(contact.hears("begin played played"), wanted, "{variable} {language}");
+    }
 }
 
 #[test]

@@ -617,10 +617,10 @@ impl Virtual {
                 };
                 self.states.push(format!("{}: {state}", agent.0.name()));
             }
-            Output::Offered { agent, queue, .. } => {
-                self.offers.push(format!("{}>{}", queue.0.name(), agent.0.name()));
+            Output::Offered(offered) => {
+                self.offers.push(format!("{}>{}", offered.queue.0.name(), offered.agent.0.name()));
             }
-            Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
+            Output::OfferOver { .. } | Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Record(record) => self.records.push(*record),
         }
     }

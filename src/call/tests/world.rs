@@ -100,7 +100,10 @@ pub fn flow(name: &str, steps: Vec<Step>, variables: Vec<Variable>) -> (FlowId, 
     let on_error = steps.iter().position(|step| step.name == "apology");
     let on_error = on_error.map(|place| step(u16::try_from(place).unwrap()));
     let revision = format!("{steps:?}");
-    (FlowId::new("acme", name), Arc::new(Program { revision, variables, steps, on_error }))
+    (
+        FlowId::new("acme", name),
+        Arc::new(Program { revision, variables, steps, on_error, translations: BTreeMap::new() }),
+    )
 }
 
 pub fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
@@ -193,6 +196,7 @@ pub fn snapshot() -> Snapshot {
                 attachment: None,
             }],
             rtp_ports: (20_000, 20_999),
+            packets: Default::default(),
             limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
             drain_seconds: 30,
             tls: TlsPolicy::default(),
@@ -203,6 +207,8 @@ pub fn snapshot() -> Snapshot {
             tracing: None,
             tenants: BTreeMap::new(),
             recorders: BTreeMap::new(),
+            countries: BTreeMap::new(),
+            keeping: model::snapshot::Keeping::default(),
         },
         trunks: [
             (carrier.clone(), pstn),

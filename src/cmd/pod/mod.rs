@@ -41,6 +41,7 @@ use super::{
     Signals, host_name, random,
     roles::{Blobs, GOODBYE, GOODBYE_AT_ONCE, refused},
     say,
+    sounds::Sounds,
 };
 
 /// How long a start waits for an operator to answer. What it says is newer than what was kept.
@@ -140,6 +141,8 @@ pub struct Made {
     pub pod: PodName,
     /// Cheap to ask, from any thread.
     pub metrics: Metrics,
+    /// What it keeps of what is said.
+    pub sounds: Sounds,
 }
 
 /// Further metrics of a role, and its edges, once there are any.
@@ -186,9 +189,18 @@ pub async fn run<W: Work>(
     let http = http.with_context(|| format!("--http cannot use {}", arguments.http))?;
     let identity = Identity::new(ClusterId(arguments.cluster.clone()), W::ROLE);
     let pod = PodName::new(arguments.name.clone().unwrap_or_else(host_name), format!("{:016x}", random()?));
-    let made = Made { tls: credentials.tls(), identity, pod, metrics: Metrics::default() };
+    let made = Made {
+        tls: credentials.tls(),
+        identity,
+        pod,
+        metrics: Metrics::default(),
+        sounds: Sounds::default(),
+    };
     let health = Arc::new(Health::new("the pod starts"));
-    serve(http, Arc::clone(&health), made.metrics.clone());
+    // Whoever is on this machine may hear what was said, and nobody else.
+    let stored = arguments.http.ip().is_loopback();
+    let keeps = (W::ROLE == Role::Media).then(|| made.sounds.clone());
+    serve(http, Arc::clone(&health), made.metrics.clone(), (keeps, stored));
     let work = make(&made).await?;
     let mut pod = Pod { work, disk, health, held: None, said: false };
     let kept = pod.disk.snapshots(arguments.stored.as_deref());
@@ -408,7 +420,7 @@ impl<W: Work> Pod<W> {
     }
 }
 
-fn serve(http: TcpListener, health: Arc<Health>, metrics: Metrics) {
+fn serve(http: TcpListener, health: Arc<Health>, metrics: Metrics, (sounds, stored): (Option<Sounds>, bool)) {
     let (told, edges) = (Arc::clone(&health), metrics.clone());
     let site = Site {
         observed: Box::new(move || edges.sources().observed.clone()),
@@ -417,7 +429,8 @@ fn serve(http: TcpListener, health: Arc<Health>, metrics: Metrics) {
             let more = metrics.sources().more.clone();
             more.iter().for_each(|more| more(text));
         }),
-        stored: None,
+        listed: sounds.as_ref().map(Sounds::listed),
+        stored: sounds.filter(|_| stored).map(|sounds| sounds.stored()),
         ready: Box::new(move || health.ready()),
     };
     tokio::spawn(async move {

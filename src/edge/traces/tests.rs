@@ -139,6 +139,8 @@ fn record() -> Record {
         cause: 16,
         because: None,
         quality: None,
+        series: Vec::new(),
+        legs: Vec::new(),
         recordings: Vec::new(),
         voicemails: Vec::new(),
         queues: Vec::new(),

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::wire::Batch;
 
 /// Most octets of entries in one message.
-const BATCH_MAX: usize = 128 << 10;
+const BATCH_MAX: usize = 256 << 10;
 
-/// Most octets of one entry.
-const ENTRY_MAX: usize = 64 << 10;
+/// Most octets of one entry: who hears whom among 80 parties.
+const ENTRY_MAX: usize = BATCH_MAX;
 
 /// What is said and not yet confirmed. Numbers begin at 1 and have no gap.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::{
     leg::Leg,
     legs::{Key, Owner},
     ports::Pair,
-    sys::{self, Datagram},
+    sys::{self, Datagram, Onward},
     tally::change,
 };
 
@@ -70,7 +70,13 @@ impl Engine {
             let length = packet.len();
             let mut buffer = packet.into_vec();
             buffer.resize(length + rtp::srtp::OVERHEAD_MAX, 0);
-            self.packet(key, &mut Datagram { buffer: &mut buffer, length, from: remote }, now);
+            let mut onward = None;
+            let mut datagram = Datagram { buffer: &mut buffer, length, from: remote, onward: &mut onward };
+            self.packet(key, &mut datagram, now);
+            if let Some(Onward { pair, to, range }) = onward {
+                // Lost if it cannot be sent, as in the network.
+                let _ = pair.rtp.send_to(&buffer[range], to);
+            }
         }
     }
 

@@ -4,9 +4,12 @@
 //! times a second to one of a few threads. There they are put in order, decoded, mixed and written ([`take`]), so that
 //! what a crash loses is below 2 s: [`take::DELAY`], half a second until it is written, and one until it is on disk. When a
 //! thread is too far behind, sound is dropped and replaced by silence, so that what follows stays in its place, and the
-//! recording is told to have failed. What is whole is brought to the store by threads of their own, since a far store
-//! may take its time.
+//! recording is told to have failed. What is whole is safe on this disk, entered in lists ([`catalogue`]) and told; threads of
+//! their own ([`bringer`]) bring it to a far store, which may take its time. Another ([`keeper`]) deletes what is due.
 
+mod bringer;
+mod catalogue;
+mod keeper;
 mod ogg;
 mod saver;
 mod session;
@@ -14,6 +17,7 @@ mod sink;
 mod take;
 mod thread;
 mod track;
+mod transcript;
 mod wav;
 
 use std::{
@@ -31,12 +35,13 @@ use model::{
 };
 
 pub use self::{
+    catalogue::{Catalogue, Swept, Wanted},
     ogg::{Packets, parted, read_packets},
-    saver::recover,
     session::Recordings,
     take::samples,
-    thread::{Recorder, Threads},
+    thread::{Kept, Recorder, Threads},
     track::Track,
+    transcript::{Dictation, Transcriber},
 };
 
 /// Octets of sound that may wait for one thread: 40 minutes of G.711 of one leg.

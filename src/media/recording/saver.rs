@@ -1,4 +1,4 @@
-//! What brings whole recordings to the store, and what a crash has left of others.
+//! What makes recordings whole and enters them in lists.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -8,24 +8,54 @@ use std::{
 use link::MediaEvents;
 use model::{
     SessionId,
+    kept::About,
     media::{Event, MediaEvent, Recorded},
 };
-use store::{Blobs, Draft, Error};
+use store::{Blobs, Draft};
 
-use super::wav;
+use super::catalogue::Catalogue;
 
-/// Recordings that are brought away at the same time.
+/// Recordings that are made whole at the same time.
 const THREADS: usize = 4;
 
 #[derive(Debug)]
-struct Job {
-    session: SessionId,
-    draft: Draft,
-    head: Option<Vec<u8>>,
-    recorded: Recorded,
+pub struct Job {
+    /// Whose it is.
+    pub session: SessionId,
+    /// What was written.
+    pub draft: Draft,
+    /// What takes the place of its head.
+    pub head: Option<Vec<u8>>,
+    /// What is told of it.
+    pub recorded: Recorded,
+    /// What is known of it.
+    pub about: Option<Box<About>>,
 }
 
-/// The threads. Dropping them waits until all is brought away or cannot be.
+/// What the threads work with.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Where recordings go.
+    pub store: Arc<dyn Blobs>,
+    /// Where they are entered.
+    pub catalogue: Arc<Catalogue>,
+    /// Where it is told.
+    pub events: Told,
+    /// What writes messages down.
+    pub scribe: Option<mpsc::SyncSender<String>>,
+}
+
+/// Where events go.
+#[derive(Clone)]
+pub struct Told(pub Arc<dyn MediaEvents>);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
+/// The threads. Dropping them waits until all is whole or cannot be.
 #[derive(Debug)]
 pub struct Savers {
     saver: Option<Saver>,
@@ -38,13 +68,13 @@ pub struct Saver(mpsc::Sender<Job>);
 
 impl Savers {
     /// Starts them.
-    pub fn start(store: Arc<dyn Blobs>, events: Arc<dyn MediaEvents>) -> std::io::Result<Self> {
+    pub fn start(tools: &Tools) -> std::io::Result<Self> {
         let (sender, jobs) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::new();
         for place in 0..THREADS {
-            let (store, events, jobs) = (Arc::clone(&store), Arc::clone(&events), Arc::clone(&jobs));
-            let run = move || save_all(&*store, &*events, &jobs);
+            let (tools, jobs) = (tools.clone(), Arc::clone(&jobs));
+            let run = move || save_all(&tools, &jobs);
             threads.push(thread::Builder::new().name(format!("media-save-{place}")).spawn(run)?);
         }
         Ok(Self { saver: Some(Saver(sender)), threads })
@@ -68,54 +98,32 @@ impl Drop for Savers {
 
 impl Saver {
     /// Has it stored and told.
-    pub fn save(&self, session: SessionId, draft: Draft, head: Option<Vec<u8>>, recorded: Recorded) {
-        let _ = self.0.send(Job { session, draft, head, recorded });
+    pub fn save(&self, job: Job) {
+        let _ = self.0.send(job);
     }
 }
 
-fn save_all(store: &dyn Blobs, events: &dyn MediaEvents, jobs: &Mutex<mpsc::Receiver<Job>>) {
+fn save_all(tools: &Tools, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { session, draft, head, mut recorded }) = job else { return };
-        match store.finish(draft, head.as_deref()) {
-            Ok(bytes) => recorded.bytes = bytes,
+        let Ok(Job { session, draft, head, mut recorded, about }) = job else { return };
+        match tools.store.finish(draft, head.as_deref()) {
+            Ok(bytes) => {
+                recorded.bytes = bytes;
+                tools.catalogue.ended(&recorded, about.as_deref());
+                if about.is_some_and(|about| about.transcribed)
+                    && let Some(scribe) = &tools.scribe
+                    && scribe.try_send(recorded.name.clone()).is_err()
+                {
+                    tracing::warn!(name = recorded.name, "a message is not written down: too many wait");
+                }
+            }
             Err(error) => {
-                let later = matches!(error, Error::Remote { .. });
-                let why = if later { format!("not stored yet: {error}") } else { error.to_string() };
+                let why = error.to_string();
                 tracing::error!(%session, name = recorded.name, why, "a recording is not stored");
                 recorded.failed = Some(why);
             }
         }
-        events.send(MediaEvent { session, event: Event::Recorded(Box::new(recorded)) });
+        tools.events.0.send(MediaEvent { session, event: Event::Recorded(Box::new(recorded)) });
     }
-}
-
-/// Finishes what a crash has left, and brings away what could not be before. Returns how many recordings were finished.
-pub fn recover(store: &dyn Blobs) -> usize {
-    let unfinished = store.unfinished().unwrap_or_else(|error| {
-        tracing::error!(%error, "nobody can tell what recordings were interrupted");
-        Vec::new()
-    });
-    let mut finished = 0;
-    for name in unfinished {
-        let mended = store.resume(&name).and_then(|mut draft| {
-            let head = draft.head(wav::HEAD)?;
-            let octets = draft.length().saturating_sub(wav::HEAD as u64);
-            let head = wav::mended(&head, octets);
-            store.finish(draft, head.as_ref().map(<[u8; wav::HEAD]>::as_slice))
-        });
-        match mended {
-            Ok(bytes) => {
-                tracing::info!(%name, bytes, "a recording that was interrupted is stored");
-                finished += 1;
-            }
-            Err(error) => tracing::error!(%name, %error, "a recording that was interrupted is not stored"),
-        }
-    }
-    match store.settle() {
-        Ok(0) => {}
-        Ok(left) => tracing::warn!(left, "recordings wait for the store"),
-        Err(error) => tracing::error!(%error, "recordings wait for the store"),
-    }
-    finished
 }

@@ -11,6 +11,7 @@ use std::{
 
 use model::{
     LegId, SessionId,
+    kept::About,
     media::{Recorded, RecordingEnd, Voices},
 };
 use rtp::level::level;
@@ -39,6 +40,8 @@ pub struct Take {
     pub session: SessionId,
     /// Its name with its extension.
     pub name: String,
+    /// What is known of it in lists.
+    pub about: Option<Box<About>>,
     voices: Voices,
     rate: u32,
     max_ms: u64,
@@ -70,6 +73,8 @@ pub struct Plan {
     pub session: SessionId,
     /// Its name with its extension.
     pub name: String,
+    /// What is known of it in lists.
+    pub about: Option<Box<About>>,
     /// Whose voices.
     pub voices: Voices,
     /// Samples a second: 8,000 or 16,000.
@@ -103,11 +108,23 @@ impl Take {
     pub fn new(plan: Plan, sink: Sink) -> Self {
         let frame = (plan.rate / 50) as usize;
         let channels = vec![vec![0; frame]; plan.channels().into()];
-        let Plan { session, name, voices, rate, max_ms, silence_ms, mask_keys, begun, ended, dropped_before } =
-            plan;
+        let Plan {
+            about,
+            session,
+            name,
+            voices,
+            rate,
+            max_ms,
+            silence_ms,
+            mask_keys,
+            begun,
+            ended,
+            dropped_before,
+        } = plan;
         Self {
             session,
             name,
+            about,
             voices,
             rate,
             max_ms: max_ms.map_or(MS_MAX, u64::from).min(MS_MAX),

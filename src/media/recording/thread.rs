@@ -17,15 +17,21 @@ use std::{
 use link::MediaEvents;
 use model::{
     SessionId,
+    kept::About,
     media::{Event, Format, MediaEvent, Recorded, Recording, RecordingEnd, Voices},
 };
 use store::{Blobs, Name};
 
 use super::{
-    Active, Begin, Id, Message, Queue, What, extension,
-    saver::{Saver, Savers},
+    Active, Begin, Id, Message, Queue, What,
+    bringer::{Bringers, Wake},
+    catalogue::Catalogue,
+    extension,
+    keeper::{Keeper, Look},
+    saver::{Job, Saver, Savers, Told, Tools},
     sink::{Destination, Sink},
     take::{Plan, Take},
+    transcript::{Scribe, Transcriber},
 };
 
 /// Threads at most.
@@ -40,8 +46,23 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct Threads {
     recorder: Recorder,
     threads: Vec<JoinHandle<()>>,
-    // Dropped last: the threads hand it what is whole.
+    kept: Option<Kept>,
+    // Dropped last, and in this order: the threads hand it what is whole.
     _savers: Option<Savers>,
+    _scribe: Option<Scribe>,
+    _bringers: Option<Bringers>,
+    _keeper: Option<Keeper>,
+}
+
+/// What is kept, and what sees to it; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What is known of it.
+    pub catalogue: Arc<Catalogue>,
+    /// Has what waits brought away.
+    pub wake: Wake,
+    /// Has what is due deleted.
+    pub look: Look,
 }
 
 /// Begins recordings; cheap to clone.
@@ -64,8 +85,28 @@ impl Threads {
         store: Option<Arc<dyn Blobs>>,
         folder: Option<PathBuf>,
         events: &Arc<dyn MediaEvents>,
+        transcriber: Arc<dyn Transcriber>,
     ) -> std::io::Result<Self> {
-        let savers = store.clone().map(|store| Savers::start(store, Arc::clone(events))).transpose()?;
+        let kept = store.clone().map(|store| {
+            let wake = Wake::default();
+            let catalogue = Arc::new(Catalogue::new(store, wake.clone()));
+            catalogue.recover();
+            Kept { catalogue, wake, look: Look::default() }
+        });
+        let (mut savers, mut scribe, mut bringers, mut keeper) = (None, None, None, None);
+        if let (Some(store), Some(kept)) = (&store, &kept) {
+            let writes = Scribe::start(Arc::clone(&kept.catalogue), transcriber)?;
+            let tools = Tools {
+                store: Arc::clone(store),
+                catalogue: Arc::clone(&kept.catalogue),
+                events: Told(Arc::clone(events)),
+                scribe: writes.messages(),
+            };
+            savers = Some(Savers::start(&tools)?);
+            scribe = Some(writes);
+            bringers = Some(Bringers::start(store, kept.wake.clone())?);
+            keeper = Some(Keeper::start(Arc::clone(&kept.catalogue), kept.look.clone())?);
+        }
         let count = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
         let (mut queues, mut threads) = (Vec::new(), Vec::new());
         for place in 0..count {
@@ -78,6 +119,7 @@ impl Threads {
                 folder: folder.clone(),
                 events: Arc::clone(events),
                 saver: savers.as_ref().map(Savers::saver),
+                catalogue: kept.as_ref().map(|kept| Arc::clone(&kept.catalogue)),
                 takes: BTreeMap::new(),
             };
             queues.push(queue);
@@ -90,7 +132,13 @@ impl Threads {
             has_store: store.is_some(),
             has_folder: folder.is_some(),
         };
-        Ok(Self { recorder, threads, _savers: savers })
+        let (_savers, _scribe, _bringers, _keeper) = (savers, scribe, bringers, keeper);
+        Ok(Self { recorder, threads, kept, _savers, _scribe, _bringers, _keeper })
+    }
+
+    /// What is kept. None: there is no store.
+    pub fn kept(&self) -> Option<Kept> {
+        self.kept.clone()
     }
 
     /// What begins recordings.
@@ -198,6 +246,7 @@ struct Worker {
     folder: Option<PathBuf>,
     events: Arc<dyn MediaEvents>,
     saver: Option<Saver>,
+    catalogue: Option<Arc<Catalogue>>,
     takes: BTreeMap<Id, Take>,
 }
 
@@ -266,6 +315,7 @@ impl Worker {
         let plan = |name, voices| Plan {
             session,
             name,
+            about: None,
             voices,
             rate,
             max_ms: None,
@@ -283,10 +333,10 @@ impl Worker {
                 (plan(name, Voices::One(leg)), Format::Wav, file.map(|file| Destination::File(file, path)))
             }
             What::Recording(recording) => {
-                let Recording { name, voices, format, max_ms, silence_ms, mask_keys, .. } = *recording;
+                let Recording { name, voices, format, max_ms, silence_ms, mask_keys, about, .. } = *recording;
                 let name = format!("{name}{}", extension(format));
-                let draft = self.draft(&name);
-                let plan = Plan { max_ms, silence_ms, mask_keys, ..plan(name, voices) };
+                let draft = self.draft(&name, about.as_deref());
+                let plan = Plan { max_ms, silence_ms, mask_keys, about, ..plan(name, voices) };
                 (plan, format, draft.map(Destination::Draft))
             }
         };
@@ -304,10 +354,19 @@ impl Worker {
         }
     }
 
-    fn draft(&self, name: &str) -> Result<store::Draft, String> {
+    fn draft(&self, name: &str, about: Option<&About>) -> Result<store::Draft, String> {
         let store = self.store.as_ref().ok_or("no store for recordings is configured")?;
         let name = Name::new(name).map_err(|error| error.to_string())?;
-        store.begin(&name).map_err(|error| error.to_string())
+        let listed = self.catalogue.as_ref().zip(about);
+        if let Some((_, about)) = listed.filter(|(catalogue, about)| !catalogue.has_room(about)) {
+            return Err(format!("the box holds {} messages, and none was heard", about.messages_max));
+        }
+        let draft = store.begin(&name).map_err(|error| error.to_string())?;
+        if let Some(Err(why)) = listed.map(|(catalogue, about)| catalogue.begun(&name, about)) {
+            draft.abandon();
+            return Err(why);
+        }
+        Ok(draft)
     }
 
     fn advance(&mut self, now: Instant) {
@@ -330,11 +389,13 @@ impl Worker {
         }
     }
 
-    fn store(&self, take: Take, end: RecordingEnd) {
-        let session = take.session;
+    fn store(&self, mut take: Take, end: RecordingEnd) {
+        let (session, about) = (take.session, take.about.take());
         let (recorded, written) = take.finish(end, self.dropped.load(Ordering::Relaxed));
         match (written.draft, &self.saver) {
-            (Some(draft), Some(saver)) => saver.save(session, draft, written.head, recorded),
+            (Some(draft), Some(saver)) => {
+                saver.save(Job { session, draft, head: written.head, recorded, about });
+            }
             // A file is whole; `Released` tells of it.
             _ => {
                 tracing::debug!(%session, name = recorded.name, failed = recorded.failed, "recording is whole")

@@ -39,3 +39,10 @@ pub fn mended(old: &[u8], octets: u64) -> Option<[u8; HEAD]> {
     let whole = octets - octets % u64::from(channels.max(1) * 2);
     (channels > 0).then(|| head(channels, rate, whole))
 }
+
+/// Length of so much sound behind a head. None: it is none of ours.
+pub fn milliseconds(head: &[u8], octets: u64) -> Option<u64> {
+    mended(head, octets)?;
+    let rate = u64::from(u32::from_le_bytes([head[28], head[29], head[30], head[31]]));
+    (octets * 1_000).checked_div(rate)
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::LegId;
+use crate::{LegId, kept::About};
 
 /// Whose voices a recording holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Recording {
     pub stop_keys: String,
     /// Whether keys are left out of the sound, tones and events alike.
     pub mask_keys: bool,
+    /// What is known of it in lists. None: it is in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<About>>,
 }
 
 /// How a recording ended.

@@ -11,17 +11,8 @@ use crate::{
 };
 
 /// Kinds that are checked and nothing more.
-const KINDS: &[&str] = &[
-    "Agent",
-    "CallTest",
-    "Campaign",
-    "ContactList",
-    "ContactPoint",
-    "DoNotCallList",
-    "Integration",
-    "NumberOrder",
-    "Queue",
-];
+const KINDS: &[&str] =
+    &["CallTest", "Campaign", "ContactList", "ContactPoint", "DoNotCallList", "Integration", "NumberOrder"];
 
 /// What happens without a field.
 #[derive(Debug, Clone, Copy)]
@@ -50,12 +41,22 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.networks[].attachment", &[], Silent),
     ("VoiceCluster", "spec.edge", &[], Ignored),
     ("VoiceCluster", "spec.exposure", &["HostNetwork"], Ignored),
-    ("VoiceCluster", "spec.stores", &[], Ignored),
+    ("VoiceCluster", "spec.stores.liveState", &[], Ignored),
+    ("VoiceCluster", "spec.stores.records", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
     ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
-    ("Tenant", "spec.retention", &[], Ignored),
+    ("Tenant", "spec.retention.recordDays", &[], Ignored),
+    ("Queue", "spec.channels[]", &["Voice"], Ignored),
+    ("Agent", "spec.languages", &[], Ignored),
+    ("Agent", "spec.stations[].webRtc", &[], Ignored),
+    ("Agent", "spec.stations[].leg", &["PerCall"], Ignored),
+    ("Agent", "spec.capacity.chat", &["0"], Ignored),
+    ("Agent", "spec.capacity.email", &["0"], Ignored),
+    ("Agent", "spec.capacity.sms", &["0"], Ignored),
+    ("Agent", "spec.capacity.social", &["0"], Ignored),
+    ("Agent", "spec.signIn.subject", &[], Ignored),
     ("Tenant", "spec.signIn", &[], Ignored),
     ("PhoneNumber", "spec.porting", &[], Ignored),
     ("PhoneNumber", "spec.forwarding.since", &[], Ignored),
@@ -63,17 +64,11 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("PhoneNumber", "spec.channels", &[], Ignored),
     ("PhoneNumber", "spec.emergencyLocation", &[], Ignored),
     ("RoutingFlow", "spec.steps[].request", &[], Takes("failed")),
-    ("RoutingFlow", "spec.steps[].queue", &[], Takes("noAgents")),
     ("RoutingFlow", "spec.steps[].callback", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
-    ("Prompt", "spec.translations", &[], Ignored),
     ("VoicemailBox", "spec.emails", &[], Ignored),
     ("VoicemailBox", "spec.queueRef", &[], Ignored),
-    ("VoicemailBox", "spec.agentRefs", &[], Ignored),
-    ("VoicemailBox", "spec.messages", &[], Ignored),
-    ("VoicemailBox", "spec.retentionDays", &[], Ignored),
-    ("VoicemailBox", "spec.transcription", &["Disabled"], Ignored),
     ("Allowlist", "spec.domains", &[], Ignored),
     ("Allowlist", "spec.ports", &[], Ignored),
 ];
@@ -82,10 +77,7 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
 pub(super) fn check(object: &Object, fields: &Fields, report: &mut Report) {
     let (id, source) = (&object.id, Some(&object.source));
     if KINDS.contains(&id.kind) {
-        let message = match id.kind {
-            "Agent" => "The phones of an Agent (`sip`, `pstn`) register, dial, hand on and are rung; its browsers (`webRtc`) are passed over, and nothing else of it is acted on yet.".into(),
-            kind => format!("{kind} objects are checked, but nothing acts on them yet."),
-        };
+        let message = format!("{} objects are checked, but nothing acts on them yet.", id.kind);
         report.warning(id, source, "kind", Reason::NotYetEffective, message);
         return;
     }
@@ -100,7 +92,9 @@ pub(super) fn check(object: &Object, fields: &Fields, report: &mut Report) {
 }
 
 fn happens_anyway(value: &Value, anyway: &[&str]) -> bool {
-    value.as_str().is_some_and(|text| anyway.contains(&text)) || value.as_array().is_some_and(Vec::is_empty)
+    value.as_str().is_some_and(|text| anyway.contains(&text))
+        || value.as_i64().is_some_and(|number| anyway.contains(&number.to_string().as_str()))
+        || value.as_array().is_some_and(Vec::is_empty)
 }
 
 fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {

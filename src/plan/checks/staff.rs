@@ -107,6 +107,10 @@ pub(super) fn agent(item: &Item<v1::AgentSpec>, world: &World, report: &mut Repo
         item.warning(report, "spec", Reason::NoStation, message);
     }
     stations(item, world, report);
+    for (index, queue) in item.spec.queues.iter().enumerate() {
+        let field = format!("spec.queues[{index}].name");
+        named(item, world, report, &field, ("Queue", Reason::QueueNotFound), &queue.name);
+    }
     if let Some(number) = &item.spec.outbound_number {
         let none = Vec::new();
         let trunks = world.outbound.get(item.namespace()).unwrap_or(&none);

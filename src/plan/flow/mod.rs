@@ -13,7 +13,7 @@ use api::v1alpha1 as v1;
 use model::{
     AudioId, HoursId, Key,
     program::{Expression, Program, Step, StepIx, Value, Variable, VariableIx, VariableKind, Verb},
-    snapshot::BusinessHours,
+    snapshot::{AudioSource, BusinessHours},
 };
 use sha2::{Digest, Sha256};
 
@@ -40,14 +40,41 @@ pub(crate) fn compile(item: &Item<v1::RoutingFlowSpec>, world: &World, report: &
         graph::check(item, &edges, on_error, report);
     }
     let returns_idly = graph::idle_way(&edges, 0, steps.len());
-    let revision = revision(&variables, &steps, on_error);
-    let program = Arc::new(Program { revision, variables, steps, on_error });
+    let tenant = world.tenants.get(item.namespace());
+    let usual = tenant.and_then(|tenant| tenant.spec.languages.first());
+    let translations = translations(&prompts, usual);
+    let revision = revision((&variables, &steps, on_error), &translations);
+    let program = Arc::new(Program { revision, variables, steps, on_error, translations });
     CompiledFlow { program, prompts, hours, returns_idly }
 }
 
+type Translations = BTreeMap<AudioId, BTreeMap<String, AudioId>>;
+
+/// Each with itself in its own language: that of its text, or for a recording the tenant's usual one.
+fn translations(prompts: &BTreeMap<AudioId, ResolvedPrompt>, usual: Option<&String>) -> Translations {
+    let translated = prompts.iter().filter(|(_, prompt)| !prompt.translations.is_empty());
+    let by_language = |prompt: &ResolvedPrompt| {
+        let others = prompt.translations.iter().map(|(language, other)| (language.clone(), other.id));
+        let mut all: BTreeMap<_, _> = others.collect();
+        let own = match &prompt.audio.source {
+            AudioSource::Speech { language, .. } => Some(language),
+            AudioSource::Wav { .. } => usual,
+        };
+        if let Some(own) = own {
+            all.entry(own.clone()).or_insert(prompt.id);
+        }
+        all
+    };
+    translated.map(|(id, prompt)| (*id, by_language(prompt))).collect()
+}
+
 /// Equal programs have equal revisions, whatever object they come from.
-fn revision(variables: &[Variable], steps: &[Step], on_error: Option<StepIx>) -> String {
-    let canonical = serde_json::to_vec(&(variables, steps, on_error)).unwrap_or_default();
+fn revision(steps: (&[Variable], &[Step], Option<StepIx>), translations: &Translations) -> String {
+    let canonical = match translations.is_empty() {
+        true => serde_json::to_vec(&steps),
+        false => serde_json::to_vec(&(steps, translations)),
+    };
+    let canonical = canonical.unwrap_or_default();
     let digest = Sha256::digest(canonical);
     AudioId(digest.into()).to_string()
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Sets calls up in rtpengine through its ng protocol: rtpengine.py MAP CALLS [plain|srtp|opus].
+"""Sets calls up in rtpengine through its ng protocol: rtpengine.py MAP CALLS [plain|srtp|srtp-both|opus|opus-equal].
 
 MAP gets a line per call, "PORT_FOR_CALLER PORT_FOR_CALLEE", as rtpgen reads them. G.711 on both legs; with srtp the
-callee's is protected by SDES, with opus it speaks Opus (payload type 111).
+callee's is protected by SDES, with srtp-both the caller's too; with opus the callee speaks Opus, with opus-equal it is coded
+as ours is: one channel, 16 kbit/s, complexity 5.
 """
 import base64
 import os
@@ -75,18 +76,22 @@ def main():
     towards = {
         "plain": {},
         "srtp": {"transport-protocol": "RTP/SAVP", "SDES": ["only-" + SUITE]},
+        "srtp-both": {"SDES": ["only-" + SUITE]},
+        "opus-equal": {"codec": {"transcode": ["opus/48000/1/16000//compression_level=5"], "mask": ["PCMU"]}},
         "opus": {"codec": {"transcode": ["opus"], "mask": ["PCMU"]}},
     }[mode]
     back = {"transport-protocol": "RTP/AVP"} if mode == "srtp" else {}
+    inline = "a=crypto:%%s %s inline:%s" % (SUITE, base64.b64encode(KEY).decode())
+    caller = description(CALLER, "RTP/SAVP", "0 PCMU/8000", inline % "1") if mode == "srtp-both" else description(CALLER)
     engine = Engine()
     with open(path, "w") as out:
         for i in range(calls):
             common = {"call_id": "%d-%d" % (os.getpid(), i), "from_tag": "a", "ICE": "remove", "replace": ["origin", "session-connection"]}
-            offer = engine.ask("offer", sdp=description(CALLER), **common, **towards)
-            if mode == "srtp":
+            offer = engine.ask("offer", sdp=caller, **common, **towards)
+            if mode.startswith("srtp"):
                 tag = line(offer, "a=crypto:", SUITE).split(":")[1].split()[0]
-                answer = description(CALLEE, "RTP/SAVP", "0 PCMU/8000", "a=crypto:%s %s inline:%s" % (tag, SUITE, base64.b64encode(KEY).decode()))
-            elif mode == "opus":
+                answer = description(CALLEE, "RTP/SAVP", "0 PCMU/8000", inline % tag)
+            elif mode.startswith("opus"):
                 answer = description(CALLEE, "RTP/AVP", line(offer, "a=rtpmap:", "opus/48000")[len("a=rtpmap:"):])
             else:
                 answer = description(CALLEE)

@@ -1,4 +1,5 @@
-//! RTCP compounds: read whole or not at all, and what we write of them is read again (RFC 3550 §6).
+//! RTCP compounds and the extended reports in them: read whole or not at all, and what we write of them is read again
+//! (RFC 3550 §6, RFC 3611).
 #![no_main]
 
 use fuzz::{datagrams, moment};
@@ -7,6 +8,7 @@ use rtp::{
     packet::Header,
     quality::Meter,
     rtcp::{Compound, Ntp, OWN_MAX, Own, Packet},
+    xr::{self, Extended},
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -39,6 +41,18 @@ fn take(meter: &mut Meter, packet: Packet<'_>, tick: u64, now: std::time::Instan
         }
         Packet::SourceDescription { cname } => assert!(cname.is_none_or(|(_, name)| name.len() <= 255)),
         Packet::Bye { sources } => assert_eq!(sources.len() % 4, 0),
+        Packet::Other { packet_type: xr::PACKET_TYPE, body } => extended(meter, body, ntp),
         Packet::Other { .. } => {}
     }
+}
+
+fn extended(meter: &mut Meter, body: &[u8], now: Ntp) {
+    let Ok(report) = Extended::parse(body, 1) else { return };
+    if let Some(taken) = report.last_reference.and_then(|answer| answer.round_trip(now)) {
+        meter.round_trip(taken);
+    }
+    let mut buffer = [0; xr::OWN_MAX];
+    let written = report.write(&mut buffer);
+    // The head of four octets is the compound's.
+    assert_eq!(Extended::parse(&written[4..], 1), Ok(report));
 }

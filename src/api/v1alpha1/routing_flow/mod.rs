@@ -47,7 +47,8 @@ use super::{LABEL, Status, VARIABLE};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RoutingFlowSpec {
-    /// Variables that expressions may use and steps may set. At most 64.
+    /// Variables that expressions may use and steps may set. A String `language` holds the tag of the language (BCP 47) in which
+    /// the contact hears Prompts that have translations; empty: each Prompt's own. At most 64.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -9,6 +9,7 @@
 
 mod bad_peers;
 mod config;
+mod everything;
 mod media;
 mod property;
 mod wire;

@@ -30,14 +30,14 @@ use crate::{
 };
 
 /// A media server that has ports for everybody.
-struct Server {
-    streams: Arc<Streams>,
+pub struct Server {
+    pub streams: Arc<Streams>,
     orders: Mutex<Vec<MediaOrder>>,
     answers: bool,
 }
 
 impl Server {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Self::that(true)
     }
 
@@ -45,7 +45,7 @@ impl Server {
         Arc::new(Self { streams: Streams::new(cluster()), orders: Mutex::default(), answers })
     }
 
-    fn seen(&self) -> Vec<MediaOrder> {
+    pub fn seen(&self) -> Vec<MediaOrder> {
         self.orders.lock().unwrap().clone()
     }
 }
@@ -73,42 +73,42 @@ impl MediaOrders for OrdersTo {
     }
 }
 
-fn allocated(leg: u64) -> Event {
+pub fn allocated(leg: u64) -> Event {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     Event::Allocated { leg: LegId(leg), address, rtp_port: 20_000 + leg as u16 }
 }
 
-fn event(session: u64, event: Event) -> MediaEvent {
+pub fn event(session: u64, event: Event) -> MediaEvent {
     MediaEvent { session: SessionId(session), event }
 }
 
-fn allocate(session: u64, leg: u64) -> MediaOrder {
+pub fn allocate(session: u64, leg: u64) -> MediaOrder {
     let order =
         Order::Allocate { leg: LegId(leg), network: "public".to_owned(), shared: false, remote: None };
     MediaOrder { session: SessionId(session), order }
 }
 
-fn play(session: u64, leg: u64, play: u64) -> MediaOrder {
+pub fn play(session: u64, leg: u64, play: u64) -> MediaOrder {
     let order = Order::Play { leg: LegId(leg), play: PlayId(play), audio: Vec::new(), times: Some(1) };
     MediaOrder { session: SessionId(session), order }
 }
 
-fn release(session: u64, leg: u64) -> MediaOrder {
+pub fn release(session: u64, leg: u64) -> MediaOrder {
     MediaOrder { session: SessionId(session), order: Order::Release { leg: LegId(leg) } }
 }
 
-struct World {
+pub struct World {
     over: Over,
     authority: Authority,
 }
 
-struct Edge {
-    pool: Pool,
+pub struct Edge {
+    pub pool: Pool,
     events: mpsc::UnboundedReceiver<MediaEvent>,
 }
 
 impl Edge {
-    async fn event(&mut self) -> MediaEvent {
+    pub async fn event(&mut self) -> MediaEvent {
         bounded(self.events.recv()).await.unwrap()
     }
 
@@ -127,16 +127,16 @@ fn ready() -> State {
 }
 
 impl World {
-    fn new(over: Over) -> Self {
+    pub fn new(over: Over) -> Self {
         Self { over, authority: Authority::generate("switchboard", SystemTime::now(), 30).unwrap() }
     }
 
-    fn tls(&self, identity: &Identity) -> Tls {
+    pub fn tls(&self, identity: &Identity) -> Tls {
         let subject = Subject::of(&Party::Pod(identity.clone()));
         Tls::new(&self.authority.issue(&subject, SystemTime::now(), 7).unwrap()).unwrap()
     }
 
-    fn edge(&self, name: &str) -> Edge {
+    pub fn edge(&self, name: &str) -> Edge {
         let (sender, events) = mpsc::unbounded_channel();
         // Who has gone takes no events.
         let events_to = Arc::new(EventsTo(move |event| drop(sender.send(event))));
@@ -145,7 +145,7 @@ impl World {
         Edge { pool: Pool::new(self.tls(&edge), edge, name, "a".to_owned(), 5, events_to), events }
     }
 
-    async fn serve(&self, server: &Arc<Server>, address: &str) -> Serving {
+    pub async fn serve(&self, server: &Arc<Server>, address: &str) -> Serving {
         // The server before may not have let go of it yet.
         let listener = bounded(async {
             loop {
@@ -161,7 +161,7 @@ impl World {
     }
 
     /// Lets an edge reach a media pod. What it gives must be kept.
-    async fn join(&self, edge: &Edge, server: &Arc<Server>) -> Option<Serving> {
+    pub async fn join(&self, edge: &Edge, server: &Arc<Server>) -> Option<Serving> {
         let serving = match self.over {
             Over::Twin => {
                 let orders = Arc::new(OrdersTo(Arc::clone(server)));
@@ -394,11 +394,11 @@ async fn told(
     }
 }
 
-fn attach() -> from_edge::What {
+pub fn attach() -> from_edge::What {
     from_edge::What::Attach(Attach { pod: "edge-9".to_owned(), instance: "1".to_owned(), received: 0 })
 }
 
-fn orders(first: u64, received: u64, orders: &[MediaOrder]) -> from_edge::What {
+pub fn orders(first: u64, received: u64, orders: &[MediaOrder]) -> from_edge::What {
     let entries = orders.iter().map(|order| serde_json::to_vec(order).unwrap().into()).collect();
     from_edge::What::Orders(Batch { first, received, entries })
 }

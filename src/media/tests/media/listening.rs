@@ -130,7 +130,8 @@ fn a_text_is_spoken_and_one_that_cannot_be_is_told() {
     let text = model::spoken::position(4, "en-US");
     let speech = AudioSource::Speech { text: text.clone(), language: "en-US".into() };
     let library = Library::load(&[(AudioId([1; 32]), speech)].into(), None).unwrap();
-    let wanted = library.get(&AudioId([1; 32])).unwrap().pcm();
+    let prompt = library.get(&AudioId([1; 32])).unwrap();
+    let wanted = prompt.pcm();
     for play in [1, 2] {
         world.order(
             1,

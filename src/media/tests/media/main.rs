@@ -10,6 +10,7 @@
 mod broken;
 mod forks;
 mod listening;
+mod namespace;
 mod network;
 mod peer;
 mod planes;
@@ -17,6 +18,8 @@ mod quality;
 mod recordings;
 mod secure;
 mod sharing;
+mod talk_off;
+mod xdp;
 
 use std::{collections::BTreeMap, fs, net::UdpSocket, time::Duration};
 

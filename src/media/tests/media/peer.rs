@@ -30,7 +30,7 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub struct World {
     pub server: Server,
     pub ports: std::ops::RangeInclusive<u16>,
-    events: Receiver<MediaEvent>,
+    pub events: Receiver<MediaEvent>,
 }
 
 impl World {
@@ -188,7 +188,11 @@ impl Phone {
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket
         };
-        let (rtp, rtcp) = (bind(), bind());
+        Self::on(bind(), bind(), codec, (LOCALHOST, server_port).into())
+    }
+
+    /// On these sockets, towards that port of the server.
+    pub fn on(rtp: UdpSocket, rtcp: UdpSocket, codec: Codec, to: SocketAddr) -> Self {
         let payload_type = codec.payload_type();
         let parameters = MediaParameters {
             codec,
@@ -210,9 +214,9 @@ impl Phone {
             payload_type,
             sequence: 65_530,
             timestamp: u32::MAX - 500,
-            ssrc: u32::from(server_port) << 8 | 7,
+            ssrc: u32::from(to.port()) << 8 | 7,
         };
-        Self { rtp, rtcp, parameters, to: (LOCALHOST, server_port).into(), header, heard: RefCell::default() }
+        Self { rtp, rtcp, parameters, to, header, heard: RefCell::default() }
     }
 
     /// Sends the next packet of audio.

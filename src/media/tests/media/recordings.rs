@@ -45,6 +45,7 @@ fn recording(name: &str, voices: Voices) -> Recording {
         silence_ms: None,
         stop_keys: String::new(),
         mask_keys: false,
+        about: None,
     }
 }
 
@@ -318,8 +319,32 @@ impl Blobs for Bad {
         self.inner.finish(draft, head)
     }
 
-    fn settle(&self) -> Result<usize, Error> {
-        self.inner.settle()
+    fn waiting(&self) -> Result<Vec<Name>, Error> {
+        self.inner.waiting()
+    }
+
+    fn bring(&self, name: &Name) -> Result<(), Error> {
+        self.inner.bring(name)
+    }
+
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.inner.put(name, bytes)
+    }
+
+    fn note(&self, name: &Name, bytes: &[u8]) -> Result<(), Error> {
+        self.inner.note(name, bytes)
+    }
+
+    fn notes(&self) -> Result<Vec<Name>, Error> {
+        self.inner.notes()
+    }
+
+    fn noted(&self, name: &Name) -> Result<Vec<u8>, Error> {
+        self.inner.noted(name)
+    }
+
+    fn drop_note(&self, name: &Name) -> Result<(), Error> {
+        self.inner.drop_note(name)
     }
 
     fn get(&self, name: &Name) -> Result<Box<dyn std::io::Read + Send>, Error> {

@@ -62,6 +62,7 @@ impl Gateway {
             credentials: Credentials { id: "test".into(), secret: SECRET.into() },
             ca: None,
             drafts: drafts.into(),
+            waiting_max: 1 << 30,
         }
     }
 }

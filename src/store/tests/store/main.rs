@@ -12,7 +12,7 @@ use std::{
 
 use gateway::Gateway;
 use proptest::prelude::*;
-use store::{Blobs, Error, Folder, Key, Name, S3};
+use store::{Blobs, Error, Folder, Key, Keys, Name, S3};
 use tempfile::TempDir;
 
 fn name(text: &str) -> Name {
@@ -87,7 +87,30 @@ fn promises(blobs: &dyn Blobs) {
     blobs.delete(&name("zeta")).unwrap();
     blobs.delete(&name("zeta")).unwrap();
     assert_eq!(names(blobs, "", Some("acme/empty"), 100), ["acmes/3"]);
-    assert_eq!(blobs.settle().unwrap(), 0);
+    settle(blobs).unwrap();
+    assert_eq!(names(blobs, "", Some("acme/empty"), 100), ["acmes/3"]);
+    assert_eq!(get(blobs, "acme/calls/1.wav").unwrap(), [b"HEAD", &long[..]].concat());
+
+    for text in ["first", "second"] {
+        blobs.put(&name("index/1"), text.as_bytes()).unwrap();
+        assert_eq!(get(blobs, "index/1").unwrap(), text.as_bytes());
+        settle(blobs).unwrap();
+        assert_eq!(get(blobs, "index/1").unwrap(), text.as_bytes());
+    }
+    assert!(matches!(blobs.noted(&name("a")), Err(Error::NotFound(_))));
+    blobs.note(&name("a"), b"of whom").unwrap();
+    assert_eq!(blobs.notes().unwrap(), [name("a")]);
+    assert_eq!(blobs.noted(&name("a")).unwrap(), b"of whom");
+    blobs.drop_note(&name("a")).unwrap();
+    assert!(blobs.notes().unwrap().is_empty());
+}
+
+fn settle(blobs: &dyn Blobs) -> Result<(), Error> {
+    for name in blobs.waiting()? {
+        blobs.bring(&name)?;
+    }
+    assert_eq!(blobs.waiting()?, []);
+    Ok(())
 }
 
 #[test]
@@ -115,6 +138,7 @@ fn an_s3_server_keeps_the_same_promises_sealed_or_not() {
     let blobs = S3::open(gateway.config("clear", drafts.path()), None).unwrap();
     let long: Vec<u8> = (0..20_000_000u32).map(|n| (n >> 8) as u8 ^ n as u8).collect();
     put(&blobs, "long", &long);
+    settle(&blobs).unwrap();
     assert!(get(&blobs, "long").unwrap() == long);
     let found = blobs.list("", Some(&name("lo")), 1).unwrap();
     assert_eq!(found[0].stored_bytes, 20_000_000);
@@ -126,19 +150,42 @@ fn what_cannot_be_uploaded_waits_and_is_brought_later() {
     let drafts = TempDir::new().unwrap();
     let mut config = gateway.config("clear", drafts.path());
     config.credentials.secret = "wrong".into();
-    let blobs = S3::open(config, Some(key(1))).unwrap();
-    let mut draft = blobs.begin(&name("a/1")).unwrap();
-    draft.append(b"sound").unwrap();
-    let error = blobs.finish(draft, None).unwrap_err();
+    config.waiting_max = 200;
+    let blobs = S3::open(config.clone(), Some(key(1))).unwrap();
+    put(&blobs, "a/1", b"sound");
+    let error = blobs.bring(&name("a/1")).unwrap_err();
     assert!(matches!(&error, Error::Remote { name, .. } if name == "a/1"), "{error}");
     assert!(!error.to_string().contains("wrong"), "{error}");
-    assert!(blobs.settle().is_err());
     assert!(matches!(blobs.begin(&name("a/1")), Err(Error::Exists(_))));
+    assert_eq!(get(&blobs, "a/1").unwrap(), b"sound", "it is heard before it is brought away");
+    put(&blobs, "a/2", b"more sound");
+    let error = blobs.begin(&name("a/3")).unwrap_err();
+    assert!(matches!(error, Error::Full { most: 200, .. }), "{error}");
+    drop(blobs);
+    let blobs = S3::open(config, Some(key(1))).unwrap();
+    assert!(matches!(blobs.begin(&name("a/3")), Err(Error::Full { .. })), "after a restart too");
     drop(blobs);
     let blobs = S3::open(gateway.config("clear", drafts.path()), Some(key(1))).unwrap();
-    assert_eq!(blobs.settle().unwrap(), 0);
+    assert_eq!(names(&blobs, "a", None, 10), ["a/1", "a/2"], "what waits is in the list");
+    blobs.delete(&name("a/2")).unwrap();
+    assert_eq!(names(&blobs, "a", None, 10), ["a/1"]);
+    settle(&blobs).unwrap();
+    assert_eq!(names(&blobs, "a", None, 10), ["a/1"]);
     assert_eq!(get(&blobs, "a/1").unwrap(), b"sound");
     assert_eq!(fs::read_dir(drafts.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_newer_key_seals_and_the_older_ones_still_open() {
+    let at = TempDir::new().unwrap();
+    put(&folder(&at, Some(key(1))), "old", b"sound");
+    let both = Folder::open(at.path(), Keys::new(vec![key(2), key(1)])).unwrap();
+    put(&both, "new", b"more sound");
+    assert_eq!(get(&both, "old").unwrap(), b"sound");
+    let told = |octet, text| get(&folder(&at, Some(key(octet))), text);
+    assert_eq!(told(2, "new").unwrap(), b"more sound");
+    assert_eq!(told(1, "new").unwrap_err(), "new is sealed with another key than the one configured");
+    assert_eq!(told(2, "old").unwrap_err(), "old is sealed with another key than the one configured");
 }
 
 #[test]

@@ -1,0 +1,137 @@
+//! An agent's desk: who signs in, and what goes over the socket of a desk.
+//!
+//! `POST /api/v1/sessions` with `{"agent": "acme/ada", "password": "…"}` gives a token; `DELETE` with it as bearer ends the
+//! session and signs the agent out. `GET /api/v1/desk` is a WebSocket whose subprotocols are `switchboard.desk.v1` and
+//! `bearer.` with the token (pages cannot set a header). One socket stands for an agent; a second takes the place of the
+//! first. A socket that closes signs nobody out: a telephone is there without a page, and so is the agent until the session
+//! ends.
+//!
+//! Messages are JSON objects with a `type`. From us:
+//!
+//! | type | fields | when |
+//! |---|---|---|
+//! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer` | first |
+//! | `state` | those of `/api/v1/agents` | the agent does something else |
+//! | `offer` | `interaction`, `callId`, `queue`, `number`, `dialled`, `path`, `waitedSeconds`, `until` | the telephones ring |
+//! | `offerOver` | `interaction` | they ring no more |
+//! | `replaced` | | another socket stands for the agent |
+//! | `error` | `message` | the last message could not be read |
+//!
+//! From the desk: `ready`; `away` with `reason`; `decline` with `interaction`; `finish` with `interaction`: the work after a
+//! contact is done; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`.
+
+mod sessions;
+mod socket;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{State, rejection::JsonRejection},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use call::engine::{AgentAct, AgentOrder};
+use model::{AgentId, Key, centre::Agent};
+use serde::Deserialize;
+use serde_json::json;
+use tracing::{info, warn};
+
+use self::sessions::{Opened, Sessions};
+use crate::{http::Site, observed::Observed};
+
+/// What the handlers of desks look at.
+pub(crate) struct Desks {
+    site: Arc<Site>,
+    sessions: Sessions,
+}
+
+impl std::fmt::Debug for Desks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Desks")
+    }
+}
+
+pub(crate) fn router(site: Arc<Site>) -> Router {
+    let desks = Arc::new(Desks { site, sessions: Sessions::default() });
+    tokio::spawn(sessions::watch(Arc::clone(&desks)));
+    Router::new()
+        .route("/api/v1/sessions", post(sign_in).delete(sign_out))
+        .route("/api/v1/desk", get(socket::open))
+        .with_state(desks)
+}
+
+impl Desks {
+    /// The edge that has an agent, and the agent.
+    fn find(&self, id: &AgentId) -> Option<(Arc<Observed>, Arc<Agent>)> {
+        (self.site.observed)().into_iter().find_map(|observed| {
+            let world = observed.world()?;
+            let agent = world.snapshot.centre.agents.get(id)?;
+            Some((observed, Arc::clone(agent)))
+        })
+    }
+
+    /// Has an agent do something. False: there is none, or the edge is too busy.
+    fn act(&self, agent: &AgentId, act: AgentAct) -> bool {
+        self.find(agent).is_some_and(|(observed, _)| observed.act(AgentOrder { agent: agent.clone(), act }))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proof {
+    /// `namespace/name`.
+    agent: Key,
+    password: String,
+}
+
+fn problem(status: StatusCode, error: &str) -> Response {
+    (status, Json(json!({"error": error}))).into_response()
+}
+
+async fn sign_in(State(desks): State<Arc<Desks>>, proof: Result<Json<Proof>, JsonRejection>) -> Response {
+    let Json(Proof { agent, password }) = match proof {
+        Ok(proof) => proof,
+        Err(bad) => {
+            let what = "must be a JSON object with `agent`, such as acme/ada, and `password`";
+            // What stands in it is a secret, and what a reader says of it may quote it.
+            return problem(bad.status(), what);
+        }
+    };
+    let agent = AgentId(agent);
+    let found = desks.find(&agent);
+    match sessions::open(&desks, &agent, found.as_ref(), password).await {
+        Opened::Session { token, seconds } => {
+            info!(%agent, "signed in");
+            let name = found.map(|(_, agent)| agent.display_name.clone()).unwrap_or_default();
+            let session = json!({
+                "token": token, "agent": agent, "displayName": name, "expiresInSeconds": seconds,
+            });
+            (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(session)).into_response()
+        }
+        Opened::Wrong => {
+            warn!(%agent, "could not sign in");
+            problem(StatusCode::UNAUTHORIZED, "no agent of that name has that password")
+        }
+        Opened::TooOften { seconds } => {
+            let error =
+                problem(StatusCode::TOO_MANY_REQUESTS, "too many passwords were wrong: try again later");
+            ([(header::RETRY_AFTER, seconds.to_string())], error).into_response()
+        }
+        Opened::Busy => problem(StatusCode::SERVICE_UNAVAILABLE, "too many sign in at once: try again"),
+    }
+}
+
+async fn sign_out(State(desks): State<Arc<Desks>>, headers: HeaderMap) -> Response {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    match token.and_then(|token| desks.sessions.close(token)) {
+        Some(agent) => {
+            info!(%agent, "signed out");
+            desks.act(&agent, AgentAct::SignOut);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        None => problem(StatusCode::UNAUTHORIZED, "there is no such session"),
+    }
+}

@@ -1,0 +1,218 @@
+//! Who has signed in: passwords by Argon2id, tokens that nobody else can make up, and what ends a session.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use argon2::{Argon2, PasswordHash, PasswordVerifier};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use call::engine::AgentAct;
+use model::{
+    AgentId, Key,
+    centre::{Agent, SignIn},
+};
+use openssl::{rand, sha::sha256};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::interval};
+use tracing::{info, warn};
+
+use super::Desks;
+use crate::observed::Observed;
+
+/// A session that nobody uses ends after so long.
+const IDLE: Duration = Duration::from_hours(1);
+
+/// No session lasts longer.
+const LASTS: Duration = Duration::from_hours(12);
+
+/// Sessions of a process.
+const SESSIONS_MAX: usize = 100_000;
+
+/// Wrong passwords of one agent in [`GUESSES_IN`], after which none is looked at.
+const GUESSES_MAX: u32 = 5;
+const GUESSES_IN: Duration = Duration::from_mins(1);
+
+/// Agents whose wrong passwords are remembered.
+const GUESSED_MAX: usize = 10_000;
+
+/// Longest password.
+const PASSWORD_MAX: usize = 1_024;
+
+/// Passwords that are looked at, at once, and that wait for it: each takes a core's time and 19 MiB.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
+static WAITING: Semaphore = Semaphore::const_new(64);
+
+/// What an agent without a password is held against: it takes as long, and fits nothing.
+static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| {
+    use argon2::password_hash::{PasswordHasher, SaltString};
+    let mut secret = [0; 32];
+    rand::rand_bytes(&mut secret).ok()?;
+    let salt = SaltString::encode_b64(&secret[..16]).ok()?;
+    Some(Argon2::default().hash_password(&secret, &salt).ok()?.to_string())
+});
+
+/// Sessions by the hash of their tokens.
+#[derive(Default)]
+pub(super) struct Sessions {
+    open: Mutex<BTreeMap<[u8; 32], Session>>,
+    guesses: Mutex<BTreeMap<AgentId, (u32, Instant)>>,
+}
+
+struct Session {
+    agent: AgentId,
+    /// Of the hash that the password was held against: another one ends the session.
+    proof: [u8; 32],
+    used: Instant,
+    began: Instant,
+}
+
+/// What came of an attempt.
+pub(super) enum Opened {
+    Session { token: String, seconds: u64 },
+    Wrong,
+    TooOften { seconds: u64 },
+    Busy,
+}
+
+/// Opens a session for whoever knows the password. Whether there is such an agent cannot be told from the answer, nor from
+/// how long it takes.
+pub(super) async fn open(
+    desks: &Desks,
+    id: &AgentId,
+    found: Option<&(Arc<Observed>, Arc<Agent>)>,
+    password: String,
+) -> Opened {
+    if let Some(seconds) = desks.sessions.holds_off(id, Instant::now()) {
+        return Opened::TooOften { seconds };
+    }
+    if password.is_empty() || password.len() > PASSWORD_MAX {
+        return Opened::Wrong;
+    }
+    let known = found.and_then(|(observed, agent)| hash_of(id, observed, agent));
+    let (Ok(_place), Some(held)) = (WAITING.try_acquire(), known.clone().or_else(|| NOBODY.clone())) else {
+        return Opened::Busy;
+    };
+    let Ok(_turn) = AT_ONCE.acquire().await else { return Opened::Busy };
+    let proof = sha256(held.as_bytes());
+    let fits = spawn_blocking(move || {
+        let hash = PasswordHash::new(&held).ok();
+        hash.is_some_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    });
+    let fits = fits.await.unwrap_or(false);
+    let mut token = [0; 32];
+    if !fits || known.is_none() || rand::rand_bytes(&mut token).is_err() {
+        desks.sessions.guessed(id, Instant::now());
+        return Opened::Wrong;
+    }
+    let token = URL_SAFE_NO_PAD.encode(token);
+    match desks.sessions.begin(&token, id.clone(), proof) {
+        true => Opened::Session { token, seconds: IDLE.as_secs() },
+        false => Opened::Busy,
+    }
+}
+
+/// The hash of an agent's password (PHC string). None: the agent has none, or it cannot be read.
+fn hash_of(id: &AgentId, observed: &Observed, agent: &Agent) -> Option<String> {
+    let Some(SignIn::Password(reference)) = &agent.sign_in else { return None };
+    let world = observed.world()?;
+    let object = Key::new(id.0.namespace(), &reference.name);
+    let value = world.secrets().get(&object, &reference.key);
+    let text = value.and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
+    let hash = text
+        .filter(|text| PasswordHash::new(text).is_ok_and(|hash| hash.algorithm == argon2::ARGON2ID_IDENT));
+    if hash.is_none() {
+        warn!(
+            "Agent {id} cannot sign in: Secret {object} must have an Argon2id hash (PHC string) under `{}`",
+            reference.key
+        );
+    }
+    hash.map(str::to_owned)
+}
+
+impl Sessions {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Session>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False: there are too many.
+    fn begin(&self, token: &str, agent: AgentId, proof: [u8; 32]) -> bool {
+        let now = Instant::now();
+        let mut open = self.open();
+        if open.len() >= SESSIONS_MAX {
+            return false;
+        }
+        open.insert(sha256(token.as_bytes()), Session { agent, proof, used: now, began: now });
+        true
+    }
+
+    /// Whose a session is, which is used hereby.
+    pub(super) fn used(&self, token: &str) -> Option<AgentId> {
+        let now = Instant::now();
+        let mut open = self.open();
+        let session = open.get_mut(&sha256(token.as_bytes())).filter(|session| !session.is_over(now))?;
+        session.used = now;
+        Some(session.agent.clone())
+    }
+
+    /// Ends a session. None: there was none. Another session of the same agent goes on.
+    pub(super) fn close(&self, token: &str) -> Option<AgentId> {
+        self.open().remove(&sha256(token.as_bytes())).map(|session| session.agent)
+    }
+
+    /// For how many seconds no password of an agent is looked at. None: it is.
+    fn holds_off(&self, agent: &AgentId, now: Instant) -> Option<u64> {
+        let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, since) = guesses.get(agent)?;
+        let left = GUESSES_IN.checked_sub(now.saturating_duration_since(*since))?;
+        (*count >= GUESSES_MAX).then(|| left.as_secs() + 1)
+    }
+
+    fn guessed(&self, agent: &AgentId, now: Instant) {
+        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.retain(|_, (_, since)| now.saturating_duration_since(*since) < GUESSES_IN);
+        if guesses.len() < GUESSED_MAX {
+            guesses.entry(agent.clone()).or_insert((0, now)).0 += 1;
+        }
+    }
+
+    /// Takes out what is over, and whose it was.
+    fn expire(&self, holds: impl Fn(&Session) -> bool) -> Vec<AgentId> {
+        let now = Instant::now();
+        let mut open = self.open();
+        let mut ended = Vec::new();
+        open.retain(|_, session| {
+            let stays = !session.is_over(now) && holds(session);
+            if !stays {
+                ended.push(session.agent.clone());
+            }
+            stays
+        });
+        let others: Vec<&AgentId> = open.values().map(|session| &session.agent).collect();
+        ended.retain(|agent| !others.contains(&agent));
+        ended
+    }
+}
+
+impl Session {
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.used) > IDLE || now.saturating_duration_since(self.began) > LASTS
+    }
+}
+
+/// Ends sessions whose time is over, and those of agents who are gone or have another password.
+pub(super) async fn watch(desks: Arc<Desks>) {
+    let mut interval = interval(Duration::from_secs(5));
+    loop {
+        interval.tick().await;
+        let holds = |session: &Session| {
+            let found = desks.find(&session.agent);
+            let hash = found.and_then(|(observed, agent)| hash_of(&session.agent, &observed, &agent));
+            hash.is_some_and(|hash| sha256(hash.as_bytes()) == session.proof)
+        };
+        for agent in desks.sessions.expire(holds) {
+            info!(%agent, "the session is over");
+            desks.act(&agent, AgentAct::SignOut);
+        }
+    }
+}

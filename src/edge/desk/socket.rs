@@ -1,0 +1,265 @@
+//! The socket of a desk.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    extract::{
+        State,
+        ws::{
+            CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+        },
+    },
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use call::engine::AgentAct;
+use model::{AgentId, CallId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    time::{Instant, interval_at},
+};
+
+use super::{Desks, problem};
+use crate::floors::Shown;
+
+/// The subprotocol, and the version that it stands for.
+const PROTOCOL: &str = "switchboard.desk.v1";
+const VERSION: u32 = 1;
+
+/// Before a token among the subprotocols.
+const BEARER: &str = "bearer.";
+
+/// Longest message of a desk.
+const MESSAGE_MAX: usize = 16 * 1_024;
+
+/// Messages of a desk in a second.
+const MESSAGES_PER_SECOND: u32 = 20;
+
+/// A desk that says nothing is asked so often whether it is there, and whether its session still stands.
+const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// Longest reason to be away, in bytes.
+const REASON_MAX: usize = 64;
+
+/// Why a socket is closed, beyond RFC 6455 §7.4: codes for applications.
+const SESSION_OVER: u16 = 4_401;
+const REPLACED: u16 = 4_409;
+const TOO_FAST: u16 = 4_429;
+
+/// The socket that stands for each agent, by number.
+static STANDS: LazyLock<Mutex<BTreeMap<AgentId, watch::Sender<u64>>>> = LazyLock::new(Mutex::default);
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+enum Said {
+    Ready {},
+    Away { reason: String },
+    Decline { interaction: String },
+    Finish { interaction: String },
+    Extend { interaction: String, seconds: u32 },
+    SignOut {},
+}
+
+pub(super) async fn open(
+    State(desks): State<Arc<Desks>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(bad) => return problem(StatusCode::BAD_REQUEST, &bad.to_string()),
+    };
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered: Vec<&str> = offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if !offered.contains(&PROTOCOL) {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "must offer the subprotocols switchboard.desk.v1 and bearer.TOKEN",
+        );
+    }
+    let token =
+        offered.iter().find_map(|offered| offered.strip_prefix(BEARER)).unwrap_or_default().to_owned();
+    let Some(agent) = desks.sessions.used(&token) else {
+        return problem(StatusCode::UNAUTHORIZED, "there is no such session: sign in at /api/v1/sessions");
+    };
+    upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MESSAGE_MAX)
+        .on_upgrade(move |socket| async move { Desk { desks, agent, token, socket }.live().await })
+}
+
+struct Desk {
+    desks: Arc<Desks>,
+    agent: AgentId,
+    token: String,
+    socket: WebSocket,
+}
+
+/// Why a desk's socket ends: by which code.
+struct Over(u16, &'static str);
+
+impl Desk {
+    async fn live(mut self) {
+        let (number, mut latest) = self.stand();
+        let over = self.attend(number, &mut latest).await;
+        if let Some(Over(code, reason)) = over {
+            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            // It may be gone.
+            let _ = self.socket.send(Message::Close(Some(frame))).await;
+        }
+    }
+
+    /// Takes the agent's place from any socket before.
+    fn stand(&self) -> (u64, watch::Receiver<u64>) {
+        let mut stands = STANDS.lock().unwrap_or_else(PoisonError::into_inner);
+        stands.retain(|_, latest| latest.receiver_count() > 0);
+        let latest = stands.entry(self.agent.clone()).or_insert_with(|| watch::channel(0).0);
+        latest.send_modify(|number| *number += 1);
+        let receiver = latest.subscribe();
+        let number = *receiver.borrow();
+        (number, receiver)
+    }
+
+    async fn attend(&mut self, number: u64, latest: &mut watch::Receiver<u64>) -> Option<Over> {
+        let Some((observed, agent)) = self.desks.find(&self.agent) else {
+            return Some(Over(SESSION_OVER, "the agent is gone"));
+        };
+        let mut shown = observed.floors.watch();
+        // Whoever comes takes contacts once he says so; who is here already stays as he is.
+        if observed.floors.of_agent(&self.agent).is_none() {
+            self.desks.act(&self.agent, AgentAct::Away("SignedIn".into()));
+            self.desks.act(&self.agent, AgentAct::SignIn);
+        }
+        let state = observed.floors.of_agent(&self.agent);
+        let (state, offer) = state.map_or((None, None), |(state, offer)| (Some(state), offer));
+        let welcome = json!({
+            "type": "welcome", "version": VERSION, "agent": self.agent, "displayName": agent.display_name,
+            "state": state, "offer": offer,
+        });
+        self.send(&welcome).await?;
+        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut allowance = (MESSAGES_PER_SECOND, Instant::now());
+        loop {
+            tokio::select! {
+                said = self.socket.recv() => match said? {
+                    Ok(Message::Text(text)) => {
+                        if !may_speak(&mut allowance) {
+                            return Some(Over(TOO_FAST, "too many messages"));
+                        }
+                        if self.desks.sessions.used(&self.token).is_none() {
+                            return Some(Over(SESSION_OVER, "the session is over"));
+                        }
+                        self.hear(&text).await?;
+                    }
+                    Ok(Message::Close(_)) | Err(_) => return None,
+                    Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)) => {}
+                },
+                event = shown.recv() => match event {
+                    Ok(event) => self.show(&event).await?,
+                    Err(RecvError::Lagged(_)) => {
+                        if let Some((state, offer)) = observed.floors.of_agent(&self.agent) {
+                            self.show(&Shown::State(state)).await?;
+                            if let Some(offer) = offer {
+                                self.show(&Shown::Offer(Box::new(offer))).await?;
+                            }
+                        }
+                    }
+                    Err(RecvError::Closed) => return None,
+                },
+                Ok(()) = latest.changed() => {
+                    if *latest.borrow_and_update() != number {
+                        self.send(&json!({"type": "replaced"})).await?;
+                        return Some(Over(REPLACED, "another socket stands for the agent"));
+                    }
+                }
+                _ = pings.tick() => {
+                    // A page that is open is in use.
+                    if self.desks.sessions.used(&self.token).is_none() {
+                        return Some(Over(SESSION_OVER, "the session is over"));
+                    }
+                    self.socket.send(Message::Ping(Default::default())).await.ok()?;
+                }
+            }
+        }
+    }
+
+    /// Some where it was sent.
+    async fn send(&mut self, message: &Value) -> Option<()> {
+        self.socket.send(Message::Text(message.to_string().into())).await.ok()
+    }
+
+    async fn show(&mut self, event: &Shown) -> Option<()> {
+        let message = match event {
+            Shown::State(state) if state.id == self.agent => typed("state", json!(state)),
+            Shown::Offer(offer) if offer.agent == self.agent => typed("offer", json!(offer)),
+            Shown::OfferOver { agent, interaction } if *agent == self.agent => {
+                json!({"type": "offerOver", "interaction": interaction})
+            }
+            Shown::State(_) | Shown::Offer(_) | Shown::OfferOver { .. } => return Some(()),
+        };
+        self.send(&message).await
+    }
+
+    async fn hear(&mut self, text: &str) -> Option<()> {
+        let act = match serde_json::from_str(text) {
+            Ok(said) => act(said),
+            Err(error) => Err(format!("the message cannot be read: {error}")),
+        };
+        let told = act.and_then(|act| {
+            let taken = self.desks.act(&self.agent, act);
+            if taken { Ok(()) } else { Err("the edge is too busy: try again".to_owned()) }
+        });
+        match told {
+            Ok(()) => Some(()),
+            Err(message) => self.send(&json!({"type": "error", "message": message})).await,
+        }
+    }
+}
+
+fn typed(name: &str, mut message: Value) -> Value {
+    message["type"] = name.into();
+    message
+}
+
+fn act(said: Said) -> Result<AgentAct, String> {
+    let call = |interaction: &str| {
+        let id = u64::from_str_radix(interaction, 16).map(CallId);
+        id.map_err(|_| {
+            format!("`interaction` must be as an offer has it, not `{}`", interaction.escape_default())
+        })
+    };
+    Ok(match said {
+        Said::Ready {} => AgentAct::Ready,
+        Said::Away { reason }
+            if reason.is_empty() || reason.len() > REASON_MAX || reason.contains(char::is_control) =>
+        {
+            return Err(format!("`reason` must be 1 to {REASON_MAX} bytes without control characters"));
+        }
+        Said::Away { reason } => AgentAct::Away(reason.into()),
+        Said::Decline { interaction } => AgentAct::Decline(call(&interaction)?),
+        Said::Finish { interaction } => AgentAct::Finish(call(&interaction)?),
+        Said::Extend { interaction, seconds } => {
+            AgentAct::Extend(call(&interaction)?, Duration::from_secs(seconds.into()))
+        }
+        Said::SignOut {} => AgentAct::SignOut,
+    })
+}
+
+fn may_speak((left, since): &mut (u32, Instant)) -> bool {
+    if since.elapsed() >= Duration::from_secs(1) {
+        (*left, *since) = (MESSAGES_PER_SECOND, Instant::now());
+    }
+    let may = *left > 0;
+    *left = left.saturating_sub(1);
+    may
+}

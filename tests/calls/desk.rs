@@ -1,0 +1,277 @@
+//! Agents sign in, wait for contacts, and are rung: over HTTP, the desk's socket, and the telephones.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, SaltString},
+};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message, WebSocket, client, http::Uri};
+
+use crate::{
+    agents::{Agent, SPEECH_SECONDS, assert_hears},
+    audio::tone,
+    harness::{PATIENCE, Setup, System, wait_until, with_prepared},
+};
+
+/// What everybody says, in Hz.
+const ADA: f64 = 550.0;
+const BOB: f64 = 850.0;
+const CONTACT: f64 = 1_250.0;
+
+const PASSWORD: &str = "correct horse";
+
+fn prepare(system: &System) {
+    let port = listener(system).port();
+    let row =
+        format!("  - {{name: phones, transport: UDP, port: {port}, network: loopback, serves: Agents}}\n");
+    system.edit("platform.yaml", "  media:\n", &(row + "  media:\n"));
+    system.edit("tenant.yaml", "  languages: [en-US]\n", "  languages: [en-US]\n  skills: [{name: sales}]\n");
+    system.edit("numbers.yaml", "flowRef: {name: greet}", "flowRef: {name: floor}");
+    system.edit(
+        "platform.yaml",
+        "  drainSeconds: 1\n",
+        "  drainSeconds: 1\n  domains: [c14.example]\n  digestAlgorithms: [MD5]\n",
+    );
+    let hash = hash();
+    fs::write(
+        system.manifest("floor.yaml"),
+        format!(
+            "apiVersion: v1
+kind: Secret
+metadata: {{name: people, namespace: acme, labels: {{switchboard.dev/use: \"true\"}}}}
+stringData: {{phone: made-up, password: '{hash}'}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: Agent
+metadata: {{name: ada, namespace: acme}}
+spec:
+  displayName: Ada Lopez
+  skills: [{{name: sales, level: 9}}]
+  signIn: {{secretRef: {{name: people, key: password}}}}
+  stations:
+  - {{name: desk, sip: {{username: ada-desk, secretRef: {{name: people, key: phone}}}}}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: Agent
+metadata: {{name: bob, namespace: acme}}
+spec:
+  displayName: Bob Miller
+  skills: [{{name: sales, level: 2}}]
+  signIn: {{secretRef: {{name: people, key: password}}}}
+  stations:
+  - {{name: desk, sip: {{username: bob-desk, secretRef: {{name: people, key: phone}}}}}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: Queue
+metadata: {{name: sales, namespace: acme}}
+spec:
+  skills: [{{name: sales, minimum: 5, relax: [{{afterSeconds: 2, minimum: 1}}]}}]
+  ringSeconds: 5
+  wrapUpSeconds: 60
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: RoutingFlow
+metadata: {{name: floor, namespace: acme}}
+spec:
+  onError: nobody
+  steps:
+  - name: wait
+    queue: {{ref: sales, timedOut: nobody, full: nobody, noAgents: nobody}}
+  - name: nobody
+    hangup: {{}}
+"
+        ),
+    )
+    .unwrap();
+}
+
+/// Argon2id with little memory, so that a test need not wait.
+fn hash() -> String {
+    let few = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(256, 1, 1, None).unwrap());
+    let salt = SaltString::encode_b64(b"made-up for this").unwrap();
+    few.hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string()
+}
+
+fn listener(system: &System) -> SocketAddr {
+    SocketAddr::new(system.sip.ip(), system.own_port(2))
+}
+
+/// Sends a request with a body, and gives status and answer.
+fn request(server: SocketAddr, method: &str, (bearer, body): (&str, &str)) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} /api/v1/sessions HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn sign_in(system: &System, agent: &str, password: &str) -> (u16, Value) {
+    request(system.http, "POST", ("", &json!({"agent": agent, "password": password}).to_string()))
+}
+
+fn token(system: &System, agent: &str) -> String {
+    let (status, session) = sign_in(system, agent, PASSWORD);
+    assert_eq!(status, 201, "{session}");
+    session["token"].as_str().unwrap().to_owned()
+}
+
+#[derive(Debug)]
+struct Desk {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Desk {
+    fn open(system: &System, token: &str) -> Result<Self, String> {
+        let stream = TcpStream::connect(system.http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let uri: Uri = format!("ws://{}/api/v1/desk", system.http).parse().unwrap();
+        let request = ClientRequestBuilder::new(uri)
+            .with_sub_protocol("switchboard.desk.v1")
+            .with_sub_protocol(format!("bearer.{token}"));
+        let (socket, _) = client(request, stream).map_err(|error| error.to_string())?;
+        Ok(Self { socket })
+    }
+
+    fn of(system: &System, agent: &str) -> Self {
+        let mut desk = Self::open(system, &token(system, agent)).unwrap();
+        assert_eq!(desk.hear("welcome")["agent"], agent);
+        desk
+    }
+
+    fn say(&mut self, message: Value) {
+        self.socket.send(Message::text(message.to_string())).unwrap();
+    }
+
+    /// The next message of a type; others are passed over.
+    fn hear(&mut self, wanted: &str) -> Value {
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap() else { continue };
+            let message: Value = serde_json::from_str(&text).unwrap();
+            if message["type"] == wanted {
+                return message;
+            }
+        }
+    }
+
+    fn state(&mut self, wanted: &str) -> Value {
+        loop {
+            let state = self.hear("state");
+            if state["state"] == wanted {
+                return state;
+            }
+        }
+    }
+}
+
+/// A phone of an agent that answers at once.
+fn phone(system: &System, name: &str, note: f64) -> Agent {
+    let account = format!(
+        "<sip:{name}-desk@{}>;auth_user={name}-desk;auth_pass=made-up;regint=60;answermode=auto;audio_codecs=pcmu\n",
+        listener(system)
+    );
+    let phone =
+        Agent::with_account(system, system.peer_port(), &tone(note, SPEECH_SECONDS), (&account, None));
+    wait_until("the phone is registered", || {
+        system.get("/api/v1/registrations").contains(&format!("acme/{name}"))
+    });
+    phone
+}
+
+fn contact(system: &System) -> Agent {
+    Agent::start(system, system.peer_port(), "pcmu", &tone(CONTACT, SPEECH_SECONDS), Some("+18005550100"))
+}
+
+#[test]
+fn the_agent_who_knows_best_is_rung_and_the_desk_tells_it_all() {
+    with_prepared(&Setup::default(), prepare, |system| {
+        let (ada_phone, _bob_phone) = (phone(system, "ada", ADA), phone(system, "bob", BOB));
+        let (mut ada, mut bob) = (Desk::of(system, "acme/ada"), Desk::of(system, "acme/bob"));
+        for desk in [&mut ada, &mut bob] {
+            desk.say(json!({"type": "ready"}));
+            desk.state("Available");
+        }
+        let caller = contact(system);
+        let offer = ada.hear("offer");
+        assert_eq!(offer["queue"], "acme/sales");
+        assert_eq!(offer["dialled"], "+18005550100");
+        ada.state("Busy");
+        caller.wait_for("Call established");
+        thread::sleep(Duration::from_secs(3));
+        let queue = || -> Value {
+            let queues: Value = serde_json::from_str(&system.get("/api/v1/queues?tenant=acme")).unwrap();
+            queues[0].clone()
+        };
+        wait_until("the queue shows it", || queue()["busy"] == 1 && queue()["available"] == 1);
+        assert_eq!((&queue()["total"]["answered"], &queue()["waiting"]), (&json!(1), &json!(0)));
+        let heard = caller.heard();
+        ada.state("WrapUp");
+        ada.say(json!({"type": "finish", "interaction": offer["interaction"]}));
+        ada.state("Available");
+        assert_hears(&heard, ADA, CONTACT);
+        wait_until("the record is there", || !system.records().is_empty());
+        let visit = system.records()[0]["queues"][0].clone();
+        assert_eq!((&visit["agent"], &visit["outcome"]), (&json!("acme/ada"), &json!("answered")));
+        // Ada is away: Bob is good enough after two seconds.
+        ada.say(json!({"type": "away", "reason": "Lunch"}));
+        assert_eq!(ada.state("Away")["reason"], "Lunch");
+        let caller = contact(system);
+        assert!(bob.hear("offer")["waitedSeconds"].as_f64().unwrap() >= 2.0);
+        bob.state("Busy");
+        caller.end();
+        bob.state("WrapUp");
+        ada_phone.end();
+        bob.say(json!({"type": "signOut"}));
+    });
+}
+
+#[test]
+fn only_who_knows_the_password_has_a_desk_and_one_at_a_time() {
+    with_prepared(&Setup::default(), prepare, |system| {
+        let wrong = sign_in(system, "acme/ada", "wrong");
+        assert_eq!(wrong.0, 401);
+        assert_eq!(
+            sign_in(system, "acme/nobody", PASSWORD),
+            wrong,
+            "whether there is such an agent is not told"
+        );
+        assert_eq!(request(system.http, "POST", ("", "{\"agent\": 3}")).0, 422);
+        assert!(Desk::open(system, "made-up").unwrap_err().contains("401"));
+        let first = token(system, "acme/ada");
+        let mut one = Desk::open(system, &first).unwrap();
+        assert_eq!(one.hear("welcome")["version"], 1);
+        one.say(json!({"type": "dance"}));
+        assert!(one.hear("error")["message"].as_str().unwrap().contains("dance"));
+        one.say(json!({"type": "finish", "interaction": "no number"}));
+        assert!(one.hear("error")["message"].as_str().unwrap().contains("no number"));
+        let mut two = Desk::open(system, &first).unwrap();
+        two.hear("welcome");
+        one.hear("replaced");
+        assert_eq!(request(system.http, "DELETE", (&first, "")).0, 204);
+        assert_eq!(request(system.http, "DELETE", (&first, "")).0, 401);
+        two.state("SignedOut");
+        assert!(Desk::open(system, &first).unwrap_err().contains("401"));
+        // Who guesses is not listened to for a while.
+        for _ in 0..4 {
+            assert_eq!(sign_in(system, "acme/ada", "wrong").0, 401);
+        }
+        assert_eq!(sign_in(system, "acme/ada", PASSWORD).0, 429);
+        assert!(!system.log().contains(PASSWORD) && !system.log().contains(&first));
+    });
+}
