@@ -212,7 +212,7 @@ async fn every_order_comes_as_it_was_given_however_large(world: World) {
     let _serving = world.join(&edge, &server).await;
     let given = all_orders();
     let kinds: std::collections::BTreeSet<_> = given.iter().map(kind_of_order).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=18).collect::<Vec<_>>(), "an order is missing");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=19).collect::<Vec<_>>(), "an order is missing");
     for order in &given {
         edge.pool.send(MediaOrder { session: SessionId(3), order: order.clone() }).unwrap();
     }
