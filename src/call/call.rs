@@ -27,6 +27,7 @@ use crate::{
     record::{EndedBy, LEGS_MAX, Measured, PATH_MAX, Record, Visit, cause_of},
     registrar::StationId,
     sdp_leg::{MediaLeg, Ports},
+    siprec::description::{Records, told},
 };
 
 mod callees;
@@ -39,6 +40,7 @@ mod message;
 mod queueing;
 mod recording;
 mod silence;
+mod siprec;
 
 use handover::Handover;
 use joining::Joiner;
@@ -47,6 +49,7 @@ use message::Message;
 use queueing::Queueing;
 use recording::{Recorder, STORE_WAIT};
 use silence::Silenced;
+use siprec::Siprec;
 
 pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
@@ -69,6 +72,7 @@ pub struct Call {
     playing: Option<(PlayId, AfterPlay)>,
     waiting: Option<Waiting>,
     recorder: Recorder,
+    siprec: Siprec,
     message: Option<Message>,
     queueing: Option<Box<Queueing>>,
     /// Agents who talk in it, as the floor was told.
@@ -175,6 +179,7 @@ impl Call {
             playing: None,
             waiting: None,
             recorder: Recorder::default(),
+            siprec: Siprec::default(),
             message: None,
             queueing: None,
             held: Vec::new(),
@@ -256,7 +261,9 @@ impl Call {
         let message = self.message.as_ref().and_then(|message| message.deadline);
         let silenced = self.silenced.as_ref().map(|silenced| silenced.until);
         let announced = self.queueing.as_ref().and_then(|queueing| queueing.deadline());
-        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline(), silenced, announced];
+        let siprec = self.siprec.deadline();
+        let recorder = self.recorder.deadline();
+        let others = [self.cursor.deadline(), dial, message, recorder, silenced, announced, siprec];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -341,6 +348,7 @@ impl Call {
         }
         self.ring_timeouts(now, context);
         self.recording_timeout(now, context);
+        self.siprec_timeout(now, context);
         self.message_timeout(now, context);
         self.queue_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
@@ -359,6 +367,8 @@ impl Call {
             self.on_a(event, context);
         } else if self.joiner.as_ref().is_some_and(|joiner| joiner.sip == leg) {
             self.on_joiner(&event, context);
+        } else if self.is_recorders(leg) {
+            self.on_recorder(event, context);
         } else {
             self.on_b(leg, event, context);
         }
@@ -371,6 +381,8 @@ impl Call {
                 self.a.media.allocated(address, rtp_port, self.id.0);
                 self.a_allocated(context);
             }
+            MediaEvent::Allocated { leg, address, rtp_port }
+                if self.siprec_allocated(leg, (address, rtp_port), context) => {}
             MediaEvent::Allocated { leg, address, rtp_port } => {
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
@@ -410,6 +422,10 @@ impl Call {
 
     /// An [`Effect::Invite`] was carried out, or could not be.
     pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
+        let Some(sent) = self.siprec_invited(branch, sent, context) else { return };
+        if branch == self.a.media.id {
+            return self.not_shown();
+        }
         match (self.branch(branch), sent) {
             (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
             (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg, reason: None }),
@@ -470,11 +486,11 @@ impl Call {
             Action::End => self.finish(EndedBy::Callee, 200, None, context),
             Action::Fail(because) => self.finish(EndedBy::Failure, 500, Some(&because), context),
             Action::Dial(dial) => self.dial(dial, context),
-            Action::Record(action) => {
+            Action::Record(what, to) => {
                 if self.audible(false, context) {
-                    return self.record_step(action, context);
+                    return self.record_step(what, to, context);
                 }
-                self.waiting = Some(Waiting::For(Action::Record(action)));
+                self.waiting = Some(Waiting::For(action));
             }
             Action::Voicemail { ref voicemail_box, ref greeting, longest } => {
                 if self.audible(false, context) {
@@ -673,6 +689,7 @@ impl Call {
         } else if let Some(branch) = self.branch(leg) {
             branch.media.ports = Ports::None;
             self.branch_failed(leg, (Dialled::Failed, 503), context);
+        } else if self.siprec_refused(leg, because, context) {
         } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
             let headers = refusal_headers(cause_of(503), Some(because));
             context.effects.push(Effect::Reject { leg: joiner.sip, code: 503, headers });
@@ -686,7 +703,11 @@ impl Call {
             SipEvent::Reinvited { sdp, .. } => {
                 let leg = self.incoming.leg;
                 self.a.reoffered = sdp.is_none();
-                reinvited(leg, &mut self.a.media, sdp.as_deref(), context);
+                let shown = self.siprec.shown();
+                reinvited_as(leg, &mut self.a.media, sdp.as_deref(), shown, context);
+            }
+            SipEvent::ReinviteAnswered { sdp: Some(sdp), .. } if self.a.media.accept(&sdp).is_ok() => {
+                self.configure_a(context);
             }
             SipEvent::Referred { leg, refer_to, .. } => self.referred(leg, &refer_to, context),
             SipEvent::Info { content_type, body, .. } => {
@@ -749,6 +770,7 @@ impl Call {
         self.drop_message(context);
         self.leave_queue(by == EndedBy::Caller, context);
         self.end_recording(context);
+        self.end_siprec(context);
         let wait = if self.recorder.is_open() { STORE_WAIT } else { RELEASE_WAIT };
         let at_most_until = context.environment.now.instant + wait;
         self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });
@@ -790,6 +812,17 @@ fn configure(media: &MediaLeg, context: &mut Context<'_>) {
 
 /// Hold and resume, new addresses, new codecs: answered for this leg alone, the other one's audio goes on.
 fn reinvited(leg: LegId, media: &mut MediaLeg, sdp: Option<&[u8]>, context: &mut Context<'_>) {
+    reinvited_as(leg, media, sdp, Records::Off, context);
+}
+
+/// The same for somebody who is told whether the call is recorded.
+fn reinvited_as(
+    leg: LegId,
+    media: &mut MediaLeg,
+    sdp: Option<&[u8]>,
+    shown: Records,
+    context: &mut Context<'_>,
+) {
     let answer = match sdp {
         Some(offer) => media.answer(offer).ok(),
         None => media.offer(),
@@ -797,6 +830,7 @@ fn reinvited(leg: LegId, media: &mut MediaLeg, sdp: Option<&[u8]>, context: &mut
     let Some(answer) = answer else {
         return context.effects.push(Effect::RejectReinvite { leg, code: 488 });
     };
+    let answer = if shown == Records::Off { answer } else { told(&answer, shown) };
     context.effects.push(Effect::AnswerReinvite { leg, sdp: answer });
     if sdp.is_some() {
         configure(media, context);

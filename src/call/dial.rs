@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     LegId, TrunkId,
@@ -59,6 +60,9 @@ pub const CANCEL_WAIT: Duration = Duration::from_secs(2);
 
 /// Most tries of one target, over all trunks, peers and addresses.
 const TRIES_MAX: usize = 16;
+
+/// What we are to a recorder (RFC 7866 §6.1.1), as a parameter of Contact.
+const SRC: &str = ";+sip.src";
 
 /// A `dial` under way.
 #[derive(Debug)]
@@ -228,6 +232,7 @@ impl Branch {
             challenges: self.now.challenges,
             tcp: self.now.tcp,
             attached: self.now.attached.clone(),
+            feature: None,
         })
     }
 }
@@ -267,6 +272,29 @@ impl Try {
             from: String::new(),
             to: String::new(),
         }
+    }
+
+    /// An INVITE to a recorder (RFC 7866 §6.1): it is told of the call by what is attached.
+    pub fn record(&self, sdp: Bytes, attached: Attached, max_forwards: u8) -> Invite {
+        let route = self.route.iter().map(|route| Header::new("Route", route.as_str()));
+        Invite {
+            flow: self.flow,
+            request_uri: self.request_uri.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            sdp: Some(sdp),
+            max_forwards,
+            headers: std::iter::once(Header::new("Require", "siprec")).chain(route).collect(),
+            challenges: self.challenges,
+            tcp: self.tcp,
+            attached: Some(Box::new(attached)),
+            feature: Some(SRC),
+        }
+    }
+
+    /// The URI of whom it calls.
+    pub fn aor(&self) -> &str {
+        self.to.trim_matches(['<', '>'])
     }
 
     /// The trunk that it burdens.

@@ -516,9 +516,8 @@ impl Engine {
             Effect::RejectReinvite { leg, code } => {
                 let _ = self.endpoint.reject_reinvite(at, leg, code);
             }
-            Effect::Reinvite { branch, leg, sdp } => {
-                let sent = self.endpoint.reinvite(at, leg, sdp);
-                return sent.err().map(|misuse| Answer::Sent(branch, Sent::Refused(misuse.to_string())));
+            effect @ (Effect::Reinvite { .. } | Effect::TellRecorder { .. }) => {
+                return self.reinvite(at, effect);
             }
             Effect::AcceptRefer { leg } => {
                 let _ = self.endpoint.accept_refer(at, leg);
@@ -608,10 +607,27 @@ impl Engine {
         self.out.push_back(output);
     }
 
+    fn reinvite(&mut self, at: Instant, effect: Effect) -> Option<Answer> {
+        let (branch, sent) = if let Effect::Reinvite { branch, leg, sdp } = effect {
+            (branch, self.endpoint.reinvite(at, leg, sdp))
+        } else if let Effect::TellRecorder { branch, leg, sdp, attached } = effect {
+            (branch, self.endpoint.reinvite_with(at, leg, sdp, attached))
+        } else {
+            return None;
+        };
+        sent.err().map(|misuse| Answer::Sent(branch, Sent::Refused(misuse.to_string())))
+    }
+
     /// 1 to 8 seconds: peers that are turned away together do not come back together.
     fn retry_after(&mut self) -> Header {
         Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
+}
+
+/// Whether a peer wants to be told in descriptions that it is recorded (RFC 7866 §6.2).
+fn is_record_aware(request: &sip::wire::Message) -> bool {
+    let mut supported = request.headers(sip::wire::Name::Supported).flat_map(sip::header::tokens);
+    supported.any(|tag| tag.eq_ignore_ascii_case("record-aware"))
 }
 
 /// The Reason header field (RFC 3326), where there is a reason.

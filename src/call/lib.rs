@@ -29,6 +29,7 @@ pub mod registrar;
 pub mod registration;
 mod sdp_leg;
 pub mod signing;
+pub mod siprec;
 pub mod vetting;
 pub mod world;
 

@@ -25,6 +25,7 @@ pub fn told(
     let content_id = format!("location@{host}");
     let attached = Attached {
         content_type: "application/pidf+xml",
+        disposition: "by-reference;handling=optional",
         content_id: content_id.clone(),
         content: Bytes::from(pidf(location, entity, now)),
     };
@@ -84,7 +85,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// RFC 3261 §25.1: what cannot stand in a user part is escaped.
-fn user(id: &str) -> String {
+pub(crate) fn user(id: &str) -> String {
     let mut written = String::with_capacity(id.len());
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()+".contains(&byte) {

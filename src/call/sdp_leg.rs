@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use model::{
     LegId,
-    media::{Codec, MediaParameters, Order},
+    media::{Codec, Direction, MediaParameters, Order},
     net::Transport,
     snapshot::Trunk,
     trunk::{DtmfMethod, SrtpUse},
@@ -202,6 +202,13 @@ impl MediaLeg {
         }
         let seed = self.seed.of(self.id.0);
         self.ports = Ports::Ready(self.terms.local((address, rtp_port), session_id, &seed));
+    }
+
+    /// We only send, or nothing for now.
+    pub const fn send_only(&mut self, paused: bool) {
+        if let Ports::Ready(local) = &mut self.ports {
+            local.direction = if paused { Direction::Inactive } else { Direction::SendOnly };
+        }
     }
 
     /// Our offers have keys, or none where they are only preferred.

@@ -250,6 +250,7 @@ impl Phone<'_> {
             challenges: false,
             tcp: None,
             attached: None,
+            feature: None,
         };
         self.local = Some(local);
         self.began = Instant::now();

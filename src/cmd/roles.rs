@@ -420,6 +420,7 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            recorders: BTreeMap::new(),
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
             keeping: snapshot::Keeping::default(),

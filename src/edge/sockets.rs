@@ -181,6 +181,7 @@ mod tests {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: Default::default(),
+            recorders: Default::default(),
             countries: Default::default(),
             speech: Default::default(),
             keeping: Default::default(),

@@ -32,6 +32,7 @@ use crate::{
     tally::{Tally, change},
 };
 
+mod forks;
 mod recordings;
 mod routes;
 mod seats;
@@ -52,6 +53,8 @@ pub struct Engine {
     clocked: Vec<Key>,
     /// Sessions that have a slow plane now.
     mixed: Vec<SessionId>,
+    /// Legs of which is copied what they send.
+    copied: Vec<Key>,
     /// The leg whose datagram was taken last.
     at_work: Option<Key>,
     deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
@@ -82,6 +85,7 @@ impl Engine {
             seats: SharedPorts::default(),
             clocked: Vec::new(),
             mixed: Vec::new(),
+            copied: Vec::new(),
             at_work: None,
             deadlines: BinaryHeap::new(),
             told: Vec::new(),
@@ -148,6 +152,7 @@ impl Engine {
                     tracing::warn!(%session, "a recording that is not wanted stays: too many wait to be deleted");
                 }
             }
+            Order::Fork { leg, of } => self.fork(session, leg, of),
             Order::Listen { leg, listening } => self.listen(session, leg, listening, now),
             Order::StopListening { leg } => {
                 if let Some(leg) = self.find(session, leg).and_then(|key| self.legs.get_mut(key)) {
@@ -235,6 +240,9 @@ impl Engine {
             leg.clocked = more;
             more
         });
+        if !self.copied.is_empty() {
+            self.copy_all_sent(tick);
+        }
     }
 
     /// Whether the clock has anything to do.
@@ -338,6 +346,9 @@ impl Engine {
         leg.record(&incoming, payload, now);
         leg.listen(&incoming, payload, now);
         let (session, id, hearer, direct, muted) = (leg.session, leg.id, leg.hearer, leg.direct, leg.muted);
+        if leg.copies.received.is_some() {
+            self.copy_received(key, &incoming, payload, now);
+        }
         if incoming.first_packet {
             tracing::debug!(%session, leg = %id, from = %datagram.from, "first packet");
             self.tell(session, event(id, Told::FirstPacket));
@@ -361,6 +372,7 @@ impl Engine {
         } else if direct {
             other.relay(&incoming, datagram, muted, now);
         }
+        self.copy_sent(hearer, now);
     }
 
     /// Lets something happen to a leg and tells what it says.

@@ -43,9 +43,12 @@ use crate::{
     voice::{self, Voice},
 };
 
+mod copies;
 mod own;
 mod slow;
 
+pub use copies::Original;
+use copies::{Converter, Copies};
 pub use own::{Digits, RelayedTone};
 pub use slow::Said;
 use slow::{Decoded, RelayedEvent, Tones};
@@ -109,6 +112,10 @@ pub struct Leg {
     last_sent: Option<Instant>,
     reports: Reports,
     taps: Vec<Tap>,
+    /// Who gets copies.
+    pub copies: Copies,
+    /// What decodes what is copied to it.
+    converter: Option<Box<Converter>>,
     first_told: bool,
     liveness: Liveness,
 }
@@ -226,6 +233,8 @@ impl Leg {
             last_sent: None,
             reports: Reports::new(random()),
             taps: Vec::new(),
+            copies: Copies::default(),
+            converter: None,
             first_told: false,
             liveness: Liveness::default(),
         }
@@ -553,6 +562,9 @@ impl Leg {
 
     /// Protects the first `length` octets in place if they must be. Returns how many there are then, and where they go.
     fn close(&mut self, buffer: &mut [u8], length: usize) -> Option<(usize, SocketAddr)> {
+        if self.copies_what_it_sends() {
+            self.keep_sent(&buffer[..length]);
+        }
         let remote = self.remote.as_ref()?;
         let to = remote.latch.source();
         if to.port() == 0 || to.ip().is_unspecified() {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{AudioId, LegId, PlayId, SessionId};
 
 mod crypto;
+mod forking;
 mod listening;
 mod mixing;
 mod quality;
@@ -19,6 +20,7 @@ mod recording;
 
 pub use self::{
     crypto::{CryptoSuite, MasterKey, Srtp},
+    forking::{Forked, Side},
     listening::{Heard, ListenId, Listening},
     mixing::{Hearing, Source},
     quality::{Bucket, Bursts, Outbound, Quality, Rating},
@@ -378,6 +380,14 @@ pub enum Order {
     ForgetRecording {
         /// Name with its extension, as `Recorded` told it.
         name: String,
+    },
+    /// Send a copy of a stream of the session to a leg's peer, in place of what was copied to it; keys are left out. It
+    /// stands until the leg that is copied is gone, and costs it nothing. At most one leg gets a copy of each stream.
+    Fork {
+        /// Whose peer gets the copy.
+        leg: LegId,
+        /// Of which stream. None: of none any more.
+        of: Option<Forked>,
     },
     /// Listen to a leg's peer. Answered by `Heard`, any number of times.
     Listen {

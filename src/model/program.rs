@@ -268,6 +268,9 @@ pub enum Verb {
     Record {
         /// What is done.
         action: RecordAction,
+        /// Where what begins goes.
+        #[serde(default, skip_serializing_if = "RecordTo::is_store")]
+        to: RecordTo,
         /// Afterwards, with the recording going on.
         next: StepIx,
         /// It cannot be recorded. None: a failure of the flow.
@@ -615,6 +618,32 @@ pub enum RecordAction {
     Pause,
     /// It goes on after the gap.
     Resume,
+}
+
+/// Where a call's recording goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RecordTo {
+    /// Into the store.
+    #[default]
+    Store,
+    /// To the tenant's recorder (RFC 7866).
+    Recorder,
+    /// To both.
+    Both,
+}
+
+impl RecordTo {
+    /// Whether the tenant's recorder gets it.
+    #[must_use]
+    pub const fn is_recorder(self) -> bool {
+        matches!(self, Self::Recorder | Self::Both)
+    }
+
+    /// Whether the store alone gets it.
+    #[must_use]
+    pub const fn is_store(&self) -> bool {
+        matches!(self, Self::Store)
+    }
 }
 
 /// How a contact is handed on.

@@ -100,6 +100,9 @@ pub struct Cluster {
     /// Bounds of tenants that have some, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<String, TenantLimits>,
+    /// Recorders of tenants that have one, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recorders: BTreeMap<String, Recorder>,
     /// Countries of tenants by namespace (ISO 3166-1 alpha-2): whose tones callers hear. Absent: the United States.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub countries: BTreeMap<String, String>,
@@ -109,6 +112,20 @@ pub struct Cluster {
     /// Where recordings and messages are kept, and for how long.
     #[serde(default, skip_serializing_if = "Keeping::is_default")]
     pub keeping: Keeping,
+}
+
+/// A session recording server (RFC 7866) to which calls of a tenant are told and copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorder {
+    /// How it is reached.
+    pub trunk: TrunkId,
+    /// User of its URI.
+    pub user: String,
+    /// Whether every call is recorded, and not only those whose flow says so.
+    pub all: bool,
+    /// Whether a call that cannot be recorded must not be.
+    pub required: bool,
 }
 
 /// Where recordings and messages are kept, and for how long.
@@ -628,6 +645,7 @@ mod tests {
                 reachable_ranges: Vec::new(),
                 tracing: None,
                 tenants: BTreeMap::new(),
+                recorders: BTreeMap::new(),
                 countries: BTreeMap::new(),
                 speech: BTreeMap::new(),
                 keeping: Keeping::default(),

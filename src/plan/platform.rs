@@ -520,6 +520,9 @@ pub(crate) fn outbound(item: &Item<v1::TenantSpec>, world: &World, report: &mut 
     if let Some(number) = &item.spec.default_caller_id {
         caller_id(item, number, "spec.defaultCallerId", &usable, world, report);
     }
+    if let Some(recorder) = &item.spec.recorder {
+        dialled_trunk(item, &recorder.trunk_ref, "spec.recorder.trunkRef.name", world, report);
+    }
     usable
 }
 

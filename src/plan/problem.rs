@@ -189,6 +189,8 @@ reasons! {
     CallerIdNotGranted ResolvedRefs
     /// A `dial` of a telephone number by a tenant without outbound trunks.
     NoOutboundTrunk ResolvedRefs
+    /// A flow of a tenant without a recorder has calls recorded by it.
+    NoRecorder ResolvedRefs
     /// Two steps of one name.
     DuplicateStep Accepted
     /// No step of that name in the flow.

@@ -16,8 +16,8 @@ use model::{
     section::{BucketEntry, Section},
     snapshot::{
         Audio, Bucket, BusinessHours, Cluster, Delivers, Grant, Keeping, Limits, Listener, Network,
-        NumberRange, Packets, Peer, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits, Trunk,
-        TrunkDirection,
+        NumberRange, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits,
+        Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpUse},
 };
@@ -206,6 +206,25 @@ fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String,
     served.filter_map(limits).collect()
 }
 
+/// Recorders of the tenants that the cluster serves.
+fn recorders(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, Recorder> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let recorder = |tenant: &Item<v1::TenantSpec>| {
+        let recorder = tenant.spec.recorder.as_ref()?;
+        let recorder = Recorder {
+            trunk: TrunkId(tenant.target(&recorder.trunk_ref)),
+            user: recorder.user.clone(),
+            all: recorder.calls == v1::RecordedCalls::All,
+            required: recorder.on_failure == v1::RecorderFailure::Refuse,
+        };
+        Some((tenant.namespace().to_owned(), recorder))
+    };
+    served.filter_map(recorder).collect()
+}
+
 /// Countries of the tenants that the cluster serves, but those whose callers hear North America's tones anyway.
 fn countries(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, String> {
     let served = world
@@ -240,6 +259,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         reachable_ranges: spec.reachable_ranges.iter().filter_map(|range| range.parse().ok()).collect(),
         tracing: signalling::tracing(item),
         tenants: tenants(item, world),
+        recorders: recorders(item, world),
         countries: countries(item, world),
         speech: speech(item, world),
         keeping: keeping(item, world),

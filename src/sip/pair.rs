@@ -114,6 +114,7 @@ impl Pair {
             challenges: false,
             tcp: None,
             attached: None,
+            feature: None,
         }
     }
 

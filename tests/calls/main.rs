@@ -38,6 +38,7 @@ mod reload;
 mod rtp;
 mod secrets;
 mod sipp;
+mod siprec;
 mod sounds;
 mod stations;
 mod stir;

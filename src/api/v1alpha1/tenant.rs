@@ -94,6 +94,10 @@ pub struct TenantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speech: Option<TenantSpeech>,
 
+    /// Where calls are recorded by a session recording server of somebody else's (SIPREC, RFC 7866). Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<Recorder>,
+
     /// How agents sign in. Absent: by passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<TenantSignIn>,
@@ -196,6 +200,56 @@ pub struct TenantLimits {
     #[schemars(range(min = 1, max = 10_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls_per_second: Option<i32>,
+}
+
+/// A session recording server, to which calls are copied while they last (SIPREC, RFC 7866; metadata by RFC 7865).
+///
+/// It is called beside each recorded call and gets two streams, what the contact says and what it hears, with who is
+/// connected; keys, and all that is said while a `secret` question is asked or the flow pauses, are left out.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorder {
+    /// The Trunk that it is reached by, with `direction: Outbound` or `Both`. Its peers are tried in order when one does not
+    /// answer or is lost; TLS, SRTP, codecs and limits are the trunk's. A trunk of another namespace must grant this one some
+    /// numbers. Example: `{name: recorder}`.
+    pub trunk_ref: ObjectRef,
+
+    /// User of the recorder's URI. At most 64 characters. Absent: `srs`. Example: `acme`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.!~*'()&=+$,;?/-]+$"))]
+    #[serde(default = "default_recorder_user")]
+    pub user: String,
+
+    /// Which calls are recorded. Absent: `ByFlow`.
+    #[serde(default)]
+    pub calls: RecordedCalls,
+
+    /// What becomes of a call when no peer of the trunk records it, or none any more. Absent: `Continue`.
+    #[serde(default)]
+    pub on_failure: RecorderFailure,
+}
+
+fn default_recorder_user() -> String {
+    "srs".to_owned()
+}
+
+/// Which calls a recorder gets.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RecordedCalls {
+    /// Those whose flow says so: `record: {to: Recorder}`.
+    #[default]
+    ByFlow,
+    /// All, from their answer to their end; a flow can pause it and not stop it.
+    All,
+}
+
+/// What becomes of a call that is not recorded although it should be.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RecorderFailure {
+    /// It goes on; its explanation says so.
+    #[default]
+    Continue,
+    /// It is not held: a `record` step takes its `failed`, and a call under way ends.
+    Refuse,
 }
 
 /// What may be dialled.

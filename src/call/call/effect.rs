@@ -10,7 +10,7 @@ use model::{
     net::Flow,
 };
 use sip::{
-    endpoint::{Header, Invite},
+    endpoint::{Attached, Header, Invite},
     sdp::KeySeed,
 };
 use stir::claim::Claim;
@@ -105,6 +105,17 @@ pub enum Effect {
         leg: LegId,
         /// Our offer.
         sdp: Bytes,
+    },
+    /// Re-INVITE to a recorder with what it is told of the call.
+    TellRecorder {
+        /// Its first media leg.
+        branch: LegId,
+        /// SIP leg.
+        leg: LegId,
+        /// Our offer.
+        sdp: Bytes,
+        /// Who is in the call.
+        attached: Box<Attached>,
     },
     /// 202 to a REFER.
     AcceptRefer {
@@ -256,7 +267,7 @@ pub const fn not_performed(action: &Action) -> Option<&'static str> {
         | Action::Dial(_)
         | Action::Draw
         | Action::Voicemail { .. }
-        | Action::Record(_)
+        | Action::Record(..)
         | Action::Reject(_)
         | Action::Hangup(_)
         | Action::End
@@ -327,6 +338,8 @@ pub struct Incoming {
     pub lots: Lots,
     /// The offer.
     pub offer: Option<Bytes>,
+    /// Whether it wants to be told in descriptions that it is recorded (RFC 7866 §6.2).
+    pub is_record_aware: bool,
     /// Codec that the offer will be answered with.
     pub spoken: Option<Codec>,
     /// Where it leads.

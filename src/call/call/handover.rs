@@ -217,6 +217,8 @@ impl Call {
         };
         let Some(sip) = branch.sip else { return };
         branch.sip = Some(std::mem::replace(&mut self.incoming.leg, sip));
+        // What the other wanted to know is not known of this one.
+        self.incoming.is_record_aware = false;
         std::mem::swap(&mut self.a.media, &mut branch.media);
         std::mem::swap(&mut self.incoming.network, &mut branch.now.network);
         std::mem::swap(&mut self.incoming.terms, &mut branch.now.terms);

@@ -7,7 +7,7 @@ use model::{
     VoicemailBoxId,
     kept::{About, Group, stamp},
     media::{Format, Order, Recorded, Recording, Voices},
-    program::RecordAction,
+    program::{RecordAction, RecordTo},
 };
 
 use super::{Call, Context, Effect};
@@ -29,9 +29,9 @@ pub(super) const STORE_WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     /// Whether the flow has turned it on.
-    on: bool,
+    pub on: bool,
     /// Whether the flow has it leave a gap.
-    paused: bool,
+    pub paused: bool,
     part: Option<Part>,
     /// Until when the `record` step waits for a refusal.
     refused_until: Option<Instant>,
@@ -82,12 +82,28 @@ impl Call {
         self.attend_agents(context);
         if self.ending.is_none() {
             self.attend_recording(context);
+            self.attend_siprec(context);
+            self.show_recording(context);
             self.attend_listening(context);
         }
     }
 
     /// A `record` step, once the contact can be heard.
-    pub(super) fn record_step(&mut self, action: RecordAction, context: &mut Context<'_>) -> Vec<Action> {
+    pub(super) fn record_step(
+        &mut self,
+        action: RecordAction,
+        to: RecordTo,
+        context: &mut Context<'_>,
+    ) -> Vec<Action> {
+        if action == RecordAction::Start && to.is_recorder() {
+            if !self.recorder.on {
+                self.recorder.paused = false;
+            }
+            if let Some(actions) = self.begin_siprec(to, context) {
+                return actions;
+            }
+        }
+        let is_siprec = self.is_siprec();
         let recorder = &mut self.recorder;
         match action {
             RecordAction::Start if !recorder.on && recorder.count >= SOUNDS_MAX => {
@@ -100,8 +116,11 @@ impl Call {
                 return Vec::new();
             }
             RecordAction::Start | RecordAction::Resume => recorder.paused = false,
-            RecordAction::Pause => recorder.paused = recorder.on,
+            RecordAction::Pause => recorder.paused = recorder.on || is_siprec,
             RecordAction::Stop => recorder.on = false,
+        }
+        if action == RecordAction::Stop {
+            self.stop_siprec();
         }
         self.cursor.done(true, context.environment)
     }

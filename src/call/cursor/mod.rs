@@ -20,8 +20,8 @@ use std::{
 use model::{
     AudioId, E164, FlowId, IntegrationId, QueueId, VoicemailBoxId,
     program::{
-        Dial, Expression, LANGUAGE, Leads, Method, RecordAction, Rejection, Step, StepIx, Value, VariableIx,
-        Verb,
+        Dial, Expression, LANGUAGE, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx, Value,
+        VariableIx, Verb,
     },
 };
 
@@ -107,7 +107,7 @@ pub enum Action {
         longest: Option<Duration>,
     },
     /// Turn the recording of the call on or off, then tell [`Cursor::done`].
-    Record(RecordAction),
+    Record(RecordAction, RecordTo),
     /// Write, then tell [`Cursor::done`].
     Message {
         /// What.

@@ -26,7 +26,7 @@ impl Cursor {
                 Passed::Wait(vec![reject.map_or_else(|| Action::Hangup(audio), Action::Reject)])
             }
             Verb::Split { .. } => Passed::Wait(vec![Action::Draw]),
-            Verb::Record { action, .. } => Passed::Wait(vec![Action::Record(*action)]),
+            Verb::Record { action, to, .. } => Passed::Wait(vec![Action::Record(*action, *to)]),
             Verb::Voicemail { voicemail_box, greeting, max_ms, .. } => {
                 Passed::Wait(vec![Action::Voicemail {
                     voicemail_box: voicemail_box.clone(),

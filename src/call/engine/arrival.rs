@@ -156,6 +156,7 @@ impl Engine {
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
             lots: Lots::new(self.lots.draw()),
             offer,
+            is_record_aware: super::is_record_aware(request),
             spoken,
             network: trunk.network.clone(),
             terms,

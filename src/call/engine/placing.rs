@@ -132,7 +132,6 @@ impl Engine {
             Some((numbered, flow)) => (Some(numbered), flow),
             None => (None, unled(dialler.tenant())),
         };
-        let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
         let incoming = Incoming {
             leg,
             call_id: explanation.call_id,
@@ -145,8 +144,9 @@ impl Engine {
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
             lots: Lots::new(self.lots.draw()),
             offer,
+            is_record_aware: super::is_record_aware(request),
             spoken,
-            network: listener.map(|listener| listener.network.clone()).unwrap_or_default(),
+            network: network(&world, flow),
             terms,
             keys: self.keys.clone(),
             admitted: Admitted {
@@ -308,6 +308,7 @@ impl Engine {
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
             lots: Lots::new(self.lots.draw()),
             offer,
+            is_record_aware: super::is_record_aware(request),
             spoken,
             network: trunk.network.clone(),
             terms,
@@ -395,4 +396,10 @@ fn unled(tenant: &str) -> Arc<Flow> {
         translations: Default::default(),
     };
     Arc::new(Flow::without_expressions(FlowId::new(tenant, "dialled"), Arc::new(program)))
+}
+
+/// Name of the network that a message came by.
+fn network(world: &World, flow: NetFlow) -> String {
+    let listener = world.snapshot.cluster.listeners.get(usize::from(flow.listener.0));
+    listener.map(|listener| listener.network.clone()).unwrap_or_default()
 }

@@ -94,7 +94,7 @@ pub fn words(action: &Action) -> String {
         }
         Action::Callback { queue, number, .. } => format!("callback({}:{number})", queue.0.name()),
         Action::Voicemail { voicemail_box, .. } => format!("voicemail({})", voicemail_box.0.name()),
-        Action::Record(action) => format!("record({action:?})"),
+        Action::Record(action, _) => format!("record({action:?})"),
         Action::Message { text, to } => {
             format!("message({text}{})", to.map(|to| format!(">{to}")).unwrap_or_default())
         }

@@ -17,6 +17,7 @@ mod queues;
 mod refer;
 mod shards;
 mod silence;
+mod siprec;
 mod sounds;
 mod stations;
 mod stir;

@@ -178,6 +178,7 @@ impl Virtual {
             challenges: true,
             tcp: None,
             attached: None,
+            feature: None,
         };
         let leg = phone.endpoint.invite(self.now.instant, invite).unwrap();
         phone.leg = Some(leg);

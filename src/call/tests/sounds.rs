@@ -7,7 +7,7 @@ use model::{
     VoicemailBoxId,
     centre::VoicemailBox,
     media::{Event as MediaEvent, Heard, MediaEvent as Told, RecordingEnd},
-    program::{AskInput, RecordAction, Step, Verb},
+    program::{AskInput, RecordAction, RecordTo, Step, Verb},
     snapshot::Snapshot,
 };
 
@@ -81,7 +81,10 @@ fn caller(steps: Vec<Step>, change: impl FnOnce(&mut VoicemailBox)) -> Virtual {
 }
 
 fn record(name: &str, action: RecordAction, next: u16) -> Step {
-    Step { name: name.into(), verb: Verb::Record { action, next: step(next), failed: None } }
+    Step {
+        name: name.into(),
+        verb: Verb::Record { action, to: RecordTo::Store, next: step(next), failed: None },
+    }
 }
 
 /// 1 or `sales` leads to 1, 2 or `billing` to 2, all else to 3.

@@ -281,6 +281,11 @@ impl Media {
             | Order::Say { .. }
             | Order::Listen { .. }
             | Order::StopListening { .. }) => self.take_sound(now, session, order),
+            Order::Fork { leg, of } => {
+                let of = of.map_or("-".into(), |of| format!("{}.{:?}", of.leg.0 & 0xffff, of.side));
+                self.orders.push(format!("copy({of}>{})", leg.0 & 0xffff));
+                Vec::new()
+            }
             Order::Unbridge { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
         }
     }
@@ -335,6 +340,7 @@ impl Media {
             | Order::SendDtmf { .. }
             | Order::Record { .. }
             | Order::Mix(_)
+            | Order::Fork { .. }
             | Order::Mute { .. } => Vec::new(),
         }
     }
@@ -462,6 +468,7 @@ impl Virtual {
             challenges: self.carrier.credentials.is_some(),
             tcp: None,
             attached: None,
+            feature: None,
         };
         self.carrier.leg = Some(self.carrier.endpoint.invite(self.now.instant, invite).unwrap());
         self.settle();
@@ -564,7 +571,10 @@ impl Virtual {
                 if self.holds == Some(to) {
                     return self.held.push((from, to, bytes));
                 }
-                phone.last = Some(String::from_utf8_lossy(&bytes).into_owned());
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                // Our own endpoint is no recorder, and says so of what it does not know.
+                let bytes = Bytes::from(text.replace("Require: siprec\r\n", ""));
+                phone.last = Some(text);
                 return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
             }
         }

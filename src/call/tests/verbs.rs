@@ -11,7 +11,8 @@ use model::{
     AgentId, FlowId, IntegrationId, QueueId, VoicemailBoxId,
     program::{
         Ask, AskInput, Choice, Dial, DialStrategy, DialTarget, Expression, Method, Part, Program, Queue,
-        RecordAction, Request, Step, StepIx, TransferKind, Value, Variable, VariableIx, VariableKind, Verb,
+        RecordAction, RecordTo, Request, Step, StepIx, TransferKind, Value, Variable, VariableIx,
+        VariableKind, Verb,
     },
 };
 
@@ -265,7 +266,7 @@ fn callback_voicemail_record_and_message_are_done_or_fail() {
         (callback(None), "callback(sales:+12125550199)"),
         (callback(Some("'+16175550150'")), "callback(sales:+16175550150)"),
         (voicemail, "voicemail(support)"),
-        (Verb::Record { action: RecordAction::Pause, next, failed }, "record(Pause)"),
+        (Verb::Record { action: RecordAction::Pause, to: RecordTo::Store, next, failed }, "record(Pause)"),
         (message(None), "message(Hello)"),
         (message(Some("'+1617' + '5550150'")), "message(Hello>+16175550150)"),
     ] {

@@ -106,7 +106,7 @@ pub fn flow(name: &str, steps: Vec<Step>, variables: Vec<Variable>) -> (FlowId, 
     )
 }
 
-fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
+pub fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
     let source = Source {
         range: address.parse().unwrap(),
         valid_from: None,
@@ -206,6 +206,7 @@ pub fn snapshot() -> Snapshot {
             reachable_ranges: Vec::new(),
             tracing: None,
             tenants: BTreeMap::new(),
+            recorders: BTreeMap::new(),
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
             keeping: model::snapshot::Keeping::default(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use model::{
     AudioId, Key,
     program::{
-        Ask, AskInput, Dial, DialStrategy, DialTarget, Leads, Program, Queue, Request, StepIx, TransferKind,
-        VariableIx, Verb,
+        Ask, AskInput, Dial, DialStrategy, DialTarget, Leads, Program, Queue, RecordTo, Request, StepIx,
+        TransferKind, VariableIx, Verb,
     },
 };
 
@@ -171,7 +171,8 @@ fn lines(verb: &Verb, flow: &CompiledFlow) -> Vec<String> {
             let name = voicemail_box.0.name().to_owned();
             [name].into_iter().chain(prompts(greeting, &flow.prompts)).chain(most).collect()
         }
-        Verb::Record { action, .. } => vec![format!("{action:?}")],
+        Verb::Record { action, to: RecordTo::Store, .. } => vec![format!("{action:?}")],
+        Verb::Record { action, to, .. } => vec![format!("{action:?} ({to:?})")],
         Verb::Message { text, to, .. } => {
             let to = to.as_ref().map(|to| format!("to {}", to.0));
             [text.0.clone()].into_iter().chain(to).collect()

@@ -3,7 +3,9 @@
 use api::v1alpha1 as v1;
 use model::{
     AudioId, VoicemailBoxId,
-    program::{Ask, AskInput, Choice, RecordAction, Rejection, VariableIx, VariableKind, Verb, spoken},
+    program::{
+        Ask, AskInput, Choice, RecordAction, RecordTo, Rejection, VariableIx, VariableKind, Verb, spoken,
+    },
     snapshot::AudioSource,
 };
 
@@ -193,7 +195,21 @@ impl Compiler<'_> {
             v1::RecordAction::Pause => RecordAction::Pause,
             v1::RecordAction::Resume => RecordAction::Resume,
         };
-        Verb::Record { action, next, failed }
+        let to = match record.to {
+            v1::RecordTo::Store => RecordTo::Store,
+            v1::RecordTo::Recorder => RecordTo::Recorder,
+            v1::RecordTo::Both => RecordTo::Both,
+        };
+        let namespace = self.item.namespace();
+        let begins = action == RecordAction::Start && to.is_recorder();
+        let recorder = self.world.tenants.get(namespace).and_then(|tenant| tenant.spec.recorder.as_ref());
+        if begins && recorder.is_none() {
+            let message = format!(
+                "The Tenant of namespace {namespace} must have a `recorder` before a flow may say `to: {to:?}`; `to: Store` needs none."
+            );
+            self.item.error(self.report, &format!("{at}.record.to"), Reason::NoRecorder, message);
+        }
+        Verb::Record { action, to, next, failed }
     }
 
     fn wait(&mut self, wait: &v1::Wait, at: &str) -> Verb {

@@ -242,7 +242,7 @@ impl Walker<'_> {
             | Action::Queue { .. }
             | Action::Callback { .. }
             | Action::Voicemail { .. }
-            | Action::Record(_) => fork.answered = true,
+            | Action::Record(..) => fork.answered = true,
             Action::Dial(_) | Action::Draw | Action::Request(_) | Action::Message { .. } => {}
         }
         self.place(fork, &action)

@@ -8,7 +8,7 @@ use call::{
 };
 use model::{
     AudioId,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Part, RecordAction, Verb},
+    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Part, RecordAction, RecordTo, Verb},
     snapshot::{Audio, AudioSource},
 };
 
@@ -39,7 +39,7 @@ pub(super) fn targets(action: &Action) -> Vec<Target> {
         | Action::StopPlay
         | Action::Wait(_)
         | Action::Draw
-        | Action::Record(_)
+        | Action::Record(..)
         | Action::Reject(_)
         | Action::Hangup(_)
         | Action::End
@@ -76,7 +76,13 @@ pub(super) fn does(world: &World, verb: &Verb, action: &Action) -> String {
             let greeting = if greeting.is_empty() { "its greeting".into() } else { heard(world, greeting) };
             format!("takes a message for VoicemailBox {voicemail_box} after {greeting}{}", at_most(*longest))
         }
-        (Action::Record(action), _) => records(*action).into(),
+        (Action::Record(RecordAction::Start, RecordTo::Recorder), _) => {
+            "has the recorder record the call".into()
+        }
+        (Action::Record(RecordAction::Start, RecordTo::Both), _) => {
+            "begins to record the call, and has the recorder record it".into()
+        }
+        (Action::Record(action, _), _) => records(*action).into(),
         (Action::Message { text, to }, _) => {
             let to = to.map_or_else(|| "the contact".into(), |number| number.to_string());
             format!("writes “{}” to {to}", short(text))

@@ -223,6 +223,8 @@ pub struct Invite {
     pub tcp: Option<Flow>,
     /// What it carries beside the offer.
     pub attached: Option<Box<Attached>>,
+    /// What we are, as a parameter of our Contact (RFC 3840) for as long as the leg lives, with its semicolon: `;+sip.src`.
+    pub feature: Option<&'static str>,
 }
 
 /// A part of a body beside the session description (RFC 5621).
@@ -230,6 +232,8 @@ pub struct Invite {
 pub struct Attached {
     /// Content-Type.
     pub content_type: &'static str,
+    /// Content-Disposition.
+    pub disposition: &'static str,
     /// Content-ID without brackets, which `cid:` URIs name (RFC 2392).
     pub content_id: String,
     /// The part. No line of it may begin with [`BOUNDARY`] after two hyphens.

@@ -39,6 +39,7 @@ impl Endpoint {
         let phase = Phase::Calling { tx, provisional: false, cancel: Cancel::No };
         let mut new = Leg::new(invite.flow, tag, phase, None);
         new.challenges = invite.challenges;
+        new.feature = invite.feature;
         self.legs.insert(leg, Box::new(new));
         self.start_by_size(now, tx, entry, invite.tcp);
         Ok(leg)
@@ -74,7 +75,21 @@ impl Endpoint {
     /// When the leg is not established, or an INVITE or UPDATE of either side is under way. Our own refresh of the session is
     /// none that the layer above could know of: this goes out after it.
     pub fn reinvite(&mut self, now: Instant, leg: LegId, sdp: Bytes) -> Result<(), Misuse> {
-        self.change(now, leg, sdp, false)
+        self.change(now, leg, sdp, None, false)
+    }
+
+    /// The same with a part beside the offer.
+    ///
+    /// # Errors
+    /// As [`Endpoint::reinvite`].
+    pub fn reinvite_with(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        sdp: Bytes,
+        attached: Box<Attached>,
+    ) -> Result<(), Misuse> {
+        self.change(now, leg, sdp, Some(attached), false)
     }
 
     /// Sends an UPDATE in the dialog (RFC 3311), with a new offer or without; its end is told like that of a re-INVITE.
@@ -85,16 +100,23 @@ impl Endpoint {
         if !self.established(leg)?.peer_updates {
             return Err(Misuse::NotAllowed);
         }
-        self.change(now, leg, sdp.unwrap_or_default(), true)
+        self.change(now, leg, sdp.unwrap_or_default(), None, true)
     }
 
-    fn change(&mut self, now: Instant, leg: LegId, sdp: Bytes, by_update: bool) -> Result<(), Misuse> {
+    fn change(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        sdp: Bytes,
+        attached: Option<Box<Attached>>,
+        by_update: bool,
+    ) -> Result<(), Misuse> {
         let full = self.table_is_full();
         let known = self.established(leg)?;
         if known.asked.is_some() || known.unacked.is_some() {
             return Err(Misuse::InviteUnderWay);
         }
-        let new = Box::new(Reinvite::new(now, sdp, by_update, false));
+        let new = Box::new(Reinvite { attached, ..Reinvite::new(now, sdp, by_update, false) });
         if let Some(under_way) = &mut known.reinvite {
             if !under_way.is_refresh || under_way.next.is_some() {
                 return Err(Misuse::InviteUnderWay);
@@ -222,12 +244,17 @@ impl Endpoint {
         let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) else { return };
         reinvite.attempts += 1;
         reinvite.begin(now);
-        let sdp = reinvite.sdp.clone();
+        let (sdp, attached) = (reinvite.sdp.clone(), reinvite.attached.clone());
         let (purpose, method) =
             if reinvite.is_update { (Purpose::Update, "UPDATE") } else { (Purpose::Reinvite, "INVITE") };
         let headers: Vec<_> =
             self.legs.get(&id).and_then(|leg| Self::session_kept(leg)).into_iter().collect();
-        let tx = self.send_within(now, id, purpose, method, &headers, ("application/sdp", &sdp));
+        let body = attached.map(|attached| parts(&sdp, &attached));
+        let (kind, body) = match &body {
+            Some(body) => (MULTIPART, body.as_slice()),
+            None => ("application/sdp", &*sdp),
+        };
+        let tx = self.send_within(now, id, purpose, method, &headers, (kind, body));
         if let Some(reinvite) = self.legs.get_mut(&id).and_then(|leg| leg.reinvite.as_mut()) {
             reinvite.tx = tx.unwrap_or(0);
         }
@@ -312,7 +339,7 @@ impl Endpoint {
         let tx = self.table.number();
         let branch = self.new_branch(tx);
         let base = self.legs.get(&id)?.flow;
-        let contact = self.contact(base, id);
+        let contact = self.contact(base, id) + feature(self.legs.get(&id)?.feature);
         let via = self.via(base, &branch);
         let cseq = dialog.next_cseq();
         let writer = dialog.write_request(&mut self.writer, method, cseq, &via);
@@ -343,7 +370,7 @@ impl Endpoint {
     }
 
     fn write_invite(&mut self, invite: &Invite, leg: LegId, tag: &str, branch: &str) -> Bytes {
-        let contact = self.contact(invite.flow, leg);
+        let contact = self.contact(invite.flow, leg) + feature(invite.feature);
         let via = self.via(invite.flow, branch);
         let call_id = self.new_call_id();
         let cseq = 1 + self.random.below(1 << 16);
@@ -374,7 +401,7 @@ impl Endpoint {
             None => writer.finish("application/sdp", sdp),
             Some(attached) => {
                 let body = parts(sdp, attached);
-                writer.finish(&format!("multipart/mixed;boundary={BOUNDARY}"), &body)
+                writer.finish(MULTIPART, &body)
             }
         }
     }
@@ -396,9 +423,20 @@ impl Endpoint {
     }
 }
 
+/// A parameter of Contact.
+pub(super) const fn feature(feature: Option<&'static str>) -> &'static str {
+    match feature {
+        Some(feature) => feature,
+        None => "",
+    }
+}
+
+/// Content-Type of a body with an attached part.
+const MULTIPART: &str = "multipart/mixed;boundary=switchboard-part";
+
 /// RFC 2046 §5.1.1.
 fn parts(sdp: &[u8], attached: &Attached) -> Vec<u8> {
-    let Attached { content_type, content_id, content } = attached;
+    let Attached { content_type, disposition, content_id, content } = attached;
     let mut body = Vec::with_capacity(sdp.len() + content.len() + 256);
     if !sdp.is_empty() {
         body.extend(format!("--{BOUNDARY}\r\nContent-Type: application/sdp\r\n\r\n").into_bytes());
@@ -407,7 +445,7 @@ fn parts(sdp: &[u8], attached: &Attached) -> Vec<u8> {
     }
     let head = format!(
         "--{BOUNDARY}\r\nContent-Type: {content_type}\r\nContent-ID: <{content_id}>\r\n\
-         Content-Disposition: by-reference;handling=optional\r\n\r\n"
+         Content-Disposition: {disposition}\r\n\r\n"
     );
     body.extend(head.into_bytes());
     body.extend(content);

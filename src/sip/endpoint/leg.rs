@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::net::Flow;
 
 use super::{
-    Header, Wake,
+    Attached, Header, Wake,
     reliable::{Early, Reliable},
     session::Session,
     table::TxId,
@@ -47,6 +47,8 @@ pub struct Leg {
     pub transfer: Option<Box<Transfer>>,
     /// Whether challenges to our requests are told.
     pub challenges: bool,
+    /// Parameter of our Contact.
+    pub feature: Option<&'static str>,
     /// Whether a BYE of ours ends it.
     pub says_bye: bool,
     /// Whether `Ended` was told: what goes on is for the peer's sake alone.
@@ -111,6 +113,8 @@ pub enum AskedBy {
 pub struct Reinvite {
     /// Empty: an UPDATE without an offer.
     pub sdp: Bytes,
+    /// What it carries beside the offer.
+    pub attached: Option<Box<Attached>>,
     pub attempts: u8,
     /// Its transaction.
     pub tx: TxId,
@@ -133,6 +137,7 @@ impl Reinvite {
     pub fn new(now: Instant, sdp: Bytes, is_update: bool, is_refresh: bool) -> Self {
         let mut new = Self {
             sdp,
+            attached: None,
             attempts: 0,
             tx: 0,
             give_up_at: None,
@@ -177,6 +182,7 @@ impl Leg {
             transfer: None,
             says_bye: false,
             challenges: false,
+            feature: None,
             is_over: false,
             scheduled: None,
         }

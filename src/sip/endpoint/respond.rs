@@ -239,7 +239,7 @@ impl Endpoint {
     ) -> Bytes {
         let Some(leg) = self.legs.get(&id) else { return Bytes::new() };
         let Some(flow) = self.table.get(tx).map(|entry| entry.flow) else { return Bytes::new() };
-        let contact = self.contact(leg.flow, id);
+        let contact = self.contact(leg.flow, id) + super::ask::feature(leg.feature);
         let writer = &mut self.writer;
         writer.response(code, extra.reason);
         copy_for_response(writer, request, &flow, Some(&leg.tag));

@@ -241,6 +241,12 @@ pub struct Record {
     #[serde(default)]
     pub action: RecordAction,
 
+    /// Where a recording that begins goes: into the store, to the Tenant's `recorder`, or to both. What the recorder gets is
+    /// both sides of the contact's audio and who is connected; the step waits until it has answered. `Pause`, `Resume` and
+    /// `Stop` hold for both. Absent: `Store`.
+    #[serde(default, skip_serializing_if = "RecordTo::is_store")]
+    pub to: RecordTo,
+
     /// The step afterwards; recording goes on meanwhile. Absent: the next of the list.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -264,6 +270,26 @@ pub enum RecordAction {
     Pause,
     /// Goes on after `Pause`.
     Resume,
+}
+
+/// Where a recording goes.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordTo {
+    /// Into the store of recordings.
+    #[default]
+    Store,
+    /// To the Tenant's `recorder` (SIPREC, RFC 7866).
+    Recorder,
+    /// To both.
+    Both,
+}
+
+impl RecordTo {
+    /// Whether the store alone gets it.
+    #[must_use]
+    pub const fn is_store(&self) -> bool {
+        matches!(self, Self::Store)
+    }
 }
 
 /// Lets time pass, with music or in silence. Answers the call. Keys are kept for the next `ask`.

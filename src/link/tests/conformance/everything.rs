@@ -7,9 +7,9 @@ use link::{
 use model::{
     AudioId, LegId, PlayId, SessionId,
     media::{
-        Bucket, Bursts, Codec, CryptoSuite, Direction, Event, Format, Heard, Hearing, ListenId, Listening,
-        MasterKey, MediaEvent, MediaOrder, MediaParameters, OpusParameters, Order, Outbound, PlayEnd,
-        Quality, Rating, Recorded, Recording, RecordingEnd, Source, Srtp, Voices,
+        Bucket, Bursts, Codec, CryptoSuite, Direction, Event, Forked, Format, Heard, Hearing, ListenId,
+        Listening, MasterKey, MediaEvent, MediaOrder, MediaParameters, OpusParameters, Order, Outbound,
+        PlayEnd, Quality, Rating, Recorded, Recording, RecordingEnd, Side, Source, Srtp, Voices,
     },
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -116,6 +116,7 @@ fn all_orders() -> Vec<Order> {
         Order::ForgetRecording { name: name() },
         Order::Listen { leg: LEG, listening: Box::new(listening) },
         Order::StopListening { leg: LEG },
+        Order::Fork { leg: LEG, of: Some(Forked { leg: LegId(1), side: Side::Sent }) },
         Order::Release { leg: LEG },
     ]
 }
@@ -185,7 +186,8 @@ const fn kind_of_order(order: &Order) -> usize {
         Order::ForgetRecording { .. } => 15,
         Order::Listen { .. } => 16,
         Order::StopListening { .. } => 17,
-        Order::Release { .. } => 18,
+        Order::Fork { .. } => 18,
+        Order::Release { .. } => 19,
     }
 }
 
@@ -217,7 +219,7 @@ async fn every_order_comes_as_it_was_given_however_large(world: World) {
     let _serving = world.join(&edge, &server).await;
     let given = all_orders();
     let kinds: std::collections::BTreeSet<_> = given.iter().map(kind_of_order).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=18).collect::<Vec<_>>(), "an order is missing");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=19).collect::<Vec<_>>(), "an order is missing");
     for order in &given {
         edge.pool.send(MediaOrder { session: SessionId(3), order: order.clone() }).unwrap();
     }

@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod forks;
 mod listening;
 mod namespace;
 mod network;

@@ -155,6 +155,7 @@ fn what_is_too_large_for_a_datagram_goes_by_tcp_if_it_can() {
         headers: vec![Header::new("Identity", "x".repeat(1_200))],
         tcp: Some(tcp),
         attached: None,
+        feature: None,
         ..invite_to(flow())
     };
     for (invite, expected) in [
@@ -192,6 +193,7 @@ fn what_credentials_make_too_large_goes_by_tcp_then() {
         headers: vec![Header::new("Subject", "x".repeat(700))],
         tcp: Some(tcp),
         attached: None,
+        feature: None,
         challenges: true,
         ..invite_to(flow())
     };
@@ -218,6 +220,7 @@ fn a_connection_that_is_lost_after_an_answer_does_not_repeat_the_invite() {
         headers: vec![Header::new("Identity", "x".repeat(1_200))],
         tcp: Some(tcp),
         attached: None,
+        feature: None,
         ..invite_to(flow())
     };
     endpoint.invite(epoch(), large).unwrap();

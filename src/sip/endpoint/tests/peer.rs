@@ -113,6 +113,7 @@ pub fn invite_to(flow: Flow) -> Invite {
         challenges: false,
         tcp: None,
         attached: None,
+        feature: None,
     }
 }
 
