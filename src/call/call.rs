@@ -24,7 +24,7 @@ use crate::{
     dial::{Branch, Dialling, Party, Sent},
     record::{EndedBy, PATH_MAX, Record, cause_of},
     registrar::StationId,
-    sdp_leg::{MediaLeg, Ports},
+    sdp_leg::{At, MediaLeg, Ports},
 };
 
 mod callees;
@@ -36,6 +36,7 @@ mod listening;
 mod message;
 mod recording;
 mod silence;
+mod unprotected;
 
 use handover::Handover;
 use joining::Joiner;
@@ -332,14 +333,15 @@ impl Call {
     /// The media server tells something.
     pub fn on_media(&mut self, event: MediaEvent, context: &mut Context<'_>) {
         match event {
-            MediaEvent::Allocated { leg, address, rtp_port } if leg == self.a.media.id => {
-                self.a.media.allocated(address, rtp_port, self.id.0);
+            MediaEvent::Allocated { leg, address, rtp_port, fingerprint } if leg == self.a.media.id => {
+                self.a.media.allocated(At { address, rtp_port, fingerprint }, self.id.0);
                 self.a_allocated(context);
             }
-            MediaEvent::Allocated { leg, address, rtp_port } => {
+            MediaEvent::Allocated { leg, address, rtp_port, fingerprint } => {
+                let at = At { address, rtp_port, fingerprint };
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
-                    branch.media.allocated(address, rtp_port, session_id);
+                    branch.media.allocated(at, session_id);
                     match branch.sip {
                         Some(sip) if branch.answered => self.reinvite(leg, sip, context),
                         // It has moved, which can be told once the first offer is answered.
@@ -347,7 +349,7 @@ impl Call {
                         None => self.invite(leg, context),
                     }
                 } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
-                    self.take_place(joiner, (address, rtp_port), context);
+                    self.take_place(joiner, at, context);
                 }
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
@@ -362,6 +364,7 @@ impl Call {
             MediaEvent::Recorded(recorded) => self.recorded(&recorded, context),
             MediaEvent::Heard { listening, heard, .. } => self.heard(listening, heard, context),
             MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } | MediaEvent::Measured { .. } => {}
+            MediaEvent::Unprotected { leg, why } => self.on_unprotected(leg, why, context),
             MediaEvent::Silent { leg, silent_ms, heard_before } => {
                 self.on_silence(leg, (silent_ms, heard_before), context);
             }

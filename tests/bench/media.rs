@@ -36,7 +36,7 @@ use model::{
     LegId, SessionId,
     media::{
         Codec, CryptoSuite, Direction, Event, Hearing, MasterKey, MediaEvent, MediaOrder, MediaParameters,
-        Order, Source, Srtp,
+        Order, Source, Srtp, SrtpKeys,
     },
 };
 use rtp::{
@@ -187,8 +187,11 @@ impl Ours {
             direction: Direction::SendRecv,
             comfort_noise: None,
             rtcp_mux: false,
-            srtp: side.secure.map(|suite| Box::new(Srtp { send: key(suite), receive: key(suite) })),
+            srtp: side
+                .secure
+                .map(|suite| Box::new(Srtp::Sdes(SrtpKeys { send: key(suite), receive: key(suite) }))),
             opus: None,
+            peer_first: false,
         };
         self.order(session, Order::Configure { leg, parameters });
         port
@@ -197,7 +200,7 @@ impl Ours {
 
 fn key(suite: CryptoSuite) -> MasterKey {
     let length = suite.key_length() + suite.salt_length();
-    MasterKey { suite, key_and_salt: KEY.iter().copied().cycle().take(length).collect() }
+    MasterKey::new(suite, KEY.iter().copied().cycle().take(length).collect())
 }
 
 fn measure_ours(scenario: &Scenario, seconds: u64) -> Seen {

@@ -4,6 +4,7 @@
 //! calls is left. Programs that are missing are a failure: `tests/run` installs them.
 #![expect(clippy::unwrap_used, clippy::print_stderr, clippy::panic, reason = "a test fails by panicking")]
 
+mod addresses;
 mod afterwards;
 mod agents;
 mod attackers;
@@ -13,6 +14,7 @@ mod carrier;
 mod certificates;
 mod cli;
 mod drain;
+mod dtls;
 mod dtmf;
 mod engines;
 mod flood;

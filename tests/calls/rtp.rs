@@ -67,6 +67,11 @@ impl Rtp {
         (0..=last).flat_map(|place| frames.remove(&place).unwrap_or_else(|| vec![0; 160])).collect()
     }
 
+    /// Sends what is no RTP.
+    pub fn throw(&self, to: SocketAddr, bytes: &[u8]) {
+        self.socket.send_to(bytes, to).unwrap();
+    }
+
     pub fn send(&self, to: SocketAddr, marker: bool, packet: &Packet) {
         let mut bytes = vec![0x80, u8::from(marker) << 7 | packet.payload_type];
         bytes.extend(packet.sequence.to_be_bytes());

@@ -70,7 +70,12 @@ impl Engine {
             let length = packet.len();
             let mut buffer = packet.into_vec();
             buffer.resize(length + rtp::srtp::OVERHEAD_MAX, 0);
-            self.packet(key, &mut Datagram { buffer: &mut buffer, length, from: remote }, now);
+            let mut datagram = Datagram { buffer: &mut buffer, length, from: remote };
+            if self.legs.get_mut(key).is_some_and(|leg| leg.is_handshake(&datagram)) {
+                self.handshake(key, &datagram, now);
+            } else {
+                self.packet(key, &mut datagram, now);
+            }
         }
     }
 
@@ -210,7 +215,9 @@ impl Engine {
             );
             change(&self.tally.sessions, true);
         }
-        Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random))
+        let mut leg = Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random);
+        leg.set_identity(Arc::clone(&self.shared.identity));
+        Ok(leg)
     }
 
     /// A seat if one is wished for and free, else a pair.
@@ -234,7 +241,8 @@ impl Engine {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let (session, leg, rtp_port, network) = (leg.session, leg.id, leg.port(), leg.network);
         if let Some(address) = self.shared.networks.get(network).map(|network| network.advertised) {
-            self.tell(session, Event::Allocated { leg, address, rtp_port });
+            let fingerprint = Some(Box::new(self.shared.identity.fingerprint().clone()));
+            self.tell(session, Event::Allocated { leg, address, rtp_port, fingerprint });
         }
     }
 }

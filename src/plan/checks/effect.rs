@@ -52,7 +52,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.exposure", &["HostNetwork"], Ignored),
     ("VoiceCluster", "spec.stores", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
-    ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.retention", &[], Ignored),

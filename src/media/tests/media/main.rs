@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod dtls;
 mod listening;
 mod network;
 mod peer;
