@@ -14,11 +14,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["api", "expr", "model"]),
     ("sip", &["model"]),
     ("stir", &[]),
-    ("call", &["expr", "model", "sip", "stir"]),
+    ("acd", &["model"]),
+    ("call", &["acd", "expr", "model", "sip", "stir"]),
     ("rtp", &["model"]),
     ("store", &[]),
     ("link", &["model"]),
-    ("edge", &["call", "link", "model", "sip", "stir"]),
+    ("edge", &["acd", "call", "link", "model", "sip", "stir"]),
     ("media", &["link", "model", "rtp", "store"]),
     ("sim", &["call", "expr", "model"]),
     ("operator", &["api", "link", "model", "plan"]),
@@ -29,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without socket, clock, thread or randomness.
-const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "call", "rtp", "sim"];
+const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "acd", "call", "rtp", "sim"];
 
 /// What would bring those in.
 const IMPURE: &[&str] = &[

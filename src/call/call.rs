@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    AudioId, CallId, LegId, PlayId, SessionId,
+    AgentId, AudioId, CallId, LegId, PlayId, SessionId,
     media::{Event as MediaEvent, Order, PlayEnd, Quality, Refusal},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
@@ -22,7 +22,7 @@ use crate::{
     admission::{Admitted, Origin},
     cursor::{Action, Cursor, Dialled, Environment, Facts},
     dial::{Branch, Dialling, Party, Sent},
-    record::{EndedBy, PATH_MAX, Record, cause_of},
+    record::{EndedBy, PATH_MAX, Record, Visit, cause_of},
     registrar::StationId,
     sdp_leg::{At, MediaLeg, Ports},
 };
@@ -34,6 +34,7 @@ mod handover;
 mod joining;
 mod listening;
 mod message;
+mod queueing;
 mod recording;
 mod silence;
 mod unprotected;
@@ -42,10 +43,11 @@ use handover::Handover;
 use joining::Joiner;
 use listening::Ear;
 use message::Message;
+use queueing::Queueing;
 use recording::{Recorder, STORE_WAIT};
 use silence::Silenced;
 
-pub use effect::{Context, Effect, Incoming, Told, Trunks, Unperformed, not_performed};
+pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
 
 /// How long the end of a call waits for its media server.
@@ -67,6 +69,11 @@ pub struct Call {
     waiting: Option<Waiting>,
     recorder: Recorder,
     message: Option<Message>,
+    queueing: Option<Box<Queueing>>,
+    /// Agents who talk in it, as the floor was told.
+    held: Vec<AgentId>,
+    /// Waits that are over.
+    visits: Vec<Visit>,
     /// A key that has ended a message and is still to come.
     swallows: Option<char>,
     ear: Option<Ear>,
@@ -110,6 +117,8 @@ enum AfterPlay {
     Ring,
     /// The music of a `wait`, which the wait ends.
     Wait,
+    /// What is heard in a queue.
+    Queue,
     /// Greeting, tone and questions about a message.
     Message,
     /// The tone of a call that cannot be made.
@@ -166,6 +175,9 @@ impl Call {
             waiting: None,
             recorder: Recorder::default(),
             message: None,
+            queueing: None,
+            held: Vec::new(),
+            visits: Vec::new(),
             swallows: None,
             ear: None,
             started_at: environment.now.wall,
@@ -242,7 +254,8 @@ impl Call {
         let dial = ringing.filter_map(Branch::deadline).min();
         let message = self.message.as_ref().and_then(|message| message.deadline);
         let silenced = self.silenced.as_ref().map(|silenced| silenced.until);
-        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline(), silenced];
+        let announced = self.queueing.as_ref().and_then(|queueing| queueing.deadline());
+        let others = [self.cursor.deadline(), dial, message, self.recorder.deadline(), silenced, announced];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -285,6 +298,7 @@ impl Call {
             quality: self.quality,
             recordings: self.recorder.kept(false),
             voicemails: self.recorder.kept(true),
+            queues: self.visits.clone(),
         }
     }
 
@@ -309,6 +323,7 @@ impl Call {
         self.ring_timeouts(now, context);
         self.recording_timeout(now, context);
         self.message_timeout(now, context);
+        self.queue_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
         self.perform(actions, context);
     }
@@ -445,7 +460,14 @@ impl Call {
                 }
                 self.waiting = Some(Waiting::For(action));
             }
-            Action::Request(_) | Action::Queue { .. } | Action::Callback { .. } | Action::Message { .. } => {}
+            Action::Queue { ref queue, priority, max_wait } => {
+                if self.audible(false, context) {
+                    self.queue_up(queue.clone(), (priority, max_wait), context);
+                } else {
+                    self.waiting = Some(Waiting::For(action));
+                }
+            }
+            Action::Request(_) | Action::Callback { .. } | Action::Message { .. } => {}
         }
         Vec::new()
     }
@@ -499,6 +521,7 @@ impl Call {
     fn after_play(&mut self, then: AfterPlay, context: &mut Context<'_>) {
         match then {
             AfterPlay::Ring | AfterPlay::Wait => {}
+            AfterPlay::Queue => self.queue_played(context),
             AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
             AfterPlay::Refuse => self.unhelped(context),
             AfterPlay::Message => self.message_played(context),
@@ -686,6 +709,7 @@ impl Call {
             return;
         }
         self.drop_message(context);
+        self.leave_queue(by == EndedBy::Caller, context);
         self.end_recording(context);
         let wait = if self.recorder.is_open() { STORE_WAIT } else { RELEASE_WAIT };
         let at_most_until = context.environment.now.instant + wait;

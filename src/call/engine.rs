@@ -47,6 +47,7 @@ use crate::{
 mod arrival;
 mod attempts;
 mod contract;
+mod floors;
 mod gate;
 mod load;
 mod outside;
@@ -59,7 +60,8 @@ mod transfers;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
-pub use contract::{Config, Input, Output, StationNews, TrunkNews};
+pub use contract::{AgentAct, AgentOrder, Config, Input, Output, StationNews, TrunkNews};
+use floors::Floors;
 use gate::Gate;
 use load::{Loads, Standings};
 pub use load::{Tallies, Together};
@@ -71,6 +73,15 @@ pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
+
+/// What a call is told of an effect of its own.
+#[derive(Debug)]
+enum Answer {
+    /// What became of a branch's INVITE.
+    Sent(LegId, Sent),
+    /// Whether the contact may wait.
+    Entered(Result<(), acd::Refusal>),
+}
 
 /// One shard.
 #[derive(Debug)]
@@ -107,6 +118,7 @@ pub struct Engine {
     callbacks: Callbacks,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
+    floors: Floors,
     lots: Lots,
     out: VecDeque<Output>,
 }
@@ -176,6 +188,7 @@ impl Engine {
             identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
+            floors: Floors::default(),
             lots,
             out: VecDeque::new(),
         }
@@ -265,6 +278,7 @@ impl Engine {
             Input::Verified { ticket, verdict } => self.verified(now, ticket, verdict),
             Input::Signed { ticket, signature } => self.signed(now, ticket, signature),
             Input::Lift { address } => self.lift(now, address),
+            Input::Agent(order) => self.agent_acts(now, &order),
             Input::Drain => self.begin_draining(),
             Input::Stop { because } => {
                 self.begin_draining();
@@ -278,9 +292,10 @@ impl Engine {
         if std::mem::take(&mut self.is_stale) {
             self.look_over(now);
             self.look_over_stations();
+            self.look_over_floors(now.instant);
         }
         self.drain_endpoint(now);
-        while self.drain_outside(now) {
+        while self.drain_outside(now) || self.drain_floors(now) {
             self.drain_endpoint(now);
         }
     }
@@ -306,6 +321,7 @@ impl Engine {
             self.registrations.poll_timeout(),
             self.registrar.poll_timeout(),
             self.waiting.poll_timeout(),
+            self.floors.poll_timeout(),
         ];
         [endpoint, call].into_iter().chain(beside).flatten().min()
     }
@@ -365,6 +381,7 @@ impl Engine {
         self.registrar.timeout(now.instant);
         self.tell_of_stations();
         self.stop_waiting(now);
+        self.floors.timeout(now.instant);
         while let Some((at, call)) = self.deadlines.first().copied()
             && at <= now.instant
         {
@@ -422,11 +439,16 @@ impl Engine {
         let mut pending = self.run(now, &world, &mut call, run);
         // An INVITE that there is no room for is told to the call at once, which may try another way.
         while let Some(effect) = pending.pop_front() {
-            if let Some((branch, sent)) = self.carry_out(now, &call, effect) {
-                let more =
-                    self.run(now, &world, &mut call, |call, context| call.invited(branch, sent, context));
-                pending.extend(more);
-            }
+            let more = match self.carry_out(now, &call, effect) {
+                Some(Answer::Sent(branch, sent)) => {
+                    self.run(now, &world, &mut call, |call, context| call.invited(branch, sent, context))
+                }
+                Some(Answer::Entered(entered)) => {
+                    self.run(now, &world, &mut call, |call, context| call.entered(entered, context))
+                }
+                None => continue,
+            };
+            pending.extend(more);
         }
         // Caps count calls, not what is left to tidy up: whoever hung up may call again at once.
         if call.is_ending() {
@@ -454,6 +476,7 @@ impl Engine {
             registrations: &self.registrations,
             endpoint: &self.endpoint,
             registrar: &self.registrar,
+            floors: &self.floors,
             now: now.instant,
         };
         let environment = Environment { world, expressions: &self.expressions, now };
@@ -463,10 +486,10 @@ impl Engine {
         context.effects.into()
     }
 
-    /// Gives the branch and its new SIP leg where the effect was an INVITE.
+    /// Gives what the call is to be told of it at once.
     ///
     /// An order that no longer fits its leg crossed with what the peer did: the event of that is on its way.
-    fn carry_out(&mut self, now: Now, call: &Call, effect: Effect) -> Option<(LegId, Sent)> {
+    fn carry_out(&mut self, now: Now, call: &Call, effect: Effect) -> Option<Answer> {
         let at = now.instant;
         match effect {
             Effect::Provisional { leg, code, sdp } => {
@@ -482,14 +505,10 @@ impl Engine {
                 let _ = self.endpoint.reject(at, leg, code, None, &headers);
             }
             Effect::Cancel { leg, reason } => {
-                let headers: Vec<_> =
-                    reason.map(|reason| Header::new("Reason", reason)).into_iter().collect();
-                let _ = self.endpoint.cancel(at, leg, &headers);
+                let _ = self.endpoint.cancel(at, leg, &because(reason));
             }
             Effect::Bye { leg, reason } => {
-                let headers: Vec<_> =
-                    reason.map(|reason| Header::new("Reason", reason)).into_iter().collect();
-                let _ = self.endpoint.bye(at, leg, &headers);
+                let _ = self.endpoint.bye(at, leg, &because(reason));
             }
             Effect::AnswerReinvite { leg, sdp } => {
                 let _ = self.endpoint.answer_reinvite(at, leg, sdp);
@@ -499,7 +518,7 @@ impl Engine {
             }
             Effect::Reinvite { branch, leg, sdp } => {
                 let sent = self.endpoint.reinvite(at, leg, sdp);
-                return sent.err().map(|misuse| (branch, Sent::Refused(misuse.to_string())));
+                return sent.err().map(|misuse| Answer::Sent(branch, Sent::Refused(misuse.to_string())));
             }
             Effect::AcceptRefer { leg } => {
                 let _ = self.endpoint.accept_refer(at, leg);
@@ -525,6 +544,7 @@ impl Engine {
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Saved(saved) => self.push(Output::Saved(saved)),
+            Effect::Floor(order) => return self.floors.carry_out(at, CallId(call.session().0), *order),
             Effect::Heard { who, heard } if self.shard.is_home() => self.health.called(now, &who, heard),
             Effect::Heard { who, heard } => self.tell_others(Tidings::Heard(Box::new(who), heard)),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
@@ -534,7 +554,10 @@ impl Engine {
                     Some(trunk) if !is_urgent => self.sign(now, id, (branch, trunk), invite, claim)?,
                     Some(_) | None => invite,
                 };
-                return Some((branch, self.invite(now, call, (trunk.as_ref(), is_urgent), *invite)));
+                return Some(Answer::Sent(
+                    branch,
+                    self.invite(now, call, (trunk.as_ref(), is_urgent), *invite),
+                ));
             }
         }
         None
@@ -589,4 +612,9 @@ impl Engine {
     fn retry_after(&mut self) -> Header {
         Header::new("Retry-After", self.lots.between(1, 8).to_string())
     }
+}
+
+/// The Reason header field (RFC 3326), where there is a reason.
+fn because(reason: Option<impl Into<String>>) -> Vec<Header> {
+    reason.map(|reason| Header::new("Reason", reason.into())).into_iter().collect()
 }

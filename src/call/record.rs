@@ -3,7 +3,7 @@
 mod sound;
 
 use jiff::Timestamp;
-use model::{CallId, FlowId, NumberId, TrunkId, media::Quality};
+use model::{AgentId, CallId, FlowId, NumberId, QueueId, TrunkId, media::Quality};
 use serde::Serialize;
 use stir::{Attestation, Verstat};
 
@@ -87,7 +87,30 @@ pub struct Record {
     /// Messages that were left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub voicemails: Vec<Sound>,
+    /// Waits for an agent, in their order. At most [`VISITS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<Visit>,
 }
+
+/// A wait for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Visit {
+    /// Where.
+    pub queue: QueueId,
+    /// Since when it counted.
+    pub entered_at: Timestamp,
+    /// How long, in milliseconds: until an agent answered, or it ended otherwise.
+    pub waited_ms: u64,
+    /// Who answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// `answered`, `abandoned`, or the outcome that the step took.
+    pub outcome: &'static str,
+}
+
+/// Most entries of [`Record::queues`].
+pub const VISITS_MAX: usize = 64;
 
 /// Most entries of [`Record::path`].
 pub const PATH_MAX: usize = 256;

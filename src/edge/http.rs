@@ -53,6 +53,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/api/v1/bans", get(bans))
         .route("/api/v1/bans/{address}", delete(lift))
         .route("/api/v1/registrations", get(registrations))
+        .route("/api/v1/queues", get(queues))
+        .route("/api/v1/agents", get(agents))
         .route("/api/v1/interactions", get(interactions))
         .route("/api/v1/recordings", get(recordings))
         .route("/api/v1/recordings/{*name}", get(bytes))
@@ -124,6 +126,30 @@ async fn lift(State(site): State<Arc<Site>>, Path(address): Path<IpAddr>) -> Res
 async fn registrations(State(site): State<Arc<Site>>) -> Response {
     let stations: Vec<_> = (site.observed)().iter().flat_map(|observed| observed.stations()).collect();
     Json(stations).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+struct TenantsPage {
+    /// Namespace of a tenant.
+    tenant: Option<String>,
+}
+
+/// Queues as they stand.
+async fn queues(State(site): State<Arc<Site>>, Query(page): Query<TenantsPage>) -> Response {
+    let edges = (site.observed)();
+    let all = edges.iter().flat_map(|observed| observed.floors.queues());
+    let wanted =
+        all.filter(|queue| page.tenant.as_deref().is_none_or(|tenant| queue.id.0.namespace() == tenant));
+    Json(wanted.collect::<Vec<_>>()).into_response()
+}
+
+/// Agents, and what they do.
+async fn agents(State(site): State<Arc<Site>>, Query(page): Query<TenantsPage>) -> Response {
+    let edges = (site.observed)();
+    let all = edges.iter().flat_map(|observed| observed.floors.agents());
+    let wanted =
+        all.filter(|agent| page.tenant.as_deref().is_none_or(|tenant| agent.id.0.namespace() == tenant));
+    Json(wanted.collect::<Vec<_>>()).into_response()
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@
 mod datagram;
 pub mod dns;
 mod figures;
+pub mod floors;
 mod hep;
 pub mod http;
 pub mod ladder;
@@ -35,7 +36,7 @@ use std::{
 };
 
 use call::{
-    engine::{Engine, HOME, Input, SHARDS_MAX, Shard, Together},
+    engine::{AgentOrder, Engine, HOME, Input, SHARDS_MAX, Shard, Together},
     world::{Names, Refused},
 };
 use link::{MediaEvents, MediaOrders};
@@ -112,6 +113,7 @@ pub(crate) enum Control {
     Secrets(Secrets),
     Capture(Option<hep::Settings>),
     Lift(IpAddr),
+    Agent(Box<AgentOrder>),
     Drain,
     Stop(&'static str, oneshot::Sender<()>),
 }

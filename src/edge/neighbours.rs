@@ -75,6 +75,11 @@ impl Neighbours {
         self.index == HOME
     }
 
+    /// This engine's place among them.
+    pub const fn place(&self) -> usize {
+        self.index
+    }
+
     pub const fn is_at(&self, place: usize) -> bool {
         self.index == place
     }

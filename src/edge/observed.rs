@@ -12,7 +12,7 @@ use std::{
 
 use call::{
     call::{Told, Unperformed},
-    engine::{Attempt, Engine, StationNews},
+    engine::{AgentOrder, Attempt, Engine, StationNews},
     explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     locate::Asked,
     record::Record,
@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use crate::{
     Control,
     figures::Figures,
+    floors::{self, Floors},
     ladder::{Ladder, Rung},
     sounds::Sounds,
 };
@@ -152,6 +153,8 @@ pub struct Observed {
     pub ladder: Ladder,
     /// The latest recordings and messages.
     pub sounds: Sounds,
+    /// Queues and agents.
+    pub floors: Floors,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Record>>,
     standing: Mutex<BTreeMap<String, bool>>,
@@ -339,6 +342,12 @@ impl Observed {
         known && control.is_some_and(|control| control.try_send(Control::Lift(address)).is_ok())
     }
 
+    /// Has an agent do something. False: the edge is going, or too busy.
+    pub fn act(&self, order: AgentOrder) -> bool {
+        let control = self.control.get().and_then(mpsc::WeakSender::upgrade);
+        control.is_some_and(|control| control.try_send(Control::Agent(Box::new(order))).is_ok())
+    }
+
     /// Keeps a record.
     pub fn record(&self, record: Record) {
         self.ended.add(1);
@@ -379,6 +388,7 @@ impl Observed {
             figures.add(&edge.figures.lock().unwrap_or_else(PoisonError::into_inner));
         }
         figures.write(&mut text);
+        floors::write(&mut text, edges.iter().map(|edge| &edge.floors));
         text
     }
 }

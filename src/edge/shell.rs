@@ -40,6 +40,7 @@ use tracing::{debug, error, info, trace, warn};
 use crate::{
     Control,
     datagram::{self, Datagrams},
+    floors,
     hep::{self, Capture, Copied},
     ladder,
     neighbours::{Neighbours, Relayed, Ways},
@@ -65,6 +66,9 @@ const EVENTS_AT_ONCE: usize = 64;
 
 /// Timers are looked at no more often: what is due in between waits for the next look. None of SIP's is so fine.
 const TIMERS_EVERY: Duration = Duration::from_millis(5);
+
+/// How queues stand is looked at so often.
+const FLOORS_EVERY: Duration = Duration::from_secs(1);
 
 mod relay;
 
@@ -240,6 +244,8 @@ impl Core {
                 Output::TrunkNews(news) if news.is_bad => warn!("{}", news.what),
                 Output::TrunkNews(news) => info!("{}", news.what),
                 Output::StationNews(news) => self.station_news(news),
+                Output::AgentState { agent, state } => self.observed.floors.state(agent, &state, now),
+                Output::Offered { call_id, agent, queue } => info!(call_id, %agent, %queue, "offered"),
                 Output::Sign(to_sign) => {
                     return Some(self.stir.sign(self.engine.world(), &to_sign, now.wall));
                 }
@@ -649,6 +655,7 @@ impl Core {
             Control::Names(names) => self.step(Input::Names(names)),
             Control::Capture(settings) => self.capture_to(settings),
             Control::Lift(address) => self.step(Input::Lift { address }),
+            Control::Agent(order) => self.step(Input::Agent(order)),
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
                 self.renew_tls();
@@ -739,6 +746,7 @@ async fn live(
         Err(error) => return error!("an edge needs a clock: {error}"),
     }
     tokio::task::spawn_local(stir::serve(Rc::clone(&core)));
+    tokio::task::spawn_local(watch_floors(Rc::clone(&core)));
     {
         let core = &mut *core.borrow_mut();
         core.traces.renew(core.engine.world());
@@ -766,6 +774,17 @@ fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Boun
         }
     }
     Ok(())
+}
+
+/// Shows how queues stand, as long as there are any.
+async fn watch_floors(core: Shared) {
+    let mut interval = tokio::time::interval(FLOORS_EVERY);
+    loop {
+        interval.tick().await;
+        let core = core.borrow();
+        let now = now();
+        core.observed.floors.show(core.neighbours.place(), core.engine.queues(now), now);
+    }
 }
 
 async fn take_events(core: Shared, mut events: mpsc::Receiver<MediaEvent>) {

@@ -79,6 +79,10 @@ pub enum Channel {
     Social,
 }
 
+/// All of them, in their order.
+pub const CHANNELS: [Channel; 5] =
+    [Channel::Voice, Channel::Email, Channel::Sms, Channel::Chat, Channel::Social];
+
 /// Where contacts wait for an agent who can help.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,6 +147,8 @@ pub enum Selection {
     LeastSkilled,
     /// One after another.
     RoundRobin,
+    /// Who has had the least to do of late.
+    LeastOccupied,
 }
 
 /// Something that a waiting contact hears.
@@ -175,6 +181,10 @@ pub struct Agent {
     pub outbound_number: Option<E164>,
     /// Whether the agent's network loses packets, so that codecs which cope are offered first.
     pub lossy: bool,
+    /// Queues that the agent serves where the skills suffice, by rank: contacts of a lower one are offered first. Empty: all
+    /// queues whose skills suffice, and all alike.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub queues: BTreeMap<QueueId, u8>,
 }
 
 /// How an agent signs in.

@@ -260,6 +260,7 @@ fn agent(spec: &v1::AgentSpec, _: &mut Writer<'_>) -> Option<Agent> {
         }),
         outbound_number: spec.outbound_number.as_ref().and_then(|number| number.parse().ok()),
         lossy: spec.network == v1::AgentNetwork::Lossy,
+        queues: BTreeMap::new(),
     })
 }
 

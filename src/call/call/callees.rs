@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{
-    LegId,
+    AgentId, LegId,
     media::{Codec, Order, RINGING_TONE, UNOBTAINABLE_TONE},
     program::{Dial, DialStrategy},
 };
@@ -66,6 +66,18 @@ impl Call {
             let Some(dialling) = &mut self.dialling else { return };
             let Some(whom) = dialling.targets.get(dialling.next_target) else { return };
             dialling.next_target += 1;
+            let own = |agent: &AgentId| {
+                self.queueing.as_ref().is_some_and(|queueing| queueing.rings(agent))
+                    || self.handover.as_ref().is_some_and(|handover| handover.station.agent == *agent)
+                    || self.a.station.as_ref().is_some_and(|station| station.agent == *agent)
+            };
+            if let Some(agent) = whom.agent().filter(|agent| !own(agent) && context.trunks.is_engaged(agent))
+            {
+                dialling.failure = (Dialled::Busy, 486);
+                let told = format!("Agent {agent} is in a conversation, or is being offered one");
+                self.tell(told, context);
+                continue;
+            }
             let admitted = &self.incoming.admitted;
             let phone = match &admitted.origin {
                 Origin::Station(station) => Dialler::of(world, station),
@@ -259,6 +271,10 @@ impl Call {
         context: &mut Context<'_>,
     ) {
         self.tell_referrer(code, false, context);
+        // Who waits hears music until the agent is there.
+        if self.queueing.as_ref().is_some_and(|queueing| queueing.is_rung()) {
+            return;
+        }
         let single = self.dialling.as_ref().is_some_and(|dialling| dialling.branches.len() == 1);
         let Some(branch) = self.branch(media) else { return };
         let heard = single && sdp.is_some_and(|sdp| branch.media.accept(sdp).is_ok());
@@ -317,6 +333,7 @@ impl Call {
         }
         self.drop_branches(|branch| branch.media.id != media, Some(ELSEWHERE), context);
         self.handed_on(context);
+        self.agent_answered(context);
         self.join(context);
         let moved = self
             .branch(media)
@@ -430,6 +447,9 @@ impl Call {
         let is_help = self.incoming.placement.as_ref().is_some_and(|placement| placement.is_help);
         if let Some(handover) = self.handover.take() {
             return self.handover_failed(handover, (outcome, code), context);
+        }
+        if self.queueing.is_some() {
+            return self.agent_gone(outcome, context);
         }
         if outcome != Dialled::Ended && outcome != Dialled::Busy && is_help {
             return self.apologize(context);

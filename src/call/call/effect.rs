@@ -1,9 +1,11 @@
 //! What a call asks for, and what it may look at.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    LegId, TrunkId,
+    AgentId, LegId, QueueId, TrunkId,
     media::{Codec, Order},
     net::Flow,
 };
@@ -157,6 +159,8 @@ pub enum Effect {
         /// Which.
         who: Who,
     },
+    /// To the floor of a tenant.
+    Floor(Box<FloorOrder>),
     /// Say that a recording or a message is stored.
     Saved(Box<Saved>),
     /// Remember what a peer did.
@@ -166,6 +170,56 @@ pub enum Effect {
         /// What it did.
         heard: Heard,
     },
+}
+
+/// What a call wants of its tenant's floor. The contact is the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FloorOrder {
+    /// Wait; tell [`Call::entered`](super::Call::entered).
+    Enter {
+        /// Where.
+        queue: QueueId,
+        /// 0 to 9. None: the queue's own.
+        priority: Option<u8>,
+        /// Since when the wait counts.
+        entered: Instant,
+        /// Longest wait from now on. None: the queue's own bound.
+        wait_max: Option<Duration>,
+        /// Who is not offered it at once.
+        sender: Option<AgentId>,
+    },
+    /// Wait no more.
+    Leave {
+        /// Where it waits.
+        queue: QueueId,
+        /// Whether the contact hung up.
+        abandoned: bool,
+    },
+    /// The agent who is offered it has answered.
+    Accept(AgentId),
+    /// The agent's telephone said no.
+    Decline(AgentId),
+    /// The agent's telephone did not answer, or could not be rung.
+    Miss(AgentId),
+    /// The agent talks in this call, and came by no queue.
+    Take(AgentId),
+    /// The agent talks in this call no more.
+    Release(AgentId),
+}
+
+impl FloorOrder {
+    /// Whose floor it is for.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        match self {
+            Self::Enter { queue, .. } | Self::Leave { queue, .. } => queue.0.namespace(),
+            Self::Accept(agent)
+            | Self::Decline(agent)
+            | Self::Miss(agent)
+            | Self::Take(agent)
+            | Self::Release(agent) => agent.0.namespace(),
+        }
+    }
 }
 
 /// Something in the course of a call that its explanation tells.
@@ -193,11 +247,11 @@ pub struct Unperformed {
 pub const fn not_performed(action: &Action) -> Option<&'static str> {
     match action {
         Action::Request(_) => Some("requests of Integrations"),
-        Action::Queue { .. } => Some("waiting in a Queue"),
         Action::Callback { .. } => Some("callbacks"),
         Action::Message { .. } => Some("writing messages"),
         Action::Play { .. }
         | Action::StopPlay
+        | Action::Queue { .. }
         | Action::Wait(_)
         | Action::Dial(_)
         | Action::Draw
@@ -240,6 +294,9 @@ pub trait Trunks: std::fmt::Debug {
 
     /// Where a trunk's registrar wants its calls, and the Route that they take (RFC 3608).
     fn route(&self, trunk: &TrunkId) -> Option<(Vec<Flow>, &[String])>;
+
+    /// Whether an agent who is signed in has no room for one more call, or is being offered one.
+    fn is_engaged(&self, agent: &AgentId) -> bool;
 
     /// Where a phone has registered, the most preferred first.
     fn bindings(&self, station: &StationId) -> &[Bound];

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use model::{
-    E164, LegId,
+    AgentId, E164, LegId,
     media::Order,
     program::{Dial, DialStrategy, DialTarget},
 };
@@ -80,6 +80,13 @@ fn rings(ring_ms: u32) -> Box<Dial> {
     })
 }
 
+impl Handover {
+    /// Whose phone has not hung up yet.
+    pub fn agent_there(&self) -> Option<&AgentId> {
+        self.referrer.as_ref().map(|_| &self.station.agent)
+    }
+}
+
 impl Call {
     /// The phone at a SIP leg of the call. None: it is no phone's.
     #[must_use]
@@ -146,6 +153,7 @@ impl Call {
         context.effects.push(Effect::AcceptRefer { leg });
         context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
         self.handed_on(context);
+        self.queueing = None;
         let facts = Facts { call_number: number.to_string(), ..self.cursor.facts().clone() };
         let cursor = std::mem::replace(&mut self.cursor, Cursor::new(flow, facts));
         self.earlier.extend(cursor.path().iter().cloned());
@@ -236,6 +244,9 @@ impl Call {
     pub(super) fn handed_on(&mut self, context: &mut Context<'_>) {
         self.tell_referrer(200, true, context);
         let Some(handover) = self.handover.take() else { return };
+        if let Some(queueing) = &mut self.queueing {
+            queueing.hand_on();
+        }
         if let Some(dialling) = &mut self.dialling {
             dialling.dial = handover.original;
         }

@@ -81,6 +81,7 @@ impl Recorder {
 impl Call {
     /// Brings what is recorded and listened to into line with where the call is: after all that happens to it.
     pub fn attend(&mut self, context: &mut Context<'_>) {
+        self.attend_agents(context);
         if self.ending.is_none() {
             self.attend_recording(context);
             self.attend_listening(context);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::program::DialTarget;
+use model::{AgentId, program::DialTarget};
 
 use crate::{dialling::Emergency, registrar::StationId};
 
@@ -15,6 +15,20 @@ pub enum Whom {
     Station(StationId),
     /// Those who send help.
     Emergency(Arc<Emergency>),
+}
+
+impl Whom {
+    /// The agent whose telephones it rings. None: nobody's of the tenant.
+    #[must_use]
+    pub const fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::Target(DialTarget::Agent(agent)) => Some(agent),
+            Self::Station(station) => Some(&station.agent),
+            Self::Target(DialTarget::Number { .. } | DialTarget::Extension { .. }) | Self::Emergency(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// What a call does that no flow leads: it rings somebody, one target after the other, and tells the caller what comes of it.

@@ -1,10 +1,11 @@
 //! What an engine is told, and what it says.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
+    AgentId, CallId, QueueId,
     media::{MediaEvent, MediaOrder},
     net::Flow as NetFlow,
     secrets::Secrets,
@@ -122,6 +123,8 @@ pub enum Input {
         /// The source.
         address: IpAddr,
     },
+    /// An agent does something: for the engine that [`Engine::floor_of`](super::Engine::floor_of) names.
+    Agent(Box<AgentOrder>),
     /// Take no new calls; those that are there go on.
     Drain,
     /// End all calls.
@@ -191,12 +194,56 @@ pub enum Output {
     Attempt(Attempt),
     /// Something happened to agents' phones.
     StationNews(StationNews),
+    /// An agent does something else now.
+    AgentState {
+        /// Who.
+        agent: AgentId,
+        /// What.
+        state: acd::State,
+    },
+    /// A contact is offered to an agent, whose telephones ring.
+    Offered {
+        /// Call-ID of the contact's leg.
+        call_id: String,
+        /// To whom.
+        agent: AgentId,
+        /// Where it waits.
+        queue: QueueId,
+    },
     /// [`Engine::peers`](super::Engine::peers) and [`Engine::registrations`](super::Engine::registrations) are others than before.
     Standing,
     /// Let the other engines of the edge know.
     Tidings(Tidings),
     /// A call is over.
     Record(Box<Record>),
+}
+
+/// What an agent does, beside telephoning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentOrder {
+    /// Who.
+    pub agent: AgentId,
+    /// What.
+    pub act: AgentAct,
+}
+
+/// What agents do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentAct {
+    /// Comes, ready for contacts.
+    SignIn,
+    /// Goes.
+    SignOut,
+    /// Takes contacts.
+    Ready,
+    /// Takes none, for this reason.
+    Away(Arc<str>),
+    /// Does not want the contact that is offered.
+    Decline(CallId),
+    /// Is done with the work after a contact.
+    Finish(CallId),
+    /// Works on a contact for so long from now.
+    Extend(CallId, Duration),
 }
 
 /// Something that happened to agents' phones.

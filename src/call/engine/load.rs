@@ -9,13 +9,14 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    CallId, E164, LegId, TrunkId,
+    AgentId, CallId, E164, LegId, TrunkId,
     net::Flow,
     snapshot::{NumberRange, TenantLimits, Trunk},
 };
 
 use sip::endpoint::Endpoint;
 
+use super::floors::Floors;
 use crate::{
     admission::{Load, Numbered},
     call::Trunks,
@@ -317,6 +318,7 @@ pub(super) struct Standings<'a> {
     pub(super) registrations: &'a Registrations,
     pub(super) endpoint: &'a Endpoint,
     pub(super) registrar: &'a Registrar,
+    pub(super) floors: &'a Floors,
     pub(super) now: Instant,
 }
 
@@ -338,6 +340,10 @@ impl Trunks for Standings<'_> {
 
     fn is_proceeding(&self, leg: LegId) -> bool {
         self.endpoint.is_proceeding(leg)
+    }
+
+    fn is_engaged(&self, agent: &AgentId) -> bool {
+        self.floors.is_engaged(agent)
     }
 
     fn bindings(&self, station: &StationId) -> &[Bound] {

@@ -144,8 +144,17 @@ impl Engine {
             None => None,
         };
         let floor = tenant.filter(|tenant| self.world.has_floor(tenant));
-        let hash = hash(floor.unwrap_or_else(|| request.call_id()).as_bytes());
-        usize::try_from(hash % self.shard.count as u64).unwrap_or(HOME)
+        self.owner_of(floor.unwrap_or_else(|| request.call_id()))
+    }
+
+    fn owner_of(&self, name: &str) -> usize {
+        usize::try_from(hash(name.as_bytes()) % self.shard.count as u64).unwrap_or(HOME)
+    }
+
+    /// Which engine of the edge a tenant's floor is at.
+    #[must_use]
+    pub fn floor_of(&self, tenant: &str) -> usize {
+        self.owner_of(tenant)
     }
 
     fn tenant_called(&self, now: Now, flow: &NetFlow, request: &Message) -> Option<&str> {

@@ -211,8 +211,14 @@ impl Engine {
     pub(super) fn tell_of_stations(&mut self) {
         while let Some(news) = self.registrar.poll() {
             match news {
-                News::Came(station) => self.push(Output::StationNews(StationNews::Came(station))),
-                News::Went(station) => self.push(Output::StationNews(StationNews::Went(station))),
+                News::Came(station) => {
+                    self.floors.stir(&station.agent);
+                    self.push(Output::StationNews(StationNews::Came(station)));
+                }
+                News::Went(station) => {
+                    self.floors.stir(&station.agent);
+                    self.push(Output::StationNews(StationNews::Went(station)));
+                }
                 News::KeepAlive(flow, bytes) => self.push(Output::Transmit { flow, bytes }),
             }
         }

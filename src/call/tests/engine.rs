@@ -429,34 +429,27 @@ fn lots_fall_as_the_shares_say() {
 #[test]
 fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
     let (next, failed) = (step(3), Some(step(2)));
-    let queue = model::program::Queue {
-        queue: model::QueueId::new("acme", "sales"),
-        priority: None,
-        max_wait_ms: None,
-        ended: None,
-        timed_out: Some(step(3)),
-        full: Some(step(3)),
-        no_agents: Some(step(1)),
-    };
+    let queue = model::QueueId::new("acme", "sales");
+    let callback = Verb::Callback { queue, keep_place: true, number: None, next, failed: Some(step(1)) };
     let Verb::Dial(mut ring) = dial("", [3, 3, 3, 3]).verb else { unreachable!() };
     let agent = model::program::DialTarget::Agent(model::AgentId::new("acme", "ada"));
     ring.targets.insert(0, agent);
     let text = model::program::Expression("'Hello'".into());
     let message = Verb::Message { text, to: None, next, failed };
     let steps = vec![
-        Step { name: "wait".into(), verb: Verb::Queue(queue) },
+        Step { name: "wait".into(), verb: callback },
         Step { name: "message".into(), verb: message },
         Step { name: "ring".into(), verb: Verb::Dial(ring) },
         hangup("bye", "b"),
     ];
     let mut world = Virtual::new(steps);
     world.call("+18005550100");
-    assert_eq!(world.unperformed, ["wait: waiting in a Queue", "message: writing messages"]);
+    assert_eq!(world.unperformed, ["wait: callbacks", "message: writing messages"]);
     assert_eq!(world.told, ["Agent acme/ada is gone"]);
     // The agent is passed over, the telephone behind it rings.
     assert_eq!(world.pbx.heard.join(" "), "INVITE");
     world.pbx_says(486);
     world.pass(3);
     let path = &world.nothing_is_left().path;
-    assert_eq!(path[..2], ["wait: noAgents (not performed yet)", "message: failed (not performed yet)"]);
+    assert_eq!(path[..2], ["wait: failed (not performed yet)", "message: failed (not performed yet)"]);
 }

@@ -13,6 +13,7 @@ mod failover;
 mod identity;
 mod negotiation;
 mod phones;
+mod queues;
 mod refer;
 mod shards;
 mod silence;

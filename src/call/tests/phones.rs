@@ -48,6 +48,7 @@ fn agent(name: &str, stations: Vec<Station>, number: Option<&str>) -> Arc<Agent>
         sign_in: None,
         outbound_number: number.map(|number| number.parse().unwrap()),
         lossy: false,
+        queues: std::collections::BTreeMap::new(),
     })
 }
 

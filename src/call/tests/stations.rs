@@ -56,6 +56,7 @@ pub fn agent(stations: Vec<Station>) -> Arc<Agent> {
         sign_in: None,
         outbound_number: None,
         lossy: false,
+        queues: std::collections::BTreeMap::new(),
     })
 }
 

@@ -389,6 +389,10 @@ pub struct Virtual {
     /// By which each message of the edge left.
     pub flows: Vec<Flow>,
     pub stations: Vec<StationNews>,
+    /// What agents do, in words.
+    pub states: Vec<String>,
+    /// Queue and agent.
+    pub offers: Vec<String>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// What came to the engine, and from whom.
     pub sent: Vec<(SocketAddr, String)>,
@@ -435,6 +439,8 @@ impl Virtual {
             to_sign: Vec::new(),
             flows: Vec::new(),
             stations: Vec::new(),
+            states: Vec::new(),
+            offers: Vec::new(),
             wire: VecDeque::new(),
             sent: Vec::new(),
             holds: None,
@@ -611,6 +617,17 @@ impl Virtual {
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
             Output::StationNews(news) => self.stations.push(news),
+            Output::AgentState { agent, state } => {
+                let state = if let acd::State::WrapUp(until) = state {
+                    format!("WrapUp({})", (until - self.now.instant).as_secs())
+                } else {
+                    format!("{state:?}")
+                };
+                self.states.push(format!("{}: {state}", agent.0.name()));
+            }
+            Output::Offered { agent, queue, .. } => {
+                self.offers.push(format!("{}>{}", queue.0.name(), agent.0.name()));
+            }
             Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Record(record) => self.records.push(*record),
         }

@@ -40,6 +40,10 @@ impl Core {
                 self.tell_all(|| Input::Lift { address });
                 Some(input)
             }
+            Input::Agent(order) => {
+                let owner = self.engine.floor_of(order.agent.0.namespace());
+                self.hand(owner, Input::Agent(order))
+            }
             input => Some(input),
         }
     }

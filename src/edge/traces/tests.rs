@@ -141,6 +141,7 @@ fn record() -> Record {
         quality: None,
         recordings: Vec::new(),
         voicemails: Vec::new(),
+        queues: Vec::new(),
     }
 }
 

@@ -1,0 +1,390 @@
+//! A contact that waits for an agent: what it hears, who is rung for it, and what the floor is told of both.
+//!
+//! The floor decides who is offered what ([`acd`]); the call rings the agent's telephones as any other's. The contact hears
+//! the queue's music until one of them answers, and waits on at its place where none does.
+
+use std::time::{Duration, Instant};
+
+use acd::{Outcome, Refusal, Withdrawal};
+use jiff::Timestamp;
+use model::{
+    AgentId, AudioId, QueueId,
+    media::Order,
+    program::{Dial, DialStrategy, DialTarget},
+};
+
+use super::{AfterPlay, Call, Context, Effect, FloorOrder, StateA, Waiting};
+use crate::{
+    cursor::{Dialled, Queued},
+    dial::{Party, Whom},
+    record::{VISITS_MAX, Visit},
+};
+
+/// The floor ends an offer; the call's own end of it is a net below.
+const RING_SLACK: Duration = Duration::from_secs(2);
+
+/// A wait for an agent, and the conversation that it leads to.
+#[derive(Debug)]
+pub(super) struct Queueing {
+    queue: QueueId,
+    priority: Option<u8>,
+    wait_max: Option<Duration>,
+    entered: Instant,
+    entered_at: Timestamp,
+    stage: Stage,
+    music: Vec<AudioId>,
+    /// When what is told next, by its place.
+    announcement: Option<(Instant, usize)>,
+    announcing: bool,
+    /// Who handed the contact on in vain, and is not offered it at once.
+    sender: Option<AgentId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// The floor has not said whether there is room.
+    Asks,
+    Waits,
+    /// An agent's telephones ring.
+    Rings(AgentId),
+    /// An agent has answered.
+    With(AgentId),
+    /// The agent has handed the contact on.
+    HandedOn,
+}
+
+impl Queueing {
+    /// When something is to be told.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = matches!(self.stage, Stage::Waits | Stage::Rings(_)) && !self.announcing;
+        self.announcement.filter(|_| waits).map(|(at, _)| at)
+    }
+
+    /// Whether that agent is rung for it by its queue.
+    pub fn rings(&self, agent: &AgentId) -> bool {
+        matches!(&self.stage, Stage::Rings(rung) if rung == agent)
+    }
+
+    /// Whether an agent is being rung.
+    pub const fn is_rung(&self) -> bool {
+        matches!(self.stage, Stage::Rings(_))
+    }
+
+    /// The agent has left, and somebody else is in the conversation.
+    pub fn hand_on(&mut self) {
+        self.stage = Stage::HandedOn;
+    }
+}
+
+impl Call {
+    /// A `queue` step, once the contact can hear.
+    pub(super) fn queue_up(
+        &mut self,
+        queue: QueueId,
+        (priority, wait_max): (Option<u8>, Option<Duration>),
+        context: &mut Context<'_>,
+    ) {
+        let now = context.environment.now;
+        self.queueing = Some(Box::new(Queueing {
+            queue,
+            priority,
+            wait_max,
+            entered: now.instant,
+            entered_at: now.wall,
+            stage: Stage::Asks,
+            music: Vec::new(),
+            announcement: None,
+            announcing: false,
+            sender: None,
+        }));
+        self.ask_floor(context);
+    }
+
+    fn ask_floor(&mut self, context: &mut Context<'_>) {
+        let Some(queueing) = &mut self.queueing else { return };
+        queueing.stage = Stage::Asks;
+        let (queue, priority) = (queueing.queue.clone(), queueing.priority);
+        let (entered, wait_max) = (queueing.entered, queueing.wait_max);
+        let sender = queueing.sender.clone();
+        let order = FloorOrder::Enter { queue, priority, entered, wait_max, sender };
+        context.effects.push(Effect::Floor(Box::new(order)));
+    }
+
+    /// The floor says whether the contact may wait.
+    pub fn entered(&mut self, entered: Result<(), Refusal>, context: &mut Context<'_>) {
+        let environment = context.environment;
+        let Some(queueing) = &mut self.queueing else { return };
+        let refused = match entered {
+            Ok(()) => {
+                queueing.stage = Stage::Waits;
+                // What changes while it waits is for those who come later.
+                if let Some(found) = environment.world.snapshot.centre.queues.get(&queueing.queue) {
+                    queueing.music.clone_from(&found.music);
+                }
+                self.announce_next(0, context);
+                return self.play_music(context);
+            }
+            Err(refused) => refused,
+        };
+        let actions = match refused {
+            Refusal::Full => {
+                self.leave_for("full", None, context);
+                self.cursor.queued(Queued::Full, environment)
+            }
+            Refusal::NoAgents => {
+                self.leave_for("noAgents", None, context);
+                self.cursor.queued(Queued::NoAgents, environment)
+            }
+            Refusal::NoQueue | Refusal::Channel | Refusal::Twice => {
+                self.leave_for("failed", None, context);
+                self.cursor.failed(&refused.to_string(), environment)
+            }
+        };
+        self.perform(actions, context);
+    }
+
+    fn play_music(&mut self, context: &mut Context<'_>) {
+        let music = self.queueing.as_ref().map(|queueing| queueing.music.clone()).unwrap_or_default();
+        self.play_on(music, AfterPlay::Queue, context);
+    }
+
+    fn announce_next(&mut self, place: usize, context: &mut Context<'_>) {
+        let now = context.environment.now.instant;
+        let Some(queueing) = &mut self.queueing else { return };
+        let queues = &context.environment.world.snapshot.centre.queues;
+        let announcements = queues.get(&queueing.queue).map_or(&[][..], |queue| &queue.announcements);
+        let place = if place < announcements.len() { place } else { 0 };
+        queueing.announcement = announcements
+            .get(place)
+            .map(|next| (now + Duration::from_secs(next.after_seconds.into()), place));
+    }
+
+    /// It is time to tell something.
+    pub(super) fn queue_timeout(&mut self, now: Instant, context: &mut Context<'_>) {
+        let Some(queueing) = &mut self.queueing else { return };
+        let due = queueing.deadline().is_some_and(|at| at <= now);
+        let Some((_, place)) = queueing.announcement.filter(|_| due) else { return };
+        let queues = &context.environment.world.snapshot.centre.queues;
+        let found = queues.get(&queueing.queue).and_then(|queue| queue.announcements.get(place));
+        let audio = found.map(|announcement| announcement.audio.clone()).unwrap_or_default();
+        if audio.is_empty() {
+            return self.announce_next(place + 1, context);
+        }
+        queueing.announcing = true;
+        self.stop_queue_sound(context);
+        self.play(audio, AfterPlay::Queue, context);
+    }
+
+    /// What was played while the contact waits has ended: an announcement, for music never does.
+    pub(super) fn queue_played(&mut self, context: &mut Context<'_>) {
+        let Some(queueing) = &mut self.queueing else { return };
+        if !std::mem::take(&mut queueing.announcing) {
+            return;
+        }
+        let place = queueing.announcement.map_or(0, |(_, place)| place);
+        self.announce_next(place + 1, context);
+        self.play_music(context);
+    }
+
+    fn stop_queue_sound(&mut self, context: &mut Context<'_>) {
+        if self.playing.take_if(|(_, then)| *then == AfterPlay::Queue).is_some() {
+            context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
+        }
+    }
+
+    /// The floor offers the contact to an agent.
+    pub fn offered(&mut self, agent: AgentId, until: Instant, context: &mut Context<'_>) {
+        let free = self.dialling.is_none() && self.ending.is_none();
+        let waits = self.queueing.as_mut().filter(|queueing| free && queueing.stage == Stage::Waits);
+        let Some(queueing) = waits else {
+            return context.effects.push(Effect::Floor(Box::new(FloorOrder::Decline(agent))));
+        };
+        queueing.stage = Stage::Rings(agent.clone());
+        let rings = until.saturating_duration_since(context.environment.now.instant) + RING_SLACK;
+        let dial = Box::new(Dial {
+            targets: Vec::new(),
+            strategy: DialStrategy::InOrder,
+            ring_ms: u32::try_from(rings.as_millis()).unwrap_or(u32::MAX),
+            ended: None,
+            busy: None,
+            no_answer: None,
+            failed: None,
+            relay_failure: false,
+        });
+        self.dial_whom(dial, vec![Whom::Target(DialTarget::Agent(agent))], context);
+    }
+
+    /// The floor takes an offer back.
+    pub fn withdrawn(&mut self, agent: &AgentId, reason: Withdrawal, context: &mut Context<'_>) {
+        let Some(queueing) = self.queueing.as_mut().filter(|queueing| queueing.rings(agent)) else { return };
+        queueing.stage = Stage::Waits;
+        self.stop_ringing(context);
+        let what = match reason {
+            Withdrawal::Unanswered => format!("Agent {agent} did not answer, and is away now"),
+            Withdrawal::AgentGone => format!("Agent {agent} signed out, or can be reached no more"),
+            Withdrawal::ContactLeft => return,
+        };
+        self.tell(what, context);
+    }
+
+    /// The agent has said elsewhere than at the telephone that the contact is not wanted.
+    pub fn declined(&mut self, agent: &AgentId, context: &mut Context<'_>) {
+        if let Some(queueing) = self.queueing.as_mut().filter(|queueing| queueing.rings(agent)) {
+            queueing.stage = Stage::Waits;
+            self.stop_ringing(context);
+        }
+    }
+
+    fn stop_ringing(&mut self, context: &mut Context<'_>) {
+        self.drop_branches(|_| true, None, context);
+        self.dialling = None;
+        if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
+            self.waiting = None;
+        }
+    }
+
+    /// The floor says that the wait is over.
+    pub fn wait_over(&mut self, outcome: Outcome, context: &mut Context<'_>) {
+        let waits = |queueing: &Queueing| matches!(queueing.stage, Stage::Waits | Stage::Rings(_));
+        if self.ending.is_some() || !self.queueing.as_deref().is_some_and(waits) {
+            return;
+        }
+        self.stop_ringing(context);
+        self.stop_queue_sound(context);
+        let environment = context.environment;
+        let actions = match outcome {
+            Outcome::TimedOut => {
+                self.leave_for("timedOut", None, context);
+                self.cursor.queued(Queued::TimedOut, environment)
+            }
+            Outcome::NoAgents => {
+                self.leave_for("noAgents", None, context);
+                self.cursor.queued(Queued::NoAgents, environment)
+            }
+            Outcome::QueueGone => {
+                self.leave_for("failed", None, context);
+                self.cursor.failed("the queue was deleted while the contact waited", environment)
+            }
+        };
+        self.perform(actions, context);
+    }
+
+    /// Whoever was rung has answered.
+    pub(super) fn agent_answered(&mut self, context: &mut Context<'_>) {
+        let Some(queueing) = &mut self.queueing else { return };
+        let Stage::Rings(agent) = queueing.stage.clone() else { return };
+        queueing.stage = Stage::With(agent.clone());
+        (queueing.announcement, queueing.announcing) = (None, false);
+        self.held.push(agent.clone());
+        context.effects.push(Effect::Floor(Box::new(FloorOrder::Accept(agent.clone()))));
+        self.note_visit("answered", Some(agent), context);
+    }
+
+    /// The telephones of the agent who was rung, or the agent who talked, are gone.
+    pub(super) fn agent_gone(&mut self, outcome: Dialled, context: &mut Context<'_>) {
+        let Some(queueing) = &mut self.queueing else { return };
+        match queueing.stage.clone() {
+            Stage::Rings(agent) => {
+                queueing.stage = Stage::Waits;
+                let order = match outcome {
+                    Dialled::Busy => FloorOrder::Decline(agent),
+                    Dialled::Ended | Dialled::NoAnswer | Dialled::Failed => FloorOrder::Miss(agent),
+                };
+                context.effects.push(Effect::Floor(Box::new(order)));
+            }
+            Stage::With(_) | Stage::HandedOn if outcome == Dialled::Ended => {
+                self.queueing = None;
+                let actions = self.cursor.queued(Queued::Ended, context.environment);
+                self.perform(actions, context);
+            }
+            // Nobody whom the agent named took the contact, and the agent did not come back: it waits as if it had never
+            // been answered.
+            Stage::With(agent) => {
+                queueing.sender = Some(agent);
+                self.ask_floor(context);
+            }
+            Stage::HandedOn => self.ask_floor(context),
+            Stage::Asks | Stage::Waits => {}
+        }
+    }
+
+    /// The call ends.
+    pub(super) fn leave_queue(&mut self, abandoned: bool, context: &mut Context<'_>) {
+        let Some(queueing) = &self.queueing else { return };
+        if matches!(queueing.stage, Stage::Asks | Stage::Waits | Stage::Rings(_)) {
+            let order = FloorOrder::Leave { queue: queueing.queue.clone(), abandoned };
+            context.effects.push(Effect::Floor(Box::new(order)));
+            self.note_visit(if abandoned { "abandoned" } else { "ended" }, None, context);
+        }
+        self.queueing = None;
+    }
+
+    fn leave_for(&mut self, outcome: &'static str, agent: Option<AgentId>, context: &mut Context<'_>) {
+        self.note_visit(outcome, agent, context);
+        self.queueing = None;
+    }
+
+    fn note_visit(&mut self, outcome: &'static str, agent: Option<AgentId>, context: &mut Context<'_>) {
+        let Some(queueing) = self.queueing.as_ref().filter(|_| self.visits.len() < VISITS_MAX) else {
+            return;
+        };
+        let waited = context.environment.now.instant.saturating_duration_since(queueing.entered);
+        self.visits.push(Visit {
+            queue: queueing.queue.clone(),
+            entered_at: queueing.entered_at,
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            agent,
+            outcome,
+        });
+    }
+
+    /// Tells the floor who talks in this call, and who no more: whatever brought or took them.
+    pub(super) fn attend_agents(&mut self, context: &mut Context<'_>) {
+        let present = self.agents_present();
+        if present == self.held {
+            return;
+        }
+        let mut order = |order| context.effects.push(Effect::Floor(Box::new(order)));
+        for agent in self.held.iter().filter(|agent| !present.contains(agent)) {
+            order(FloorOrder::Release(agent.clone()));
+        }
+        for agent in present.iter().filter(|agent| !self.held.contains(agent)) {
+            order(FloorOrder::Take(agent.clone()));
+        }
+        self.held = present;
+    }
+
+    fn agents_present(&self) -> Vec<AgentId> {
+        let mut present = Vec::new();
+        if self.ending.is_some() {
+            return present;
+        }
+        let mut add = |agent: &AgentId| {
+            if !present.contains(agent) {
+                present.push(agent.clone());
+            }
+        };
+        if let Some(station) = self.a.station.as_ref().filter(|_| self.a.state != StateA::Over) {
+            add(&station.agent);
+        }
+        if let Some(agent) = self.handover.as_ref().and_then(|handover| handover.agent_there()) {
+            add(agent);
+        }
+        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let mut answered = false;
+        for branch in branches.filter(|branch| branch.answered) {
+            answered = true;
+            if let Party::Station(station) = &branch.now.party {
+                add(&station.agent);
+            }
+        }
+        // A telephone of the public network does not say whose it is.
+        if let Some(Stage::With(agent)) = self.queueing.as_ref().map(|queueing| &queueing.stage)
+            && answered
+            && self.handover.is_none()
+        {
+            add(agent);
+        }
+        present
+    }
+}

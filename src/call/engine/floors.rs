@@ -1,0 +1,232 @@
+//! The floors of the tenants whose calls come to this engine: what calls, agents and telephones tell them, and what they say.
+//!
+//! A contact is a call, and named by its id.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use acd::{Arrival, ContactId, Floor, Live, Output as Said, State};
+use model::{
+    AgentId, CallId, Key, QueueId,
+    centre::{Agent, Channel, StationKind},
+};
+
+use super::{AgentAct, AgentOrder, Answer, Engine, Output};
+use crate::{
+    Now,
+    call::FloorOrder,
+    registrar::{Registrar, StationId},
+};
+
+/// By tenant.
+#[derive(Debug, Default)]
+pub(super) struct Floors {
+    floors: BTreeMap<String, Floor>,
+    /// When each is due, as far as that is known: those that were touched are looked at again.
+    due: BTreeMap<String, Instant>,
+    touched: BTreeSet<String>,
+    /// Agents whose telephones have changed.
+    stirred: BTreeSet<AgentId>,
+}
+
+impl Floors {
+    fn touch(&mut self, tenant: &str) -> Option<&mut Floor> {
+        let floor = self.floors.get_mut(tenant)?;
+        if !self.touched.contains(tenant) {
+            self.touched.insert(tenant.to_owned());
+        }
+        Some(floor)
+    }
+
+    /// A telephone of that agent came or went.
+    pub(super) fn stir(&mut self, agent: &AgentId) {
+        if self.floors.contains_key(agent.0.namespace()) {
+            self.stirred.insert(agent.clone());
+        }
+    }
+
+    pub(super) fn is_engaged(&self, agent: &AgentId) -> bool {
+        let floor = self.floors.get(agent.0.namespace());
+        floor.is_some_and(|floor| floor.is_engaged(agent, Channel::Voice))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.values().min().copied()
+    }
+
+    pub(super) fn timeout(&mut self, now: Instant) {
+        let due: Vec<String> =
+            self.due.iter().filter(|(_, at)| **at <= now).map(|(tenant, _)| tenant.clone()).collect();
+        for tenant in due {
+            if let Some(floor) = self.touch(&tenant) {
+                floor.timeout(now);
+            }
+        }
+    }
+
+    /// Whether a contact may wait, where that was asked.
+    pub(super) fn carry_out(&mut self, now: Instant, call: CallId, order: FloorOrder) -> Option<Answer> {
+        let contact = ContactId(call.0);
+        let Some(floor) = self.touch(order.tenant()) else {
+            let asked = matches!(order, FloorOrder::Enter { .. });
+            return asked.then_some(Answer::Entered(Err(acd::Refusal::NoQueue)));
+        };
+        match order {
+            FloorOrder::Enter { queue, priority, entered, wait_max, sender } => {
+                let channel = Channel::Voice;
+                let arrival = Arrival { contact, queue, channel, priority, entered, wait_max, sender };
+                return Some(Answer::Entered(floor.enter(&arrival, now)));
+            }
+            FloorOrder::Leave { abandoned, .. } => floor.leave(contact, abandoned, now),
+            FloorOrder::Accept(agent) => {
+                floor.accept(&agent, contact, now);
+            }
+            FloorOrder::Decline(agent) => {
+                floor.decline(&agent, contact, now);
+            }
+            FloorOrder::Miss(agent) => {
+                floor.miss(&agent, contact, now);
+            }
+            FloorOrder::Take(agent) => {
+                // Whoever is not signed in telephones all the same.
+                let _ = floor.take(&agent, (contact, Channel::Voice), true, now);
+            }
+            FloorOrder::Release(agent) => floor.release(&agent, contact, now),
+        }
+        None
+    }
+}
+
+impl Engine {
+    /// After another snapshot: queues and agents of the tenants whose floors are here.
+    pub(super) fn look_over_floors(&mut self, now: Instant) {
+        let world = std::sync::Arc::clone(&self.world);
+        let centre = &world.snapshot.centre;
+        let queues = centre.queues.keys().map(|id| id.0.namespace());
+        let agents = centre.agents.keys().map(|id| id.0.namespace());
+        let mut tenants: BTreeSet<&str> = queues.chain(agents).collect();
+        tenants.retain(|tenant| self.floor_of(tenant) == self.shard.index);
+        let gone: Vec<String> =
+            self.floors.floors.keys().filter(|tenant| !tenants.contains(tenant.as_str())).cloned().collect();
+        for tenant in gone {
+            if let Some(floor) = self.floors.touch(&tenant) {
+                floor.configure([].into_iter(), [].into_iter(), now);
+            }
+        }
+        for tenant in tenants {
+            let first = || Key::new(tenant, "");
+            let queues =
+                centre.queues.range(QueueId(first())..).take_while(|(id, _)| id.0.namespace() == tenant);
+            let agents =
+                || centre.agents.range(AgentId(first())..).take_while(|(id, _)| id.0.namespace() == tenant);
+            self.floors.floors.entry(tenant.to_owned()).or_insert_with(|| Floor::new(now));
+            if let Some(floor) = self.floors.touch(tenant) {
+                floor.configure(queues, agents(), now);
+                for (id, agent) in agents() {
+                    floor.reach(id, is_reachable(&self.registrar, id, agent), now);
+                }
+            }
+        }
+    }
+
+    /// An agent does something.
+    pub(super) fn agent_acts(&mut self, now: Now, AgentOrder { agent, act }: &AgentOrder) {
+        let at = now.instant;
+        let Some(floor) = self.floors.touch(agent.0.namespace()) else { return };
+        match act {
+            AgentAct::SignIn => floor.sign(agent, true, at),
+            AgentAct::SignOut => floor.sign(agent, false, at),
+            AgentAct::Ready => floor.away(agent, None, at),
+            AgentAct::Away(reason) => floor.away(agent, Some(reason.clone()), at),
+            AgentAct::Decline(call) => {
+                let contact = ContactId(call.0);
+                if floor.decline(agent, contact, at) {
+                    self.with_call(now, *call, |call, context| call.declined(agent, context));
+                }
+            }
+            AgentAct::Finish(call) => {
+                floor.finish_wrap_up(agent, ContactId(call.0), at);
+            }
+            AgentAct::Extend(call, time) => {
+                floor.extend_wrap_up(agent, ContactId(call.0), at + *time, at);
+            }
+        }
+    }
+
+    /// Carries out what the floors say. Whether there was anything.
+    pub(super) fn drain_floors(&mut self, now: Now) -> bool {
+        while let Some(agent) = self.floors.stirred.pop_first() {
+            let found = self.world.snapshot.centre.agents.get(&agent);
+            let reachable = found.is_some_and(|found| is_reachable(&self.registrar, &agent, found));
+            if let Some(floor) = self.floors.touch(agent.0.namespace()) {
+                floor.reach(&agent, reachable, now.instant);
+            }
+        }
+        let mut any = false;
+        while let Some(tenant) = self.floors.touched.pop_first() {
+            while let Some(said) = self.floors.floors.get_mut(&tenant).and_then(Floor::poll) {
+                any = true;
+                self.floor_says(now, said);
+            }
+            let due = self.floors.floors.get(&tenant).and_then(Floor::poll_timeout);
+            match due {
+                Some(due) => self.floors.due.insert(tenant, due),
+                None => self.floors.due.remove(&tenant),
+            };
+        }
+        any
+    }
+
+    fn floor_says(&mut self, now: Now, said: Said) {
+        match said {
+            Said::Offer { contact, agent, queue, until } => {
+                let call = CallId(contact.0);
+                if let Some(call_id) = self.calls.get(&call).map(|call| call.call_id().to_owned()) {
+                    self.push(Output::Offered { call_id, agent: agent.clone(), queue });
+                }
+                self.with_call(now, call, |call, context| call.offered(agent, until, context));
+            }
+            Said::Withdrawn { contact, agent, reason } => {
+                self.with_call(now, CallId(contact.0), |call, context| {
+                    call.withdrawn(&agent, reason, context)
+                });
+            }
+            Said::Left { contact, outcome, .. } => {
+                self.with_call(now, CallId(contact.0), |call, context| call.wait_over(outcome, context));
+            }
+            Said::State { agent, state } => self.push(Output::AgentState { agent, state }),
+        }
+    }
+
+    /// Queues of the floors here, at this moment.
+    pub fn queues(&self, now: Now) -> impl Iterator<Item = (&QueueId, Live)> {
+        let floors = self.floors.floors.values();
+        floors.flat_map(move |floor| {
+            let (queues, _) = floor.names();
+            queues.into_iter().filter_map(move |queue| Some((queue, floor.live(queue, now.instant)?)))
+        })
+    }
+
+    /// Agents of the floors here, and what they are doing.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, State)> {
+        let floors = self.floors.floors.values();
+        floors.flat_map(|floor| {
+            let (_, agents) = floor.names();
+            agents.into_iter().filter_map(|agent| Some((agent, floor.state(agent)?)))
+        })
+    }
+}
+
+/// Whether some telephone of an agent can be rung.
+fn is_reachable(registrar: &Registrar, id: &AgentId, agent: &Agent) -> bool {
+    agent.stations.iter().any(|station| match &station.kind {
+        StationKind::Sip { .. } => {
+            let station = StationId { agent: id.clone(), station: station.name.clone() };
+            !registrar.bindings(&station).is_empty()
+        }
+        StationKind::Pstn { .. } => true,
+        StationKind::WebRtc { .. } => false,
+    })
+}

@@ -1,0 +1,329 @@
+//! `queue`: what a contact hears, whose phone rings, and what becomes of the wait.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use call::engine::{AgentAct, AgentOrder, Input};
+use model::{
+    AgentId, QueueId,
+    centre::{Agent, Announcement, Channel, Queue, RequiredSkill, Selection, StationKind},
+    program::{Expression, Queue as Waits, Verb},
+    snapshot::Snapshot,
+};
+
+use crate::{
+    phones::{ADA, BOB, office},
+    twin::Virtual,
+    world::{audio, flow, hangup, step},
+};
+
+fn sales() -> Queue {
+    Queue {
+        channels: vec![Channel::Voice],
+        skills: vec![RequiredSkill { name: "sales".into(), minimum: 5, relax: vec![(30, 1)] }],
+        selection: Selection::LongestIdle,
+        priority: 5,
+        ageing_seconds: None,
+        service_percent: 80,
+        service_seconds: 20,
+        contacts_max: 2,
+        wait_seconds_max: 120,
+        music: audio("m"),
+        announcements: Vec::new(),
+        ring_seconds: 15,
+        wrap_up_seconds: 10,
+    }
+}
+
+/// `wait` in sales, then by outcome: timed out t, full f, no agents n; after a conversation e. Ada is good at sales, Bob a
+/// little.
+fn centre(queue: Queue) -> Snapshot {
+    let mut snapshot = office();
+    let waits = Waits {
+        queue: QueueId::new("acme", "sales"),
+        priority: None::<Expression>,
+        max_wait_ms: None,
+        ended: Some(step(4)),
+        timed_out: Some(step(1)),
+        full: Some(step(2)),
+        no_agents: Some(step(3)),
+    };
+    let steps = vec![
+        model::program::Step { name: "wait".into(), verb: Verb::Queue(waits) },
+        hangup("late", "t"),
+        hangup("full", "f"),
+        hangup("nobody", "n"),
+        hangup("served", "e"),
+    ];
+    snapshot.flows = [flow("main", steps, Vec::new())].into();
+    snapshot.centre.queues.insert(QueueId::new("acme", "sales"), Arc::new(queue));
+    for (name, level) in [("ada", 9), ("bob", 2)] {
+        let agent = snapshot.centre.agents.get_mut(&AgentId::new("acme", name)).unwrap();
+        let agent: &mut Agent = Arc::make_mut(agent);
+        agent.skills = BTreeMap::from([("sales".to_owned(), level)]);
+        agent.capacity = BTreeMap::from([(Channel::Voice, 1)]);
+    }
+    snapshot
+}
+
+impl Virtual {
+    fn acts(&mut self, name: &str, act: AgentAct) {
+        let order = AgentOrder { agent: AgentId::new("acme", name), act };
+        self.engine.handle(self.now, Input::Agent(Box::new(order)));
+        self.settle();
+    }
+
+    fn floor(snapshot: Snapshot) -> Self {
+        let mut world = Self::office(snapshot);
+        for (phone, name) in [(ADA, "ada"), (BOB, "bob")] {
+            world.register(phone);
+            world.acts(name, AgentAct::SignIn);
+        }
+        world.states.clear();
+        world
+    }
+
+    fn caller_hangs_up(&mut self) {
+        let leg = self.carrier.leg();
+        self.carrier.endpoint.bye(self.now.instant, leg, &[]).unwrap();
+        self.settle();
+    }
+
+    fn visits(&self) -> Vec<String> {
+        let visits = self.records.iter().flat_map(|record| &record.queues);
+        let words = visits.map(|visit| {
+            let agent = visit.agent.as_ref().map_or("-", |agent| agent.0.name());
+            format!("{} {} {agent} {}", visit.queue.0.name(), visit.outcome, visit.waited_ms / 1_000)
+        });
+        words.collect()
+    }
+}
+
+#[test]
+fn a_contact_hears_music_until_the_agent_who_knows_best_answers() {
+    let mut world = Virtual::floor(centre(sales()));
+    world.call("+18005550100");
+    assert_eq!(world.heard(), "200");
+    assert_eq!(world.offers, ["sales>ada"]);
+    world.other_says(ADA, 180);
+    assert_eq!(world.media.orders.last().unwrap(), "play(m)", "no ringing tone over the music");
+    world.pass(7);
+    world.other_says(ADA, 200);
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    assert_eq!(world.states, ["ada: Offered", "ada: Busy"]);
+    world.pass(60);
+    world.hangs_up(ADA);
+    assert_eq!(world.states[2..], ["ada: WrapUp(10)"]);
+    world.pass(10);
+    assert_eq!(world.states[3..], ["ada: Available"]);
+    assert_eq!(world.nothing_is_left().path, ["wait: ended", "served: hangup"]);
+    assert_eq!(world.visits(), ["sales answered ada 7"]);
+}
+
+#[test]
+fn an_agent_who_does_not_answer_is_away_and_the_next_is_rung_at_the_old_place() {
+    let mut world = Virtual::floor(centre(sales()));
+    world.call("+18005550100");
+    world.other_says(ADA, 180);
+    world.pass(15);
+    assert!(world.phone_heard(ADA).ends_with("CANCEL"));
+    assert_eq!(world.states, ["ada: Offered", "ada: Away(Unanswered)"]);
+    // Bob is good enough once the contact has waited.
+    world.pass(15);
+    assert_eq!(world.offers, ["sales>ada", "sales>bob"]);
+    world.other_says(BOB, 200);
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    world.caller_hangs_up();
+    assert_eq!(world.phone_heard(BOB), "INVITE ACK BYE");
+    assert_eq!(world.nothing_is_left().path, Vec::<String>::new());
+    assert_eq!(world.visits(), ["sales answered bob 30"]);
+    assert_eq!(world.states[2..], ["bob: Offered", "bob: Busy", "bob: WrapUp(10)", "bob: Available"]);
+}
+
+#[test]
+fn a_busy_phone_asks_again_after_a_while_and_one_that_cannot_be_rung_is_away() {
+    let mut world = Virtual::floor(centre(sales()));
+    world.acts("bob", AgentAct::SignOut);
+    world.call("+18005550100");
+    world.other_says(ADA, 486);
+    assert_eq!(world.states[1..], ["ada: Offered", "ada: Available"]);
+    world.pass(31);
+    assert_eq!(world.offers, ["sales>ada", "sales>ada"]);
+    world.other_says(ADA, 480);
+    assert_eq!(world.states[3..], ["ada: Offered", "ada: Away(Unanswered)"]);
+    world.acts("ada", AgentAct::Ready);
+    assert_eq!(world.offers.len(), 3, "who is ready again is ready for this one, too");
+    world.other_says(ADA, 486);
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.pass(90);
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["wait: timedOut", "late: hangup"]);
+}
+
+#[test]
+fn every_way_out_of_a_queue_is_taken() {
+    let mut world = Virtual::floor(centre(sales()));
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.acts("bob", AgentAct::Away("Lunch".into()));
+    world.call("+18005550100");
+    world.pass(119);
+    assert_eq!(world.records.len(), 0);
+    world.pass(6);
+    assert_eq!(world.nothing_is_left().path, ["wait: timedOut", "late: hangup"]);
+    assert_eq!(world.visits(), ["sales timedOut - 120"]);
+
+    let mut world = Virtual::office(centre(sales()));
+    world.call("+18005550100");
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["wait: noAgents", "nobody: hangup"]);
+
+    let mut world = Virtual::floor(centre(Queue { contacts_max: 0, ..sales() }));
+    world.call("+18005550100");
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["wait: full", "full: hangup"]);
+
+    let mut world = Virtual::floor(centre(sales()));
+    world.call("+18005550100");
+    world.pass(4);
+    world.caller_hangs_up();
+    assert_eq!(world.phone_heard(ADA), "INVITE CANCEL");
+    assert_eq!(world.states, ["ada: Offered", "ada: Available"]);
+    world.nothing_is_left();
+    assert_eq!(world.visits(), ["sales abandoned - 4"]);
+
+    let mut world = Virtual::floor(centre(sales()));
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.call("+18005550100");
+    for name in ["ada", "bob"] {
+        world.acts(name, AgentAct::SignOut);
+    }
+    world.pass(10);
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["wait: noAgents", "nobody: hangup"]);
+}
+
+#[test]
+fn waiting_contacts_are_told_what_the_queue_says() {
+    let announcements = [("x", 10), ("y", 20)]
+        .map(|(name, after_seconds)| Announcement { after_seconds, audio: audio(name) });
+    let mut world = Virtual::floor(centre(Queue { announcements: announcements.into(), ..sales() }));
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.acts("bob", AgentAct::Away("Lunch".into()));
+    world.call("+18005550100");
+    world.media.orders.clear();
+    world.pass(9);
+    assert_eq!(world.media.orders, Vec::<String>::new());
+    world.pass(4);
+    assert_eq!(world.media.orders, ["play(x)", "play(m)"]);
+    world.pass(20);
+    world.pass(20);
+    assert_eq!(world.media.orders, ["play(x)", "play(m)", "play(y)", "play(m)", "play(x)", "play(m)"]);
+}
+
+#[test]
+fn an_agent_who_talks_is_offered_nothing_and_dialled_by_nobody() {
+    let mut world = Virtual::floor(centre(sales()));
+    world.acts("bob", AgentAct::SignOut);
+    // Ada makes a call of her own.
+    world.dial(ADA, "sip:+12125550177@c14.example");
+    world.carrier_says(200);
+    assert_eq!(world.states.last().unwrap(), "ada: Busy");
+    world.call("+18005550100");
+    assert!(world.offers.is_empty());
+    world.hangs_up(ADA);
+    assert_eq!(world.offers, ["sales>ada"]);
+    assert_eq!(world.states[2..], ["ada: Offered"]);
+}
+
+#[test]
+fn a_phone_that_comes_back_takes_the_contact_that_waits() {
+    let mut world = Virtual::office(centre(sales()));
+    world.acts("ada", AgentAct::SignIn);
+    assert_eq!(world.states, ["ada: Unreachable"]);
+    world.call("+18005550100");
+    assert!(world.offers.is_empty());
+    world.register(ADA);
+    assert_eq!(world.offers, ["sales>ada"]);
+}
+
+#[test]
+fn a_declined_offer_goes_on_to_the_next_and_the_desk_ends_the_work_after() {
+    let mut world = Virtual::floor(centre(Queue { skills: Vec::new(), ..sales() }));
+    world.call("+18005550100");
+    let call = model::CallId(world.media.last.unwrap().0.0);
+    assert_eq!(world.offers, ["sales>ada"]);
+    world.acts("ada", AgentAct::Decline(call));
+    assert_eq!(world.offers, ["sales>ada", "sales>bob"]);
+    assert_eq!(world.phone_heard(ADA), "INVITE CANCEL");
+    world.other_says(BOB, 200);
+    world.caller_hangs_up();
+    assert_eq!(world.states.last().unwrap(), "bob: WrapUp(10)");
+    world.acts("bob", AgentAct::Finish(call));
+    assert_eq!(world.states.last().unwrap(), "bob: Available");
+    world.nothing_is_left();
+}
+
+#[test]
+fn a_contact_whom_nobody_takes_over_waits_again_since_when_it_came() {
+    let mut world = Virtual::floor(centre(Queue { skills: Vec::new(), ..sales() }));
+    world.call("+18005550100");
+    world.other_says(ADA, 200);
+    world.pass(20);
+    let ada = world.more[ADA].leg();
+    world.refers(ADA, ada, "sip:bob-desk@c14.example", &[]);
+    world.hangs_up(ADA);
+    world.other_says(BOB, 486);
+    // Ada is rung again, and does not answer either.
+    world.other_says(ADA, 180);
+    world.acts("bob", AgentAct::Away("Lunch".into()));
+    world.pass(33);
+    assert_eq!(world.media.orders.last().unwrap(), "play(m)");
+    world.acts("bob", AgentAct::Ready);
+    assert_eq!(world.offers.last().unwrap(), "sales>bob");
+    world.other_says(BOB, 200);
+    world.hangs_up(BOB);
+    world.pass(3);
+    assert_eq!(world.nothing_is_left().path, ["wait: ended", "served: hangup"]);
+    assert_eq!(world.visits(), ["sales answered ada 0", "sales answered bob 53"]);
+}
+
+#[test]
+fn a_contact_handed_on_leaves_one_agent_free_and_the_other_busy() {
+    let mut world = Virtual::floor(centre(Queue { skills: Vec::new(), wrap_up_seconds: 0, ..sales() }));
+    world.call("+18005550100");
+    world.other_says(ADA, 200);
+    let ada = world.more[ADA].leg();
+    world.refers(ADA, ada, "sip:bob-desk@c14.example", &[]);
+    world.other_says(BOB, 200);
+    assert_eq!(world.states, ["ada: Offered", "ada: Busy", "ada: Available", "bob: Busy"]);
+    world.caller_hangs_up();
+    assert_eq!(world.states.last().unwrap(), "bob: Available");
+    world.nothing_is_left();
+}
+
+#[test]
+fn a_queue_that_is_deleted_lets_its_contacts_go_by_the_failure() {
+    let snapshot = centre(sales());
+    let mut world = Virtual::floor(snapshot.clone());
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.call("+18005550100");
+    let mut without = snapshot;
+    without.centre.queues.clear();
+    world.engine.apply(without.into()).unwrap();
+    world.engine.handle(world.now, Input::Timeout);
+    world.settle();
+    world.pass(3);
+    let record = world.nothing_is_left();
+    assert!(record.because.as_ref().unwrap().contains("the queue was deleted"), "{record:?}");
+}
+
+#[test]
+fn a_number_of_the_public_network_is_an_agents_station_too() {
+    let mut snapshot = centre(Queue { skills: Vec::new(), ..sales() });
+    let bob = snapshot.centre.agents.get_mut(&AgentId::new("acme", "bob")).unwrap();
+    Arc::make_mut(bob).stations[0].kind = StationKind::Pstn { number: "+12125550188".parse().unwrap() };
+    let mut world = Virtual::office(snapshot);
+    world.acts("bob", AgentAct::SignIn);
+    assert_eq!(world.states, ["bob: Available"]);
+    world.call("+18005550100");
+    assert_eq!(world.offers, ["sales>bob"]);
+}
