@@ -291,7 +291,7 @@ fn a_trunk_of_dtls_is_called_and_calls_by_it_over_signalling_in_the_clear() {
         (SrtpUse::Required, Dtls, Dtls, "UDP/TLS/RTP/SAVP 0"),
         (SrtpUse::Preferred, Dtls, Both, "UDP/TLS/RTP/SAVP 0"),
         (SrtpUse::Required, Both, Dtls, "UDP/TLS/RTP/SAVP 0"),
-        (SrtpUse::Preferred, Both, Both, "UDP/TLS/RTP/SAVP 0"),
+        (SrtpUse::Preferred, Both, Both, "RTP/AVP 0"),
     ] {
         let mut world = with(ringing(), |snapshot| {
             for trunk in snapshot.trunks.values_mut() {
