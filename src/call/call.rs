@@ -26,7 +26,7 @@ use crate::{
     dial::{Branch, Dialling, Party, Sent},
     record::{EndedBy, LEGS_MAX, Measured, PATH_MAX, Record, Visit, cause_of},
     registrar::StationId,
-    sdp_leg::{MediaLeg, Ports},
+    sdp_leg::{At, MediaLeg, Ports},
     siprec::description::{Records, told},
 };
 
@@ -41,6 +41,7 @@ mod queueing;
 mod recording;
 mod silence;
 mod siprec;
+mod unprotected;
 
 use handover::Handover;
 use joining::Joiner;
@@ -377,16 +378,21 @@ impl Call {
     /// The media server tells something.
     pub fn on_media(&mut self, event: MediaEvent, context: &mut Context<'_>) {
         match event {
-            MediaEvent::Allocated { leg, address, rtp_port } if leg == self.a.media.id => {
-                self.a.media.allocated(address, rtp_port, self.id.0);
+            MediaEvent::Allocated { leg, address, rtp_port, fingerprint } if leg == self.a.media.id => {
+                self.a.media.allocated(At { address, rtp_port, fingerprint }, self.id.0);
                 self.a_allocated(context);
             }
-            MediaEvent::Allocated { leg, address, rtp_port }
-                if self.siprec_allocated(leg, (address, rtp_port), context) => {}
-            MediaEvent::Allocated { leg, address, rtp_port } => {
+            MediaEvent::Allocated { leg, address, rtp_port, ref fingerprint }
+                if self.siprec_allocated(
+                    leg,
+                    &At { address, rtp_port, fingerprint: fingerprint.clone() },
+                    context,
+                ) => {}
+            MediaEvent::Allocated { leg, address, rtp_port, fingerprint } => {
+                let at = At { address, rtp_port, fingerprint };
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
-                    branch.media.allocated(address, rtp_port, session_id);
+                    branch.media.allocated(at, session_id);
                     match branch.sip {
                         Some(sip) if branch.answered => self.reinvite(leg, sip, context),
                         // It has moved, which can be told once the first offer is answered.
@@ -394,7 +400,7 @@ impl Call {
                         None => self.invite(leg, context),
                     }
                 } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
-                    self.take_place(joiner, (address, rtp_port), context);
+                    self.take_place(joiner, at, context);
                 }
             }
             MediaEvent::Refused { leg, reason } => self.refused(leg, reason, context),
@@ -414,6 +420,7 @@ impl Call {
                 }
             }
             MediaEvent::DtmfSent { .. } | MediaEvent::FirstPacket { .. } => {}
+            MediaEvent::Unprotected { leg, why } => self.on_unprotected(leg, why, context),
             MediaEvent::Silent { leg, silent_ms, heard_before } => {
                 self.on_silence(leg, (silent_ms, heard_before), context);
             }

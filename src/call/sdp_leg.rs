@@ -1,17 +1,17 @@
 //! One leg's side of offer and answer (RFC 3264): which ports it has, what was agreed, which version comes next; with which
-//! keys (RFC 4568), and where its digits come from.
+//! keys (RFC 4568) or by whose certificate (RFC 5763), and where its digits come from.
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use model::{
     LegId,
-    media::{Codec, Direction, MediaParameters, Order},
+    media::{CertificateHash, Codec, Direction, Fingerprint, MediaParameters, Order, Srtp},
     net::Transport,
     snapshot::Trunk,
-    trunk::{DtmfMethod, SrtpUse},
+    trunk::{DtmfMethod, SrtpKeying, SrtpUse},
 };
-use sip::sdp::{self, KeySeed, LocalMedia, Numbers, SdpError};
+use sip::sdp::{self, KeySeed, LocalDtls, LocalMedia, Numbers, SdpError};
 
 /// What phones of agents may use, best first.
 pub const PHONE_CODECS: &[Codec] = &[Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus];
@@ -23,6 +23,8 @@ pub struct Terms {
     pub codecs: Vec<Codec>,
     /// Whether audio is protected.
     pub srtp: SrtpUse,
+    /// In which ways keys are agreed on.
+    pub keying: SrtpKeying,
     /// Whether keys may be sent by its signalling.
     pub may_send_keys: bool,
     /// Whether our offers try keys first where they are preferred.
@@ -31,6 +33,8 @@ pub struct Terms {
     pub dtmf: DtmfMethod,
     /// Whether it may share a port with other legs.
     pub shared_port: bool,
+    /// Whether nothing that we send reaches it before it has sent something.
+    pub peer_first: bool,
     /// Whether its network loses packets: Opus comes first, whatever the other side speaks.
     pub lossy: bool,
 }
@@ -40,20 +44,23 @@ impl Terms {
     #[must_use]
     pub fn of_trunk(trunk: &Trunk, transport: Transport) -> Self {
         let may_send_keys = trunk.insecure_keys || is_private(transport);
-        let hopeless = trunk.srtp == SrtpUse::Preferred && !may_send_keys;
+        let hopeless =
+            trunk.srtp == SrtpUse::Preferred && !may_send_keys && trunk.srtp_keying == SrtpKeying::Sdes;
         let srtp = if hopeless { SrtpUse::Disabled } else { trunk.srtp };
         Self {
             codecs: trunk.codecs.clone(),
             srtp,
+            keying: trunk.srtp_keying,
             may_send_keys,
             offers_keys: true,
             dtmf: trunk.dtmf,
             shared_port: trunk.shared_ports,
+            peer_first: trunk.peer_first,
             lossy: false,
         }
     }
 
-    /// Those of a phone: it gets SRTP if it asks for it, and no port that others use, for its address is seldom what it says.
+    /// Those of a phone: it gets SRTP if it asks for it in whichever way, and no port that others use, for its address is seldom what it says.
     /// Opus comes first where the phone's network loses packets.
     #[must_use]
     pub fn of_phone(transport: Transport, lossy: bool) -> Self {
@@ -64,11 +71,13 @@ impl Terms {
         }
         Self {
             codecs,
-            srtp: if may_send_keys { SrtpUse::Preferred } else { SrtpUse::Disabled },
+            srtp: SrtpUse::Preferred,
+            keying: SrtpKeying::Both,
             may_send_keys,
             offers_keys: false,
             dtmf: DtmfMethod::Auto,
             shared_port: false,
+            peer_first: false,
             lossy,
         }
     }
@@ -84,7 +93,7 @@ impl Terms {
     #[must_use]
     pub fn for_help(mut self) -> Self {
         if self.srtp == SrtpUse::Required {
-            self.srtp = if self.may_send_keys { SrtpUse::Preferred } else { SrtpUse::Disabled };
+            self.srtp = if self.contradict() { SrtpUse::Disabled } else { SrtpUse::Preferred };
         }
         self
     }
@@ -92,24 +101,35 @@ impl Terms {
     /// What we would say, to see whether an offer can be answered before any port is taken.
     #[must_use]
     pub fn trial(&self) -> LocalMedia {
-        self.local((IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 9), 0, &KeySeed::new([0; 32]))
+        let hash = CertificateHash::Sha256;
+        let at = At {
+            address: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            rtp_port: 9,
+            fingerprint: Some(Box::new(Fingerprint { hash, value: vec![0; hash.length()] })),
+        };
+        self.local(at, 0, &KeySeed::new([0; 32]))
     }
 
     /// Whether keys must be sent, and must not.
     #[must_use]
     pub fn contradict(&self) -> bool {
-        self.srtp == SrtpUse::Required && !self.may_send_keys
+        self.srtp == SrtpUse::Required && !self.may_send_keys && self.keying == SrtpKeying::Sdes
     }
 
-    fn local(&self, (address, port): (IpAddr, u16), session_id: u64, seed: &KeySeed) -> LocalMedia {
-        let keyed = self.may_send_keys && self.srtp != SrtpUse::Disabled;
+    fn local(&self, at: At, session_id: u64, seed: &KeySeed) -> LocalMedia {
+        let protected = self.srtp != SrtpUse::Disabled;
+        let keyed = protected && self.may_send_keys && self.keying != SrtpKeying::Dtls;
+        let fingerprint = at.fingerprint.filter(|_| protected && self.keying != SrtpKeying::Sdes);
+        // A phone may be behind a NAT: it begins.
+        let waits = self.peer_first || !self.offers_keys;
         LocalMedia {
             comfort_noise: true,
             telephone_event: matches!(self.dtmf, DtmfMethod::Auto | DtmfMethod::Rfc4733),
             srtp: self.srtp,
             offers_keys: self.srtp == SrtpUse::Required,
             keys: if keyed { seed.keys(0) } else { Vec::new() },
-            ..LocalMedia::new(address, port, self.codecs.clone(), session_id)
+            dtls: fingerprint.map(|fingerprint| LocalDtls { fingerprint: *fingerprint, waits, met: None }),
+            ..LocalMedia::new(at.address, at.rtp_port, self.codecs.clone(), session_id)
         }
     }
 }
@@ -120,6 +140,17 @@ const fn is_private(transport: Transport) -> bool {
         Transport::Tls | Transport::Wss => true,
         Transport::Udp | Transport::Tcp | Transport::Ws => false,
     }
+}
+
+/// What the media server gave a leg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// Advertised.
+    pub address: IpAddr,
+    /// For RTP.
+    pub rtp_port: u16,
+    /// Of its certificate. None: it has no DTLS.
+    pub fingerprint: Option<Box<Fingerprint>>,
 }
 
 /// Where a leg's media is.
@@ -189,19 +220,24 @@ impl MediaLeg {
         self.parameters.as_ref().is_some_and(|parameters| parameters.srtp.is_some())
     }
 
+    /// In which way its keys were agreed on. None: it has none.
+    pub fn keying(&self) -> Option<SrtpKeying> {
+        self.parameters.as_ref()?.srtp.as_deref().map(keying)
+    }
+
     /// Whether it does without keys if it must.
     pub fn may_be_plain(&self) -> bool {
         self.terms.srtp == SrtpUse::Preferred
     }
 
     /// The media server gave ports, or others than before.
-    pub fn allocated(&mut self, address: IpAddr, rtp_port: u16, session_id: u64) {
+    pub fn allocated(&mut self, at: At, session_id: u64) {
         if let Ports::Ready(local) = &mut self.ports {
-            (local.address, local.rtp_port) = (address, rtp_port);
+            (local.address, local.rtp_port) = (at.address, at.rtp_port);
             return;
         }
         let seed = self.seed.of(self.id.0);
-        self.ports = Ports::Ready(self.terms.local((address, rtp_port), session_id, &seed));
+        self.ports = Ports::Ready(self.terms.local(at, session_id, &seed));
     }
 
     /// We only send, or nothing for now.
@@ -223,7 +259,7 @@ impl MediaLeg {
 
     /// Whether the last offer had keys.
     pub fn offered_keys(&self) -> bool {
-        matches!(&self.ports, Ports::Ready(local) if local.offers_keys && !local.keys.is_empty())
+        matches!(&self.ports, Ports::Ready(local) if local.protects_offers())
     }
 
     /// Our offer to somebody who has not seen one of this leg: what others were told protects nothing.
@@ -238,10 +274,11 @@ impl MediaLeg {
         self.offer()
     }
 
-    /// Our offer. None without ports or without codecs.
+    /// Our offer. None without ports or without codecs, or where it must be protected and cannot be.
     pub fn offer(&mut self) -> Option<Bytes> {
         let Ports::Ready(local) = &mut self.ports else { return None };
-        if local.codecs.is_empty() {
+        let bare = local.srtp == SrtpUse::Required && !local.protects_offers();
+        if local.codecs.is_empty() || bare {
             return None;
         }
         let offer = sdp::offer(local);
@@ -268,14 +305,20 @@ impl MediaLeg {
     /// Numbers and protection stay what they are in our later offers. A key that is no longer used is never used again: its
     /// roll-over counter is gone with it.
     fn agree(&mut self, parameters: MediaParameters) -> &MediaParameters {
-        let key = |parameters: &MediaParameters| parameters.srtp.as_ref().map(|srtp| srtp.send.clone());
+        let parameters = MediaParameters { peer_first: self.terms.peer_first, ..parameters };
+        let key =
+            |parameters: &MediaParameters| parameters.srtp.as_ref()?.keys().map(|keys| keys.send.clone());
         let now = key(&parameters);
         let spent = self.parameters.as_ref().and_then(key).filter(|key| now.as_ref() != Some(key));
         if let Ports::Ready(local) = &mut self.ports {
             local.agreed = Some(Numbers::of(&parameters));
-            local.offers_keys = now.is_some();
+            local.offers_keys = parameters.srtp.is_some();
+            local.offers = parameters.srtp.as_deref().map_or(SrtpKeying::Both, keying);
+            if let (Some(Srtp::Dtls(met)), Some(dtls)) = (parameters.srtp.as_deref(), &mut local.dtls) {
+                dtls.met = Some(met.clone());
+            }
             if let Some(spent) = spent
-                && let Some(place) = local.keys.iter().position(|key| *key == spent)
+                && let Some(place) = local.keys.iter().position(|key| key.key_and_salt == spent.key_and_salt)
             {
                 self.generation += 1;
                 local.keys[place] = self.seed.of(self.id.0).key(spent.suite, self.generation + (1 << 32));
@@ -318,5 +361,12 @@ impl MediaLeg {
     /// Whether events were agreed on (RFC 4733).
     pub fn has_events(&self) -> bool {
         self.parameters.as_ref().is_some_and(|parameters| parameters.receive_telephone_event.is_some())
+    }
+}
+
+const fn keying(srtp: &Srtp) -> SrtpKeying {
+    match srtp {
+        Srtp::Sdes(_) => SrtpKeying::Sdes,
+        Srtp::Dtls(_) => SrtpKeying::Dtls,
     }
 }

@@ -226,6 +226,7 @@ impl Phone<'_> {
             | MediaEvent::Recorded(_)
             | MediaEvent::Heard { .. }
             | MediaEvent::Silent { .. }
+            | MediaEvent::Unprotected { .. }
             | MediaEvent::Measured { .. }
             | MediaEvent::Released { .. } => Ok(()),
         }

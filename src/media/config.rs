@@ -99,6 +99,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// No certificate for DTLS can be made.
+    #[error("there is no certificate for DTLS-SRTP: {0}")]
+    Certificate(String),
     /// The system gives no thread, epoll set or timer.
     #[error("a media worker cannot start: {0}")]
     Worker(#[source] io::Error),

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::media::{MasterKey, Srtp};
+use model::media::{MasterKey, SrtpKeys};
 use rtp::srtp::{Receiver, Sender, SrtpError};
 
 /// How long the peer's former key is accepted.
@@ -17,7 +17,7 @@ const DATAGRAM_MAX: usize = 2_048;
 
 /// The keys of one leg and where they are.
 pub struct Crypt {
-    keys: Srtp,
+    keys: SrtpKeys,
     send: Sender,
     receive: Receiver,
     sent_before: Option<(MasterKey, Sender)>,
@@ -35,7 +35,7 @@ impl Crypt {
     ///
     /// # Errors
     /// A key without its suite's length.
-    pub fn new(keys: &Srtp) -> Result<Self, SrtpError> {
+    pub fn new(keys: &SrtpKeys) -> Result<Self, SrtpError> {
         Ok(Self {
             send: Sender::new(&keys.send, 0)?,
             receive: Receiver::new(&keys.receive)?,
@@ -49,7 +49,7 @@ impl Crypt {
     ///
     /// # Errors
     /// As [`Crypt::new`]; what was before stays.
-    pub fn rekey(&mut self, keys: &Srtp, now: Instant) -> Result<(), SrtpError> {
+    pub fn rekey(&mut self, keys: &SrtpKeys, now: Instant) -> Result<(), SrtpError> {
         if keys.send != self.keys.send {
             let sender = match self.sent_before.take_if(|(key, _)| *key == keys.send) {
                 Some((_, sender)) => sender,
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
 
     fn key(octet: u8) -> MasterKey {
-        MasterKey { suite: CryptoSuite::AeadAes128Gcm, key_and_salt: vec![octet; 28] }
+        MasterKey::new(CryptoSuite::AeadAes128Gcm, vec![octet; 28])
     }
 
-    fn keys(send: u8, receive: u8) -> Srtp {
-        Srtp { send: key(send), receive: key(receive) }
+    fn keys(send: u8, receive: u8) -> SrtpKeys {
+        SrtpKeys { send: key(send), receive: key(receive) }
     }
 
     fn packet(crypt: &mut Crypt, sequence: u16) -> Vec<u8> {

@@ -214,7 +214,9 @@ impl Engine {
         };
         self.at_work = Some(key);
         let Some(leg) = self.legs.get_mut(key) else { return };
-        if !rtcp && !leg.is_muxed_report(&datagram) {
+        if !rtcp && leg.is_handshake(&datagram) {
+            self.handshake(key, &datagram, now);
+        } else if !rtcp && !leg.is_muxed_report(&datagram) {
             self.packet(key, &mut datagram, now);
         } else if !leg.receive_report(&mut datagram, now) {
             self.count_discarded();
@@ -331,6 +333,12 @@ impl Engine {
         } else {
             self.unheard(session, key, now);
         }
+    }
+
+    fn handshake(&mut self, key: Key, datagram: &Datagram<'_>, now: Instant) {
+        self.with(key, |leg| leg.shake(datagram, now));
+        // What is due next is another thing now.
+        self.housekeep(key, now);
     }
 
     fn packet(&mut self, key: Key, datagram: &mut Datagram<'_>, now: Instant) {
@@ -453,6 +461,7 @@ fn event(leg: LegId, told: Told) -> Event {
         Told::FirstPacket => Event::FirstPacket { leg },
         Told::PlayEnded(play, how) => Event::PlayEnded { leg, play, how },
         Told::DtmfSent => Event::DtmfSent { leg },
+        Told::Unprotected(why) => Event::Unprotected { leg, why },
         Told::Silent { silent_ms, heard_before } => Event::Silent { leg, silent_ms, heard_before },
     }
 }

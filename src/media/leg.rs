@@ -14,7 +14,7 @@ use std::{
 
 use model::{
     LegId, PlayId, SessionId,
-    media::{Bucket, Codec, MediaParameters, PlayEnd, Quality},
+    media::{Bucket, Codec, DtlsFailure, MediaParameters, PlayEnd, Quality, Srtp},
 };
 use rtp::{
     dtmf::{self, Step, Tone},
@@ -29,6 +29,7 @@ use rtp::{
 use crate::{
     crypt::Crypt,
     door::Door,
+    dtls::Identity,
     ears::Ears,
     latch::Latch,
     legs::Key,
@@ -45,11 +46,13 @@ use crate::{
 
 mod copies;
 mod own;
+mod shake;
 mod slow;
 
 pub use copies::Original;
 use copies::{Converter, Copies};
 pub use own::{Digits, RelayedTone};
+use shake::Shaking;
 pub use slow::Said;
 use slow::{Decoded, RelayedEvent, Tones};
 
@@ -94,6 +97,12 @@ pub struct Leg {
     tally: Arc<Tally>,
     remote: Option<Remote>,
     crypt: Option<Box<Crypt>>,
+    /// What it shows who meets it by DTLS.
+    identity: Option<Arc<Identity>>,
+    /// What agrees on keys by DTLS.
+    shaking: Option<Box<Shaking>>,
+    /// The last datagram of a handshake that came before anything was agreed on.
+    early: Option<Box<(Vec<u8>, SocketAddr)>>,
     meter: Meter,
     keys: dtmf::Receiver,
     /// What hears keys in the sound. None: they come as events, or nothing comes.
@@ -148,6 +157,8 @@ pub enum Told {
     PlayEnded(PlayId, PlayEnd),
     /// A `SendDtmf` has been carried out.
     DtmfSent,
+    /// No keys were agreed on by DTLS.
+    Unprotected(DtlsFailure),
     /// Nothing comes from the peer.
     Silent {
         /// For so long.
@@ -218,6 +229,9 @@ impl Leg {
             tally,
             remote: None,
             crypt: None,
+            identity: None,
+            shaking: None,
+            early: None,
             meter: Meter::default(),
             keys: dtmf::Receiver::default(),
             tones: None,
@@ -280,10 +294,15 @@ impl Leg {
     }
 
     fn configure_keys(&mut self, parameters: &MediaParameters, now: Instant) {
-        let Some(keys) = &parameters.srtp else {
-            self.crypt = None;
-            return;
+        let keys = match parameters.srtp.as_deref() {
+            Some(Srtp::Dtls(dtls)) => return self.meet(dtls, parameters.remote_rtp, now),
+            Some(Srtp::Sdes(keys)) => keys,
+            None => {
+                (self.crypt, self.shaking) = (None, None);
+                return;
+            }
         };
+        self.shaking = None;
         let result = match &mut self.crypt {
             Some(crypt) => crypt.rekey(keys, now),
             None => Crypt::new(keys).map(|crypt| self.crypt = Some(Box::new(crypt))),
@@ -480,13 +499,14 @@ impl Leg {
             self.keep_alive(now);
         }
         let report = self.report_if_due(now);
+        let shaken = self.shake_on(now, &mut tell);
         if let Some(told) = self.liveness.silence(silent_after, now) {
             tell(told);
         }
         let decoded = self.decoded();
         self.measure.read(&self.meter, decoded, now);
         let next = self.keep_alive_due()?.min(report);
-        let next = self.measure.due().map_or(next, |due| next.min(due));
+        let next = self.measure.due().into_iter().chain(shaken).fold(next, Instant::min);
         Some(self.liveness.due(silent_after).map_or(next, |due| next.min(due)))
     }
 
@@ -546,6 +566,12 @@ impl Leg {
         Some(())
     }
 
+    /// Whether nothing may be sent yet: it would not reach a peer that must be first, and may spoil its way to us.
+    fn is_second(&self) -> bool {
+        let waits = self.remote.as_ref().is_some_and(|remote| remote.parameters.peer_first);
+        waits && !self.liveness.heard && !self.has_met()
+    }
+
     fn must_be_protected(&self) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.parameters.srtp.is_some())
     }
@@ -567,7 +593,7 @@ impl Leg {
         }
         let remote = self.remote.as_ref()?;
         let to = remote.latch.source();
-        if to.port() == 0 || to.ip().is_unspecified() {
+        if to.port() == 0 || to.ip().is_unspecified() || self.is_second() {
             return None;
         }
         let closed = match &mut self.crypt {
@@ -601,6 +627,10 @@ impl Leg {
         else {
             return;
         };
+        // What DTLS gave keys for is RTP's port (RFC 5764 §3).
+        if self.is_second() || self.shaking.is_some() && !muxed {
+            return;
+        }
         // A BYE is the last that is said (RFC 3550 §6.1).
         if !bye && let Some(about) = self.meter.ssrc() {
             let mut extended = [0; xr::OWN_MAX];

@@ -10,6 +10,7 @@
 mod config;
 mod crypt;
 mod door;
+mod dtls;
 mod ears;
 mod engine;
 mod latch;

@@ -21,6 +21,7 @@ use model::{
 
 use crate::{
     Config, Counters, Library, Packets, StartError, WorkerCounters,
+    dtls::Identity,
     listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
@@ -69,7 +70,9 @@ impl Server {
         let recogniser = config.services.recogniser.clone();
         let listeners =
             Listeners::start(recogniser, &events, Arc::clone(&orders)).map_err(StartError::Worker)?;
+        let identity = Identity::new().map_err(StartError::Certificate)?;
         let shared = Arc::new(Shared {
+            identity: Arc::new(identity),
             networks,
             events,
             recorder: recordings.recorder(),
@@ -259,6 +262,8 @@ struct Mailbox {
 
 /// What all workers share.
 pub struct Shared {
+    /// What legs show who meets them by DTLS.
+    pub identity: Arc<Identity>,
     /// In the order of the configuration.
     pub networks: Vec<SharedNetwork>,
     /// Where events go.

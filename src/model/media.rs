@@ -19,7 +19,10 @@ mod quality;
 mod recording;
 
 pub use self::{
-    crypto::{CryptoSuite, MasterKey, Srtp},
+    crypto::{
+        CertificateHash, CryptoSuite, Dtls, DtlsFailure, DtlsRole, Fingerprint, MKI_MAX, MasterKey, Srtp,
+        SrtpKeys,
+    },
     forking::{Forked, Side},
     listening::{Heard, ListenId, Listening},
     mixing::{Hearing, Source},
@@ -218,12 +221,15 @@ pub struct MediaParameters {
     /// Whether RTCP comes and goes on RTP's port (RFC 5761).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rtcp_mux: bool,
-    /// Keys of SRTP. None: nothing is protected.
+    /// Keys of SRTP, or whom to agree on them with. None: nothing is protected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub srtp: Option<Box<Srtp>>,
     /// What the peer said of Opus (RFC 7587 §6).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opus: Option<OpusParameters>,
+    /// Whether nothing is sent before the peer has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub peer_first: bool,
 }
 
 /// What a peer can take of Opus (RFC 7587 §6.1).
@@ -428,6 +434,9 @@ pub enum Event {
         address: IpAddr,
         /// Port for RTP; RTCP is on the next one.
         rtp_port: u16,
+        /// Of the media server's certificate, whose key never leaves it. None: it has no DTLS.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<Box<Fingerprint>>,
     },
     /// The leg has no ports.
     Refused {
@@ -482,6 +491,13 @@ pub enum Event {
         silent_ms: u32,
         /// Whether anything ever came.
         heard_before: bool,
+    },
+    /// No keys were agreed on with the leg's peer by DTLS: nothing is sent to it, and nothing of it is heard.
+    Unprotected {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        why: DtlsFailure,
     },
     /// How a leg was, five seconds by five seconds; before `Released`, if anything was received.
     Measured {

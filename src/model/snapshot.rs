@@ -17,8 +17,8 @@ use crate::{
     net::Transport,
     program::Program,
     trunk::{
-        CallerIdPolicy, DigestAlgorithm, DtmfMethod, Health, NumberFormats, Proxy, Register, SrtpUse, Stir,
-        TlsPolicy, TrunkDigest, TrunkTls, default_digest_algorithms, default_failover_codes,
+        CallerIdPolicy, DigestAlgorithm, DtmfMethod, Health, NumberFormats, Proxy, Register, SrtpKeying,
+        SrtpUse, Stir, TlsPolicy, TrunkDigest, TrunkTls, default_digest_algorithms, default_failover_codes,
     },
 };
 
@@ -385,12 +385,18 @@ pub struct Trunk {
     /// Whether audio is protected.
     #[serde(default, skip_serializing_if = "SrtpUse::is_disabled")]
     pub srtp: SrtpUse,
+    /// How keys of SRTP are agreed on.
+    #[serde(default, skip_serializing_if = "SrtpKeying::is_sdes")]
+    pub srtp_keying: SrtpKeying,
     /// Whether keys of SRTP may be sent over signalling in the clear.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_keys: bool,
     /// How keys of telephones come and go.
     #[serde(default, skip_serializing_if = "DtmfMethod::is_auto")]
     pub dtmf: DtmfMethod,
+    /// Whether its peers send audio, and begin handshakes, only once they can: we wait for theirs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub peer_first: bool,
     /// Whether its peers send audio from where they say, so that their calls share a few ports.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shared_ports: bool,

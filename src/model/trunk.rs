@@ -38,6 +38,26 @@ impl SrtpUse {
     }
 }
 
+/// How keys of SRTP are agreed on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SrtpKeying {
+    /// They stand in the descriptions (RFC 4568).
+    #[default]
+    Sdes,
+    /// By a handshake beside the audio (RFC 5763).
+    Dtls,
+    /// As the peer offers, by a handshake rather than not.
+    Both,
+}
+
+impl SrtpKeying {
+    /// Whether it is [`SrtpKeying::Sdes`].
+    #[must_use]
+    pub const fn is_sdes(&self) -> bool {
+        matches!(self, Self::Sdes)
+    }
+}
+
 /// How keys of a telephone come and go on a trunk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DtmfMethod {

@@ -19,7 +19,7 @@ use model::{
         NumberRange, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits,
         Trunk, TrunkDirection,
     },
-    trunk::{DtmfMethod, SrtpUse},
+    trunk::{DtmfMethod, SrtpKeying, SrtpUse},
 };
 
 use crate::{
@@ -374,6 +374,12 @@ fn trunk(planned: &PlannedTrunk, world: &World) -> Trunk {
             v1::Srtp::Preferred => SrtpUse::Preferred,
             v1::Srtp::Required => SrtpUse::Required,
         },
+        srtp_keying: match spec.srtp_keying {
+            v1::SrtpKeying::Sdes => SrtpKeying::Sdes,
+            v1::SrtpKeying::Dtls => SrtpKeying::Dtls,
+            v1::SrtpKeying::Both => SrtpKeying::Both,
+        },
+        peer_first: spec.media_first == v1::MediaFirst::Peer,
         insecure_keys: spec.insecure_keys == v1::InsecureKeys::Accepted,
         dtmf: match spec.dtmf {
             v1::DtmfMethod::Auto => DtmfMethod::Auto,

@@ -9,19 +9,25 @@
 //! anew begins with a new key or a new SSRC. Let the first sequence number of a source be below 2^15, or a peer that
 //! loses the first packets guesses the roll-over counter wrong (RFC 3711 §3.3.1).
 //!
+//! A master key identifier (§3.1) is put into each packet if the key has one, and must be there: one key for each direction
+//! is all that a context has, so what bears another identifier is as good as forged.
+//!
 //! A packet of 160 bytes, protected or opened (`what_a_packet_costs`, optimised, 2 shared cores): AES-GCM 0.15 µs, AES-CM
 //! with HMAC-SHA1 0.35 µs, with keys of 128 and of 256 bits alike.
 
-use model::media::MasterKey;
+use model::media::{MKI_MAX, MasterKey};
 
+mod identifier;
 mod keys;
 mod window;
 
+use identifier::Identifier;
 use keys::{Keys, Use};
 use window::Window;
 
-/// What a protected RTP or RTCP packet has at most more than the plain one: a GCM tag, E flag and index.
-pub const OVERHEAD_MAX: usize = 20;
+/// What a protected RTP or RTCP packet has at most more than the plain one: a GCM tag, E flag and index,
+/// and a master key identifier.
+pub const OVERHEAD_MAX: usize = 20 + MKI_MAX;
 /// Most sources that a context knows. A source more is refused, for to forget one would let its packets be replayed.
 pub const SOURCES_MAX: usize = 64;
 
@@ -38,8 +44,8 @@ const E_FLAG: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrtpError {
-    /// The master key does not have its suite's length.
-    #[error("the master key and salt do not have the length that the suite asks for")]
+    /// The master key does not have its suite's length, or its identifier is too long.
+    #[error("the master key and salt, or their identifier, do not have the length that the suite asks for")]
     Key,
     /// Not RTP or RTCP of version 2, or shorter than its header and tag.
     #[error("the packet is not whole")]
@@ -138,6 +144,7 @@ fn guess(highest: u64, sequence: u16) -> Result<u64, SrtpError> {
 pub struct Sender {
     rtp: Keys,
     rtcp: Keys,
+    identifier: Identifier,
     sources: Sources,
     first_roc: u32,
     /// Of the next RTCP packet, whosesoever it is.
@@ -151,7 +158,8 @@ impl Sender {
     /// [`SrtpError::Key`].
     pub fn new(key: &MasterKey, first_roc: u32) -> Result<Self, SrtpError> {
         let (rtp, rtcp) = (Keys::derive(key, Use::Rtp)?, Keys::derive(key, Use::Rtcp)?);
-        Ok(Self { rtp, rtcp, sources: Sources::default(), first_roc, rtcp_index: 0 })
+        let identifier = Identifier::new(key)?;
+        Ok(Self { rtp, rtcp, identifier, sources: Sources::default(), first_roc, rtcp_index: 0 })
     }
 
     /// Protects the RTP packet in the first `length` bytes, and says how long it is now: at most [`OVERHEAD_MAX`] more.
@@ -163,7 +171,9 @@ impl Sender {
         let plain = packet.get(..length).ok_or(SrtpError::NoRoom)?;
         let (header, ssrc, sequence) = rtp_header(plain)?;
         let (index, at) = self.sources.rtp(ssrc, sequence, self.first_roc)?;
+        self.identifier.has_room(packet, length)?;
         let protected = self.rtp.seal_rtp(packet, header, length, ssrc, index)?;
+        let protected = self.identifier.put(packet, protected, &self.rtp)?;
         self.sources.take(ssrc, index, at);
         Ok(protected)
     }
@@ -178,7 +188,9 @@ impl Sender {
         if self.rtcp_index >= E_FLAG {
             return Err(SrtpError::Exhausted);
         }
+        self.identifier.has_room(packet, length)?;
         let protected = self.rtcp.seal_rtcp(packet, length, ssrc, self.rtcp_index | E_FLAG)?;
+        let protected = self.identifier.put(packet, protected, &self.rtcp)?;
         self.rtcp_index += 1;
         Ok(protected)
     }
@@ -189,6 +201,7 @@ impl Sender {
 pub struct Receiver {
     rtp: Keys,
     rtcp: Keys,
+    identifier: Identifier,
     rtp_sources: Sources,
     rtcp_sources: Sources,
     first_roc: u32,
@@ -210,7 +223,8 @@ impl Receiver {
     pub fn with_roc(key: &MasterKey, first_roc: u32) -> Result<Self, SrtpError> {
         let (rtp, rtcp) = (Keys::derive(key, Use::Rtp)?, Keys::derive(key, Use::Rtcp)?);
         let (rtp_sources, rtcp_sources) = (Sources::default(), Sources::default());
-        Ok(Self { rtp, rtcp, rtp_sources, rtcp_sources, first_roc })
+        let identifier = Identifier::new(key)?;
+        Ok(Self { rtp, rtcp, identifier, rtp_sources, rtcp_sources, first_roc })
     }
 
     /// Opens the RTP packet that `packet` is, and says how long the plain one is.
@@ -220,6 +234,7 @@ impl Receiver {
     pub fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let (header, ssrc, sequence) = rtp_header(packet)?;
         let (index, at) = self.rtp_sources.rtp(ssrc, sequence, self.first_roc)?;
+        let packet = self.identifier.take(packet, &self.rtp)?;
         let length = self.rtp.open_rtp(packet, header, ssrc, index)?;
         self.rtp_sources.take(ssrc, index, at);
         Ok(length)
@@ -231,6 +246,7 @@ impl Receiver {
     /// As [`Receiver::unprotect`].
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let ssrc = rtcp_header(packet)?;
+        let packet = self.identifier.take(packet, &self.rtcp)?;
         let word = self.rtcp.index_word(packet)?;
         let index = u64::from(word & !E_FLAG);
         let at = self.rtcp_sources.rtcp(ssrc, index)?;

@@ -1,30 +1,32 @@
 //! Session descriptions (RFC 8866) and offer/answer for one audio stream (RFC 3264).
 //!
 //! The stream is the first audio one over RTP that its offerer did not refuse and that is as protected as we want it: by
-//! keys in the description (SDES, RFC 4568) or not at all. All others of an offer are refused in their place. The answer
+//! keys that are agreed on beside the audio (DTLS-SRTP, RFC 5763), by keys in the description (SDES, RFC 4568) or not at all. All others of an offer are refused in their place. The answer
 //! has one codec: the first of the offer that we have and can decode, else the first that we pass on. With it come
 //! telephone-event (RFC 4733) at the codec's clock rate and comfort noise (RFC 3389) if both sides have them, and RTCP on
-//! RTP's port (RFC 5761) if the offer has it so. Numbers of payload types are those that the peer gave, also in our later
+//! RTP's port (RFC 5761) if the offer has it so, as ours with DTLS have: there is one association, and it is of RTP's port. Numbers of payload types are those that the peer gave, also in our later
 //! offers (RFC 3264 §8.3.2).
 
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use model::{
-    media::{Codec, Direction, MasterKey, MediaParameters, Srtp},
-    trunk::SrtpUse,
+    media::{Codec, Direction, Dtls, MasterKey, MediaParameters, Srtp},
+    trunk::{SrtpKeying, SrtpUse},
 };
 
 mod codecs;
 mod crypto;
+mod dtls;
 mod keys;
 mod parse;
 mod write;
 
+pub use dtls::LocalDtls;
 pub use keys::KeySeed;
 
 use codecs::Payloads;
-use crypto::Agreed;
+use dtls::Setup;
 use parse::{Media, Session};
 
 /// Packet lengths that are sent, in milliseconds.
@@ -51,8 +53,12 @@ pub struct LocalMedia {
     pub direction: Direction,
     /// Whether the peer's keys are taken, and must be there.
     pub srtp: SrtpUse,
-    /// Whether our offers have keys; an offer has them for all suites, or for none.
+    /// Whether our offers are protected; an offer has keys for all suites, or for none.
     pub offers_keys: bool,
+    /// In which of the ways that we have. `Both` is possible where protection is preferred alone; where it is required, DTLS.
+    pub offers: SrtpKeying,
+    /// What DTLS is done with. None: it is not.
+    pub dtls: Option<LocalDtls>,
     /// What we protect with, one for each suite, best first. Empty: with nothing.
     pub keys: Vec<MasterKey>,
     /// What was agreed last: its payload types keep their numbers.
@@ -86,11 +92,33 @@ impl LocalMedia {
             direction: Direction::SendRecv,
             srtp: SrtpUse::Disabled,
             offers_keys: false,
+            offers: SrtpKeying::Both,
+            dtls: None,
             keys: Vec::new(),
             agreed: None,
             session_id,
             version: 1,
         }
+    }
+
+    /// Keys and DTLS of our offers. No RFC lets an offer have both but on a profile that protects nothing (RFC 8643).
+    fn offered(&self) -> (&[MasterKey], Option<&LocalDtls>) {
+        let (mut keys, mut dtls) = (self.keys.as_slice(), self.dtls.as_ref());
+        if !self.offers_keys || self.offers == SrtpKeying::Sdes && !keys.is_empty() {
+            dtls = None;
+        }
+        let alone = self.offers == SrtpKeying::Dtls || self.srtp == SrtpUse::Required;
+        if !self.offers_keys || dtls.is_some() && alone {
+            keys = &[];
+        }
+        (keys, dtls)
+    }
+
+    /// Whether our offers would be protected now.
+    #[must_use]
+    pub fn protects_offers(&self) -> bool {
+        let (keys, dtls) = self.offered();
+        !keys.is_empty() || dtls.is_some()
     }
 }
 
@@ -128,11 +156,13 @@ pub enum SdpError {
     FaxAlone,
     /// Audio that SRTP does not protect, where it must be. Answer 488.
     #[error(
-        "the session description has no `a=crypto` with a suite and parameters that we know, and SRTP is required"
+        "the session description has neither an `a=crypto` with a suite and parameters nor an `a=fingerprint` and `a=setup` that we know and may use, and SRTP is required"
     )]
     NotProtected,
     /// Audio that is protected in a way that we do not have, or must not use. Answer 488.
-    #[error("the session description has SRTP alone, without an `a=crypto` that may be used")]
+    #[error(
+        "the session description has SRTP alone, without an `a=crypto` or an `a=fingerprint` that may be used"
+    )]
     ProtectedAlone,
 }
 
@@ -141,14 +171,19 @@ pub enum SdpError {
 pub fn offer(local: &LocalMedia) -> Bytes {
     let payloads = Payloads::offered(local);
     let mut text = write::session(local);
-    let keys = if local.offers_keys { local.keys.as_slice() } else { &[] };
-    let protocol = if keys.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
+    let (keys, dtls) = local.offered();
+    let protocol = match (keys.is_empty(), dtls) {
+        (true, Some(_)) => "UDP/TLS/RTP/SAVP",
+        (false, None) => "RTP/SAVP",
+        (true, None) | (false, Some(_)) => "RTP/AVP",
+    };
     let keys = keys.iter().zip(1_u32..).map(|(key, tag)| (tag, key)).collect();
+    let (dtls, rtcp_mux) = (dtls.map(|dtls| (&dtls.fingerprint, Setup::Actpass)), dtls.is_some());
     let ptime_ms = clamp_ptime(Some(local.ptime_ms.into()), None);
     write::audio(
         &mut text,
         local.rtp_port,
-        &write::Audio { protocol, payloads, keys, rtcp_mux: false, ptime_ms, direction: local.direction },
+        &write::Audio { protocol, payloads, keys, dtls, rtcp_mux, ptime_ms, direction: local.direction },
     );
     text.into()
 }
@@ -169,7 +204,8 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
             let audio = write::Audio {
                 protocol: media.protocol,
                 payloads: chosen.payloads(),
-                keys: agreed.iter().map(|agreed| (agreed.tag, agreed.ours)).collect(),
+                keys: agreed.iter().filter_map(Agreed::key).collect(),
+                dtls: agreed.as_ref().and_then(|agreed| agreed.dtls(local)),
                 rtcp_mux: media.rtcp_mux,
                 ptime_ms,
                 direction,
@@ -193,6 +229,7 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
         rtcp_mux: media.rtcp_mux,
         srtp: agreed.map(Agreed::into_srtp),
         opus: chosen.opus,
+        peer_first: false,
     };
     Ok((text.into(), parameters))
 }
@@ -204,7 +241,8 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
 pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<MediaParameters, SdpError> {
     let session = Session::parse(answer)?;
     let media = session.media.iter().find(|media| media.is_usable()).ok_or_else(|| nothing_in(&session))?;
-    let agreed = crypto::accepted(media, local)?;
+    let agreed = accepted(media, local)?;
+    let rtcp_mux = media.rtcp_mux && local.offered().1.is_some();
     let chosen = codecs::choose(media, local).ok_or(SdpError::NoCommonCodec)?;
     let ours = Payloads::offered(local);
     Ok(MediaParameters {
@@ -216,27 +254,77 @@ pub fn accept_answer(local: &LocalMedia, answer: &[u8]) -> Result<MediaParameter
             .telephone_event
             .and_then(|_| ours.event_at(chosen.codec.clock_rate())),
         remote_rtp: media.rtp(),
-        remote_rtcp: media.rtcp(false),
+        remote_rtcp: media.rtcp(rtcp_mux),
         ptime_ms: clamp_ptime(media.ptime_ms, media.maxptime_ms),
         direction: answered(media.direction, local.direction),
         comfort_noise: None,
-        rtcp_mux: false,
+        rtcp_mux,
         srtp: agreed.map(Agreed::into_srtp),
         opus: chosen.opus,
+        peer_first: false,
     })
 }
 
-/// The stream of an offer that is answered, and its keys.
-fn audio_of<'s, 'a, 'l>(
+/// How a stream is protected.
+#[derive(Debug)]
+enum Agreed {
+    Sdes(crypto::Agreed),
+    Dtls(Dtls),
+}
+
+impl Agreed {
+    const fn key(&self) -> Option<(u32, &MasterKey)> {
+        match self {
+            Self::Sdes(agreed) => Some((agreed.tag, &agreed.ours)),
+            Self::Dtls(_) => None,
+        }
+    }
+
+    fn dtls<'l>(&self, local: &'l LocalMedia) -> Option<(&'l model::media::Fingerprint, Setup)> {
+        match (self, &local.dtls) {
+            (Self::Dtls(agreed), Some(ours)) => Some((&ours.fingerprint, Setup::of(agreed.role))),
+            _ => None,
+        }
+    }
+
+    fn into_srtp(self) -> Box<Srtp> {
+        Box::new(match self {
+            Self::Sdes(agreed) => agreed.into_srtp(),
+            Self::Dtls(dtls) => Srtp::Dtls(dtls),
+        })
+    }
+}
+
+/// What protects an offered stream, if it can be protected: DTLS rather than keys that others may have read.
+fn protected(media: &Media<'_>, local: &LocalMedia) -> Option<Agreed> {
+    let dtls = dtls::chosen(media, local).map(Agreed::Dtls);
+    dtls.or_else(|| crypto::chosen(media, local).map(Agreed::Sdes))
+}
+
+/// What protects a stream by the answer to our offer. None: nothing does, and need not.
+fn accepted(media: &Media<'_>, local: &LocalMedia) -> Result<Option<Agreed>, SdpError> {
+    let (keys, dtls) = local.offered();
+    let agreed = dtls.and_then(|_| dtls::accepted(media).map(Agreed::Dtls));
+    let agreed = agreed.or_else(|| crypto::accepted(media, keys).map(Agreed::Sdes));
+    match (agreed, media.is_secure(), local.srtp) {
+        (Some(agreed), ..) => Ok(Some(agreed)),
+        (None, true, _) if !local.protects_offers() => Err(SdpError::ProtectedAlone),
+        // Some answer in plain what was offered protected, and mean it.
+        (None, false, SrtpUse::Preferred | SrtpUse::Disabled) => Ok(None),
+        (None, ..) => Err(SdpError::NotProtected),
+    }
+}
+
+/// The stream of an offer that is answered, and what protects it.
+fn audio_of<'s, 'a>(
     session: &'s Session<'a>,
-    local: &'l LocalMedia,
-) -> Result<(usize, &'s Media<'a>, Option<Agreed<'l>>), SdpError> {
+    local: &LocalMedia,
+) -> Result<(usize, &'s Media<'a>, Option<Agreed>), SdpError> {
     let usable = || session.media.iter().enumerate().filter(|(_, media)| media.is_usable());
     if usable().next().is_none() {
         return Err(nothing_in(session));
     }
-    let protected =
-        usable().find_map(|(place, media)| Some((place, media, Some(crypto::chosen(media, local)?))));
+    let protected = usable().find_map(|(place, media)| Some((place, media, Some(protected(media, local)?))));
     if let Some(found) = protected {
         return Ok(found);
     }
@@ -280,7 +368,11 @@ impl Media<'_> {
     }
 
     fn is_secure(&self) -> bool {
-        matches!(self.protocol, "RTP/SAVP" | "RTP/SAVPF")
+        matches!(self.protocol, "RTP/SAVP" | "RTP/SAVPF") || self.is_dtls()
+    }
+
+    fn is_dtls(&self) -> bool {
+        matches!(self.protocol, "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF")
     }
 
     fn rtp(&self) -> SocketAddr {

@@ -331,7 +331,7 @@ impl Twin {
                         Order::Allocate { leg, .. } => {
                             self.port = 20_000 + (self.port + 2) % 20_000;
                             let address = IpAddr::from([127, 0, 0, 1]);
-                            Event::Allocated { leg, address, rtp_port: self.port }
+                            Event::Allocated { leg, address, rtp_port: self.port, fingerprint: None }
                         }
                         Order::Release { leg } => Event::Released { leg, quality: Default::default() },
                         _ => continue,

@@ -41,7 +41,7 @@ use model::{
     LegId, SessionId,
     media::{
         Codec, CryptoSuite, Direction, Event, Format, Hearing, MasterKey, MediaEvent, MediaOrder,
-        MediaParameters, Order, Recording, Source, Srtp, Voices,
+        MediaParameters, Order, Recording, Source, Srtp, SrtpKeys, Voices,
     },
 };
 use rtp::{
@@ -296,8 +296,11 @@ impl Ours {
             direction: Direction::SendRecv,
             comfort_noise: None,
             rtcp_mux: false,
-            srtp: side.secure.map(|suite| Box::new(Srtp { send: key(suite), receive: key(suite) })),
+            srtp: side
+                .secure
+                .map(|suite| Box::new(Srtp::Sdes(SrtpKeys { send: key(suite), receive: key(suite) }))),
             opus: None,
+            peer_first: false,
         };
         self.order(session, Order::Configure { leg, parameters });
         port
@@ -306,7 +309,7 @@ impl Ours {
 
 fn key(suite: CryptoSuite) -> MasterKey {
     let length = suite.key_length() + suite.salt_length();
-    MasterKey { suite, key_and_salt: KEY.iter().copied().cycle().take(length).collect() }
+    MasterKey::new(suite, KEY.iter().copied().cycle().take(length).collect())
 }
 
 fn measure_ours(scenario: &Scenario, seconds: u64) -> Seen {

@@ -176,6 +176,7 @@ fn parameters(remote: SocketAddr) -> MediaParameters {
         direction: Direction::SendRecv,
         comfort_noise: None,
         rtcp_mux: false,
+        peer_first: false,
         srtp: None,
         opus: None,
     }

@@ -81,6 +81,8 @@ impl Agent {
         for (name, text) in [("config", include_str!("agent/config")), ("accounts", account)] {
             let text = words.iter().fold(text.to_owned(), |text, (word, value)| text.replace(word, value));
             let more = if name == "config" { more } else { "" };
+            // What is said first counts.
+            let text = if more.contains("rtcp_mux") { text.replace("rtcp_mux no\n", "") } else { text };
             fs::write(folder.join(name), text + more).unwrap();
         }
         fs::write(folder.join("contacts"), "").unwrap();

@@ -4,6 +4,7 @@
 //! calls is left. Programs that are missing are a failure: `tests/run` installs them.
 #![expect(clippy::unwrap_used, clippy::print_stderr, clippy::panic, reason = "a test fails by panicking")]
 
+mod addresses;
 mod afterwards;
 mod agents;
 mod attackers;
@@ -16,6 +17,7 @@ mod certificates;
 mod cli;
 mod desk;
 mod drain;
+mod dtls;
 mod dtmf;
 mod engines;
 mod flood;

@@ -126,6 +126,13 @@ pub struct TrunkSpec {
     #[serde(default)]
     pub srtp: Srtp,
 
+    /// How keys of SRTP are agreed on. `Sdes`: they stand in the session descriptions (RFC 4568), which TLS must hide. `Dtls`: by
+    /// a handshake beside the audio (RFC 5763); the descriptions have fingerprints alone, which are no secret. `Both`: as the
+    /// peer offers, by DTLS if it offers both; our own offers have both on RTP/AVP where SRTP is preferred (RFC 8643), and DTLS
+    /// alone where it is required, for there no RFC lets one offer have both. Absent: `Sdes`. Example: `Dtls`.
+    #[serde(default)]
+    pub srtp_keying: SrtpKeying,
+
     /// Whether keys of SRTP may be sent over signalling in the clear. Absent: `Refused`.
     #[serde(default)]
     pub insecure_keys: InsecureKeys,
@@ -140,7 +147,9 @@ pub struct TrunkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_use: Option<PortUse>,
 
-    /// Who sends audio first. Must be `Peer` where pods are reached through a Service. Absent: `Either`.
+    /// Who sends audio first, and begins a handshake of DTLS where it is left to us. `Peer`: nothing is sent to it, nor a
+    /// keep-alive or a report, before something of it has come. Must be `Peer` where pods are reached through a Service.
+    /// Absent: `Either`.
     #[serde(default)]
     pub media_first: MediaFirst,
 
@@ -430,6 +439,18 @@ pub enum Srtp {
     Preferred,
     /// Always; other calls are refused.
     Required,
+}
+
+/// How keys are agreed on.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SrtpKeying {
+    /// They stand in the session descriptions.
+    #[default]
+    Sdes,
+    /// By a handshake beside the audio.
+    Dtls,
+    /// As the peer offers.
+    Both,
 }
 
 /// Whether keys may be sent in the clear.

@@ -128,7 +128,7 @@ impl Call {
         loop {
             let way = tries.pop_front()?;
             if way.terms.contradict() {
-                self.tell(format!("{way} must be sent keys of SRTP (srtp: Required), and may not over signalling in the clear: use TLS, or say insecureKeys: Accepted"), context);
+                self.tell(format!("{way} must be sent keys of SRTP (srtp: Required), and may not over signalling in the clear: use TLS, or say srtpKeying: Dtls or insecureKeys: Accepted"), context);
             } else if self.preferred(&way.terms).codecs.is_empty() {
                 self.tell(
                     format!("{way} has no codec for what the caller speaks, which is only passed on"),

@@ -342,7 +342,8 @@ impl Call {
             Some(station) => Party::Station(station),
             None => Party::Joined(format!("whoever talked to {}", self.incoming.from)),
         };
-        let (network, terms) = (self.incoming.network.clone(), self.incoming.terms.clone());
+        let (network, mut terms) = (self.incoming.network.clone(), self.incoming.terms.clone());
+        terms.keying = self.a.media.keying().unwrap_or(terms.keying);
         let is_protected = self.a.media.is_protected();
         self.a.state = StateA::Over;
         self.incoming.part_of = Some(into.to_owned());

@@ -1,8 +1,6 @@
 //! An INVITE that takes the place of a leg of the call (Replaces, RFC 3891): a phone goes on where another one was, or answers what
 //! rings elsewhere.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use model::{LegId, media::Order};
 use sip::endpoint::{Ended, Event as SipEvent};
@@ -12,7 +10,7 @@ use crate::{
     dial::{Branch, Party, Try},
     record::cause_of,
     registrar::StationId,
-    sdp_leg::{MediaLeg, Terms},
+    sdp_leg::{At, MediaLeg, Terms},
 };
 
 /// A phone that is about to take a place.
@@ -62,13 +60,8 @@ impl Call {
     }
 
     /// It has ports: it is answered, and whose place it takes is let go.
-    pub(super) fn take_place(
-        &mut self,
-        mut joiner: Box<Joiner>,
-        (address, rtp_port): (IpAddr, u16),
-        context: &mut Context<'_>,
-    ) {
-        joiner.media.allocated(address, rtp_port, self.id.0);
+    pub(super) fn take_place(&mut self, mut joiner: Box<Joiner>, at: At, context: &mut Context<'_>) {
+        joiner.media.allocated(at, self.id.0);
         let answer = joiner.media.answer(&joiner.offer);
         let there = self.station_at(joiner.replaces).is_some() && self.ending.is_none();
         let Some(sdp) = answer.ok().filter(|_| there) else {

@@ -27,7 +27,7 @@ use crate::{
     health::Heard,
     record::EndedBy,
     registrar::StationId,
-    sdp_leg::{MediaLeg, Ports, Terms},
+    sdp_leg::{At, MediaLeg, Ports, Terms},
     siprec::{
         description::{self, Records},
         metadata::{self, Id, Participant, Scene},
@@ -302,16 +302,11 @@ impl Call {
     }
 
     /// The media server has given ports. Whether they were the recorder's.
-    pub(super) fn siprec_allocated(
-        &mut self,
-        media: LegId,
-        (address, rtp_port): (std::net::IpAddr, u16),
-        context: &mut Context<'_>,
-    ) -> bool {
+    pub(super) fn siprec_allocated(&mut self, media: LegId, at: &At, context: &mut Context<'_>) -> bool {
         let session_id = self.id.0;
         let Some(session) = self.siprec.session_of(media) else { return false };
         for leg in session.legs.iter_mut().filter(|leg| leg.id == media) {
-            leg.allocated(address, rtp_port, session_id);
+            leg.allocated(at.clone(), session_id);
         }
         if session.is_ready() && session.sip.is_none() {
             self.invite_recorder(context);

@@ -284,10 +284,12 @@ fn unanswerable(trunk: &TrunkId, terms: &Terms, error: &SdpError, passed_on: boo
             "the session description has G729 alone, which is only passed on: by a flow that begins with a `dial` to numbers or extensions, without a recording; let Trunk {trunk}'s carrier offer PCMU or PCMA too."
         ),
         SdpError::NotProtected if terms.contradict() => format!(
-            "Trunk {trunk} says srtp: Required, and keys may not be sent over signalling in the clear: let the call come by TLS, or say insecureKeys: Accepted."
+            "Trunk {trunk} says srtp: Required, and keys may not be sent over signalling in the clear: let the call come by TLS, or say srtpKeying: Dtls or insecureKeys: Accepted."
         ),
         SdpError::NotProtected | SdpError::ProtectedAlone => {
-            format!("{error}; Trunk {trunk} takes SRTP as its spec.srtp and spec.insecureKeys say.")
+            format!(
+                "{error}; Trunk {trunk} takes SRTP as its spec.srtp, spec.srtpKeying and spec.insecureKeys say."
+            )
         }
         SdpError::FaxAlone => format!("{error}."),
         _ => format!("{error}; Trunk {trunk} has the codecs that its spec.codecs list."),

@@ -1,16 +1,17 @@
 //! What both sides of a call agree on: codecs, keys of SRTP, where digits come from, and what is refused.
 
 use bytes::Bytes;
+use call::engine::Input;
 use model::{
     TrunkId,
-    media::{Codec, CryptoSuite},
+    media::{Codec, CryptoSuite, DtlsFailure, DtlsRole, Event, MediaEvent, Srtp},
     program::Step,
     snapshot::{Snapshot, Trunk},
-    trunk::{DtmfMethod, SrtpUse},
+    trunk::{DtmfMethod, SrtpKeying, SrtpUse},
 };
 
 use crate::{
-    twin::Virtual,
+    twin::{Virtual, fingerprint},
     world::{dial, flow, hangup, play, snapshot},
 };
 
@@ -235,7 +236,7 @@ fn keys_are_of_one_leg_and_one_peer_alone() {
         keys.extend(text.lines().filter(|line| line.starts_with("a=crypto:")).map(str::to_owned));
         world.answer();
         let (_, parameters) = world.media.configured.last().unwrap();
-        let srtp = parameters.srtp.as_ref().expect("protected");
+        let srtp = parameters.srtp.as_ref().and_then(|srtp| srtp.keys()).expect("protected");
         assert_eq!(srtp.send.suite, CryptoSuite::AeadAes128Gcm, "the cheapest is taken");
         assert_ne!(srtp.send, srtp.receive);
         hang_up(&mut world);
@@ -264,7 +265,7 @@ fn a_new_key_comes_with_a_new_offer_and_ours_stays() {
         let offer = sip::sdp::offer(&media);
         world.carrier.endpoint.reinvite(world.now.instant, leg, offer).unwrap();
         world.settle();
-        world.media.configured.last().unwrap().1.srtp.clone()
+        world.media.configured.last().unwrap().1.srtp.as_ref().and_then(|srtp| srtp.keys().cloned())
     };
     let first = again(&|_| {}).expect("protected");
     let seed = sip::sdp::KeySeed::new([10; 32]);
@@ -281,6 +282,67 @@ fn a_new_key_comes_with_a_new_offer_and_ours_stays() {
     assert_eq!(again(&|media| media.offers_keys = false), None);
     let fifth = again(&|media| media.keys = seed.keys(3)).expect("protected");
     assert_ne!(third.send, fifth.send);
+}
+
+#[test]
+fn a_trunk_of_dtls_is_called_and_calls_by_it_over_signalling_in_the_clear() {
+    use SrtpKeying::{Both, Dtls};
+    for (srtp, ours, theirs, line) in [
+        (SrtpUse::Required, Dtls, Dtls, "UDP/TLS/RTP/SAVP 0"),
+        (SrtpUse::Required, Both, Dtls, "UDP/TLS/RTP/SAVP 0"),
+    ] {
+        let mut world = with(ringing(), |snapshot| {
+            for trunk in snapshot.trunks.values_mut() {
+                (trunk.srtp, trunk.srtp_keying, trunk.insecure_keys) = (srtp, ours, false);
+            }
+        });
+        for peer in [&mut world.carrier, &mut world.pbx] {
+            (peer.srtp, peer.keying) = (SrtpUse::Required, theirs);
+        }
+        world.call(NUMBER);
+        let text = offered(&world);
+        assert!(media_line(&text).contains(line), "{srtp:?} {ours:?} {theirs:?} {text}");
+        assert!(text.contains("a=fingerprint:sha-256 07:07:") && text.contains("a=setup:actpass"), "{text}");
+        world.answer();
+        let (_, parameters) = world.media.configured.last().expect("media");
+        let Some(Srtp::Dtls(dtls)) = parameters.srtp.as_deref() else { panic!("{parameters:?}") };
+        assert_eq!((&dtls.peer, dtls.role), (&fingerprint(9), DtlsRole::Server), "the callee begins");
+        let caller = world.media.configured.iter().find(|(_, it)| it.remote_rtp != parameters.remote_rtp);
+        let Some(Srtp::Dtls(dtls)) = caller.expect("the caller's").1.srtp.as_deref() else { panic!() };
+        assert_eq!(dtls.role, DtlsRole::Client, "its offer left it to us");
+        assert!(parameters.rtcp_mux);
+    }
+}
+
+#[test]
+fn a_handshake_that_fails_ends_the_call_and_the_explanation_says_why() {
+    let rows = [
+        (DtlsFailure::WrongFingerprint, "its certificate is not the one of its `a=fingerprint:sha-256`"),
+        (DtlsFailure::TimedOut { heard: false }, "no DTLS packet came from it"),
+        (DtlsFailure::TimedOut { heard: true }, "did not come to its end in time"),
+        (DtlsFailure::NoCommonProfile, "it has none of AEAD_AES_256_GCM"),
+        (DtlsFailure::Broken, "none of somebody active (we are passive)"),
+    ];
+    for (why, words) in rows {
+        let mut world = with(ringing(), |snapshot| {
+            for trunk in snapshot.trunks.values_mut() {
+                (trunk.srtp, trunk.srtp_keying) = (SrtpUse::Preferred, SrtpKeying::Dtls);
+            }
+        });
+        (world.pbx.srtp, world.pbx.keying) = (SrtpUse::Required, SrtpKeying::Dtls);
+        world.call(NUMBER);
+        world.answer();
+        let (leg, parameters) = world.media.configured.last().expect("media");
+        assert!(matches!(parameters.srtp.as_deref(), Some(Srtp::Dtls(_))), "{parameters:?}");
+        let (session, _) = world.media.last.expect("a session");
+        let event = Event::Unprotected { leg: *leg, why };
+        world.engine.handle(world.now, Input::Media(MediaEvent { session, event }));
+        world.settle();
+        let told = format!("{:?} {:?} {:?}", world.told, world.records, world.pbx.last);
+        assert!(told.contains("audio with the callee is not protected by DTLS-SRTP"), "{told}");
+        assert!(told.contains(words), "{told}");
+        assert_eq!(world.carrier.heard.last().map(String::as_str), Some("BYE"), "{:?}", world.carrier.heard);
+    }
 }
 
 #[test]

@@ -18,18 +18,18 @@ use jiff::{Timestamp, ToSpan};
 use model::{
     LegId, PlayId, SessionId,
     media::{
-        Codec, Event as MediaEvent, ListenId, MediaEvent as Told, MediaOrder, MediaParameters, Order,
-        PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
+        CertificateHash, Codec, Event as MediaEvent, Fingerprint, ListenId, MediaEvent as Told, MediaOrder,
+        MediaParameters, Order, PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
     },
     net::{Flow, ListenerIx, Transport},
     program::Step,
     snapshot::Snapshot,
-    trunk::SrtpUse,
+    trunk::{SrtpKeying, SrtpUse},
 };
 use sip::{
     digest::{self, Credentials},
     endpoint::{self, Ended, Endpoint, Event, Header, Invite, ListenerConfig, RequestId},
-    sdp::{self, KeySeed, LocalMedia},
+    sdp::{self, KeySeed, LocalDtls, LocalMedia},
     transaction::Timers,
 };
 
@@ -64,6 +64,8 @@ pub struct Phone {
     pub codecs: Vec<Codec>,
     /// Whether it has keys of SRTP, and insists on them.
     pub srtp: SrtpUse,
+    /// How it agrees on them.
+    pub keying: SrtpKeying,
 }
 
 impl Phone {
@@ -100,6 +102,7 @@ impl Phone {
             last: None,
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             srtp: SrtpUse::Disabled,
+            keying: SrtpKeying::Sdes,
         }
     }
 
@@ -108,7 +111,16 @@ impl Phone {
         LocalMedia {
             srtp: self.srtp,
             offers_keys: keyed,
-            keys: if keyed { KeySeed::new([9; 32]).keys(0) } else { Vec::new() },
+            keys: if keyed && self.keying != SrtpKeying::Dtls {
+                KeySeed::new([9; 32]).keys(0)
+            } else {
+                Vec::new()
+            },
+            dtls: (keyed && self.keying != SrtpKeying::Sdes).then(|| LocalDtls {
+                fingerprint: fingerprint(9),
+                waits: false,
+                met: None,
+            }),
             ..LocalMedia::new(self.address.ip(), 40_000, self.codecs.clone(), 1)
         }
     }
@@ -166,6 +178,11 @@ impl Phone {
         let id = self.requests.pop_front().expect("a request");
         self.endpoint.respond_to(now, id, code, headers).unwrap();
     }
+}
+
+/// A certificate's.
+pub fn fingerprint(octet: u8) -> Fingerprint {
+    Fingerprint { hash: CertificateHash::Sha256, value: vec![octet; 32] }
 }
 
 /// The media server of the test.
@@ -242,7 +259,8 @@ impl Media {
                 self.last.get_or_insert((session, leg));
                 self.port += 2;
                 let address = IpAddr::from([192, 0, 2, 100]);
-                told(MediaEvent::Allocated { leg, address, rtp_port: 20_000 + self.port })
+                let (rtp_port, fingerprint) = (20_000 + self.port, Some(Box::new(fingerprint(7))));
+                told(MediaEvent::Allocated { leg, address, rtp_port, fingerprint })
             }
             Order::Configure { leg, parameters } => {
                 self.orders.push(format!("configure({:?},{:?})", parameters.codec, parameters.direction));

@@ -137,6 +137,8 @@ pub fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
         calls_per_second_max: None,
         failover_codes: default_failover_codes(),
         srtp: Default::default(),
+        srtp_keying: Default::default(),
+        peer_first: false,
         insecure_keys: false,
         dtmf: Default::default(),
         shared_ports: false,

@@ -369,6 +369,7 @@ impl Pods {
             | Event::Recorded(_)
             | Event::Heard { .. }
             | Event::Silent { .. }
+            | Event::Unprotected { .. }
             | Event::Measured { .. } => {}
         }
         Some(event)
@@ -594,7 +595,7 @@ mod tests {
         with_leg(&mut pods, "a", Leg::Asked(now));
         assert_eq!(pods.sweep(now + ALLOCATE_WAIT), [refused(SessionId(1), LegId(1))]);
         let address = "192.0.2.1".parse().unwrap();
-        let late = Event::Allocated { leg: LegId(1), address, rtp_port: 20_000 };
+        let late = Event::Allocated { leg: LegId(1), address, rtp_port: 20_000, fingerprint: None };
         assert_eq!(pods.heard(&id("a"), MediaEvent { session: SessionId(1), event: late }), None);
         assert!(pods.members[&id("a")].orders.has_more(), "a release");
         let event = Event::Released { leg: LegId(1), quality: Default::default() };

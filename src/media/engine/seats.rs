@@ -72,6 +72,10 @@ impl Engine {
             buffer.resize(length + rtp::srtp::OVERHEAD_MAX, 0);
             let mut onward = None;
             let mut datagram = Datagram { buffer: &mut buffer, length, from: remote, onward: &mut onward };
+            if self.legs.get_mut(key).is_some_and(|leg| leg.is_handshake(&datagram)) {
+                self.handshake(key, &datagram, now);
+                continue;
+            }
             self.packet(key, &mut datagram, now);
             if let Some(Onward { pair, to, range }) = onward {
                 // Lost if it cannot be sent, as in the network.
@@ -216,7 +220,9 @@ impl Engine {
             );
             change(&self.tally.sessions, true);
         }
-        Ok(Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random))
+        let mut leg = Leg::new(session, leg, (network, door), Arc::clone(&self.tally), now, sys::random);
+        leg.set_identity(Arc::clone(&self.shared.identity));
+        Ok(leg)
     }
 
     /// A seat if one is wished for and free, else a pair.
@@ -240,7 +246,8 @@ impl Engine {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let (session, leg, rtp_port, network) = (leg.session, leg.id, leg.port(), leg.network);
         if let Some(address) = self.shared.networks.get(network).map(|network| network.advertised) {
-            self.tell(session, Event::Allocated { leg, address, rtp_port });
+            let fingerprint = Some(Box::new(self.shared.identity.fingerprint().clone()));
+            self.tell(session, Event::Allocated { leg, address, rtp_port, fingerprint });
         }
     }
 }

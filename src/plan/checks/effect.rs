@@ -44,7 +44,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.stores.liveState", &[], Ignored),
     ("VoiceCluster", "spec.stores.records", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
-    ("Trunk", "spec.mediaFirst", &["Either"], Ignored),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.retention.recordDays", &[], Ignored),

@@ -106,6 +106,8 @@ fn keys(item: &Item<v1::TrunkSpec>, cluster: &Item<v1::VoiceClusterSpec>, report
     let spec = &item.spec;
     let outcome = match (spec.srtp, spec.insecure_keys) {
         (v1::Srtp::Disabled, _) | (_, v1::InsecureKeys::Accepted) => return,
+        // Fingerprints are no secret.
+        _ if spec.srtp_keying != v1::SrtpKeying::Sdes => return,
         (v1::Srtp::Preferred, v1::InsecureKeys::Refused) => "no audio is protected",
         (v1::Srtp::Required, v1::InsecureKeys::Refused) => "no call is taken or made",
     };

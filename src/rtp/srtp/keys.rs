@@ -110,6 +110,14 @@ impl Keys {
         Ok(Self::Cm(Box::new(CounterMode { key, salt, authentication, tag })))
     }
 
+    /// Bytes of what stands behind a master key identifier: the tag that is not part of what is encrypted.
+    pub fn behind_identifier(&self) -> usize {
+        match self {
+            Self::Cm(keys) => keys.tag,
+            Self::Gcm { .. } => 0,
+        }
+    }
+
     /// Protects an RTP packet of `length` bytes with a header of `header`.
     pub fn seal_rtp(
         &self,

@@ -9,7 +9,7 @@ const SSRC: u32 = 0x1234_5678;
 
 fn key(suite: CryptoSuite, seed: u8) -> MasterKey {
     let length = suite.key_length() + suite.salt_length();
-    MasterKey { suite, key_and_salt: (0..length).map(|n| seed.wrapping_add(n as u8)).collect() }
+    MasterKey::new(suite, (0..length).map(|n| seed.wrapping_add(n as u8)).collect())
 }
 
 fn pair(suite: CryptoSuite) -> (Sender, Receiver) {
@@ -352,4 +352,40 @@ fn what_a_packet_costs() {
             each(opening)
         );
     }
+}
+
+#[test]
+fn an_identifier_stands_in_each_packet_where_the_suite_wants_it_and_must_be_the_keys_own() {
+    for suite in CryptoSuite::ALL {
+        let mut key = key(suite, 1);
+        let mut bare = Sender::new(&key, 0).unwrap();
+        key.mki = vec![0, 0, 0x12, 0x34];
+        let (mut sender, mut receiver) = (Sender::new(&key, 0).unwrap(), Receiver::new(&key).unwrap());
+        let tag = match suite {
+            CryptoSuite::AeadAes128Gcm | CryptoSuite::AeadAes256Gcm => 0,
+            CryptoSuite::AesCm128HmacSha1_32 => 4,
+            CryptoSuite::AesCm128HmacSha1_80 | CryptoSuite::AesCm256HmacSha1_80 => 10,
+        };
+        let plain = rtp(SSRC, 1, b"four score and seven years ago");
+        let (with, without) = (protect(&mut sender, &plain).unwrap(), protect(&mut bare, &plain).unwrap());
+        let at = without.len() - tag;
+        assert_eq!(with, [&without[..at], &key.mki[..], &without[at..]].concat(), "{suite:?}");
+        assert_eq!(open(&mut receiver, &without), Err(SrtpError::Forged), "{suite:?}");
+        assert_eq!(open(&mut receiver, &with), Ok(plain), "{suite:?}");
+        assert_eq!(open(&mut receiver, &with), Err(SrtpError::Replayed), "{suite:?}");
+        let plain = report(SSRC);
+        let protected = protect_rtcp(&mut sender, &plain).unwrap();
+        let tag = if tag == 0 { 0 } else { 10 };
+        let at = protected.len() - tag;
+        assert_eq!(protected[at - 4..at], key.mki, "{suite:?}");
+        assert_eq!(open_rtcp(&mut receiver, &protected), Ok(plain), "{suite:?}");
+        for length in 0..protected.len() {
+            assert!(open_rtcp(&mut receiver, &protected[..length]).is_err(), "{suite:?}");
+        }
+        let mut tight = rtp(SSRC, 2, b"sound");
+        assert_eq!(sender.protect(&mut tight, 17), Err(SrtpError::NoRoom), "{suite:?}");
+    }
+    let mut long = key(CryptoSuite::AeadAes128Gcm, 1);
+    long.mki = vec![0; 17];
+    assert_eq!(Sender::new(&long, 0).err(), Some(SrtpError::Key));
 }

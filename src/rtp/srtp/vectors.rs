@@ -16,7 +16,7 @@ pub fn bytes(text: &str) -> Vec<u8> {
 }
 
 fn master(suite: CryptoSuite, key: &str, salt: &str) -> MasterKey {
-    MasterKey { suite, key_and_salt: bytes(&format!("{key}{salt}")) }
+    MasterKey::new(suite, bytes(&format!("{key}{salt}")))
 }
 
 /// Bytes of keystream for SSRC 0, index 0.

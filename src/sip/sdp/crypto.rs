@@ -1,17 +1,21 @@
 //! Keys of SRTP in descriptions (SDES, RFC 4568).
 //!
-//! A line counts if its suite is one of ours and if nothing else about it is unknown to us: several keys, a master key
-//! identifier, a lifetime shorter than a long call, a key derivation rate, what is not to be encrypted or authenticated
-//! are not, and such a line is passed over, as §7.1.2 asks of parameters that are not supported. What is left out is as
+//! A line counts if its suite is one of ours and if nothing else about it is unknown to us: several keys, a lifetime
+//! shorter than a long call, a key derivation rate, what is not to be encrypted or authenticated are not, and such a line is passed over, as §7.1.2 asks of parameters that are not supported. What is left out is as
 //! good as not offered: the next line may do.
+//!
+//! Our offers give no master key identifier (§6.1), for each line has one key. Who puts one into its packets is answered with
+//! the same one: some take it for a property of the line, and all who have it understand it.
+
+use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use model::{
-    media::{CryptoSuite, MasterKey},
+    media::{CryptoSuite, MKI_MAX, MasterKey, Srtp, SrtpKeys},
     trunk::SrtpUse,
 };
 
-use super::{LocalMedia, Media, SdpError, Srtp};
+use super::{LocalMedia, Media};
 
 /// Fewest packets that a key must be good for: 5.8 hours of 20 ms each. A key is used for a call and not renewed by itself.
 const LIFETIME_MIN: u64 = 1 << 20;
@@ -25,49 +29,41 @@ pub struct Crypto {
 
 /// Keys of both ways, and by which tag they were agreed on.
 #[derive(Debug)]
-pub struct Agreed<'l> {
+pub struct Agreed {
     pub tag: u32,
-    pub ours: &'l MasterKey,
+    pub ours: MasterKey,
     theirs: MasterKey,
 }
 
-impl Agreed<'_> {
-    pub fn into_srtp(self) -> Box<Srtp> {
-        Box::new(Srtp { send: self.ours.clone(), receive: self.theirs })
+impl Agreed {
+    pub fn into_srtp(self) -> Srtp {
+        Srtp::Sdes(SrtpKeys { send: self.ours, receive: self.theirs })
     }
 }
 
 /// The first line of an offer whose suite we have a key for.
-pub fn chosen<'l>(media: &Media<'_>, local: &'l LocalMedia) -> Option<Agreed<'l>> {
-    if local.srtp == SrtpUse::Disabled {
+pub fn chosen(media: &Media<'_>, local: &LocalMedia) -> Option<Agreed> {
+    if local.srtp == SrtpUse::Disabled || media.is_dtls() {
         return None;
     }
     media.crypto.iter().find_map(|line| {
         let ours = local.keys.iter().find(|key| key.suite == line.key.suite)?;
+        let ours = MasterKey { mki: line.key.mki.clone(), ..ours.clone() };
         Some(Agreed { tag: line.tag, ours, theirs: line.key.clone() })
     })
 }
 
-/// The line of an answer to our offer. None: nothing is protected, and need not be.
-pub fn accepted<'l>(media: &Media<'_>, local: &'l LocalMedia) -> Result<Option<Agreed<'l>>, SdpError> {
-    if !local.offers_keys || local.keys.is_empty() {
-        return match (media.is_secure(), local.srtp) {
-            (true, _) => Err(SdpError::ProtectedAlone),
-            (false, SrtpUse::Required) => Err(SdpError::NotProtected),
-            (false, SrtpUse::Disabled | SrtpUse::Preferred) => Ok(None),
-        };
+/// The line of an answer to our offer of `keys`.
+pub fn accepted(media: &Media<'_>, keys: &[MasterKey]) -> Option<Agreed> {
+    if media.is_dtls() {
+        return None;
     }
     // The tag says which of our keys was taken, and the suite must be its own (RFC 4568 §5.1.3).
-    let agreed = media.crypto.iter().find_map(|line| {
-        let ours = usize::try_from(line.tag).ok()?.checked_sub(1).and_then(|place| local.keys.get(place))?;
-        (ours.suite == line.key.suite).then(|| Agreed { tag: line.tag, ours, theirs: line.key.clone() })
-    });
-    match (agreed, media.is_secure(), local.srtp) {
-        (Some(agreed), ..) => Ok(Some(agreed)),
-        // Some answer in plain what was offered protected, and mean it.
-        (None, false, SrtpUse::Preferred | SrtpUse::Disabled) => Ok(None),
-        (None, ..) => Err(SdpError::NotProtected),
-    }
+    media.crypto.iter().find_map(|line| {
+        let ours = usize::try_from(line.tag).ok()?.checked_sub(1).and_then(|place| keys.get(place))?;
+        let agrees = ours.suite == line.key.suite;
+        agrees.then(|| Agreed { tag: line.tag, ours: ours.clone(), theirs: line.key.clone() })
+    })
 }
 
 /// `1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^31`. None: it cannot be used.
@@ -86,18 +82,46 @@ pub fn parse(line: &str) -> Option<Crypto> {
     if key_and_salt.len() != suite.key_length() + suite.salt_length() {
         return None;
     }
-    // What is left is a lifetime; with a colon it would be a master key identifier.
-    match (parts.next().map(lifetime), parts.next()) {
-        (None, None) => {}
-        (Some(Some(packets)), None) if packets >= LIFETIME_MIN => {}
+    // A lifetime, or an identifier, which has a colon, or first one and then the other.
+    let mut mki = Vec::new();
+    match (parts.next(), parts.next(), parts.next()) {
+        (None, None, None) => {}
+        (Some(one), None, None) if one.contains(':') => mki = identifier(one)?,
+        (Some(one), None, None) => long_enough(one)?,
+        (Some(one), Some(two), None) => {
+            long_enough(one)?;
+            mki = identifier(two)?;
+        }
         _ => return None,
     }
-    Some(Crypto { tag: tag.parse().ok()?, key: MasterKey { suite, key_and_salt } })
+    Some(Crypto { tag: tag.parse().ok()?, key: MasterKey { suite, key_and_salt, mki } })
 }
 
 /// The value of an `a=crypto` of ours, without the tag's name.
 pub fn written(tag: u32, key: &MasterKey) -> String {
-    format!("{tag} {} inline:{}", key.suite.name(), STANDARD.encode(&key.key_and_salt))
+    let mut line = format!("{tag} {} inline:{}", key.suite.name(), STANDARD.encode(&key.key_and_salt));
+    if !key.mki.is_empty() {
+        let number = key.mki.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        let _infallible = write!(line, "|{number}:{}", key.mki.len());
+    }
+    line
+}
+
+fn long_enough(text: &str) -> Option<()> {
+    lifetime(text).filter(|packets| *packets >= LIFETIME_MIN).map(drop)
+}
+
+/// `1:4`: the number 1 in four bytes.
+fn identifier(text: &str) -> Option<Vec<u8>> {
+    let (number, length) = text.split_once(':')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(number) || !is_number(length) {
+        return None;
+    }
+    let (number, length): (u128, usize) = (number.parse().ok()?, length.parse().ok()?);
+    let bytes = number.to_be_bytes();
+    let (zeros, bytes) = bytes.split_at(MKI_MAX.checked_sub(length).filter(|_| length > 0)?);
+    zeros.iter().all(|zero| *zero == 0).then(|| bytes.to_vec())
 }
 
 /// Session parameters that change nothing for us: a replay window no wider than ours, a derivation rate of none, where
@@ -148,8 +172,17 @@ mod tests {
             ("|2^19", false),
             ("|2^99", false),
             ("|3^20", false),
-            ("|1:4", false),
-            ("|2^20|1:4", false),
+            ("|1:4", true),
+            ("|2^20|1:4", true),
+            ("|2^20|340282366920938463463374607431768211455:16", true),
+            ("|2^20|256:1", false),
+            ("|2^20|1:17", false),
+            ("|2^20|1:0", false),
+            ("|2^20|:4", false),
+            ("|2^20|+1:4", false),
+            ("|1:4|2^20", false),
+            ("|2^19|1:4", false),
+            ("|2^20|1:4|2", false),
             (" WSH=64", true),
             (" WSH=4096", false),
             (" KDR=0", true),
@@ -190,12 +223,16 @@ mod tests {
     fn what_is_written_is_read() {
         for suite in CryptoSuite::ALL {
             let length = suite.key_length() + suite.salt_length();
-            let key = MasterKey { suite, key_and_salt: (0..length).map(|n| n as u8 ^ 0xa5).collect() };
+            let mut key = MasterKey::new(suite, (0..length).map(|n| n as u8 ^ 0xa5).collect());
             let line = written(7, &key);
             let read = parse(&line).expect("our own line");
             assert_eq!((read.tag, read.key.clone()), (7, key), "{line}");
             let bare = parse(line.trim_end_matches('=')).expect("without padding");
             assert_eq!(bare.key, read.key);
+            key = MasterKey { mki: vec![0, 1, 2], ..read.key };
+            let line = written(7, &key);
+            assert!(line.ends_with("|258:3"), "{line}");
+            assert_eq!(parse(&line).expect("our own line").key, key);
         }
     }
 }

@@ -38,7 +38,7 @@ impl KeySeed {
             key_and_salt.extend(self.over(suite.name().as_bytes(), generation, block));
         }
         key_and_salt.truncate(length);
-        MasterKey { suite, key_and_salt }
+        MasterKey::new(suite, key_and_salt)
     }
 
     /// One key for each suite, best first.

@@ -1,15 +1,17 @@
 //! Reading a description: strict about what is used, lenient about the rest.
 //!
-//! `v=`, `c=`, `m=`, rtpmap, fmtp, ptime, maxptime, rtcp, rtcp-mux, crypto and the direction are read. Unknown attributes and line types are skipped.
+//! `v=`, `c=`, `m=`, rtpmap, fmtp, ptime, maxptime, rtcp, rtcp-mux, crypto, fingerprint,
+//! setup and the direction are read. Unknown attributes and line types are skipped.
 //! A bare LF ends a line too, as RFC 8866 §5 asks.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::media::Direction;
+use model::media::{Direction, Fingerprint};
 
 use super::{
     SdpError,
     crypto::{self, Crypto},
+    dtls::{self, Setup},
 };
 use crate::lex::text;
 
@@ -47,6 +49,9 @@ pub struct Media<'a> {
     pub rtcp_mux: bool,
     /// Those that can be used.
     pub crypto: Vec<Crypto>,
+    /// The strongest of the kinds that we know.
+    pub fingerprint: Option<Fingerprint>,
+    pub setup: Option<Setup>,
 }
 
 /// A payload type and its rtpmap.
@@ -65,6 +70,8 @@ struct Common {
     address: Option<IpAddr>,
     direction: Option<Direction>,
     ptime_ms: Option<u32>,
+    fingerprint: Option<Fingerprint>,
+    setup: Option<Setup>,
 }
 
 type Fault = &'static str;
@@ -126,7 +133,11 @@ fn stream(value: &[u8]) -> Result<Media<'_>, Fault> {
     if kind.is_empty() || protocol.is_empty() || formats_text.is_empty() {
         return Err("must have a kind, a port, a protocol and formats");
     }
-    let formats = if protocol.starts_with("RTP/") { formats(formats_text)? } else { Vec::new() };
+    let formats = if protocol.starts_with("RTP/") || protocol.starts_with("UDP/TLS/RTP/") {
+        formats(formats_text)?
+    } else {
+        Vec::new()
+    };
     Ok(Media {
         kind,
         port,
@@ -140,6 +151,8 @@ fn stream(value: &[u8]) -> Result<Media<'_>, Fault> {
         maxptime_ms: None,
         rtcp_mux: false,
         crypto: Vec::new(),
+        fingerprint: None,
+        setup: None,
     })
 }
 
@@ -172,6 +185,11 @@ fn shared_attribute(common: &mut Common, value: &[u8]) -> Result<(), Fault> {
         common.direction = Some(direction);
     } else if let Some(ptime) = line.strip_prefix("ptime:") {
         common.ptime_ms = ptime_ms(ptime)?;
+    } else if let Some(fingerprint) = line.strip_prefix("fingerprint:") {
+        let known = common.fingerprint.take();
+        common.fingerprint = known.into_iter().chain(dtls::fingerprint(fingerprint)).max_by_key(|it| it.hash);
+    } else if let Some(setup) = line.strip_prefix("setup:") {
+        common.setup = Some(Setup::parse(setup));
     }
     Ok(())
 }
@@ -254,6 +272,8 @@ fn close<'a>(
     line: usize,
 ) -> Result<Media<'a>, SdpError> {
     media.ptime_ms = own.ptime_ms.or(common.ptime_ms);
+    media.fingerprint = own.fingerprint.clone().or_else(|| common.fingerprint.clone());
+    media.setup = own.setup.or(common.setup);
     media.direction = own.direction.or(common.direction).unwrap_or_default();
     match own.address.or(common.address) {
         Some(address) => media.address = address,

@@ -89,7 +89,7 @@ fn what_cannot_be_agreed_on_is_refused() {
         ("m=audio 4000 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n", SdpError::NoCommonCodec),
         ("m=audio 0 RTP/AVP 0\r\n", SdpError::NoAudio),
         ("m=audio 4000 RTP/SAVP 0\r\n", SdpError::ProtectedAlone),
-        ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", SdpError::NoAudio),
+        ("m=audio 4000 UDP/TLS/RTP/SAVPF 0\r\n", SdpError::ProtectedAlone),
         ("m=audio 0 RTP/AVP 0\r\nm=image 4000 udptl t38\r\n", SdpError::FaxAlone),
         ("m=video 4000 RTP/AVP 0\r\n", SdpError::NoAudio),
         ("", SdpError::NoAudio),
@@ -294,6 +294,7 @@ fn both_sides_agree_on_keys() {
     let (answer, theirs) = answer(&text, &callee).unwrap();
     let ours = accept_answer(&caller, &answer).unwrap();
     let (ours, theirs) = (ours.srtp.unwrap(), theirs.srtp.unwrap());
+    let (ours, theirs) = (ours.keys().unwrap(), theirs.keys().unwrap());
     assert_eq!((&ours.send, &ours.receive), (&theirs.receive, &theirs.send));
     assert_eq!(of(&answer).iter().filter(|line| line.starts_with("a=crypto:")).count(), 1);
     assert_ne!(ours.send, ours.receive);
@@ -354,6 +355,26 @@ fn an_answer_must_have_one_of_our_keys() {
     let plain_offer = LocalMedia { offers_keys: false, ..keyed(SrtpUse::Preferred) };
     let answer = described(&format!("{secure}{}", line(3, "AES_CM_128_HMAC_SHA1_80")));
     assert_eq!(accept_answer(&plain_offer, answer.as_bytes()).unwrap_err(), SdpError::ProtectedAlone);
+}
+
+#[test]
+fn who_identifies_its_key_is_answered_with_the_same_identifier() {
+    let offer = described(&format!(
+        "m=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {THEIRS}|2^31|1:4\r\n"
+    ));
+    let (text, parameters) = answer(offer.as_bytes(), &keyed(SrtpUse::Required)).unwrap();
+    let line = of(&text).into_iter().find(|line| line.starts_with("a=crypto:")).unwrap();
+    assert!(line.ends_with("|1:4"), "{line}");
+    let srtp = parameters.srtp.unwrap();
+    let keys = srtp.keys().unwrap();
+    assert_eq!((&keys.send.mki, &keys.receive.mki), (&vec![0, 0, 0, 1], &vec![0, 0, 0, 1]));
+
+    // Ours has none, whatever the answer has.
+    let answer =
+        described(&format!("m=audio 4000 RTP/SAVP 0\r\na=crypto:3 AES_CM_128_HMAC_SHA1_80 {THEIRS}|7:1\r\n"));
+    let srtp = accept_answer(&keyed(SrtpUse::Required), answer.as_bytes()).unwrap().srtp.unwrap();
+    let keys = srtp.keys().unwrap();
+    assert_eq!((&keys.send.mki, &keys.receive.mki), (&vec![], &vec![7]));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use model::media::{Direction, MasterKey};
+use model::media::{Direction, Fingerprint, MasterKey};
 
 use super::{
     LocalMedia,
     codecs::{self, Payloads},
     crypto,
+    dtls::Setup,
     parse::Media,
 };
 
@@ -20,6 +21,8 @@ pub struct Audio<'a> {
     pub payloads: Payloads,
     /// With tags.
     pub keys: Vec<(u32, &'a MasterKey)>,
+    /// Ours, and who begins.
+    pub dtls: Option<(&'a Fingerprint, Setup)>,
     pub rtcp_mux: bool,
     pub ptime_ms: u16,
     pub direction: Direction,
@@ -53,6 +56,10 @@ pub fn audio(text: &mut String, port: u16, audio: &Audio<'_>) {
     line(format_args!("m=audio {port} {}{list}", audio.protocol));
     for (tag, key) in &audio.keys {
         line(format_args!("a=crypto:{}", crypto::written(*tag, key)));
+    }
+    if let Some((fingerprint, setup)) = audio.dtls {
+        line(format_args!("a=fingerprint:{fingerprint}"));
+        line(format_args!("a=setup:{}", setup.name()));
     }
     for (number, codec) in &payloads.codecs {
         let channels = match codecs::channels(*codec) {

@@ -269,7 +269,7 @@ fn snapshot() -> Snapshot {
 fn obeyed(order: MediaOrder) -> Option<MediaEvent> {
     let event = match order.order {
         Order::Allocate { leg, .. } => {
-            Event::Allocated { leg, address: [192, 0, 2, 100].into(), rtp_port: 20_000 }
+            Event::Allocated { leg, address: [192, 0, 2, 100].into(), rtp_port: 20_000, fingerprint: None }
         }
         Order::Play { leg, play, times: Some(_), .. } => {
             Event::PlayEnded { leg, play, how: PlayEnd::Finished }

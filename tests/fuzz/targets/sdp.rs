@@ -3,10 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{
-    media::{Codec, MediaParameters},
+    media::{CertificateHash, Codec, Fingerprint, MediaParameters, Srtp},
     trunk::SrtpUse,
 };
-use sip::sdp::{KeySeed, LocalMedia, Numbers, accept_answer, answer, offer};
+use sip::sdp::{KeySeed, LocalDtls, LocalMedia, Numbers, accept_answer, answer, offer};
 
 const ALL: &[Codec] = &[Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::G729];
 
@@ -45,6 +45,11 @@ fn local(codecs: &[Codec], srtp: SrtpUse) -> LocalMedia {
         srtp,
         offers_keys: keyed,
         comfort_noise: true,
+        dtls: keyed.then(|| LocalDtls {
+            fingerprint: Fingerprint { hash: CertificateHash::Sha256, value: vec![7; 32] },
+            waits: srtp == SrtpUse::Required,
+            met: None,
+        }),
         keys: if keyed { KeySeed::new([7; 32]).keys(0) } else { Vec::new() },
         ..LocalMedia::new([127, 0, 0, 1].into(), 20_000, codecs.to_vec(), 1)
     }
@@ -61,7 +66,13 @@ fn check(parameters: &MediaParameters, local: &LocalMedia) {
         None => assert_ne!(local.srtp, SrtpUse::Required),
         Some(srtp) => {
             assert_ne!(local.srtp, SrtpUse::Disabled);
-            assert!(local.keys.contains(&srtp.send) && srtp.send.suite == srtp.receive.suite);
+            let Srtp::Sdes(srtp) = &**srtp else {
+                let Srtp::Dtls(dtls) = &**srtp else { return };
+                assert!(local.dtls.is_some() && dtls.peer.value.len() == dtls.peer.hash.length());
+                return;
+            };
+            assert!(local.keys.iter().any(|key| key.key_and_salt == srtp.send.key_and_salt));
+            assert_eq!(srtp.send.suite, srtp.receive.suite);
             let suite = srtp.receive.suite;
             assert_eq!(srtp.receive.key_and_salt.len(), suite.key_length() + suite.salt_length());
         }

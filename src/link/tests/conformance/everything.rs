@@ -9,7 +9,7 @@ use model::{
     media::{
         Bucket, Bursts, Codec, CryptoSuite, Direction, Event, Forked, Format, Heard, Hearing, ListenId,
         Listening, MasterKey, MediaEvent, MediaOrder, MediaParameters, OpusParameters, Order, Outbound,
-        PlayEnd, Quality, Rating, Recorded, Recording, RecordingEnd, Side, Source, Srtp, Voices,
+        PlayEnd, Quality, Rating, Recorded, Recording, RecordingEnd, Side, Source, Srtp, SrtpKeys, Voices,
     },
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -31,6 +31,7 @@ fn parameters() -> MediaParameters {
     let key = |suite: CryptoSuite, octet: u8| MasterKey {
         suite,
         key_and_salt: vec![octet; suite.key_length() + suite.salt_length()],
+        mki: vec![octet; 4],
     };
     MediaParameters {
         codec: Codec::Opus,
@@ -44,10 +45,11 @@ fn parameters() -> MediaParameters {
         direction: Direction::SendOnly,
         comfort_noise: Some(13),
         rtcp_mux: true,
-        srtp: Some(Box::new(Srtp {
+        srtp: Some(Box::new(Srtp::Sdes(SrtpKeys {
             send: key(CryptoSuite::AeadAes256Gcm, 255),
             receive: key(CryptoSuite::AesCm128HmacSha1_32, 254),
-        })),
+        }))),
+        peer_first: true,
         opus: Some(OpusParameters {
             max_playback_rate: 16_000,
             max_bitrate: Some(20_000),

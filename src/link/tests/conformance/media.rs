@@ -19,7 +19,7 @@ use link::{
 };
 use model::{
     ClusterId, LegId, PlayId, SessionId,
-    media::{Event, MediaEvent, MediaOrder, Order, PlayEnd, Refusal},
+    media::{CertificateHash, Event, Fingerprint, MediaEvent, MediaOrder, Order, PlayEnd, Refusal},
 };
 use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -75,7 +75,9 @@ impl MediaOrders for OrdersTo {
 
 pub fn allocated(leg: u64) -> Event {
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Event::Allocated { leg: LegId(leg), address, rtp_port: 20_000 + leg as u16 }
+    let fingerprint = Fingerprint { hash: CertificateHash::Sha256, value: vec![leg as u8; 32] };
+    let fingerprint = Some(Box::new(fingerprint));
+    Event::Allocated { leg: LegId(leg), address, rtp_port: 20_000 + leg as u16, fingerprint }
 }
 
 pub fn event(session: u64, event: Event) -> MediaEvent {

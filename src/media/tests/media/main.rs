@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod dtls;
 mod forks;
 mod listening;
 mod namespace;

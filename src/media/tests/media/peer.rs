@@ -208,6 +208,7 @@ impl Phone {
             rtcp_mux: false,
             srtp: None,
             opus: None,
+            peer_first: false,
         };
         let header = Header {
             marker: false,

@@ -2,7 +2,7 @@
 
 use model::{
     LegId,
-    media::{Codec, CryptoSuite, MasterKey, Order, Srtp},
+    media::{Codec, CryptoSuite, MasterKey, Order, Srtp, SrtpKeys},
 };
 use rtp::{
     packet::Packet,
@@ -12,7 +12,7 @@ use rtp::{
 use crate::peer::{Phone, World};
 
 fn key(suite: CryptoSuite, octet: u8) -> MasterKey {
-    MasterKey { suite, key_and_salt: vec![octet; suite.key_length() + suite.salt_length()] }
+    MasterKey::new(suite, vec![octet; suite.key_length() + suite.salt_length()])
 }
 
 /// A telephone and what it protects with.
@@ -24,17 +24,17 @@ struct Secure {
 
 impl Secure {
     fn new(world: &World, leg: u64, suite: CryptoSuite, octet: u8) -> Self {
-        let keys = Srtp { send: key(suite, octet), receive: key(suite, octet + 1) };
+        let keys = SrtpKeys { send: key(suite, octet), receive: key(suite, octet + 1) };
         let (send, receive) = (Sender::new(&keys.receive, 0).unwrap(), Receiver::new(&keys.send).unwrap());
-        let keys = Some(Box::new(keys));
+        let keys = Some(Box::new(Srtp::Sdes(keys)));
         Self { phone: world.phone_with(1, leg, Codec::Pcmu, |it| it.srtp = keys), send, receive }
     }
 
     fn rekey(&mut self, world: &World, leg: u64, suite: CryptoSuite, octet: u8) {
-        let keys = Srtp { send: key(suite, octet), receive: key(suite, octet + 1) };
+        let keys = SrtpKeys { send: key(suite, octet), receive: key(suite, octet + 1) };
         (self.send, self.receive) =
             (Sender::new(&keys.receive, 0).unwrap(), Receiver::new(&keys.send).unwrap());
-        self.phone.parameters.srtp = Some(Box::new(keys));
+        self.phone.parameters.srtp = Some(Box::new(Srtp::Sdes(keys)));
         world.configure(1, leg, &self.phone);
         world.settle(1);
     }
@@ -135,10 +135,10 @@ fn what_is_forged_replayed_or_plain_is_counted_and_harms_nobody() {
 fn a_leg_whose_key_cannot_be_used_says_nothing_in_the_clear() {
     let world = World::new();
     let mut keys =
-        Srtp { send: key(CryptoSuite::AeadAes256Gcm, 1), receive: key(CryptoSuite::AeadAes256Gcm, 2) };
+        SrtpKeys { send: key(CryptoSuite::AeadAes256Gcm, 1), receive: key(CryptoSuite::AeadAes256Gcm, 2) };
     keys.send.key_and_salt.truncate(20);
     let mut a = world.phone(1, 1, Codec::Pcmu);
-    let b = world.phone_with(1, 2, Codec::Pcmu, |it| it.srtp = Some(Box::new(keys)));
+    let b = world.phone_with(1, 2, Codec::Pcmu, |it| it.srtp = Some(Box::new(Srtp::Sdes(keys))));
     world.bridge(1, 1, 2);
     world.settle(1);
     a.say(&[1; 160]);
