@@ -265,8 +265,10 @@ impl MediaLeg {
     /// Our offer to somebody who has not seen one of this leg: what others were told protects nothing.
     pub fn offer_anew(&mut self, with_keys: bool) -> Option<Bytes> {
         self.offer_keys(with_keys && self.terms.offers_keys);
+        // Who may send none has none.
         if let Ports::Ready(local) = &mut self.ports
             && local.offers_keys
+            && !local.keys.is_empty()
         {
             local.keys = self.seed.of(self.id.0).keys(self.generation);
             self.generation += 1;

@@ -290,6 +290,8 @@ fn a_trunk_of_dtls_is_called_and_calls_by_it_over_signalling_in_the_clear() {
     for (srtp, ours, theirs, line) in [
         (SrtpUse::Required, Dtls, Dtls, "UDP/TLS/RTP/SAVP 0"),
         (SrtpUse::Required, Both, Dtls, "UDP/TLS/RTP/SAVP 0"),
+        (SrtpUse::Preferred, Dtls, Dtls, "UDP/TLS/RTP/SAVP 0"),
+        (SrtpUse::Preferred, Both, Dtls, "UDP/TLS/RTP/SAVP 0"),
     ] {
         let mut world = with(ringing(), |snapshot| {
             for trunk in snapshot.trunks.values_mut() {
@@ -302,6 +304,7 @@ fn a_trunk_of_dtls_is_called_and_calls_by_it_over_signalling_in_the_clear() {
         world.call(NUMBER);
         let text = offered(&world);
         assert!(media_line(&text).contains(line), "{srtp:?} {ours:?} {theirs:?} {text}");
+        assert!(!text.contains("a=crypto"), "no key may be read on the way: {text}");
         assert!(text.contains("a=fingerprint:sha-256 07:07:") && text.contains("a=setup:actpass"), "{text}");
         world.answer();
         let (_, parameters) = world.media.configured.last().expect("media");
