@@ -120,9 +120,12 @@ fn opened(keeping: &snapshot::Keeping, secrets: &Secrets, folder: &Path) -> Resu
     Ok(Arc::new(S3::open(config, keys).map_err(|error| error.to_string())?))
 }
 
+/// What is kept of each cluster, and how long it is to be kept.
+type Kept = BTreeMap<ClusterId, (Arc<Catalogue>, Arc<Snapshot>)>;
+
 /// The lists of a process's clusters; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Sounds(Arc<Mutex<BTreeMap<ClusterId, (Arc<Catalogue>, Arc<Snapshot>)>>>);
+pub struct Sounds(Arc<Mutex<Kept>>);
 
 impl Sounds {
     /// Takes up what a cluster's media server keeps, and tells it for how long; `deletes`: it is for that server to delete what

@@ -225,6 +225,10 @@ impl Association {
             Ok(events) => {
                 // Whoever says goodbye has no more to say, and need not be answered if it begins again.
                 let mut outcome = None;
+                #[expect(
+                    clippy::wildcard_enum_match_arm,
+                    reason = "the library may add more that changes nothing"
+                )]
                 for event in events {
                     match event {
                         EndpointEvent::HandshakeComplete if self.stage == Stage::Shaking => {
@@ -393,6 +397,7 @@ fn fingerprint(hash: CertificateHash, certificate: &[u8]) -> Fingerprint {
 
 /// The client's key, the server's, the client's salt and the server's (RFC 5764 §4.2).
 fn keys(state: &State, role: DtlsRole) -> Result<SrtpKeys, DtlsFailure> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is, we have not offered")]
     let suite = match state.srtp_protection_profile() {
         SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => CryptoSuite::AeadAes256Gcm,
         SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => CryptoSuite::AeadAes128Gcm,

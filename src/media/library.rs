@@ -222,7 +222,8 @@ const fn signal(tone: Tone) -> Signal {
 
 /// One round of a tone, made when it is first wanted. Of each cadence there is one: at most those of `rtp`'s table are kept.
 fn national(signal: Signal, country: &str) -> Arc<Prompt> {
-    static MADE: Mutex<BTreeMap<(Signal, [u8; 2]), Arc<Prompt>>> = Mutex::new(BTreeMap::new());
+    type Made = BTreeMap<(Signal, [u8; 2]), Arc<Prompt>>;
+    static MADE: Mutex<Made> = Mutex::new(BTreeMap::new());
     let known = tones::is_known(country);
     let key = country.as_bytes().try_into().ok().filter(|_| known).unwrap_or_default();
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -118,12 +118,15 @@ impl Loading {
     }
 }
 
+/// Where jobs go, and the threads that do them.
+type Started<T> = (mpsc::SyncSender<Job<T>>, Vec<JoinHandle<()>>);
+
 fn started<T: Send + 'static>(
     name: &str,
     threads: usize,
     load: impl Fn(&T) -> Option<Arc<Prompt>> + Send + Sync + 'static,
     forget: impl Fn(&T) + Send + Sync + 'static,
-) -> std::io::Result<(mpsc::SyncSender<Job<T>>, Vec<JoinHandle<()>>)> {
+) -> std::io::Result<Started<T>> {
     let (sender, jobs) = mpsc::sync_channel(WAITING_MAX);
     let jobs = Mutex::new(jobs);
     let next = move || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();

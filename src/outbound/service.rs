@@ -218,6 +218,9 @@ impl Answer {
     }
 }
 
+/// Our certificate and its key, in PEM.
+type Shown = (Box<[u8]>, Box<[u8]>);
+
 /// A service, as an Integration has it.
 pub struct Service {
     name: Key,
@@ -237,7 +240,7 @@ struct TlsSettings {
     minimum_version: TlsVersion,
     suites: Vec<CipherSuite>,
     ca: Option<Box<[u8]>>,
-    certificate: Option<(Box<[u8]>, Box<[u8]>)>,
+    certificate: Option<Shown>,
 }
 
 struct ProxyTarget {

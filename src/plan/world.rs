@@ -78,7 +78,7 @@ pub(crate) struct ResolvedPrompt {
     pub blob: Option<Arc<[u8]>>,
     /// The same in other languages, by their tags; each without translations of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub translations: BTreeMap<String, ResolvedPrompt>,
+    pub translations: BTreeMap<String, Self>,
 }
 
 impl ResolvedPrompt {

@@ -163,8 +163,8 @@ fn answered(request: &Message, port: u16, streams: [u16; 2]) -> Option<String> {
 
 /// The metadata of a request.
 fn metadata(message: &Message) -> String {
-    let begin = message.text.find("<?xml").expect("metadata");
-    let end = message.text[begin..].find("</recording>").expect("all of it");
+    let begin = message.text.find("<?xml").unwrap();
+    let end = message.text[begin..].find("</recording>").unwrap();
     message.text[begin..begin + end].to_owned() + "</recording>\n"
 }
 
@@ -182,7 +182,7 @@ named = {value for child in root for value in child.attrib.values()} | {e.text f
 assert named == ids, (named, ids)
 ";
     let python = Command::new("python3").args(["-c", CHECK]).stdin(Stdio::piped()).spawn();
-    let mut child = python.expect("python3");
+    let mut child = python.unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), document.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success(), "{document}");
 }

@@ -217,7 +217,7 @@ fn noted(good: bool, chain: &mut X509StoreContextRef, stranger: &Mutex<Option<St
     // Of x509_vfy.h: the issuer is not there, or vouches for itself and is not trusted.
     const UNKNOWN: [i32; 4] = [2, 18, 19, 20];
     if !good && UNKNOWN.contains(&chain.error().as_raw()) {
-        let issuer = chain.current_cert().map(|certificate| issuer(certificate)).unwrap_or_default();
+        let issuer = chain.current_cert().map(issuer).unwrap_or_default();
         *stranger.lock().unwrap_or_else(PoisonError::into_inner) = Some(issuer);
     }
     good
