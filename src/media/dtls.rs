@@ -452,11 +452,13 @@ mod tests {
     }
 
     fn agreed(outcomes: &[Outcome]) -> Vec<&SrtpKeys> {
-        let keys = |outcome| match outcome {
-            &Outcome::Agreed(ref keys) => Some(&**keys),
-            Outcome::Failed(_) => None,
-        };
-        outcomes.iter().filter_map(keys).collect()
+        let mut agreed = Vec::new();
+        for outcome in outcomes {
+            if let Outcome::Agreed(keys) = outcome {
+                agreed.push(keys.as_ref());
+            }
+        }
+        agreed
     }
 
     #[test]
