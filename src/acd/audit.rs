@@ -49,7 +49,9 @@ impl Floor {
             |contact: usize| (self.serves(agent, contact).unwrap().rank, self.contacts[contact].place());
         for (other, held) in &self.contacts {
             let waits = self.lanes[held.lane].stages[held.stage].waiting.contains_key(&held.place());
-            if other != contact && waits && self.may_be_offered(agent, other) {
+            // Where all choose anew the first contact does, whatever rank agents give its queue.
+            let ranked = !self.choosing_anew || key(contact).0 == key(other).0;
+            if other != contact && waits && ranked && self.may_be_offered(agent, other) {
                 assert!(key(contact) < key(other), "{other} comes before {contact}");
             }
         }

@@ -33,6 +33,9 @@ pub struct Floor {
     pub(crate) outputs: VecDeque<Output>,
     /// Offers made.
     pub(crate) turns: u64,
+    /// Whether what is offered follows a change of what agents serve.
+    #[cfg(test)]
+    pub(crate) choosing_anew: bool,
 }
 
 /// Whose time has come.
@@ -62,6 +65,8 @@ impl Floor {
             wakes: BTreeSet::new(),
             outputs: VecDeque::new(),
             turns: 0,
+            #[cfg(test)]
+            choosing_anew: false,
         }
     }
 

@@ -12,6 +12,7 @@
 //! of the queues that he serves, by the rank he gives them, then by priority (with ageing), by the time of entry, by id. A
 //! contact that comes is offered to the first agent by rank, by the number of contacts he has, by the queue's
 //! [`model::centre::Selection`], by the time since he had none. Both orders are total.
+//! Where a change of queues or agents lets several be offered several at once, the contacts choose, one after the other.
 //!
 //! An offer is a deadline: it ends by itself. Who lets one ring out is away until he says otherwise; who declines one is not
 //! offered that contact again for [`DECLINED_FOR`].

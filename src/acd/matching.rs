@@ -61,6 +61,10 @@ impl Floor {
 
     /// The same for all of them, after a change of what they serve: the first contact chooses first.
     pub(crate) fn settle_all(&mut self, now: Instant) {
+        #[cfg(test)]
+        {
+            self.choosing_anew = true;
+        }
         let agents: Vec<usize> = self.agent_names.values().copied().collect();
         for agent in agents {
             self.unlist(agent);
@@ -77,6 +81,10 @@ impl Floor {
             if self.contacts.get(contact).is_some_and(|contact| contact.offered.is_none()) {
                 self.find_agent(contact, now);
             }
+        }
+        #[cfg(test)]
+        {
+            self.choosing_anew = false;
         }
     }
 

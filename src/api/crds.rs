@@ -94,6 +94,15 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::ORIGIN => "an origin, such as https://www.example.com",
         v1::EMERGENCY => "3 to 6 digits, such as \"110\"",
         v1::TEST_KEYS => "1 to 32 keys of `0` to `9`, `*` and `#`",
+        v1::S3_ENDPOINT => {
+            "an address that begins with http:// or https:// and has no path, such as https://s3.example.com"
+        }
+        v1::S3_BUCKET => {
+            "3 to 63 small letters, digits, `.` and `-`, beginning and ending with a letter or digit"
+        }
+        v1::S3_PREFIX => {
+            "letters, digits, `_`, `.`, `+` and `-`, in parts with `/` between, such as c14/recordings"
+        }
         "^[A-Z][0-9]{1,4}$" => "a capital letter and 1 to 4 digits, such as C14",
         "^[A-Z]{2}$" => "two capital letters, such as US",
         _ => return None,

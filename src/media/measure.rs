@@ -57,7 +57,15 @@ impl Measure {
     /// What is heard from now on, in packets of about so long.
     pub fn configure(&mut self, codec: Codec, packet: Duration, now: Instant) {
         (self.codec, self.packet_ms) = (codec, packet.as_secs_f64() * 1_000.0);
-        self.due.get_or_insert(now + BUCKET);
+        self.due = self.due.or_else(|| Some(self.next_bucket(now)));
+    }
+
+    /// When the bucket that it is now is over. Readings fall on the buckets' own bounds: beside them, a reading that is a
+    /// little late would count for the next.
+    fn next_bucket(&self, now: Instant) -> Instant {
+        let whole = now.saturating_duration_since(self.begun).as_nanos() / BUCKET.as_nanos();
+        let whole = u32::try_from(whole).unwrap_or(u32::MAX - 1);
+        self.begun + BUCKET * (whole + 1)
     }
 
     /// A packet was accepted.
@@ -79,8 +87,8 @@ impl Measure {
     pub fn read(&mut self, meter: &Meter, decoded: (u64, Option<u32>), now: Instant) {
         let Some(due) = self.due.filter(|due| *due <= now) else { return };
         // A reading that was late makes none of the next ones later.
-        self.due = Some(if now < due + BUCKET { due + BUCKET } else { now + BUCKET });
-        self.read_now(meter, decoded, now);
+        self.due = Some(self.next_bucket(now));
+        self.read_now(meter, decoded, due);
     }
 
     fn read_now(&mut self, meter: &Meter, (concealed_ms, playout_ms): (u64, Option<u32>), now: Instant) {

@@ -1,7 +1,7 @@
 //! The end of a process that has calls.
 
 use crate::{
-    harness::{Setup, System},
+    harness::{Setup, System, wait_until},
     phone::{CARRIER, Phone},
 };
 
@@ -19,9 +19,12 @@ fn a_second_signal_ends_a_drain_at_once_and_tells_who_is_on_a_call_why() {
         }
         system.process().tell("TERM");
         system.process().wait_for_output("draining: 3 calls, 3600 s at most");
-        let mut late = Phone::new(&system, CARRIER, LONG);
-        let offer = late.offer("0 101");
-        assert_eq!(late.invite(&offer).code(), 503);
+        // The line is printed before the edge is told.
+        wait_until("no call is taken", || {
+            let mut late = Phone::new(&system, CARRIER, LONG);
+            let offer = late.offer("0 101");
+            late.invite(&offer).code() == 503
+        });
         system.process().tell(second);
         for phone in &phones {
             let bye = phone.wait_for_bye();

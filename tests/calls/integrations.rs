@@ -383,7 +383,7 @@ fn a_transcriber_that_hangs_is_no_match_and_says_so() {
     let prepare = |system: &System| prepare(system, (&authority, service.port), RECOGNISER, "");
     with_prepared(&Setup::default(), prepare, |system| {
         let (path, told, _) = says(system, "two");
-        assert_eq!(path[1], "menu: no match");
+        assert_eq!(path[1], "menu: noMatch");
         let because = "could not be understood: Integration acme/speech: no answer within 1000 ms";
         assert!(told.contains(because), "{told}");
     });
@@ -441,7 +441,7 @@ fn a_recogniser_on_a_websocket_that_hangs_is_no_match_and_says_so() {
     let prepare = |system: &System| prepare(system, (&authority, port), STREAM, "");
     with_prepared(&Setup::default(), prepare, |system| {
         let (path, told, _) = says(system, "two");
-        assert_eq!(path[1], "menu: no match");
+        assert_eq!(path[1], "menu: noMatch");
         assert!(
             told.contains("could not be understood: Integration acme/speech: no answer within"),
             "{told}"

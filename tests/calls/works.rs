@@ -19,7 +19,7 @@ use crate::attackers::sipvicious;
 /// A peer, a transport, and what is done.
 type Row = (&'static str, &'static str, &'static str);
 
-const ROWS: [Row; 37] = [
+const ROWS: [Row; 39] = [
     ("Kamailio", "UDP", "answers our OPTIONS, and is down when it does not"),
     ("Kamailio", "UDP", "registers our trunk, once its 401 is answered"),
     ("Kamailio", "UDP", "sends calls to us by its route; BYE of either side"),
@@ -30,12 +30,14 @@ const ROWS: [Row; 37] = [
     ("baresip", "TCP", "calls and is called; both hear each other"),
     ("baresip", "TCP", "registers with a digest, and goes"),
     ("baresip", "TLS", "calls and is called; both hear each other"),
+    ("baresip", "UDP", "calls and is called by DTLS-SRTP; both hear each other"),
     ("baresip", "UDP", "calls and is called by SRTP (SDES); both hear each other"),
     ("baresip", "UDP", "calls and is called; both hear each other"),
     ("baresip", "UDP", "hears the prompts of a flow"),
     ("baresip", "UDP", "is called without SRTP, once it has refused it"),
     ("baresip", "UDP", "registers with a digest, and goes"),
     ("baresip", "UDP", "speaks Opus and G.722, to its like and to G.711"),
+    ("baresip", "UDP", "speaks by DTLS-SRTP to who has SDES, or neither"),
     ("linphone", "TCP", "calls, and hangs up"),
     ("linphone", "TCP", "registers with a digest, and goes"),
     ("linphone", "TLS", "calls, and hangs up"),

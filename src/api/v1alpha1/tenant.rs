@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{E164, HTTPS_URL, LABEL, LANGUAGE, LocalRef, ObjectRef, SecretKeyRef, Status};
+use super::{E164, HTTPS_URL, LABEL, LANGUAGE, LocalRef, ObjectRef, SIP_USER, SecretKeyRef, Status};
 
 /// A customer. The namespace is the tenant; this object says which VoiceCluster serves it and what holds for all of it.
 ///
@@ -215,7 +215,7 @@ pub struct Recorder {
     pub trunk_ref: ObjectRef,
 
     /// User of the recorder's URI. At most 64 characters. Absent: `srs`. Example: `acme`.
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.!~*'()&=+$,;?/-]+$"))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = SIP_USER))]
     #[serde(default = "default_recorder_user")]
     pub user: String,
 

@@ -533,7 +533,7 @@ pub struct S3Bucket {
     #[schemars(
         length(min = 8, max = 300),
         regex(
-            pattern = r"^https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$|^https?://\[[0-9a-f:]{2,39}\](:[0-9]{1,5})?$"
+            pattern = S3_ENDPOINT
         )
     )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -545,13 +545,13 @@ pub struct S3Bucket {
     pub region: String,
 
     /// Its name. 3 to 63 characters. Example: `recordings`.
-    #[schemars(length(min = 3, max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
+    #[schemars(length(min = 3, max = 63), regex(pattern = S3_BUCKET))]
     pub bucket: String,
 
     /// What all names begin with. At most 200 characters. Absent: nothing. Example: `switchboard/c14`.
     #[schemars(
         length(min = 1, max = 200),
-        regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$")
+        regex(pattern = S3_PREFIX)
     )]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -600,3 +600,13 @@ pub struct StoreRef {
     /// Its URL, with user and password. Example: `{name: redis, key: url}`.
     pub secret_ref: SecretKeyRef,
 }
+
+/// Where an S3 service is, without a path.
+pub const S3_ENDPOINT: &str =
+    r"^https?://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$|^https?://\[[0-9a-f:]{2,39}\](:[0-9]{1,5})?$";
+
+/// A bucket's name, as S3 takes it.
+pub const S3_BUCKET: &str = r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$";
+
+/// What names in a bucket begin with.
+pub const S3_PREFIX: &str = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$";

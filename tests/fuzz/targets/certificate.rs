@@ -1,7 +1,7 @@
 //! Whom a peer's certificate names (RFC 5922 §7.1), of any octets that it shows.
 #![no_main]
 
-#[path = "../../../src/edge/tls/names.rs"]
+#[path = "../../../src/outbound/tls/names.rs"]
 mod names;
 
 use libfuzzer_sys::fuzz_target;

@@ -12,7 +12,7 @@ const LENGTH_MAX: usize = 1_500;
 fuzz_target!(|input: &[u8]| {
     let Some((&[which, strange], rest)) = input.split_first_chunk::<2>() else { return };
     let suite = CryptoSuite::ALL[usize::from(which) % CryptoSuite::ALL.len()];
-    let key = MasterKey { suite, key_and_salt: vec![7; suite.key_length() + suite.salt_length()] };
+    let key = MasterKey::new(suite, vec![7; suite.key_length() + suite.salt_length()]);
     let (mut sender, mut receiver) = (Sender::new(&key, 0).expect("a key"), Receiver::new(&key).expect("a key"));
     for datagram in datagrams(rest).filter(|datagram| datagram.len() <= LENGTH_MAX) {
         // As it is: no tag of it can be right.
