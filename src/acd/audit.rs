@@ -50,8 +50,8 @@ impl Floor {
         for (other, held) in &self.contacts {
             let waits = self.lanes[held.lane].stages[held.stage].waiting.contains_key(&held.place());
             // Where all choose anew the first contact does, whatever rank agents give its queue.
-            let ranked = !self.choosing_anew || key(contact).0 == key(other).0;
-            if other != contact && waits && ranked && self.may_be_offered(agent, other) {
+            let ranked = || !self.choosing_anew || key(contact).0 == key(other).0;
+            if other != contact && waits && self.may_be_offered(agent, other) && ranked() {
                 assert!(key(contact) < key(other), "{other} comes before {contact}");
             }
         }

@@ -257,6 +257,7 @@ fn snapshot() -> Snapshot {
         sign_in: None,
         outbound_number: None,
         lossy: false,
+        queues: Default::default(),
     };
     snapshot.centre.agents.insert(AgentId::new("acme", "ada"), Arc::new(ada));
     let steps =

@@ -20,7 +20,7 @@ mod library {
     pub const SOURCE_BYTES_MAX: usize = 50_000_000;
     pub const PROMPT_SECONDS_MAX: u64 = 3_600;
 
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     #[allow(dead_code)]
     pub enum LoadErrorKind {
         TooLarge(usize),
