@@ -20,6 +20,7 @@ impl Call {
         let Some(Srtp::Dtls(dtls)) = agreed else { return };
         let who = if of_caller { "the caller" } else { "the callee" };
         let because = because(who, dtls, why);
+        self.tell(because.clone(), context);
         self.finish(EndedBy::Failure, 488, Some(&because), context);
     }
 }
