@@ -38,6 +38,26 @@ pub struct Floor {
     pub(crate) choosing_anew: bool,
 }
 
+/// What of a queue is seen by looking at all agents and contacts.
+#[derive(Debug, Default)]
+struct Seen {
+    signed_in: u32,
+    available: u32,
+    busy: u32,
+    longest: Option<Instant>,
+}
+
+impl Seen {
+    const fn agent(&mut self, state: &State) {
+        self.signed_in += 1;
+        match state {
+            State::Available => self.available += 1,
+            State::Busy | State::WrapUp(_) => self.busy += 1,
+            State::Offered | State::SignedOut | State::Unreachable | State::Away(_) => {}
+        }
+    }
+}
+
 /// Whose time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wake {
@@ -377,41 +397,50 @@ impl Floor {
         Some(self.agents[*self.agent_names.get(agent)?].occupancy.at(now))
     }
 
-    /// Queues and agents by name, sorted.
-    #[must_use]
-    pub fn names(&self) -> (Vec<&QueueId>, Vec<&AgentId>) {
-        (self.queue_names.keys().collect(), self.agent_names.keys().collect())
+    /// All agents, sorted by name, and what they are doing.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, State)> {
+        self.agent_names.iter().map(|(id, agent)| (id, self.agents[*agent].state()))
     }
 
-    /// A queue at this moment. None: there is no such queue.
+    /// All queues at this moment, sorted by name: in one pass over agents and contacts.
     #[must_use]
-    pub fn live(&self, queue: &QueueId, now: Instant) -> Option<Live> {
-        let index = *self.queue_names.get(queue)?;
-        let queue = &self.queues[index];
-        let (mut signed_in, mut available, mut busy) = (0, 0, 0);
-        for (_, agent) in &self.agents {
-            let serves = |serves: &crate::agents::Serves| self.lanes[serves.lane].queue == index;
-            if !agent.is_present() || !agent.serves.iter().any(serves) {
-                continue;
-            }
-            signed_in += 1;
-            match agent.state() {
-                State::Available => available += 1,
-                State::Busy | State::WrapUp(_) => busy += 1,
-                State::Offered | State::SignedOut | State::Unreachable | State::Away(_) => {}
+    pub fn live(&self, now: Instant) -> Vec<(&QueueId, Live)> {
+        let mut seen: BTreeMap<usize, Seen> = BTreeMap::new();
+        for (_, agent) in self.agents.iter().filter(|(_, agent)| agent.is_present()) {
+            let state = agent.state();
+            let mut last = None;
+            // Lanes of one queue stand together.
+            for queue in agent.serves.iter().map(|serves| self.lanes[serves.lane].queue) {
+                if last.replace(queue) != Some(queue) {
+                    seen.entry(queue).or_default().agent(&state);
+                }
             }
         }
-        let contacts = self.contacts.iter().filter(|(_, contact)| self.lanes[contact.lane].queue == index);
-        let longest = contacts.map(|(_, contact)| contact.entered).min();
-        let voice = self.lane(index, Channel::Voice);
-        let expected_wait = voice.and_then(|lane| {
+        for (_, contact) in &self.contacts {
+            let longest = &mut seen.entry(self.lanes[contact.lane].queue).or_default().longest;
+            *longest = Some(longest.map_or(contact.entered, |first| first.min(contact.entered)));
+        }
+        let queues = self.queue_names.iter();
+        queues
+            .map(|(id, index)| (id, self.live_of(*index, seen.remove(index).unwrap_or_default(), now)))
+            .collect()
+    }
+
+    fn live_of(
+        &self,
+        index: usize,
+        Seen { signed_in, available, busy, longest }: Seen,
+        now: Instant,
+    ) -> Live {
+        let queue = &self.queues[index];
+        let expected_wait = self.lane(index, Channel::Voice).and_then(|lane| {
             if available > 0 {
                 return Some(Duration::ZERO);
             }
             let waiting: usize = self.lanes[lane].stages.iter().map(|stage| stage.waiting.len()).sum();
             self.pace(lane)?.checked_mul(u32::try_from(waiting + 1).ok()?)
         });
-        Some(Live {
+        Live {
             waiting: queue.waiting,
             longest_wait: longest.map(|entered| now.saturating_duration_since(entered)),
             signed_in,
@@ -421,7 +450,7 @@ impl Floor {
             expected_wait,
             total: queue.counted.total(),
             recent: queue.counted.recent(now),
-        })
+        }
     }
 
     pub(crate) fn lane(&self, queue: usize, channel: Channel) -> Option<usize> {

@@ -12,7 +12,9 @@ use model::{
 };
 
 use super::chaos::{agent, queue};
-use crate::{Arrival, Away, ContactId, Floor, Outcome, Output, Refusal, State, Unavailable, Withdrawal};
+use crate::{
+    Arrival, Away, ContactId, Floor, Live, Outcome, Output, Refusal, State, Unavailable, Withdrawal,
+};
 
 struct World {
     floor: Floor,
@@ -122,6 +124,11 @@ impl World {
             Output::Withdrawn { .. } | Output::Left { .. } | Output::State { .. } => None,
         });
         offers.collect()
+    }
+
+    fn sales(&self) -> Live {
+        let live = self.floor.live(self.now);
+        live.into_iter().find(|(queue, _)| queue.0.name() == "sales").unwrap().1
     }
 
     fn state(&self, agent: &str) -> State {
@@ -310,7 +317,7 @@ fn waits_end_by_their_bounds() {
     assert_eq!(world.said, []);
     world.pass(1);
     assert_eq!(world.said, [left(5, Outcome::NoAgents)]);
-    let live = world.floor.live(&queue_id("sales"), world.now).unwrap();
+    let live = world.sales();
     assert_eq!(
         (live.total.offered, live.total.timed_out, live.total.full, live.total.no_agents),
         (3, 2, 1, 1)
@@ -350,7 +357,7 @@ fn the_work_after_a_contact_is_bounded_and_can_be_changed() {
     assert!(world.floor.finish_wrap_up(&agent_id("ada"), ContactId(1), world.now));
     world.drain();
     assert_eq!(world.offers(), ["2>ada"]);
-    let live = world.floor.live(&queue_id("sales"), world.now).unwrap();
+    let live = world.sales();
     assert_eq!(live.total.mean_handling(), Some(Duration::from_secs(145)));
 }
 
@@ -439,7 +446,7 @@ fn figures_say_what_happened() {
     world.floor.leave(ContactId(3), true, world.now);
     world.release("ada", 1);
     world.accept("ada", 4);
-    let live = world.floor.live(&queue_id("sales"), world.now).unwrap();
+    let live = world.sales();
     assert_eq!((live.waiting, live.signed_in, live.available, live.busy), (0, 1, 0, 1));
     let total = live.total;
     assert_eq!((total.offered, total.answered, total.answered_in_time), (4, 2, 1));
@@ -449,7 +456,7 @@ fn figures_say_what_happened() {
     assert_eq!(total.mean_wait(), Some(Duration::from_secs(16)));
     assert_eq!(live.recent, total);
     world.pass(31 * 60);
-    let live = world.floor.live(&queue_id("sales"), world.now).unwrap();
+    let live = world.sales();
     assert_eq!((live.recent.offered, live.total.offered), (0, 4));
     assert!(world.now > world.began);
 }

@@ -261,7 +261,7 @@ pub enum AgentAct {
     SignIn,
     /// Goes.
     SignOut,
-    /// Takes contacts.
+    /// Takes contacts, and comes if need be.
     Ready,
     /// Takes none, for this reason.
     Away(Arc<str>),

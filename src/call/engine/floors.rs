@@ -138,7 +138,10 @@ impl Engine {
         match act {
             AgentAct::SignIn => floor.sign(agent, true, at),
             AgentAct::SignOut => floor.sign(agent, false, at),
-            AgentAct::Ready => floor.away(agent, None, at),
+            AgentAct::Ready => {
+                floor.away(agent, None, at);
+                floor.sign(agent, true, at);
+            }
             AgentAct::Away(reason) => floor.away(agent, Some(reason.clone()), at),
             AgentAct::Decline(call) => {
                 let contact = ContactId(call.0);
@@ -172,6 +175,10 @@ impl Engine {
                 self.floor_says(now, said);
             }
             let due = self.floors.floors.get(&tenant).and_then(Floor::poll_timeout);
+            let is_kept = self.world.has_floor(&tenant);
+            if !is_kept && self.floors.floors.get(&tenant).is_some_and(Floor::is_deserted) {
+                self.floors.floors.remove(&tenant);
+            }
             match due {
                 Some(due) => self.floors.due.insert(tenant, due),
                 None => self.floors.due.remove(&tenant),
@@ -206,19 +213,13 @@ impl Engine {
     /// Queues of the floors here, at this moment.
     pub fn queues(&self, now: Now) -> impl Iterator<Item = (&QueueId, Live)> {
         let floors = self.floors.floors.values();
-        floors.flat_map(move |floor| {
-            let (queues, _) = floor.names();
-            queues.into_iter().filter_map(move |queue| Some((queue, floor.live(queue, now.instant)?)))
-        })
+        floors.flat_map(move |floor| floor.live(now.instant))
     }
 
     /// Agents of the floors here, and what they are doing.
     pub fn agents(&self) -> impl Iterator<Item = (&AgentId, State)> {
         let floors = self.floors.floors.values();
-        floors.flat_map(|floor| {
-            let (_, agents) = floor.names();
-            agents.into_iter().filter_map(|agent| Some((agent, floor.state(agent)?)))
-        })
+        floors.flat_map(Floor::agents)
     }
 }
 

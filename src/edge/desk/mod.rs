@@ -1,7 +1,7 @@
 //! An agent's desk: who signs in, and what goes over the socket of a desk.
 //!
 //! `POST /api/v1/sessions` with `{"agent": "acme/ada", "password": "…"}` gives a token; `DELETE` with it as bearer ends the
-//! session and signs the agent out. `GET /api/v1/desk` is a WebSocket whose subprotocols are `switchboard.desk.v1` and
+//! session, and the agent's last one signs the agent out. `GET /api/v1/desk` is a WebSocket whose subprotocols are `switchboard.desk.v1` and
 //! `bearer.` with the token (pages cannot set a header). One socket stands for an agent; a second takes the place of the
 //! first. A socket that closes signs nobody out: a telephone is there without a page, and so is the agent until the session
 //! ends.
@@ -17,7 +17,7 @@
 //! | `replaced` | | another socket stands for the agent |
 //! | `error` | `message` | the last message could not be read |
 //!
-//! From the desk: `ready`; `away` with `reason`; `decline` with `interaction`; `finish` with `interaction`: the work after a
+//! From the desk: `ready`, which signs in again whoever signed out; `away` with `reason`; `decline` with `interaction`; `finish` with `interaction`: the work after a
 //! contact is done; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`.
 
 mod sessions;
@@ -38,13 +38,17 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::{info, warn};
 
-use self::sessions::{Opened, Sessions};
+use self::{
+    sessions::{Opened, Sessions},
+    socket::Stands,
+};
 use crate::{http::Site, observed::Observed};
 
 /// What the handlers of desks look at.
 pub(crate) struct Desks {
     site: Arc<Site>,
     sessions: Sessions,
+    stands: Stands,
 }
 
 impl std::fmt::Debug for Desks {
@@ -54,7 +58,7 @@ impl std::fmt::Debug for Desks {
 }
 
 pub(crate) fn router(site: Arc<Site>) -> Router {
-    let desks = Arc::new(Desks { site, sessions: Sessions::default() });
+    let desks = Arc::new(Desks { site, sessions: Sessions::default(), stands: Stands::default() });
     tokio::spawn(sessions::watch(Arc::clone(&desks)));
     Router::new()
         .route("/api/v1/sessions", post(sign_in).delete(sign_out))
@@ -127,9 +131,11 @@ async fn sign_out(State(desks): State<Arc<Desks>>, headers: HeaderMap) -> Respon
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
     match token.and_then(|token| desks.sessions.close(token)) {
-        Some(agent) => {
-            info!(%agent, "signed out");
-            desks.act(&agent, AgentAct::SignOut);
+        Some((agent, is_last)) => {
+            info!(%agent, "the session is ended");
+            if is_last {
+                desks.act(&agent, AgentAct::SignOut);
+            }
             StatusCode::NO_CONTENT.into_response()
         }
         None => problem(StatusCode::UNAUTHORIZED, "there is no such session"),

@@ -43,7 +43,7 @@ const PASSWORD_MAX: usize = 1_024;
 static AT_ONCE: Semaphore = Semaphore::const_new(2);
 static WAITING: Semaphore = Semaphore::const_new(64);
 
-/// What an agent without a password is held against: it takes as long, and fits nothing.
+/// What an agent of a tenant without passwords is held against: it takes its time, and fits nothing.
 static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| {
     use argon2::password_hash::{PasswordHasher, SaltString};
     let mut secret = [0; 32];
@@ -90,7 +90,8 @@ pub(super) async fn open(
         return Opened::Wrong;
     }
     let known = found.and_then(|(observed, agent)| hash_of(id, observed, agent));
-    let (Ok(_place), Some(held)) = (WAITING.try_acquire(), known.clone().or_else(|| NOBODY.clone())) else {
+    let held = known.clone().or_else(|| desks.colleague(id)).or_else(|| NOBODY.clone());
+    let (Ok(_place), Some(held)) = (WAITING.try_acquire(), held) else {
         return Opened::Busy;
     };
     let Ok(_turn) = AT_ONCE.acquire().await else { return Opened::Busy };
@@ -130,6 +131,19 @@ fn hash_of(id: &AgentId, observed: &Observed, agent: &Agent) -> Option<String> {
     hash.map(str::to_owned)
 }
 
+impl Desks {
+    /// The hash of another agent of the tenant: who is not there shall take as long as who is.
+    fn colleague(&self, id: &AgentId) -> Option<String> {
+        let namespace = id.0.namespace();
+        (self.site.observed)().into_iter().find_map(|observed| {
+            let world = observed.world()?;
+            let agents = world.snapshot.centre.agents.range(AgentId(Key::new(namespace, ""))..);
+            let mut colleagues = agents.take_while(|(other, _)| other.0.namespace() == namespace);
+            colleagues.find_map(|(other, agent)| hash_of(other, &observed, agent))
+        })
+    }
+}
+
 impl Sessions {
     fn open(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Session>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -155,9 +169,12 @@ impl Sessions {
         Some(session.agent.clone())
     }
 
-    /// Ends a session. None: there was none. Another session of the same agent goes on.
-    pub(super) fn close(&self, token: &str) -> Option<AgentId> {
-        self.open().remove(&sha256(token.as_bytes())).map(|session| session.agent)
+    /// Ends a session: whose, and whether it was the agent's last. None: there was none.
+    pub(super) fn close(&self, token: &str) -> Option<(AgentId, bool)> {
+        let mut open = self.open();
+        let agent = open.remove(&sha256(token.as_bytes()))?.agent;
+        let is_last = open.values().all(|session| session.agent != agent);
+        Some((agent, is_last))
     }
 
     /// For how many seconds no password of an agent is looked at. None: it is.

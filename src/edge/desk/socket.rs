@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -53,7 +53,7 @@ const REPLACED: u16 = 4_409;
 const TOO_FAST: u16 = 4_429;
 
 /// The socket that stands for each agent, by number.
-static STANDS: LazyLock<Mutex<BTreeMap<AgentId, watch::Sender<u64>>>> = LazyLock::new(Mutex::default);
+pub(super) type Stands = Mutex<BTreeMap<AgentId, watch::Sender<u64>>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
@@ -121,7 +121,7 @@ impl Desk {
 
     /// Takes the agent's place from any socket before.
     fn stand(&self) -> (u64, watch::Receiver<u64>) {
-        let mut stands = STANDS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stands = self.desks.stands.lock().unwrap_or_else(PoisonError::into_inner);
         stands.retain(|_, latest| latest.receiver_count() > 0);
         let latest = stands.entry(self.agent.clone()).or_insert_with(|| watch::channel(0).0);
         latest.send_modify(|number| *number += 1);
