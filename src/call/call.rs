@@ -382,14 +382,11 @@ impl Call {
                 self.a.media.allocated(At { address, rtp_port, fingerprint }, self.id.0);
                 self.a_allocated(context);
             }
-            MediaEvent::Allocated { leg, address, rtp_port, ref fingerprint }
-                if self.siprec_allocated(
-                    leg,
-                    &At { address, rtp_port, fingerprint: fingerprint.clone() },
-                    context,
-                ) => {}
             MediaEvent::Allocated { leg, address, rtp_port, fingerprint } => {
                 let at = At { address, rtp_port, fingerprint };
+                if self.siprec_allocated(leg, &at, context) {
+                    return;
+                }
                 let session_id = self.id.0;
                 if let Some(branch) = self.branch(leg) {
                     branch.media.allocated(at, session_id);
