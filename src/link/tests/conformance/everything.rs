@@ -7,9 +7,10 @@ use link::{
 use model::{
     AudioId, LegId, PlayId, SessionId,
     media::{
-        Bucket, Bursts, Codec, CryptoSuite, Direction, Event, Forked, Format, Heard, Hearing, ListenId,
-        Listening, MasterKey, MediaEvent, MediaOrder, MediaParameters, OpusParameters, Order, Outbound,
-        PlayEnd, Quality, Rating, Recorded, Recording, RecordingEnd, Side, Source, Srtp, SrtpKeys, Voices,
+        Bucket, Bursts, CertificateHash, Codec, CryptoSuite, Direction, Dtls, DtlsFailure, DtlsRole, Event,
+        Fingerprint, Forked, Format, Heard, Hearing, ListenId, Listening, MasterKey, MediaEvent, MediaOrder,
+        MediaParameters, OpusParameters, Order, Outbound, PlayEnd, Quality, Rating, Recorded, Recording,
+        RecordingEnd, Refusal, Side, Source, Srtp, SrtpKeys, Voices,
     },
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -59,6 +60,14 @@ fn parameters() -> MediaParameters {
     }
 }
 
+fn by_dtls() -> MediaParameters {
+    let peer = Fingerprint { hash: CertificateHash::Sha512, value: vec![255; 64] };
+    MediaParameters {
+        srtp: Some(Box::new(Srtp::Dtls(Dtls { peer, role: DtlsRole::Server }))),
+        ..parameters()
+    }
+}
+
 fn all_orders() -> Vec<Order> {
     let hearing = |leg: u64| Hearing {
         leg: LegId(LEG.0 - leg),
@@ -95,6 +104,7 @@ fn all_orders() -> Vec<Order> {
             remote: Some("192.0.2.1:4000".parse().unwrap()),
         },
         Order::Configure { leg: LEG, parameters: parameters() },
+        Order::Configure { leg: LEG, parameters: by_dtls() },
         Order::Play { leg: LEG, play: PlayId(1), audio: vec![AudioId([255; 32]); 32], times: None },
         Order::PlayRecording { leg: LEG, play: PlayId(2), name: name() },
         Order::Say {
@@ -152,6 +162,7 @@ fn all_events() -> Vec<Event> {
     };
     vec![
         allocated(5),
+        Event::Refused { leg: LegId(6), reason: Refusal::PortsExhausted },
         Event::PlayEnded { leg: LEG, play: PlayId(1), how: PlayEnd::UnknownAudio },
         Event::Dtmf { leg: LEG, digit: '*' },
         Event::DtmfSent { leg: LEG },
@@ -162,6 +173,8 @@ fn all_events() -> Vec<Event> {
         heard(Heard::Other),
         heard(Heard::Failed("ü".repeat(500))),
         Event::Silent { leg: LEG, silent_ms: u32::MAX, heard_before: true },
+        Event::Unprotected { leg: LEG, why: DtlsFailure::TimedOut { heard: true } },
+        Event::Unprotected { leg: LEG, why: DtlsFailure::WrongFingerprint },
         Event::Measured { leg: LEG, series: (0..BUCKETS).map(bucket).collect() },
         Event::Released { leg: LegId(5), quality: Box::new(quality) },
     ]
@@ -190,6 +203,24 @@ const fn kind_of_order(order: &Order) -> usize {
         Order::StopListening { .. } => 17,
         Order::Fork { .. } => 18,
         Order::Release { .. } => 19,
+    }
+}
+
+/// The same of events.
+const fn kind_of_event(event: &Event) -> usize {
+    match event {
+        Event::Allocated { .. } => 0,
+        Event::Refused { .. } => 1,
+        Event::PlayEnded { .. } => 2,
+        Event::Dtmf { .. } => 3,
+        Event::DtmfSent { .. } => 4,
+        Event::FirstPacket { .. } => 5,
+        Event::Recorded(_) => 6,
+        Event::Heard { .. } => 7,
+        Event::Silent { .. } => 8,
+        Event::Unprotected { .. } => 9,
+        Event::Measured { .. } => 10,
+        Event::Released { .. } => 11,
     }
 }
 
@@ -239,8 +270,14 @@ async fn every_event_comes_as_it_was_told_however_large(world: World) {
     let _serving = world.join(&edge, &server).await;
     edge.pool.send(allocate(3, 5)).unwrap();
     assert_eq!(edge.event().await, event(3, allocated(5)));
+    // One more, which is the one that is refused.
+    edge.pool.send(allocate(3, 6)).unwrap();
+    assert_eq!(edge.event().await, event(3, allocated(6)));
     let session = server.seen()[0].session;
-    for told in all_events() {
+    let events = all_events();
+    let kinds: std::collections::BTreeSet<_> = events.iter().map(kind_of_event).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=11).collect::<Vec<_>>(), "an event is missing");
+    for told in events {
         server.streams.send(MediaEvent { session, event: told.clone() });
         assert_eq!(edge.event().await, event(3, told));
     }
