@@ -16,7 +16,7 @@ use bytes::Bytes;
 use call::{
     Now,
     certificate::Identity,
-    engine::{Engine, HOME, Input, Output, StationNews},
+    engine::{Engine, HOME, Input, Output},
     explanation::Outcome,
 };
 use jiff::Timestamp;
@@ -66,11 +66,10 @@ const EVENTS_AT_ONCE: usize = 64;
 /// Timers are looked at no more often: what is due in between waits for the next look. None of SIP's is so fine.
 const TIMERS_EVERY: Duration = Duration::from_millis(5);
 
-/// How queues stand is looked at so often.
-const FLOORS_EVERY: Duration = Duration::from_secs(1);
-
+mod agents;
 mod relay;
 
+use agents::watch_floors;
 use relay::{follow_home, take_relayed};
 
 pub type Shared = Rc<RefCell<Core>>;
@@ -319,26 +318,6 @@ impl Core {
         self.observed.orders_dropped.add(1);
         let leg = allocates?;
         Some(MediaEvent { session, event: Event::Refused { leg, reason: Refusal::Draining } })
-    }
-
-    fn station_news(&self, news: StationNews) {
-        match &news {
-            StationNews::Came(station) => info!("{station} is registered"),
-            StationNews::Went(station) => info!("{station} is registered no more"),
-            StationNews::Banned { address, until } => {
-                warn!(%address, %until, "banned: it guesses passwords of stations");
-            }
-            StationNews::Emergency { station, number, call_id, is_carried: true } => {
-                warn!(call_id, "{station} calls {number} for help");
-            }
-            StationNews::Emergency { station, number, call_id, is_carried: false } => {
-                error!(call_id, "{station} calls {number} for help, and no trunk of its tenant carries that");
-            }
-            StationNews::Lifted { address } => info!(%address, "the ban is lifted"),
-            StationNews::Told { what, is_bad: true } => warn!("{what}"),
-            StationNews::Told { what, is_bad: false } => info!("{what}"),
-        }
-        self.observed.station_news(news);
     }
 
     /// Keeps a message, and sends a copy where one is wanted.
@@ -777,17 +756,6 @@ fn listen(core: &Shared, listener: ListenerIx, transport: Transport, bound: Boun
         }
     }
     Ok(())
-}
-
-/// Shows how queues stand, as long as there are any.
-async fn watch_floors(core: Shared) {
-    let mut interval = tokio::time::interval(FLOORS_EVERY);
-    loop {
-        interval.tick().await;
-        let core = core.borrow();
-        let now = now();
-        core.observed.floors.show(core.neighbours.place(), core.engine.queues(now), now);
-    }
 }
 
 async fn take_events(core: Shared, mut events: mpsc::Receiver<MediaEvent>) {

@@ -179,10 +179,10 @@ fn compare(name: &str, leg: &Value, capture: &Path, port: u16) -> f64 {
         }
     }
     assert!(jitters.len() >= 18, "{name}: {jitters:?}");
-    // Whoever reads the socket may be kept waiting where the capture is not, on a machine that is busy: a few buckets may show it.
+    // Whoever reads the socket may be kept waiting where the capture is not, on a machine that is busy: two buckets may show it.
     let near_enough =
         jitters.iter().filter(|(told, measured)| (told - measured).abs() <= measured * JITTER_OFF).count();
-    assert!(near_enough * 4 >= jitters.len() * 3, "{name}: {jitters:?}");
+    assert!(near_enough + 2 >= jitters.len(), "{name}: {jitters:?}");
     let mean = |of: fn(&(f64, f64)) -> f64| jitters.iter().map(of).sum::<f64>() / jitters.len() as f64;
     let (told, measured) = (mean(|one| one.0), mean(|one| one.1));
     eprintln!("{name}: jitter {told:.2} ms in the mean, captured {measured:.2} ms");
