@@ -1,11 +1,12 @@
 //! DTLS-SRTP, as real peers do it with us, and what becomes of calls whose handshake comes to nothing.
 
-use std::{fmt::Write as _, thread, time::Duration};
+use std::fmt::Write as _;
 
 use crate::{
-    agents::{Agent, SPEECH_SECONDS, assert_hears},
+    agents::{Agent, SPEECH_SECONDS},
     audio::tone,
     harness::{Setup, System, wait_until, with_prepared},
+    negotiation::hear_each_other,
     phone::{CARRIER, Phone},
     rtp, works,
 };
@@ -37,22 +38,11 @@ fn agent(system: &System, port: u16, hertz: f64, number: Option<&str>, way: &str
     Agent::launch(system, port, "pcmu", &tone(hertz, SPEECH_SECONDS), (uri.as_deref(), &more, &account))
 }
 
-/// Joins two of them, who must hear each other and nothing else; gives explanation and ladder of the call.
+/// Joins two of them.
 fn joined(system: &System, caller: &str, callee: &str) -> String {
     let callee = agent(system, system.pbx.port(), 1_250.0, None, callee);
     let caller = agent(system, system.peer_port(), 550.0, Some(RING), caller);
-    callee.wait_for("Call established");
-    caller.wait_for("Call established");
-    thread::sleep(Duration::from_secs(4));
-    let by_caller = caller.heard();
-    callee.wait_for("terminated");
-    let by_callee = callee.heard();
-    assert_hears(&by_callee, 550.0, 1_250.0);
-    assert_hears(&by_caller[by_caller.len().saturating_sub(24_000)..], 1_250.0, 550.0);
-    system.path_of_call(1);
-    let record = &system.records()[0];
-    let id = record["callId"].as_str().unwrap();
-    system.get(&format!("/api/v1/explanations/{id}")) + &system.get(&format!("/api/v1/ladders/{id}"))
+    hear_each_other(system, caller, callee)
 }
 
 #[test]

@@ -40,6 +40,12 @@ fn joined(
 ) -> String {
     let callee = agent(system, system.pbx.port(), callee, 1_250.0, None, callee_keyed);
     let caller = agent(system, system.peer_port(), caller, 550.0, Some(RING), caller_keyed);
+    hear_each_other(system, caller, callee)
+}
+
+/// The caller, at 550 Hz, and the callee, at 1,250, must hear each other and nothing else; gives explanation and ladder of the
+/// call.
+pub fn hear_each_other(system: &System, caller: Agent, callee: Agent) -> String {
     callee.wait_for("Call established");
     caller.wait_for("Call established");
     thread::sleep(Duration::from_secs(4));

@@ -224,23 +224,6 @@ const fn kind_of_event(event: &Event) -> usize {
     }
 }
 
-macro_rules! conformance {
-    ($($name:ident)*) => {
-        mod twin {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::World::new(super::Over::Twin)).await;
-            })*
-        }
-        mod network {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::World::new(super::Over::Network)).await;
-            })*
-        }
-    };
-}
-
 conformance! {
     every_order_comes_as_it_was_given_however_large
     every_event_comes_as_it_was_told_however_large

@@ -7,6 +7,24 @@
     reason = "a test may fail, and looks for one thing of many"
 )]
 
+/// Each over both twins.
+macro_rules! conformance {
+    ($($name:ident)*) => {
+        mod twin {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::new(super::Over::Twin)).await;
+            })*
+        }
+        mod network {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::World::new(super::Over::Network)).await;
+            })*
+        }
+    };
+}
+
 mod bad_peers;
 mod config;
 mod everything;

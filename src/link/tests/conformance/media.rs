@@ -186,23 +186,6 @@ fn topology(link: SocketAddr) -> Topology {
     Topology { pods: vec![TopologyPod { role: Role::Media, pod: PodName::new("media-0", "1"), state }] }
 }
 
-macro_rules! conformance {
-    ($($name:ident)*) => {
-        mod twin {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::World::new(super::Over::Twin)).await;
-            })*
-        }
-        mod network {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::World::new(super::Over::Network)).await;
-            })*
-        }
-    };
-}
-
 conformance! {
     orders_and_events_of_a_session_come_in_their_order
     sessions_of_two_edges_do_not_meet
