@@ -74,10 +74,20 @@ impl Operator {
         runtime.spawn(async move {
             let mut alive: BTreeMap<PodId, State> = BTreeMap::new();
             while let Some(report) = told.recv().await {
-                if let What::State(state) = &report.what {
-                    alive.insert(report.pod.clone(), state.clone());
-                } else if let What::Left { .. } = &report.what {
-                    alive.remove(&report.pod);
+                match &report.what {
+                    What::State(state) => {
+                        alive.insert(report.pod.clone(), state.clone());
+                    }
+                    // As the operator does: a pod whose stream breaks is alive until it has been silent for long. Else a
+                    // pod that still hears an operator which goes would be told that the others are gone.
+                    What::Left { goodbye: true } => {
+                        alive.remove(&report.pod);
+                    }
+                    What::Joined { .. } => alive.retain(|pod, _| {
+                        (pod.role, &pod.name) != (report.pod.role, &report.pod.name)
+                            || pod.instance == report.pod.instance
+                    }),
+                    _ => {}
                 }
                 let pods = alive.iter().map(|(pod, state)| TopologyPod {
                     role: pod.role,
