@@ -116,7 +116,8 @@ impl Track {
         let end = at + u64::from(self.rate / 50 + ahead);
         self.decode_until(end);
         let (rate, begin) = (self.rate, self.begin);
-        let (mut detector, heard) = self.tones.take().unwrap_or_else(|| (dtmf::Detector::new(rate), begin));
+        let (mut detector, heard) =
+            self.tones.take().unwrap_or_else(|| (dtmf::Detector::watchful(rate), begin));
         let margin = KEY_MARGIN * u64::from(rate) / 1_000;
         for place in heard.max(begin)..self.end() {
             let mut pressed = false;

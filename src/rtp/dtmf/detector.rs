@@ -6,7 +6,10 @@
 //! (beyond 3.5 % they must not be taken). A key is pressed when three windows in a row say so, and let go when three in a
 //! row do not: 40 ms of tone and 40 ms of pause suffice, a dropout of 10 ms does not part a key.
 
-use std::f32::consts::TAU;
+use std::{
+    f32::consts::TAU,
+    sync::{Arc, LazyLock},
+};
 
 use super::{HIGH, KEYPAD, LOW};
 
@@ -39,15 +42,66 @@ const RELEASE: u8 = 3;
 #[derive(Debug, Clone)]
 pub struct Detector {
     sample_rate: u32,
-    /// The latest samples, oldest first; `filled` of them since the last look.
-    window: Box<[i16]>,
+    /// Oldest first: what went before the window, [`PASSED_MAX`] steps; the window; the step that is filled.
+    samples: Box<[i16]>,
     filled: usize,
-    shape: Box<[f32]>,
+    shape: Arc<Shape>,
+    /// Whether every window is looked at, in silence too.
+    watchful: bool,
+    /// Windows that were passed over since the last look.
+    passed: usize,
     /// What the last windows said, and how often in a row.
     candidate: Option<char>,
     seen: u8,
     missed: u8,
     pressed: Option<(char, u32)>,
+}
+
+/// Windows that may be passed over while no key is heard: of [`PRESS`] in a row one is looked at, and then those before it.
+const PASSED_MAX: usize = PRESS as usize - 1;
+
+/// What all detectors of one rate have in common.
+#[derive(Debug)]
+struct Shape {
+    /// Hamming's window: a rectangle would lose a tone that is 1.5 % off.
+    weights: Box<[f32]>,
+    /// Filters of the row's and of the column's tones.
+    tones: [f32; 8],
+    /// What a filter gives for a sine of mean square 1.
+    unit: f32,
+    /// The weights' squares, summed.
+    squares: f32,
+}
+
+impl Shape {
+    fn of(sample_rate: u32) -> Arc<Self> {
+        static TELEPHONES: LazyLock<Arc<Shape>> = LazyLock::new(|| Arc::new(Shape::new(8_000)));
+        static WIDE: LazyLock<Arc<Shape>> = LazyLock::new(|| Arc::new(Shape::new(16_000)));
+        static FULL: LazyLock<Arc<Shape>> = LazyLock::new(|| Arc::new(Shape::new(48_000)));
+        match sample_rate {
+            8_000 => Arc::clone(&TELEPHONES),
+            16_000 => Arc::clone(&WIDE),
+            48_000 => Arc::clone(&FULL),
+            other => Arc::new(Self::new(other)),
+        }
+    }
+
+    fn new(sample_rate: u32) -> Self {
+        let length = WINDOW * sample_rate as usize / 8_000;
+        let hamming = |at: usize| 0.54 - 0.46 * (TAU * (at as f32 + 0.5) / length as f32).cos();
+        let weights: Box<[f32]> = (0..length).map(hamming).collect();
+        let sum: f32 = weights.iter().sum();
+        let tone = |place: usize| {
+            let tone = if place < 4 { LOW[place] } else { HIGH[place - 4] };
+            coefficient(tone as f32, sample_rate)
+        };
+        Self {
+            tones: std::array::from_fn(tone),
+            unit: sum * sum / 2.0,
+            squares: weights.iter().map(|weight| weight * weight).sum(),
+            weights,
+        }
+    }
 }
 
 /// What is heard of keys.
@@ -65,23 +119,31 @@ pub enum Tones {
 }
 
 impl Detector {
-    /// For sound of so many samples a second: 8,000 to 48,000, others are moved to the bound.
+    /// For sound of so many samples a second: 8,000 to 48,000, others are moved to the bound. While no key is heard, only every
+    /// third window is looked at; what is told, and when, is the same.
     #[must_use]
     pub fn new(sample_rate: u32) -> Self {
         let sample_rate = sample_rate.clamp(8_000, 48_000);
-        let length = WINDOW * sample_rate as usize / 8_000;
-        // Hamming's window: a rectangle would lose a tone that is 1.5 % off.
-        let hamming = |at: usize| 0.54 - 0.46 * (TAU * (at as f32 + 0.5) / length as f32).cos();
+        let shape = Shape::of(sample_rate);
+        let length = shape.weights.len();
         Self {
             sample_rate,
-            window: vec![0; length].into(),
+            samples: vec![0; length + (PASSED_MAX + 1) * (length / STEPS)].into(),
             filled: 0,
-            shape: (0..length).map(hamming).collect(),
+            shape,
+            watchful: false,
+            passed: 0,
             candidate: None,
             seen: 0,
             missed: 0,
             pressed: None,
         }
+    }
+
+    /// As [`Detector::new`], for who asks what it [suspects](Self::suspects): no window is passed over.
+    #[must_use]
+    pub fn watchful(sample_rate: u32) -> Self {
+        Self { watchful: true, ..Self::new(sample_rate) }
     }
 
     /// The key that is down.
@@ -91,7 +153,7 @@ impl Detector {
     }
 
     /// Whether what was heard last may be a key, though it is too early to say: what wants to keep keys out of a recording
-    /// holds such sound back.
+    /// holds such sound back. A detector that is not watchful may notice it two windows late.
     #[must_use]
     pub const fn suspects(&self) -> bool {
         self.candidate.is_some()
@@ -99,27 +161,45 @@ impl Detector {
 
     /// Takes sound of any length and tells what is new.
     pub fn hear(&mut self, pcm: &[i16], mut tell: impl FnMut(Tones)) {
-        let step = self.window.len() / STEPS;
+        let step = self.shape.weights.len() / STEPS;
+        let fresh = self.samples.len() - step;
         let mut rest = pcm;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(step - self.filled));
             rest = later;
-            self.window.copy_within(now.len().., 0);
-            let from = self.window.len() - now.len();
-            self.window[from..].copy_from_slice(now);
+            let at = fresh + self.filled;
+            self.samples[at..at + now.len()].copy_from_slice(now);
             self.filled += now.len();
             if self.filled == step {
                 self.filled = 0;
-                let found = self.look();
-                self.follow(found, &mut tell);
+                self.samples.copy_within(step.., 0);
+                self.step(&mut tell);
             }
         }
+    }
+
+    /// There is another window.
+    fn step(&mut self, tell: &mut impl FnMut(Tones)) {
+        let silent = self.pressed.is_none() && self.candidate.is_none();
+        if silent && self.passed < PASSED_MAX && !self.watchful {
+            self.passed += 1;
+            return;
+        }
+        let passed = std::mem::take(&mut self.passed);
+        let found = self.look(0);
+        if found.is_some() {
+            for back in (1..=passed).rev() {
+                let before = self.look(back);
+                self.follow(before, tell);
+            }
+        }
+        self.follow(found, tell);
     }
 
     fn follow(&mut self, found: Option<char>, tell: &mut impl FnMut(Tones)) {
         self.seen = if found.is_some() && found == self.candidate { self.seen.saturating_add(1) } else { 1 };
         self.candidate = found;
-        let step_ms = (self.window.len() / STEPS) as u32 * 1_000 / self.sample_rate;
+        let step_ms = (self.shape.weights.len() / STEPS) as u32 * 1_000 / self.sample_rate;
         if let Some((digit, steps)) = self.pressed {
             if found == Some(digit) {
                 self.missed = 0;
@@ -145,28 +225,29 @@ impl Detector {
         }
     }
 
-    /// What key the window holds.
-    fn look(&self) -> Option<char> {
-        let energy: f32 = self
-            .window
-            .iter()
-            .zip(&*self.shape)
-            .map(|(&sample, shape)| (f32::from(sample) * shape).powi(2))
-            .sum();
-        let sum: f32 = self.shape.iter().sum();
-        let squares: f32 = self.shape.iter().map(|shape| shape * shape).sum();
-        // A sine's mean square times this is what its filter gives.
-        let unit = sum * sum / 2.0;
+    /// What key the window held that ended so many steps ago.
+    fn look(&self, back: usize) -> Option<char> {
+        let Shape { weights, tones, unit, squares } = &*self.shape;
+        let begin = (PASSED_MAX - back) * (weights.len() / STEPS);
+        let window = Window {
+            samples: &self.samples[begin..begin + weights.len()],
+            weights,
+            sample_rate: self.sample_rate,
+        };
+        // A sine's mean square times `unit` is what its filter gives.
+        let unit = *unit;
+        let (energy, powers) = window.filter(tones);
         let total = energy / squares;
         let floor = 32_767.0f32.powi(2) / 2.0 * 10f32.powf(LEAST_DB / 10.0);
         if total < 2.0 * floor {
             return None;
         }
-        let power = |frequency: f32| self.goertzel(frequency) / unit;
-        let (row, low) = strongest(LOW.map(|frequency| power(frequency as f32)))?;
-        let (column, high) = strongest(HIGH.map(|frequency| power(frequency as f32)))?;
+        let power = |frequency: f32| window.power(frequency) / unit;
+        let [rows, columns] = [0, 4].map(|from| std::array::from_fn(|place| powers[from + place] / unit));
+        let (row, low) = strongest(rows)?;
+        let (column, high) = strongest(columns)?;
         let (low_tone, high_tone) = (LOW[row] as f32, HIGH[column] as f32);
-        let (low, high) = (self.found_at(low_tone, low, unit)?, self.found_at(high_tone, high, unit)?);
+        let (low, high) = (window.found_at(low_tone, low, unit)?, window.found_at(high_tone, high, unit)?);
         let twist = decibels(high / low);
         let key = KEYPAD.as_bytes().get(4 * row + column).map(|&key| char::from(key))?;
         if self.pressed() == Some(key) {
@@ -182,10 +263,19 @@ impl Detector {
             && decibels(power(2.0 * high_tone) / high) < HARMONIC_DB;
         right.then_some(key)
     }
+}
 
+/// What is looked at.
+struct Window<'a> {
+    samples: &'a [i16],
+    weights: &'a [f32],
+    sample_rate: u32,
+}
+
+impl Window<'_> {
     /// The power of a tone that is about here, if it is near enough: the tip of the parabola through three measures.
     fn found_at(&self, frequency: f32, power: f32, unit: f32) -> Option<f32> {
-        let beside = |offset: f32| decibels(self.goertzel(frequency + offset) / unit / power);
+        let beside = |offset: f32| decibels(self.power(frequency + offset) / unit / power);
         let (below, above) = (beside(-BESIDE), beside(BESIDE));
         let off = OFF_MAX * frequency;
         // What the window's main lobe gives 20 Hz nearer to a tone that is so far off, to 0.1 dB.
@@ -196,15 +286,34 @@ impl Detector {
     }
 
     /// Power at a frequency.
-    fn goertzel(&self, frequency: f32) -> f32 {
-        let coefficient = 2.0 * (TAU * frequency / self.sample_rate as f32).cos();
-        let (mut before, mut last) = (0.0f32, 0.0f32);
-        for (&sample, shape) in self.window.iter().zip(&*self.shape) {
-            let now = coefficient * last - before + f32::from(sample) * shape;
-            (before, last) = (last, now);
-        }
-        (last * last + before * before - coefficient * last * before).max(0.0)
+    fn power(&self, frequency: f32) -> f32 {
+        let (_, [power]) = self.filter(&[coefficient(frequency, self.sample_rate)]);
+        power
     }
+
+    /// Energy in all, and what Goertzel's filters of these coefficients give: side by side, so that a processor does them
+    /// at once.
+    fn filter<const N: usize>(&self, coefficients: &[f32; N]) -> (f32, [f32; N]) {
+        let (mut energy, mut before, mut last) = (0.0f32, [0.0f32; N], [0.0f32; N]);
+        for (&sample, weight) in self.samples.iter().zip(self.weights) {
+            let sample = f32::from(sample) * weight;
+            energy += sample * sample;
+            for place in 0..N {
+                let now = coefficients[place] * last[place] + (sample - before[place]);
+                before[place] = last[place];
+                last[place] = now;
+            }
+        }
+        let power = |place: usize| {
+            let (last, before): (f32, f32) = (last[place], before[place]);
+            (last * last + before * before - coefficients[place] * last * before).max(0.0)
+        };
+        (energy, std::array::from_fn(power))
+    }
+}
+
+fn coefficient(frequency: f32, sample_rate: u32) -> f32 {
+    2.0 * (TAU * frequency / sample_rate as f32).cos()
 }
 
 fn decibels(ratio: f32) -> f32 {
@@ -427,6 +536,29 @@ mod tests {
                 continue;
             }
             assert_eq!(heard(&pair(tones, 8_000, 100), 8_000), "", "{tones:?}");
+        }
+    }
+
+    /// What is told, and after how many samples.
+    fn told(mut detector: Detector, sound: &[i16]) -> Vec<(usize, Tones)> {
+        let mut told = Vec::new();
+        for (place, &sample) in sound.iter().enumerate() {
+            detector.hear(&[sample], |tones| told.push((place, tones)));
+        }
+        told
+    }
+
+    #[test]
+    fn windows_that_are_passed_over_change_nothing() {
+        let mut random = Random(41);
+        for round in 0..60 {
+            let mut sound = speech(&mut random, 3_000 + 37 * round);
+            for digit in ["1", "58", "D"] {
+                let length = (20.0 + 30.0 * (random.next() + 1.0)) as u32;
+                sound.extend(dialled(digit, 8_000, length, length));
+                sound.extend(speech(&mut random, 500 + 11 * round));
+            }
+            assert_eq!(told(Detector::new(8_000), &sound), told(Detector::watchful(8_000), &sound));
         }
     }
 
