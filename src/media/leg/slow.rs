@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use model::media::Codec;
 use rtp::{
-    codec::{Decoder, SAMPLES_MAX},
+    codec::{Decoder, SAMPLES_MAX, sample_rate},
     dtmf::{Detector, Tones as Heard},
+    g711::Law,
     playout::Pushed,
+    samples,
 };
 
 use super::{Content, Duration, Incoming, Instant, Leg, dtmf, voice};
@@ -32,16 +34,52 @@ pub struct RelayedEvent {
 #[derive(Debug)]
 pub struct Tones {
     codec: Codec,
-    decoder: Decoder,
+    source: Source,
     detector: Detector,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Its decoder's memory is for concealment, and what was made up holds no key.
+    Law(Law),
+    Decoder(Decoder),
 }
 
 impl Tones {
     /// None: the codec is never decoded.
     pub fn new(codec: Codec) -> Option<Self> {
-        let decoder = Decoder::new(codec).ok()?;
-        let detector = Detector::new(decoder.sample_rate());
-        Some(Self { codec, decoder, detector })
+        let source = match voice::law(codec) {
+            Some(law) => Source::Law(law),
+            None => Source::Decoder(Decoder::new(codec).ok()?),
+        };
+        let detector = Detector::new(sample_rate(codec));
+        Some(Self { codec, source, detector })
+    }
+
+    fn hear(&mut self, payload: &[u8]) -> Option<char> {
+        let mut pressed = None;
+        let mut tell = |heard| {
+            if let Heard::Pressed(digit) = heard {
+                pressed = Some(digit);
+            }
+        };
+        match &mut self.source {
+            Source::Law(law) => {
+                let mut pcm = [0; samples(20) as usize];
+                for octets in payload.chunks(pcm.len()) {
+                    for (sample, &octet) in pcm.iter_mut().zip(octets) {
+                        *sample = law.decode(octet);
+                    }
+                    self.detector.hear(&pcm[..octets.len()], &mut tell);
+                }
+            }
+            Source::Decoder(decoder) => {
+                let mut pcm = [0; SAMPLES_MAX];
+                let length = decoder.decode(payload, &mut pcm).ok()?;
+                self.detector.hear(&pcm[..length], &mut tell);
+            }
+        }
+        pressed
     }
 }
 
@@ -82,18 +120,10 @@ impl Leg {
     pub fn hear_tones(&mut self, incoming: &Incoming, payload: &[u8]) -> Option<char> {
         let Content::Audio(codec) = incoming.content else { return None };
         let tones = self.tones.as_mut()?;
-        let mut pcm = [0; SAMPLES_MAX];
         if incoming.begins || tones.codec != codec {
             **tones = Tones::new(codec)?;
         }
-        let length = tones.decoder.decode(payload, &mut pcm).ok()?;
-        let mut pressed = None;
-        tones.detector.hear(&pcm[..length], |heard| {
-            if let Heard::Pressed(digit) = heard {
-                pressed = Some(digit);
-            }
-        });
-        pressed
+        tones.hear(payload)
     }
 
     /// Milliseconds made up so far, and the delay that is played out with now.
