@@ -177,6 +177,9 @@ pub struct Agent {
     pub capacity: BTreeMap<Channel, u8>,
     /// How the agent signs in. None: not at all.
     pub sign_in: Option<SignIn>,
+    /// After so long the agent must sign in again.
+    #[serde(default = "half_a_day")]
+    pub session_seconds: u32,
     /// What callees see of outbound calls. None: the tenant's default.
     pub outbound_number: Option<E164>,
     /// Whether the agent's network loses packets, so that codecs which cope are offered first.
@@ -185,6 +188,10 @@ pub struct Agent {
     /// queues whose skills suffice, and all alike.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub queues: BTreeMap<QueueId, u8>,
+}
+
+const fn half_a_day() -> u32 {
+    43_200
 }
 
 /// How an agent signs in.

@@ -235,6 +235,9 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
     })
 }
 
+/// Seconds of a session where the tenant says nothing.
+const DEFAULT_SESSION: u32 = 43_200;
+
 fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
     let v1::Capacity { voice, chat, email, sms, social } = spec.capacity;
     let capacity = [
@@ -245,6 +248,10 @@ fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
         (Channel::Social, social),
     ];
     let stations: Option<Vec<Station>> = spec.stations.iter().map(station).collect();
+    let tenant = writer.world.tenants.get(writer.object.namespace());
+    let rules = tenant.and_then(|tenant| tenant.spec.sign_in.as_ref());
+    let passwords = rules.is_none_or(|rules| rules.passwords == v1::Passwords::Accepted);
+    let subjects = rules.is_some_and(|rules| rules.open_id_connect.is_some());
     Some(Agent {
         display_name: spec.display_name.clone(),
         skills: spec.skills.iter().map(|skill| (skill.name.clone(), small(skill.level))).collect(),
@@ -256,9 +263,10 @@ fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
             .map(|(channel, most)| (channel, small(most)))
             .collect(),
         sign_in: spec.sign_in.as_ref().and_then(|sign_in| match (&sign_in.secret_ref, &sign_in.subject) {
-            (Some(reference), _) => Some(SignIn::Password(secret(reference))),
-            (None, subject) => subject.clone().map(SignIn::Subject),
+            (Some(reference), _) => passwords.then(|| SignIn::Password(secret(reference))),
+            (None, subject) => subject.clone().filter(|_| subjects).map(SignIn::Subject),
         }),
+        session_seconds: rules.map_or(DEFAULT_SESSION, |rules| figure(rules.session_seconds)),
         outbound_number: spec.outbound_number.as_ref().and_then(|number| number.parse().ok()),
         lossy: spec.network == v1::AgentNetwork::Lossy,
         queues: spec

@@ -293,6 +293,8 @@ reasons! {
     NoStation Accepted
     /// An agent who can take nothing.
     NoCapacity Accepted
+    /// An agent who signs in in a way that the tenant does not have.
+    CannotSignIn Accepted
     /// A predictive campaign without a bound of abandoned contacts.
     NoAbandonCap Accepted
     /// A campaign that never may dial.

@@ -275,3 +275,21 @@ fn only_who_knows_the_password_has_a_desk_and_one_at_a_time() {
         assert!(!system.log().contains(PASSWORD) && !system.log().contains(&first));
     });
 }
+
+#[test]
+fn the_tenant_says_who_may_sign_in_and_for_how_long() {
+    with_prepared(&Setup::default(), prepare, |system| {
+        let before = token(system, "acme/ada");
+        let sales = "  skills: [{name: sales}]\n";
+        let short = format!("{sales}  signIn: {{sessionSeconds: 300}}\n");
+        system.edit("tenant.yaml", sales, &short);
+        let seconds = || sign_in(system, "acme/ada", PASSWORD).1["expiresInSeconds"].as_u64();
+        wait_until("a session lasts as long as the tenant says", || seconds() == Some(300));
+        let provider = "{issuer: https://login.example.com, clientId: us}";
+        let none = format!("{sales}  signIn: {{passwords: Refused, openIdConnect: {provider}}}\n");
+        system.edit("tenant.yaml", &short, &none);
+        wait_until("no password is taken", || sign_in(system, "acme/ada", PASSWORD).0 == 401);
+        // Nor is a session that was begun with one.
+        wait_until("who was there is gone", || request(system.http, "DELETE", (&before, "")).0 == 401);
+    });
+}

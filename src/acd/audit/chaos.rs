@@ -86,6 +86,7 @@ pub(super) fn agent(skills: &[(&str, u8)]) -> Agent {
         stations: Vec::new(),
         capacity: BTreeMap::from([(Channel::Voice, 1)]),
         sign_in: None,
+        session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
         queues: BTreeMap::new(),

@@ -46,6 +46,7 @@ fn agent(name: &str, stations: Vec<Station>, number: Option<&str>) -> Arc<Agent>
         stations,
         capacity: Default::default(),
         sign_in: None,
+        session_seconds: 43_200,
         outbound_number: number.map(|number| number.parse().unwrap()),
         lossy: false,
         queues: std::collections::BTreeMap::new(),

@@ -54,6 +54,7 @@ pub fn agent(stations: Vec<Station>) -> Arc<Agent> {
         stations,
         capacity: Default::default(),
         sign_in: None,
+        session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
         queues: std::collections::BTreeMap::new(),

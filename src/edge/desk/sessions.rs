@@ -23,9 +23,6 @@ use crate::observed::Observed;
 /// A session that nobody uses ends after so long.
 const IDLE: Duration = Duration::from_hours(1);
 
-/// No session lasts longer.
-const LASTS: Duration = Duration::from_hours(12);
-
 /// Sessions of a process.
 const SESSIONS_MAX: usize = 100_000;
 
@@ -65,6 +62,8 @@ struct Session {
     proof: [u8; 32],
     used: Instant,
     began: Instant,
+    /// Used or not, it ends after so long, by the tenant's rules of then.
+    lasts: Duration,
 }
 
 /// What came of an attempt.
@@ -107,10 +106,16 @@ pub(super) async fn open(
         return Opened::Wrong;
     }
     let token = URL_SAFE_NO_PAD.encode(token);
-    match desks.sessions.begin(&token, id.clone(), proof) {
-        true => Opened::Session { token, seconds: IDLE.as_secs() },
+    let lasts = found.map_or(Duration::ZERO, |(_, agent)| lasts(agent));
+    match desks.sessions.begin(&token, id.clone(), proof, lasts) {
+        true => Opened::Session { token, seconds: lasts.min(IDLE).as_secs() },
         false => Opened::Busy,
     }
+}
+
+/// How long the tenant lets a session of an agent be.
+fn lasts(agent: &Agent) -> Duration {
+    Duration::from_secs(agent.session_seconds.into())
 }
 
 /// The hash of an agent's password (PHC string). None: the agent has none, or it cannot be read.
@@ -150,13 +155,13 @@ impl Sessions {
     }
 
     /// False: there are too many.
-    fn begin(&self, token: &str, agent: AgentId, proof: [u8; 32]) -> bool {
+    fn begin(&self, token: &str, agent: AgentId, proof: [u8; 32], lasts: Duration) -> bool {
         let now = Instant::now();
         let mut open = self.open();
         if open.len() >= SESSIONS_MAX {
             return false;
         }
-        open.insert(sha256(token.as_bytes()), Session { agent, proof, used: now, began: now });
+        open.insert(sha256(token.as_bytes()), Session { agent, proof, used: now, began: now, lasts });
         true
     }
 
@@ -213,7 +218,8 @@ impl Sessions {
 
 impl Session {
     fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.used) > IDLE || now.saturating_duration_since(self.began) > LASTS
+        now.saturating_duration_since(self.used) > IDLE
+            || now.saturating_duration_since(self.began) > self.lasts
     }
 }
 
@@ -223,9 +229,10 @@ pub(super) async fn watch(desks: Arc<Desks>) {
     loop {
         interval.tick().await;
         let holds = |session: &Session| {
-            let found = desks.find(&session.agent);
-            let hash = found.and_then(|(observed, agent)| hash_of(&session.agent, &observed, &agent));
-            hash.is_some_and(|hash| sha256(hash.as_bytes()) == session.proof)
+            let Some((observed, agent)) = desks.find(&session.agent) else { return false };
+            let hash = hash_of(&session.agent, &observed, &agent);
+            session.began.elapsed() <= lasts(&agent)
+                && hash.is_some_and(|hash| sha256(hash.as_bytes()) == session.proof)
         };
         for agent in desks.sessions.expire(holds) {
             info!(%agent, "the session is over");

@@ -100,12 +100,28 @@ const fn capacity(capacity: &v1::Capacity, channel: v1::Channel) -> i32 {
     }
 }
 
+/// An agent must be able to sign in in the way that the tenant has.
+fn sign_in(item: &Item<v1::AgentSpec>, world: &World, report: &mut Report) {
+    let Some(sign_in) = &item.spec.sign_in else { return };
+    let Some(tenant) = world.tenants.get(item.namespace()) else { return };
+    let rules = tenant.spec.sign_in.as_ref();
+    if sign_in.secret_ref.is_some() && rules.is_some_and(|rules| rules.passwords == v1::Passwords::Refused) {
+        let message = "The agent cannot sign in: it has a password, and the Tenant's `signIn` says `passwords: Refused`. Give `subject` instead.";
+        item.warning(report, "spec.signIn.secretRef", Reason::CannotSignIn, message);
+    }
+    if sign_in.subject.is_some() && rules.is_none_or(|rules| rules.open_id_connect.is_none()) {
+        let message = "The agent cannot sign in: the Tenant's `signIn` has no `openIdConnect` whose `subject` this could be. Add it there, or give `secretRef` instead.";
+        item.warning(report, "spec.signIn.subject", Reason::CannotSignIn, message);
+    }
+}
+
 /// An agent: what the tenant knows of it, and where it can be reached.
 pub(super) fn agent(item: &Item<v1::AgentSpec>, world: &World, report: &mut Report) {
     for (index, skill) in item.spec.skills.iter().enumerate() {
         known_skill(item, &skill.name, &format!("spec.skills[{index}].name"), world, report);
     }
     languages(item, world, report);
+    sign_in(item, world, report);
     let v1::Capacity { voice, chat, email, sms, social } = item.spec.capacity;
     if voice + chat + email + sms + social == 0 {
         let message =

@@ -255,6 +255,7 @@ fn snapshot() -> Snapshot {
         stations: vec![desk],
         capacity: Default::default(),
         sign_in: None,
+        session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
         queues: Default::default(),
