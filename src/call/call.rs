@@ -32,6 +32,7 @@ use crate::{
 
 mod account;
 mod callees;
+mod confirming;
 mod digits;
 mod effect;
 mod handover;
@@ -53,6 +54,7 @@ use recording::{Recorder, STORE_WAIT};
 use silence::Silenced;
 use siprec::Siprec;
 
+pub use confirming::Confirming;
 pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
 
@@ -234,7 +236,7 @@ impl Call {
     pub fn is_with(&self, station: &StationId) -> bool {
         let called = self.a.station.as_ref() == Some(station);
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
-        let mut answered = branches.filter(|branch| branch.answered);
+        let mut answered = branches.filter(|branch| branch.is_there());
         called || answered.any(|branch| branch.now.party == Party::Station(station.clone()))
     }
 
@@ -258,7 +260,7 @@ impl Call {
             return ending.at_most_until;
         }
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
-        let ringing = branches.filter(|branch| !branch.answered);
+        let ringing = branches.filter(|branch| !branch.is_there());
         let dial = ringing.filter_map(Branch::deadline).min();
         let message = self.message.as_ref().and_then(|message| message.deadline);
         let silenced = self.silenced.as_ref().map(|silenced| silenced.until);
@@ -501,7 +503,9 @@ impl Call {
     }
 
     fn play_ended(&mut self, play: PlayId, how: PlayEnd, context: &mut Context<'_>) {
-        let Some((_, then)) = self.playing.take_if(|(playing, _)| *playing == play) else { return };
+        let Some((_, then)) = self.playing.take_if(|(playing, _)| *playing == play) else {
+            return self.asked_for_key(play, how, context);
+        };
         match how {
             PlayEnd::Finished | PlayEnd::Stopped => self.after_play(then, context),
             PlayEnd::UnknownAudio if then == AfterPlay::Message && self.message_unplayed(context) => {}

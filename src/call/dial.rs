@@ -23,7 +23,7 @@ use sip::{
 use stir::claim::Claim;
 
 use crate::{
-    call::Trunks,
+    call::{Confirming, Trunks},
     caller::{self, Caller},
     cursor::Dialled,
     health::{Heard, Who},
@@ -96,6 +96,8 @@ pub struct Branch {
     pub rang: bool,
     /// Whether it has answered.
     pub answered: bool,
+    /// It has, and is asked for a key before anybody is joined to it.
+    pub confirming: Option<Confirming>,
     /// When it has rung long enough.
     pub ring_until: Instant,
     /// When the present peer has been silent long enough.
@@ -148,6 +150,8 @@ pub struct Try {
     pub party: Party,
     /// Whether it is a call for help, which no cap holds back.
     pub is_urgent: bool,
+    /// Whoever answers must press a key before anybody is joined, and is asked to in this language (BCP 47).
+    pub confirms: Option<String>,
     /// Name of the network, for media.
     pub network: String,
     /// What the party may use.
@@ -198,6 +202,7 @@ impl Branch {
             tries,
             rang: false,
             answered: false,
+            confirming: None,
             ring_until,
             silent_until: None,
             asked_at: None,
@@ -209,11 +214,17 @@ impl Branch {
         }
     }
 
-    /// When something is to be done about it, while it is not answered.
+    /// Whether somebody has answered.
+    pub const fn is_there(&self) -> bool {
+        self.answered && self.confirming.is_none()
+    }
+
+    /// When something is to be done about it, while nobody is there.
     pub fn deadline(&self) -> Option<Instant> {
-        match &self.leaving {
-            Some(leaving) => Some(leaving.until),
-            None => [Some(self.ring_until), self.silent_until].into_iter().flatten().min(),
+        match (&self.leaving, &self.confirming) {
+            (Some(leaving), _) => Some(leaving.until),
+            (None, Some(confirming)) => Some(confirming.until),
+            (None, None) => [Some(self.ring_until), self.silent_until].into_iter().flatten().min(),
         }
     }
 
@@ -259,6 +270,7 @@ impl Try {
         Self {
             party,
             is_urgent: false,
+            confirms: None,
             network,
             terms,
             route: Vec::new(),
@@ -463,6 +475,7 @@ fn way(
     let way = Try {
         party: Party::Peer { trunk: id.clone(), peer: peer.name.clone() },
         is_urgent: false,
+        confirms: None,
         attached: None,
         network: trunk.network.clone(),
         terms: Terms::of_trunk(trunk, flow.transport),

@@ -148,6 +148,24 @@ pub fn position(place: u32, language: &str) -> String {
     }
 }
 
+/// What an agent is told whose telephone has answered: that there is a contact, perhaps of which queue, and which key takes it.
+#[must_use]
+pub fn offer(queue: Option<&str>, key: char, language: &str) -> String {
+    let name = queue.map(|queue| queue.replace(['-', '.'], " ")).unwrap_or_default();
+    let of =
+        |preposition: &str| if name.is_empty() { String::new() } else { format!(" {preposition} {name}") };
+    match Language::of(language) {
+        Language::English | Language::AmericanEnglish => {
+            format!("You have a call{}. To take it, press {key}.", of("for"))
+        }
+        Language::Spanish => format!("Tiene una llamada{}. Para atenderla, pulse {key}.", of("para")),
+        Language::French => format!("Vous avez un appel{}. Pour le prendre, tapez {key}.", of("pour")),
+        Language::German => {
+            format!("Sie haben einen Anruf{}. Um ihn anzunehmen, drücken Sie {key}.", of("für"))
+        }
+    }
+}
+
 /// A day with its weekday and without its year.
 #[must_use]
 pub fn date(date: civil::Date, language: &str) -> String {

@@ -277,6 +277,8 @@ impl Call {
         }
         let single = self.dialling.as_ref().is_some_and(|dialling| dialling.branches.len() == 1);
         let Some(branch) = self.branch(media) else { return };
+        // What a mailbox says is nothing for the caller.
+        let single = single && branch.now.confirms.is_none();
         let heard = single && sdp.is_some_and(|sdp| branch.media.accept(sdp).is_ok());
         if heard {
             configure(&branch.media, context);
@@ -329,6 +331,14 @@ impl Call {
         context.effects.extend(who.clone().filter(|_| is_plain).map(|who| Effect::SpeaksPlain { who }));
         context.effects.extend(who.map(|who| Effect::Heard { who, heard: Heard::Answered(200) }));
         configure(&branch.media, context);
+        match branch.now.confirms {
+            Some(_) => self.ask_for_key(media, context),
+            None => self.taken(media, context),
+        }
+    }
+
+    /// Somebody is there.
+    pub(super) fn taken(&mut self, media: LegId, context: &mut Context<'_>) {
         if let Some(dialling) = &mut self.dialling {
             dialling.joined = Some(media);
         }
@@ -363,6 +373,9 @@ impl Call {
     pub(super) fn b_ended(&mut self, media: LegId, how: &Ended, context: &mut Context<'_>) {
         let Some(branch) = self.branch(media) else { return };
         branch.sip = None;
+        if branch.confirming.is_some() {
+            return self.unconfirmed(media, context);
+        }
         if branch.answered {
             self.waiting = None;
             self.drop_branches(|_| true, None, context);
@@ -516,7 +529,7 @@ impl Call {
 
     pub(super) fn ring_timeouts(&mut self, now: Instant, context: &mut Context<'_>) {
         let Some(dialling) = &self.dialling else { return };
-        let ringing = dialling.branches.iter().filter(|branch| !branch.answered);
+        let ringing = dialling.branches.iter().filter(|branch| !branch.is_there());
         let due = ringing.filter(|branch| branch.deadline().is_some_and(|at| at <= now));
         let due: Vec<LegId> = due.map(|branch| branch.media.id).collect();
         for media in due {
@@ -532,6 +545,9 @@ impl Call {
         };
         let more_targets = self.dialling.as_ref().is_some_and(in_order);
         let Some(branch) = self.branch(media) else { return };
+        if branch.confirming.is_some() {
+            return self.unconfirmed(media, context);
+        }
         if let Some(leaving) = branch.leaving.take() {
             // Should it answer after all, the endpoint acknowledges and ends that dialog by itself.
             if let Some(leg) = branch.sip.take() {

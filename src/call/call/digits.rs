@@ -31,7 +31,9 @@ impl Call {
             if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
         if let Some(leg) = leg.filter(|leg| leg.hears_digits()) {
             let came = if leg.has_events() { Came::Event } else { Came::Tones };
-            self.key(is_a, digit, came, context);
+            if is_a || !self.confirmed_by(media, digit, context) {
+                self.key(is_a, digit, came, context);
+            }
         }
     }
 
@@ -47,7 +49,7 @@ impl Call {
         let is_a = media == self.a.media.id;
         let leg =
             if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
-        if leg.is_some_and(|leg| leg.takes_info()) {
+        if leg.is_some_and(|leg| leg.takes_info()) && (is_a || !self.confirmed_by(media, digit, context)) {
             self.key(is_a, digit, Came::Info, context);
         }
     }

@@ -84,7 +84,7 @@ impl Call {
         (branch.sip, branch.answered) = (Some(joiner.sip), true);
         let media = branch.media.id;
         // Those that only ring for the same contact have rung enough.
-        self.drop_branches(|known| known.sip == Some(replaces) || !known.answered, None, context);
+        self.drop_branches(|known| known.sip == Some(replaces) || !known.is_there(), None, context);
         if let Some(dialling) = &mut self.dialling {
             dialling.branches.insert(0, branch);
             dialling.joined = Some(media);

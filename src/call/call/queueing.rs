@@ -78,6 +78,11 @@ impl Queueing {
 }
 
 impl Call {
+    /// The queue that the contact waits in, or came from.
+    pub(super) fn queue(&self) -> Option<&QueueId> {
+        self.queueing.as_ref().map(|queueing| &queueing.queue)
+    }
+
     /// A `queue` step, once the contact can hear.
     pub(super) fn queue_up(
         &mut self,
@@ -390,7 +395,7 @@ impl Call {
         }
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
         let mut answered = false;
-        for branch in branches.filter(|branch| branch.answered) {
+        for branch in branches.filter(|branch| branch.is_there()) {
             answered = true;
             if let Party::Station(station) = &branch.now.party {
                 add(&station.agent);

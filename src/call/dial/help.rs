@@ -39,6 +39,7 @@ pub(super) fn ways(
             let way = Try {
                 party: Party::Peer { trunk: id.clone(), peer: peer.name.clone() },
                 is_urgent: true,
+                confirms: None,
                 attached,
                 network: trunk.network.clone(),
                 terms: Terms::of_trunk(trunk, flow.transport).for_help(),

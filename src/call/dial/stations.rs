@@ -17,6 +17,9 @@ use crate::{
     world::World,
 };
 
+/// The language of an agent who names none.
+const LANGUAGE: &str = "en-US";
+
 /// All of an agent's phones, which ring at once: those that have registered, and those of the public network.
 pub(super) fn of_agent(
     world: &World,
@@ -43,7 +46,12 @@ pub(super) fn of_agent(
                 let trunks = rules.map(|rules| rules.trunks.clone()).unwrap_or_default();
                 let caller_id = rules.and_then(|rules| rules.default_caller_id);
                 let target = DialTarget::Number { number: *number, trunks, caller_id };
-                by_trunks(world, &target, caller, trunks_now, lots)
+                let mut ways = by_trunks(world, &target, caller, trunks_now, lots);
+                let language = agent.languages.first().map_or(LANGUAGE, String::as_str);
+                for way in ways.forks.iter_mut().flatten() {
+                    way.confirms = Some(language.to_owned());
+                }
+                ways
             }
             StationKind::WebRtc { .. } => {
                 let told =
@@ -80,6 +88,7 @@ fn way(world: &World, id: &StationId, caller: Caller<'_>, bound: &Bound) -> Opti
     Some(Try {
         party: Party::Station(id.clone()),
         is_urgent: false,
+        confirms: None,
         attached: None,
         network: listener.network.clone(),
         terms: Terms::of_phone(bound.flow.transport, lossy),

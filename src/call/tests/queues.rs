@@ -6,12 +6,13 @@ use call::engine::{AgentAct, AgentOrder, Input};
 use model::{
     AgentId, QueueId,
     centre::{Agent, Announcement, Channel, Queue, RequiredSkill, Selection, StationKind},
-    program::{Expression, Queue as Waits, Verb},
+    media::{Event as MediaEvent, MediaEvent as Told},
+    program::{DialStrategy, Expression, Queue as Waits, Verb},
     snapshot::Snapshot,
 };
 
 use crate::{
-    phones::{ADA, BOB, office},
+    phones::{ADA, BOB, office, rings},
     twin::Virtual,
     world::{audio, flow, hangup, step},
 };
@@ -85,6 +86,14 @@ impl Virtual {
     fn caller_hangs_up(&mut self) {
         let leg = self.carrier.leg();
         self.carrier.endpoint.bye(self.now.instant, leg, &[]).unwrap();
+        self.settle();
+    }
+
+    /// On the leg that the media server got last.
+    fn callee_presses(&mut self, digit: char) {
+        let (session, _) = self.media.last.expect("media");
+        let leg = *self.media.legs.last().expect("a leg");
+        self.engine.handle(self.now, Input::Media(Told { session, event: MediaEvent::Dtmf { leg, digit } }));
         self.settle();
     }
 
@@ -316,8 +325,8 @@ fn a_queue_that_is_deleted_lets_its_contacts_go_by_the_failure() {
     assert!(record.because.as_ref().unwrap().contains("the queue was deleted"), "{record:?}");
 }
 
-#[test]
-fn a_number_of_the_public_network_is_an_agents_station_too() {
+/// Bob alone has the skill, and nothing but a mobile telephone.
+fn mobile() -> Virtual {
     let mut snapshot = centre(Queue { skills: Vec::new(), ..sales() });
     let bob = snapshot.centre.agents.get_mut(&AgentId::new("acme", "bob")).unwrap();
     Arc::make_mut(bob).stations[0].kind = StationKind::Pstn { number: "+12125550188".parse().unwrap() };
@@ -326,4 +335,57 @@ fn a_number_of_the_public_network_is_an_agents_station_too() {
     assert_eq!(world.states, ["bob: Available"]);
     world.call("+18005550100");
     assert_eq!(world.offers, ["sales>bob"]);
+    world
+}
+
+#[test]
+fn a_telephone_of_the_public_network_is_joined_once_somebody_presses_a_key() {
+    let mut world = mobile();
+    world.carrier_says(180);
+    world.carrier_says(200);
+    let question = "say(You have a call for sales. To take it, press 1.)";
+    assert_eq!(world.media.orders.last().unwrap(), question, "the contact hears music meanwhile");
+    assert_eq!(world.states.last().unwrap(), "bob: Offered");
+    world.callee_presses('5');
+    // It is asked again while nobody presses the right one.
+    world.pass(2);
+    let asked = |world: &Virtual| world.media.orders.iter().filter(|order| *order == question).count();
+    assert_eq!((asked(&world), world.media.orders.last().unwrap().as_str()), (2, question));
+    world.callee_presses('1');
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    assert_eq!(world.states.last().unwrap(), "bob: Busy");
+    world.pass(60);
+    assert_eq!(asked(&world), 2);
+}
+
+#[test]
+fn a_mailbox_that_answers_for_an_agent_takes_no_contact() {
+    let mut world = mobile();
+    world.carrier_says(200);
+    world.pass(15);
+    assert!(!world.media.orders.iter().any(|order| order == "bridge"), "{:?}", world.media.orders);
+    assert_eq!(world.states.last().unwrap(), "bob: Away(Unanswered)");
+    assert!(world.told.iter().any(|told| told.ends_with("has answered, and is asked to press 1")));
+}
+
+#[test]
+fn a_telephone_that_hangs_up_without_a_key_has_not_answered() {
+    let mut snapshot = rings(&["bob"], DialStrategy::InOrder);
+    let bob = snapshot.centre.agents.get_mut(&AgentId::new("acme", "bob")).unwrap();
+    Arc::make_mut(bob).stations[0].kind = StationKind::Pstn { number: "+12125550188".parse().unwrap() };
+    for hangs_up in [true, false] {
+        let mut world = Virtual::office(snapshot.clone());
+        world.call("+18005550100");
+        world.carrier_says(200);
+        assert_eq!(world.media.orders.last().unwrap(), "say(You have a call. To take it, press 1.)");
+        if hangs_up {
+            world.caller_hangs_up();
+        } else {
+            world.pass(20);
+        }
+        assert!(!world.media.orders.iter().any(|order| order == "bridge"), "{:?}", world.media.orders);
+        assert!(world.told.iter().any(|told| told.ends_with("nobody pressed 1")), "{:?}", world.told);
+        world.pass(5);
+        assert_eq!(world.nothing_is_left().path[0], "ring: noAnswer");
+    }
 }
