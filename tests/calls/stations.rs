@@ -11,9 +11,10 @@ use sip::digest::{self, Credentials, Secret};
 
 use crate::{
     agents::{Agent, SPEECH_SECONDS, assert_hears},
-    audio::tone,
+    audio::{share, tone},
+    callee::{Callee, Stream},
     harness::{PATIENCE, Setup, System, wait_until, with_prepared},
-    phone::Message,
+    phone::{self, Message, Phone},
     sipp::{Run, Sipp, scenario},
 };
 
@@ -309,5 +310,60 @@ fn a_callee_is_handed_on_to_a_colleague_who_was_asked() {
         wait_until("both records are there", || system.records().len() == 2);
         let consult = system.records().into_iter().find(|record| record["callId"] == "consult").unwrap();
         assert_eq!(consult["partOf"], "contact");
+    });
+}
+
+#[test]
+fn a_mobile_telephone_is_joined_once_a_key_is_pressed_there() {
+    let mobile = |system: &System| {
+        prepare(system);
+        let file = system.manifest("agents.yaml");
+        let agents = fs::read_to_string(&file).unwrap();
+        let mia = "---
+apiVersion: switchboard.dev/v1alpha1
+kind: Agent
+metadata: {name: mia, namespace: acme}
+spec:
+  displayName: Mia Moore
+  stations:
+  - {name: mobile, pstn: {number: \"+12125550177\"}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: RoutingFlow
+metadata: {name: mobile, namespace: acme}
+spec:
+  onError: nobody
+  steps:
+  - name: ring
+    dial: {to: [{agent: mia}], ringSeconds: 20, next: nobody, busy: nobody, noAnswer: nobody, failed: nobody}
+  - name: nobody
+    hangup: {}
+";
+        fs::write(file, agents + mia).unwrap();
+        system.edit("numbers.yaml", "flowRef: {name: greet}", "flowRef: {name: mobile}");
+    };
+    with_prepared(&Setup::default(), mobile, |system| {
+        let callee = Callee::start(system, gateway(system), "0 101");
+        let mut phone = Phone::new(system, phone::CARRIER, "+18005550100");
+        let offer = phone.offer("0 101");
+        let invite = phone.request("INVITE", "", &offer);
+        phone.send(&invite);
+        let mut said = Stream::new(&callee.rtp, callee.audio(), 7);
+        // It hears a sentence, and the caller is not answered.
+        let loud = |samples: &[i16]| samples.iter().filter(|sample| sample.abs() > 1_000).count();
+        while loud(&callee.rtp.samples()) < 4_000 {
+            said.silence(200);
+            let heard = phone.receive(Duration::from_millis(1));
+            assert!(heard.is_none_or(|message| message.code() < 200));
+        }
+        said.event('1');
+        let answer = phone.final_response();
+        assert_eq!(answer.code(), 200, "{}", answer.text);
+        phone.acknowledge(&answer, "");
+        said.say(&tone(CARRIER, 2.0));
+        said.silence(200);
+        assert!(share(&phone.rtp.samples(), CARRIER) > 0.8, "the caller hears who has taken the call");
+        phone.hang_up();
+        wait_until("the telephone is let go", || !callee.requests("BYE").is_empty());
     });
 }

@@ -48,7 +48,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.retention.recordDays", &[], Ignored),
     ("Queue", "spec.channels[]", &["Voice"], Ignored),
-    ("Agent", "spec.languages", &[], Ignored),
     ("Agent", "spec.stations[].webRtc", &[], Ignored),
     ("Agent", "spec.stations[].leg", &["PerCall"], Ignored),
     ("Agent", "spec.capacity.chat", &["0"], Ignored),
