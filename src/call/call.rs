@@ -630,6 +630,11 @@ impl Call {
             Refusal::PortsExhausted => "every RTP port of the VoiceCluster's media.ports is in use",
             Refusal::NoSuchNetwork => "the media server has no such network",
             Refusal::Draining => "the media server is draining",
+            Refusal::NoSpans => {
+                "the VoiceCluster names no media.spanNetwork, so no media pod reaches another"
+            }
+            Refusal::SpanTaken => "a span between media pods has the name of another",
+            Refusal::SpanUnprotected => "a span between media pods has not two keys of AEAD-GCM",
         };
         if leg == self.a.media.id {
             self.a.media.ports = Ports::None;

@@ -91,6 +91,9 @@ pub fn unchanged(before: &Cluster, after: &Cluster) -> Result<(), Refused> {
     if before.packets != after.packets {
         return refuse("cluster.packets", "What carries audio (`media.packets`)");
     }
+    if before.span_network != after.span_network {
+        return refuse("cluster.spanNetwork", "The network between media pods (`media.spanNetwork`)");
+    }
     Ok(())
 }
 
@@ -120,6 +123,7 @@ pub fn media_config(
         services: media::Services {
             store,
             packets,
+            spans: cluster.span_network.clone().map(|network| media::Spans { network, segments: true }),
             recogniser: Some(Arc::clone(services) as _),
             speaker: Some(Arc::clone(services) as _),
             ..media::Services::default()
@@ -353,7 +357,7 @@ pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
 /// What each thread that carries RTP has and has done.
 fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
     type Of = fn(&media::WorkerCounters) -> u64;
-    let table: [(&str, &str, &str, Of); 12] = [
+    let table: [(&str, &str, &str, Of); 15] = [
         ("rtp_received_total", "counter", "RTP packets received.", |it| it.packets_received),
         ("rtp_sent_total", "counter", "RTP packets sent.", |it| it.packets_sent),
         ("rtp_discarded_total", "counter", "RTP packets thrown away.", |it| it.packets_discarded),
@@ -366,6 +370,9 @@ fn worker_metrics(text: &mut String, workers: &[media::WorkerCounters]) {
         ("xdp_interfaces", "gauge", "Interfaces with AF_XDP.", |it| it.xdp_interfaces),
         ("xdp_received_total", "counter", "RTP packets received by AF_XDP.", |it| it.packets_received_xdp),
         ("xdp_sent_total", "counter", "RTP packets sent by AF_XDP.", |it| it.packets_sent_xdp),
+        ("span_received_total", "counter", "Packets from other media pods.", |it| it.packets_received_span),
+        ("span_sent_total", "counter", "Packets to other media pods.", |it| it.packets_sent_span),
+        ("span_messages_total", "counter", "Messages that these were sent in.", |it| it.messages_sent_span),
     ];
     // Writing to a String cannot fail.
     for (name, kind, help, of) in table {
@@ -411,6 +418,7 @@ mod tests {
             }],
             rtp_ports: (20_000, 20_999),
             packets: Packets::default(),
+            span_network: None,
             limits: Limits { calls_max: 10, call_seconds_max: 60 },
             drain_seconds: 1,
             tls: TlsPolicy::default(),

@@ -311,7 +311,11 @@ impl Core {
 
     fn order(&self, order: MediaOrder) -> Option<MediaEvent> {
         let session = order.session;
-        let allocates = if let Order::Allocate { leg, .. } = &order.order { Some(*leg) } else { None };
+        let allocates = if let Order::Allocate { leg, .. } | Order::Extend { leg, .. } = &order.order {
+            Some(*leg)
+        } else {
+            None
+        };
         if self.orders.queue(order).is_ok() {
             return None;
         }

@@ -172,6 +172,7 @@ mod tests {
             }],
             rtp_ports: (20_000, 20_999),
             packets: Default::default(),
+            span_network: None,
             limits: Limits { calls_max: 1, call_seconds_max: 60 },
             drain_seconds: 0,
             tls: TlsPolicy::default(),

@@ -51,6 +51,17 @@ pub struct Services {
     pub transcriber: Option<Arc<dyn Transcriber>>,
     /// What carries packets.
     pub packets: Packets,
+    /// How it reaches other media servers of its cluster. None: it does not, and they do not reach it.
+    pub spans: Option<Spans>,
+}
+
+/// How a media server reaches others of its cluster, and is reached by them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spans {
+    /// The network, by its name: each worker takes a pair of its ports with the first `Order::Extend`.
+    pub network: String,
+    /// Whether the kernel may segment and coalesce datagrams (UDP_SEGMENT, UDP_GRO), if it can.
+    pub segments: bool,
 }
 
 /// A network: where its sockets are bound, and what peers are told.
@@ -76,6 +87,9 @@ pub enum StartError {
     /// Two networks have one name.
     #[error("media has two networks named `{0}`")]
     NetworkTwice(String),
+    /// Spans go by a network that there is not.
+    #[error("spans to other media servers go by the network `{0}`, which is none of media's own")]
+    NoSpanNetwork(String),
     /// The range holds no even port with the odd one after it.
     #[error("RTP ports {}-{} hold no pair: an even port and the odd one after it", .0.start(), .0.end())]
     NoPorts(RangeInclusive<u16>),

@@ -1,4 +1,4 @@
-//! A leg's way in and out: a pair of ports of its own, or a seat at one that it shares with others.
+//! A leg's way in and out: a pair of ports of its own, a seat at one that it shares with others, or a span to another media server.
 
 use std::{
     io,
@@ -7,7 +7,9 @@ use std::{
     time::Instant,
 };
 
-use crate::ports::Pair;
+use model::media::SpanId;
+
+use crate::{ports::Pair, span};
 
 /// The sockets that a leg sends from, and is reached at.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub enum Door {
     Own(Pair),
     /// A shared one, told apart from the others' by who sends.
     Shared(Seat),
+    /// The worker's port towards other media servers, told apart from the others' by the span's name.
+    Span(SpanId, Arc<Pair>),
 }
 
 /// A place at a shared port.
@@ -32,6 +36,7 @@ impl Door {
         match self {
             Self::Own(pair) => pair,
             Self::Shared(seat) => &seat.pair,
+            Self::Span(_, pair) => pair,
         }
     }
 
@@ -45,20 +50,47 @@ impl Door {
         &self.pair().rtp
     }
 
-    /// What RTCP goes through, unless it goes with RTP (RFC 5761).
-    pub fn rtcp(&self, muxed: bool) -> &UdpSocket {
-        if muxed { &self.pair().rtp } else { &self.pair().rtcp }
+    /// What RTCP is read from, unless it comes with RTP.
+    pub fn rtcp(&self) -> &UdpSocket {
+        &self.pair().rtcp
     }
 
     /// Sends RTP.
     pub fn send(&self, datagram: &[u8], to: SocketAddr, now: Instant) -> io::Result<()> {
-        self.pair().send(datagram, to, now)
+        match self {
+            Self::Own(_) | Self::Shared(_) => self.pair().send(datagram, to, now),
+            Self::Span(id, _) => span::send(*id, datagram, to),
+        }
+    }
+
+    /// Sends RTCP; whether it goes with RTP (RFC 5761).
+    pub fn send_report(&self, muxed: bool, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        let socket = match self {
+            Self::Span(id, _) => return span::send(*id, datagram, to),
+            Self::Own(pair) if !muxed => &pair.rtcp,
+            Self::Shared(seat) if !muxed => &seat.pair.rtcp,
+            Self::Own(_) | Self::Shared(_) => self.rtp(),
+        };
+        socket.send_to(datagram, to).map(drop)
+    }
+
+    /// Whether its ports are nobody else's.
+    pub const fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    /// The span's name, if it is one.
+    pub const fn span(&self) -> Option<SpanId> {
+        match self {
+            Self::Span(id, _) => Some(*id),
+            Self::Own(_) | Self::Shared(_) => None,
+        }
     }
 
     /// The seat, if it is a shared one.
     pub fn seat(&self) -> Option<&Seat> {
         match self {
-            Self::Own(_) => None,
+            Self::Own(_) | Self::Span(..) => None,
             Self::Shared(seat) => Some(seat),
         }
     }

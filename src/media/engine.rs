@@ -28,6 +28,7 @@ use crate::{
     recording::Recordings,
     server::Shared,
     shared::{SharedPorts, Whose},
+    span::Ends,
     sys::Datagram,
     tally::{Tally, change},
 };
@@ -36,6 +37,7 @@ mod forks;
 mod recordings;
 mod routes;
 mod seats;
+mod spans;
 
 /// Legs of a session at most.
 const LEGS_MAX: usize = 64;
@@ -50,6 +52,7 @@ pub struct Engine {
     sessions: BTreeMap<SessionId, Session>,
     legs: Legs,
     seats: SharedPorts,
+    spans: Ends,
     clocked: Vec<Key>,
     /// Sessions that have a slow plane now.
     mixed: Vec<SessionId>,
@@ -83,6 +86,7 @@ impl Engine {
             sessions: BTreeMap::new(),
             legs: Legs::default(),
             seats: SharedPorts::default(),
+            spans: Ends::default(),
             clocked: Vec::new(),
             mixed: Vec::new(),
             copied: Vec::new(),
@@ -100,6 +104,7 @@ impl Engine {
             Order::Allocate { leg, network, shared, remote } => {
                 self.allocate(session, leg, (&network, shared.then_some(remote)), now, watch);
             }
+            Order::Extend { leg, span } => self.extend(session, leg, span, now, watch),
             Order::Configure { leg, parameters } => {
                 let Some(key) = self.find(session, leg) else { return };
                 self.configure(key, parameters, now, watch);
@@ -200,6 +205,7 @@ impl Engine {
         };
         let key = match owner {
             Owner::Leg(key) => key,
+            Owner::Spans => return self.span_datagram(datagram, now),
             Owner::Shared(place) => {
                 let bytes = &datagram.buffer[..datagram.length];
                 match self.seats.whose(place, rtcp, datagram.from, bytes, now) {
@@ -271,6 +277,7 @@ impl Engine {
     pub fn socket(&mut self, owner: Owner, rtcp: bool) -> Option<BorrowedFd<'_>> {
         match owner {
             Owner::Leg(key) => self.legs.get_mut(key).map(|leg| leg.socket(rtcp)),
+            Owner::Spans => self.spans.socket(),
             Owner::Shared(place) => {
                 let pair = self.seats.pair(place)?;
                 Some(if rtcp { pair.rtcp.as_fd() } else { pair.rtp.as_fd() })
@@ -305,6 +312,7 @@ impl Engine {
         let quality = leg.end(now);
         let series = leg.series();
         self.leave_seat(key, &leg, now);
+        self.spans.leave(leg.door.span());
         self.count_leg(&leg, false);
         // The ports are free before it is told.
         drop(leg);
@@ -417,7 +425,7 @@ impl Engine {
 
     fn count_leg(&self, leg: &Leg, more: bool) {
         change(&self.tally.legs, more);
-        if leg.door.seat().is_none() {
+        if leg.door.is_own() {
             change(&self.tally.own_pairs, more);
         }
     }

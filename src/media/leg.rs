@@ -261,7 +261,7 @@ impl Leg {
 
     /// The socket for RTP, or for RTCP.
     pub fn socket(&self, rtcp: bool) -> BorrowedFd<'_> {
-        if rtcp { self.door.rtcp(false).as_fd() } else { self.door.rtp().as_fd() }
+        if rtcp { self.door.rtcp().as_fd() } else { self.door.rtp().as_fd() }
     }
 
     /// What was agreed.
@@ -647,7 +647,7 @@ impl Leg {
             None => Some(length),
         };
         let Some(datagram) = closed.and_then(|closed| buffer.get(..closed)) else { return };
-        if let Err(error) = self.door.rtcp(muxed).send_to(datagram, to) {
+        if let Err(error) = self.door.send_report(muxed, datagram, to) {
             tracing::trace!(%to, %error, "RTCP packet not sent");
         }
     }

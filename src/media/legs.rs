@@ -16,10 +16,14 @@ pub enum Owner {
     Leg(Key),
     /// Many legs': the worker's shared port of that place.
     Shared(u32),
+    /// All spans': the worker's port towards other media servers.
+    Spans,
 }
 
 /// The highest token below those that a worker has for itself, and the last of a shared port.
 const SHARED_LAST: u64 = u64::MAX - 16;
+/// Between them.
+const SPANS: u64 = SHARED_LAST + 1;
 /// Shared ports of a worker at most, for the tokens' sake.
 const SHARED_MAX: u64 = 1 << 16;
 
@@ -30,11 +34,15 @@ impl Owner {
         match self {
             Self::Leg(key) => u64::from(key.generation) << 32 | u64::from(key.index) << 1 | u64::from(rtcp),
             Self::Shared(place) => SHARED_LAST - 2 * u64::from(place) - u64::from(rtcp),
+            Self::Spans => SPANS,
         }
     }
 
     /// From an epoll token; whether it is RTCP's too.
     pub const fn from_token(token: u64) -> (Self, bool) {
+        if token == SPANS {
+            return (Self::Spans, false);
+        }
         if token > SHARED_LAST - 2 * SHARED_MAX {
             let place = SHARED_LAST - token;
             return (Self::Shared((place / 2) as u32), place % 2 == 1);

@@ -30,6 +30,7 @@ mod reports;
 mod server;
 mod shared;
 mod sources;
+mod span;
 mod speech;
 mod sys;
 mod tally;
@@ -37,7 +38,7 @@ mod voice;
 mod worker;
 mod xdp;
 
-pub use config::{Config, Counters, Network, Packets, Services, StartError};
+pub use config::{Config, Counters, Network, Packets, Services, Spans, StartError};
 pub use library::{AudioSource, Library, LoadError, LoadErrorKind, Prompt, decode};
 pub use listening::{About, Hearing, Pocketsphinx, Recogniser, Said};
 pub use recording::{Catalogue, Dictation, Swept, Transcriber, Wanted};

@@ -20,12 +20,13 @@ use model::{
 };
 
 use crate::{
-    Config, Counters, Library, Packets, StartError, WorkerCounters,
+    Config, Counters, Library, Network, Packets, Spans, StartError, WorkerCounters,
     dtls::Identity,
     listening::{Listener, Listeners, Orders},
     playback::{Loader, Loading},
     ports::{Ports, bound},
     recording::{Catalogue, Dictation, Kept, Recorder, Threads},
+    span::Place,
     sys,
     tally::Tally,
     worker::{ORDERS_MAX, Wake, Worker},
@@ -58,6 +59,7 @@ impl Server {
     /// [`StartError`] names the setting that cannot work.
     pub fn start(config: Config, events: Arc<dyn MediaEvents>) -> Result<Self, StartError> {
         let networks = checked_networks(&config)?;
+        let spans = checked_spans(&config)?;
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
@@ -74,6 +76,7 @@ impl Server {
         let shared = Arc::new(Shared {
             identity: Arc::new(identity),
             networks,
+            spans,
             events,
             recorder: recordings.recorder(),
             kept,
@@ -266,6 +269,8 @@ pub struct Shared {
     pub identity: Arc<Identity>,
     /// In the order of the configuration.
     pub networks: Vec<SharedNetwork>,
+    /// Where other media servers are reached from. None: they are not.
+    pub spans: Option<Place>,
     /// Where events go.
     pub events: Arc<dyn MediaEvents>,
     /// What begins recordings.
@@ -365,6 +370,18 @@ fn checked_networks(config: &Config) -> Result<Vec<SharedNetwork>, StartError> {
         networks.push(SharedNetwork { name: network.name.clone(), advertised: network.advertised, ports });
     }
     Ok(networks)
+}
+
+fn checked_spans(config: &Config) -> Result<Option<Place>, StartError> {
+    let Some(Spans { network: name, segments }) = &config.services.spans else { return Ok(None) };
+    let of = |(place, network): (usize, &Network)| Place {
+        network: place,
+        // Where it is bound is where the cluster reaches it; what is advertised may be an address for those outside.
+        address: if network.bind.is_unspecified() { network.advertised } else { network.bind },
+        segments: *segments,
+    };
+    let found = config.networks.iter().enumerate().find(|(_, network)| network.name == *name);
+    found.map(of).map(Some).ok_or_else(|| StartError::NoSpanNetwork(name.clone()))
 }
 
 fn started_recordings(config: &Config, events: &Arc<dyn MediaEvents>) -> Result<Threads, StartError> {

@@ -12,8 +12,10 @@ use std::{
 };
 
 mod batch;
+mod segments;
 
 pub use batch::{Batch, Datagram, Onward};
+pub use segments::{Inlet, Outlet, coalesce};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 256;
@@ -200,7 +202,7 @@ macro_rules! opaque {
     )*};
 }
 
-opaque! { Epoll EventFd Ticker Batch Onward }
+opaque! { Epoll EventFd Ticker Batch Onward Inlet Outlet }
 
 #[cfg(test)]
 mod tests {

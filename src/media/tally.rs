@@ -37,6 +37,12 @@ pub struct Tally {
     pub xdp_received: AtomicU64,
     /// RTP packets that went out as frames.
     pub xdp_sent: AtomicU64,
+    /// Packets from other media servers.
+    pub span_received: AtomicU64,
+    /// Packets to other media servers.
+    pub span_sent: AtomicU64,
+    /// Messages that these were sent in.
+    pub span_messages: AtomicU64,
     pairs: [[AtomicU64; CODECS.len()]; CODECS.len()],
 }
 
@@ -67,6 +73,12 @@ pub struct WorkerCounters {
     pub packets_received_xdp: u64,
     /// RTP packets sent by AF_XDP; the others went by plain sockets.
     pub packets_sent_xdp: u64,
+    /// RTP and RTCP packets from other media servers, by spans that are known here.
+    pub packets_received_span: u64,
+    /// RTP and RTCP packets to other media servers.
+    pub packets_sent_span: u64,
+    /// Messages that these were given to the kernel in: fewer, where it segments.
+    pub messages_sent_span: u64,
     /// Who hears whom now: the speaker's codec, the hearer's, and how many such pairs there are.
     pub codec_pairs: Vec<(Codec, Codec, u64)>,
 }
@@ -98,6 +110,9 @@ impl Tally {
             xdp_interfaces: of(&self.xdp_lanes),
             packets_received_xdp: of(&self.xdp_received),
             packets_sent_xdp: of(&self.xdp_sent),
+            packets_received_span: of(&self.span_received),
+            packets_sent_span: of(&self.span_sent),
+            messages_sent_span: of(&self.span_messages),
             codec_pairs: pairs.collect(),
         }
     }

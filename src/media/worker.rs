@@ -46,7 +46,8 @@ use crate::{
     engine::Engine,
     legs::Owner,
     server::Shared,
-    sys::{Batch, Epoll, EventFd, Ticker, pin_to_core, thread_cpu},
+    span,
+    sys::{Batch, Epoll, EventFd, Inlet, Ticker, pin_to_core, thread_cpu},
     tally::Tally,
     xdp::{self, Frames, INTERFACES_MAX, Lane},
 };
@@ -104,6 +105,8 @@ pub struct Worker {
     epoll: Epoll,
     ticker: Ticker,
     batch: Batch,
+    /// What takes datagrams of other media servers.
+    inlet: Inlet,
     wake: Arc<Wake>,
     orders: mpsc::Receiver<MediaOrder>,
     engine: Engine,
@@ -130,6 +133,7 @@ impl Worker {
             epoll,
             ticker,
             batch: Batch::new(),
+            inlet: Inlet::default(),
             wake,
             orders,
             engine,
@@ -160,6 +164,7 @@ impl Worker {
             let deadline = self.engine.housekeeping(now);
             self.engine.tell_all();
             self.set_clock();
+            span::flush();
             xdp::flush();
             let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             if let Err(error) = self.epoll.wait(timeout, &mut tokens) {
@@ -184,6 +189,7 @@ impl Worker {
         self.take_orders();
         self.engine.end(Instant::now());
         self.engine.tell_all();
+        span::flush();
         xdp::flush();
     }
 
@@ -211,7 +217,7 @@ impl Worker {
         let session = order.session;
         let watch = |socket: BorrowedFd<'_>, token: u64| {
             epoll.add(socket, token)?;
-            if let (_, false) = Owner::from_token(token) {
+            if let (Owner::Leg(_) | Owner::Shared(_), false) = Owner::from_token(token) {
                 xdp::opened(|| socket_address(socket), token);
             }
             Ok(())
@@ -225,10 +231,28 @@ impl Worker {
 
     fn take_datagrams(&mut self, token: u64, now: Instant) {
         let (owner, rtcp) = Owner::from_token(token);
-        let Self { engine, batch, .. } = self;
+        let Self { engine, batch, inlet, .. } = self;
         let Some(socket) = engine.socket(owner, rtcp) else { return };
+        if owner == Owner::Spans {
+            let mut count = inlet.receive(socket, batch);
+            while count > 0 {
+                Self::take_batch(engine, batch, count, (owner, rtcp), now);
+                count = inlet.next(batch);
+            }
+            return;
+        }
         // A telephone's next packet is 20 ms away; at a shared port there are others.
         let count = batch.receive(socket, matches!(owner, Owner::Shared(_)));
+        Self::take_batch(engine, batch, count, (owner, rtcp), now);
+    }
+
+    fn take_batch(
+        engine: &mut Engine,
+        batch: &mut Batch,
+        count: usize,
+        (owner, rtcp): (Owner, bool),
+        now: Instant,
+    ) {
         let mut place = 0;
         while place < count {
             let work = AssertUnwindSafe(|| {

@@ -17,6 +17,7 @@ mod listening;
 mod mixing;
 mod quality;
 mod recording;
+mod spans;
 
 pub use self::{
     crypto::{
@@ -28,6 +29,7 @@ pub use self::{
     mixing::{Hearing, Source},
     quality::{Bucket, Bursts, Outbound, Quality, Rating},
     recording::{Format, Recorded, Recording, RecordingEnd, Voices},
+    spans::SpanId,
 };
 
 /// What a leg's audio is coded in.
@@ -254,7 +256,7 @@ impl Default for OpusParameters {
 /// An order to a media server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaOrder {
-    /// The session it is about. A session begins with its first `Allocate`.
+    /// The session it is about. A session begins with its first `Allocate` or `Extend`.
     pub session: SessionId,
     /// What to do.
     pub order: Order,
@@ -277,6 +279,18 @@ pub enum Order {
         /// address, this one moves to another port, and `Allocated` comes again for a new offer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         remote: Option<SocketAddr>,
+    },
+    /// Take one end of a span for a leg: its peer is a leg of another media pod of the cluster, which is given the other end by
+    /// the same order. Answered by `Allocated`, whose address is for the other end's `Configure`, or by `Refused`.
+    ///
+    /// `Configure` must then give both keys of SDES, one of AEAD-GCM for each direction; RTCP goes with RTP always. At the pod of
+    /// the telephone, `Bridge` joins its leg to the span's; at the session's, the leg is bridged, mixed, recorded and listened to
+    /// as any other. A peer that is lost is told by `Silent`.
+    Extend {
+        /// The leg.
+        leg: LegId,
+        /// Names the span at both ends.
+        span: SpanId,
     },
     /// The leg's parameters, after an offer and its answer; again after each re-INVITE.
     Configure {
@@ -427,6 +441,7 @@ pub struct MediaEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// The leg has ports: this is what our description tells the peer. It comes again when the leg has moved (`Allocate`).
+    /// Of a span, what the pod at its other end is told.
     Allocated {
         /// The leg.
         leg: LegId,
@@ -524,6 +539,12 @@ pub enum Refusal {
     NoSuchNetwork,
     /// The media server takes no new sessions.
     Draining,
+    /// The media server has no span to others: its VoiceCluster names no `media.spanNetwork`.
+    NoSpans,
+    /// A span of that name ends here already.
+    SpanTaken,
+    /// What a span was configured with are not two different keys of AEAD-GCM.
+    SpanUnprotected,
 }
 
 /// How a playing ended.

@@ -75,6 +75,9 @@ pub struct Cluster {
     /// What carries audio.
     #[serde(default, skip_serializing_if = "Packets::is_sockets")]
     pub packets: Packets,
+    /// Network by which media pods relay audio to each other. None: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_network: Option<String>,
     /// Bounds.
     pub limits: Limits,
     /// How long a drain waits for calls to end, in seconds.
@@ -642,6 +645,7 @@ mod tests {
                 networks: Vec::new(),
                 rtp_ports: (20_000, 20_999),
                 packets: Packets::default(),
+                span_network: None,
                 limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
                 drain_seconds: 30,
                 tls: TlsPolicy::default(),

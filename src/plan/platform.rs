@@ -47,6 +47,11 @@ pub(crate) fn cluster(item: &Item<v1::VoiceClusterSpec>, report: &mut Report) {
             item.error(report, &format!("{field}.port"), Reason::PortClash, message);
         }
     }
+    if let Some(name) = &spec.media.span_network
+        && network(spec, name).is_none()
+    {
+        unknown_network(item, report, "spec.media.spanNetwork", name, spec);
+    }
 }
 
 fn network<'a>(cluster: &'a v1::VoiceClusterSpec, name: &str) -> Option<&'a v1::Network> {

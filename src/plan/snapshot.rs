@@ -247,6 +247,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
             v1::Packets::Sockets => Packets::Sockets,
             v1::Packets::Xdp => Packets::Xdp,
         },
+        span_network: spec.media.span_network.clone(),
         limits: Limits {
             calls_max: figure(spec.limits.calls),
             call_seconds_max: figure(spec.limits.call_seconds),

@@ -74,6 +74,7 @@ impl Operator {
         runtime.spawn(async move {
             let mut alive: BTreeMap<PodId, State> = BTreeMap::new();
             while let Some(report) = told.recv().await {
+                #[expect(clippy::wildcard_enum_match_arm, reason = "the rest changes nobody's life")]
                 match &report.what {
                     What::State(state) => {
                         alive.insert(report.pod.clone(), state.clone());

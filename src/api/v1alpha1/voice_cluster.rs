@@ -262,6 +262,13 @@ pub struct Media {
     /// process. Absent: `Sockets`.
     #[serde(default)]
     pub packets: Packets,
+
+    /// Name of the network by which media pods relay calls' audio to each other, protected by AEAD-GCM. Each worker of a media
+    /// pod then takes one pair of `ports` there, when it is first needed; the pods must reach each other's addresses. Changed only
+    /// by a restart of the process. Example: `internal`. Absent: no pod relays to another, and none listens for it.
+    #[schemars(length(min = 1, max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_network: Option<String>,
 }
 
 /// What carries audio.

@@ -304,7 +304,11 @@ impl Media {
                 self.orders.push(format!("copy({of}>{})", leg.0 & 0xffff));
                 Vec::new()
             }
-            Order::Unbridge { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
+            Order::Extend { .. }
+            | Order::Unbridge { .. }
+            | Order::Record { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. } => Vec::new(),
         }
     }
 
@@ -349,6 +353,7 @@ impl Media {
                 Vec::new()
             }
             Order::Allocate { .. }
+            | Order::Extend { .. }
             | Order::Configure { .. }
             | Order::Play { .. }
             | Order::StopPlay { .. }

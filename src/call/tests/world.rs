@@ -199,6 +199,7 @@ pub fn snapshot() -> Snapshot {
             }],
             rtp_ports: (20_000, 20_999),
             packets: Default::default(),
+            span_network: None,
             limits: Limits { calls_max: 100, call_seconds_max: 3_600 },
             drain_seconds: 30,
             tls: TlsPolicy::default(),

@@ -45,8 +45,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// The media pods of an edge. Orders go in, each to the pod of its session. Cheap to clone.
 ///
-/// A session goes where its first `Allocate` went: to the less loaded of two that are up and do not drain, of the edge's own
-/// zone if any is. It never moves. When its pod is lost for good, or answers an `Allocate` with nothing for five
+/// A session goes where its first `Allocate` or `Extend` went: to the less loaded of two that are up and do not drain, of the edge's own
+/// zone if any is. It never moves. When its pod is lost for good, or answers one with nothing for five
 /// seconds, each leg concerned is `Refused` with [`Refusal::Draining`], so that no call waits for ever.
 #[derive(Clone)]
 pub struct Pool(Arc<Owner>);
@@ -203,7 +203,11 @@ impl MediaOrders for Pool {
         let entry = serde_json::to_vec(&order).map_err(|_| Full)?;
         let mut pods = lock(&self.0.shared.state);
         let pods = &mut *pods;
-        let allocates = if let Order::Allocate { leg, .. } = order.order { Some(leg) } else { None };
+        let allocates = if let Order::Allocate { leg, .. } | Order::Extend { leg, .. } = order.order {
+            Some(leg)
+        } else {
+            None
+        };
         let id = match (pods.sessions.get(&order.session), allocates) {
             (Some(session), _) => session.member.clone(),
             (None, Some(_)) => pods.choose(&self.0.shared.zone).ok_or(Full)?,

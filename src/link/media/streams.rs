@@ -386,7 +386,11 @@ impl Session<'_> {
             if session.0 >= SESSIONS_END {
                 return Err(Status::invalid_argument("the id of a session must be below 2^48"));
             }
-            let allocates = if let Order::Allocate { leg, .. } = &order { Some(*leg) } else { None };
+            let allocates = if let Order::Allocate { leg, .. } | Order::Extend { leg, .. } = &order {
+                Some(*leg)
+            } else {
+                None
+            };
             if let Some(leg) = allocates {
                 lock(&self.edge.state).sessions.entry(session).or_default().insert(leg);
             }

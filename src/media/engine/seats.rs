@@ -39,7 +39,22 @@ impl Engine {
             self.tell_allocated(key);
             return;
         }
-        let made = self.new_leg(session, leg, (network, shared), now, watch);
+        let network = self.shared.network(network).ok_or(Refusal::NoSuchNetwork);
+        let made = network.and_then(|network| {
+            let door = |engine: &mut Self| engine.door(network, shared, now, watch);
+            self.new_leg(session, leg, network, now, door)
+        });
+        self.admit(session, leg, made, watch);
+    }
+
+    /// Puts a new leg in its place, and tells what became of it.
+    pub(super) fn admit(
+        &mut self,
+        session: SessionId,
+        leg: LegId,
+        made: Result<Leg, Refusal>,
+        watch: Watch<'_>,
+    ) {
         match made.and_then(|new| self.enter(session, new, watch)) {
             Ok(key) => self.tell_allocated(key),
             Err(reason) => {
@@ -57,8 +72,11 @@ impl Engine {
         now: Instant,
         watch: Watch<'_>,
     ) {
+        let Some(parameters) = self.spannable(key, parameters) else {
+            return self.evict(key, Refusal::SpanUnprotected, now);
+        };
         let waiting = self.seat(key, &parameters, now, watch);
-        let Some(waiting) = waiting else { return self.evict(key, now) };
+        let Some(waiting) = waiting else { return self.evict(key, Refusal::PortsExhausted, now) };
         let Some(leg) = self.legs.get_mut(key) else { return };
         let session = leg.session;
         let remote = parameters.remote_rtp;
@@ -148,16 +166,17 @@ impl Engine {
         true
     }
 
-    /// A leg that has lost its port and finds no other.
-    fn evict(&mut self, key: Key, now: Instant) {
+    /// A leg that has lost its port and finds no other, or cannot be what it is to be.
+    fn evict(&mut self, key: Key, reason: Refusal, now: Instant) {
         self.with(key, Leg::stop_play);
         let Some(leg) = self.legs.remove(key) else { return };
         let (session, id) = (leg.session, leg.id);
         self.count_leg(&leg, false);
+        self.spans.leave(leg.door.span());
         drop(leg);
         self.shared.counts.legs.fetch_sub(1, Ordering::Relaxed);
         self.forget(session, key, now);
-        self.tell(session, Event::Refused { leg: id, reason: Refusal::PortsExhausted });
+        self.tell(session, Event::Refused { leg: id, reason });
     }
 
     /// Puts a new leg into its session and under watch.
@@ -172,7 +191,7 @@ impl Engine {
             }
         }
         let watched = match self.legs.get_mut(key) {
-            Some(leg) if leg.door.seat().is_none() => watch_leg(leg, key, watch),
+            Some(leg) if leg.door.is_own() => watch_leg(leg, key, watch),
             _ => Ok(()),
         };
         if let Err(error) = watched {
@@ -187,15 +206,14 @@ impl Engine {
         Ok(key)
     }
 
-    fn new_leg(
+    pub(super) fn new_leg(
         &mut self,
         session: SessionId,
         leg: LegId,
-        (network, shared): (&str, Wish),
+        network: usize,
         now: Instant,
-        watch: Watch<'_>,
+        door: impl FnOnce(&mut Self) -> Option<Door>,
     ) -> Result<Leg, Refusal> {
-        let network = self.shared.network(network).ok_or(Refusal::NoSuchNetwork)?;
         let legs = self.sessions.get(&session).map(|session| session.legs.len());
         let room = match legs {
             Some(legs) => legs < LEGS_MAX,
@@ -204,7 +222,7 @@ impl Engine {
         if !room {
             return Err(Refusal::Draining);
         }
-        let Some(door) = self.door(network, shared, now, watch) else {
+        let Some(door) = door(self) else {
             if legs.is_none() {
                 self.shared.end_session();
             }
@@ -242,9 +260,13 @@ impl Engine {
         }
     }
 
-    fn tell_allocated(&mut self, key: Key) {
+    pub(super) fn tell_allocated(&mut self, key: Key) {
         let Some(leg) = self.legs.get_mut(key) else { return };
-        let (session, leg, rtp_port, network) = (leg.session, leg.id, leg.port(), leg.network);
+        let (session, leg, rtp_port, network, span) =
+            (leg.session, leg.id, leg.port(), leg.network, leg.door.span());
+        if span.is_some() {
+            return self.tell_extended(session, leg, rtp_port);
+        }
         if let Some(address) = self.shared.networks.get(network).map(|network| network.advertised) {
             let fingerprint = Some(Box::new(self.shared.identity.fingerprint().clone()));
             self.tell(session, Event::Allocated { leg, address, rtp_port, fingerprint });

@@ -98,6 +98,22 @@ impl Batch {
         self.count
     }
 
+    /// Empties it for what came by another way ([`Batch::put`]).
+    pub const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Takes in what came by another way. `false`: it is full.
+    pub fn put(&mut self, bytes: &[u8], from: &libc::sockaddr_storage) -> bool {
+        let Some(slot) = self.slots.get_mut(self.count) else { return false };
+        slot.length = bytes.len().min(DATAGRAM_MAX);
+        slot.truncated = bytes.len() > DATAGRAM_MAX;
+        slot.buffer[..slot.length].copy_from_slice(&bytes[..slot.length]);
+        slot.address = *from;
+        self.count += 1;
+        true
+    }
+
     fn receive_one(&mut self, socket: BorrowedFd<'_>) -> usize {
         let slot = &mut self.slots[0];
         let mut length = ADDRESS_LENGTH;

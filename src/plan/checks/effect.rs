@@ -44,6 +44,7 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("VoiceCluster", "spec.stores.liveState", &[], Ignored),
     ("VoiceCluster", "spec.stores.records", &[], Ignored),
     ("VoiceCluster", "spec.media.replicas", &[], Ignored),
+    ("VoiceCluster", "spec.media.spanNetwork", &[], Ignored),
     ("PointOfPresence", "spec.mediaRanges", &[], Ignored),
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Tenant", "spec.retention.recordDays", &[], Ignored),

@@ -10,7 +10,7 @@ use model::{
         Bucket, Bursts, CertificateHash, Codec, CryptoSuite, Direction, Dtls, DtlsFailure, DtlsRole, Event,
         Fingerprint, Forked, Format, Heard, Hearing, ListenId, Listening, MasterKey, MediaEvent, MediaOrder,
         MediaParameters, OpusParameters, Order, Outbound, PlayEnd, Quality, Rating, Recorded, Recording,
-        RecordingEnd, Refusal, Side, Source, Srtp, SrtpKeys, Voices,
+        RecordingEnd, Refusal, Side, Source, SpanId, Srtp, SrtpKeys, Voices,
     },
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -103,6 +103,7 @@ fn all_orders() -> Vec<Order> {
             shared: true,
             remote: Some("192.0.2.1:4000".parse().unwrap()),
         },
+        Order::Extend { leg: LEG, span: SpanId(u64::MAX) },
         Order::Configure { leg: LEG, parameters: parameters() },
         Order::Configure { leg: LEG, parameters: by_dtls() },
         Order::Play { leg: LEG, play: PlayId(1), audio: vec![AudioId([255; 32]); 32], times: None },
@@ -163,6 +164,9 @@ fn all_events() -> Vec<Event> {
     vec![
         allocated(5),
         Event::Refused { leg: LegId(6), reason: Refusal::PortsExhausted },
+        Event::Refused { leg: LegId(7), reason: Refusal::NoSpans },
+        Event::Refused { leg: LegId(8), reason: Refusal::SpanTaken },
+        Event::Refused { leg: LegId(9), reason: Refusal::SpanUnprotected },
         Event::PlayEnded { leg: LEG, play: PlayId(1), how: PlayEnd::UnknownAudio },
         Event::Dtmf { leg: LEG, digit: '*' },
         Event::DtmfSent { leg: LEG },
@@ -203,6 +207,7 @@ const fn kind_of_order(order: &Order) -> usize {
         Order::StopListening { .. } => 17,
         Order::Fork { .. } => 18,
         Order::Release { .. } => 19,
+        Order::Extend { .. } => 20,
     }
 }
 
@@ -235,7 +240,7 @@ async fn every_order_comes_as_it_was_given_however_large(world: World) {
     let _serving = world.join(&edge, &server).await;
     let given = all_orders();
     let kinds: std::collections::BTreeSet<_> = given.iter().map(kind_of_order).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=19).collect::<Vec<_>>(), "an order is missing");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=20).collect::<Vec<_>>(), "an order is missing");
     for order in &given {
         edge.pool.send(MediaOrder { session: SessionId(3), order: order.clone() }).unwrap();
     }
@@ -253,9 +258,11 @@ async fn every_event_comes_as_it_was_told_however_large(world: World) {
     let _serving = world.join(&edge, &server).await;
     edge.pool.send(allocate(3, 5)).unwrap();
     assert_eq!(edge.event().await, event(3, allocated(5)));
-    // One more, which is the one that is refused.
-    edge.pool.send(allocate(3, 6)).unwrap();
-    assert_eq!(edge.event().await, event(3, allocated(6)));
+    // More, which are the ones that are refused.
+    for leg in 6..=9 {
+        edge.pool.send(allocate(3, leg)).unwrap();
+        assert_eq!(edge.event().await, event(3, allocated(leg)));
+    }
     let session = server.seen()[0].session;
     let events = all_events();
     let kinds: std::collections::BTreeSet<_> = events.iter().map(kind_of_event).collect();

@@ -19,6 +19,7 @@ mod quality;
 mod recordings;
 mod secure;
 mod sharing;
+mod spans;
 mod talk_off;
 mod xdp;
 

@@ -47,6 +47,14 @@ impl World {
         Self::made(pairs, |_| ())
     }
 
+    pub fn one_worker_with(pairs: u16, services: Services) -> Self {
+        Self::made(pairs, |config| config.services = services)
+    }
+
+    pub fn one_worker_that(pairs: u16, change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(pairs, change)
+    }
+
     pub fn with_silence(
         pairs: u16,
         recordings: Option<PathBuf>,

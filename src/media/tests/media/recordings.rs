@@ -32,11 +32,11 @@ fn world(store: Arc<dyn Blobs>) -> World {
     World::with_services(8, Services { store: Some(store), ..Services::default() })
 }
 
-fn folder(at: &TempDir) -> Arc<dyn Blobs> {
+pub fn folder(at: &TempDir) -> Arc<dyn Blobs> {
     Arc::new(Folder::open(at.path(), None).unwrap())
 }
 
-fn recording(name: &str, voices: Voices) -> Recording {
+pub fn recording(name: &str, voices: Voices) -> Recording {
     Recording {
         name: name.into(),
         voices,
@@ -49,7 +49,7 @@ fn recording(name: &str, voices: Voices) -> Recording {
     }
 }
 
-fn begin(world: &World, session: u64, recording: Recording) {
+pub fn begin(world: &World, session: u64, recording: Recording) {
     world.order(session, Order::BeginRecording(Box::new(recording)));
     world.settle(session);
 }
@@ -71,7 +71,7 @@ fn recorded(world: &World) -> Recorded {
     }
 }
 
-fn end(world: &World, session: u64, name: &str) -> Recorded {
+pub fn end(world: &World, session: u64, name: &str) -> Recorded {
     world.order(session, Order::EndRecording { name: name.into() });
     let recorded = recorded(world);
     assert_eq!(recorded.failed, None);
@@ -89,7 +89,7 @@ pub fn say(phone: &mut Phone, said: &[i16]) {
     }
 }
 
-fn channels(path: &Path) -> (Vec<Vec<i16>>, u32) {
+pub fn channels(path: &Path) -> (Vec<Vec<i16>>, u32) {
     let mut wav = hound::WavReader::open(path).unwrap();
     let spec = wav.spec();
     let samples: Vec<i16> = wav.samples().map(Result::unwrap).collect();

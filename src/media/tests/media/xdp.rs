@@ -22,19 +22,19 @@ use crate::{
     peer::{PATIENCE, Phone, World},
 };
 
-const OURS: [&str; 2] = ["10.99.0.2", "fd99::2"];
-const THEIRS: [&str; 2] = ["10.99.0.1", "fd99::1"];
+pub const OURS: [&str; 2] = ["10.99.0.2", "fd99::2"];
+pub const THEIRS: [&str; 2] = ["10.99.0.1", "fd99::1"];
 const NETWORKS: [&str; 2] = ["lan", "six"];
 
 /// The two ends of a cable.
-struct Cable {
+pub struct Cable {
     here: File,
     there: File,
 }
 
 impl Cable {
     /// None: the machine gives this user none.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         match leave() {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
             done => done.unwrap(),
@@ -51,7 +51,7 @@ impl Cable {
     }
 
     /// Does something at the other end.
-    fn there<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub fn there<T>(&self, work: impl FnOnce() -> T) -> T {
         enter(&self.there).unwrap();
         let done = work();
         enter(&self.here).unwrap();
