@@ -217,8 +217,8 @@ fn talk(system: &System, seconds: f64, meanwhile: impl FnOnce(&mut Phone, &Speak
 #[test]
 fn a_new_key_under_a_live_call_leaves_no_gap_and_the_old_one_again_keeps_its_counter() {
     with_prepared(&Setup::default(), prepare, |system| {
-        talk(system, 9.6, |phone, speaker, ours| {
-            let pause = || thread::sleep(Duration::from_millis(1_800));
+        talk(system, 6.48, |phone, speaker, ours| {
+            let pause = || thread::sleep(Duration::from_millis(1_200));
             pause();
             // Its numbers have begun anew meanwhile, so whoever forgot the counter would hear no more.
             assert_eq!(speaker.key.lock().unwrap().1, 1);
@@ -249,7 +249,7 @@ fn a_new_key_under_a_live_call_leaves_no_gap_and_the_old_one_again_keeps_its_cou
 #[test]
 fn a_new_key_that_is_none_is_refused_and_the_old_ones_go_on() {
     with_prepared(&Setup::default(), prepare, |system| {
-        talk(system, 6.0, |phone, _, ours| {
+        talk(system, 4.8, |phone, _, ours| {
             let short = Key { master: vec![9; 29], ..Key::new(9) }.line(1);
             let unknown = Key::new(9).line(1).replace(LONG_TAG.0, "F8_128_HMAC_SHA1_80");
             for (version, lines) in [(2, short.as_str()), (3, &unknown), (4, "")] {
