@@ -236,10 +236,8 @@ fn metadata(message: &Message) -> String {
     message.text[begin..begin + end].to_owned() + "</recording>\n"
 }
 
-/// Whether a parser of somebody else's reads it, and finds it to be what RFC 7865 says it is: the elements of §9 in their order and
-/// number, their attributes, what is in them, names as §6.10 writes them, and nothing named that is not described.
-fn assert_conforms(document: &str) {
-    const CHECK: &str = r#"import base64, datetime, re, sys, uuid, xml.etree.ElementTree as tree
+/// What RFC 7865 §9 demands of metadata, as assertions on a parsed document.
+const CHECK: &str = r#"import base64, datetime, re, sys, uuid, xml.etree.ElementTree as tree
 space = '{urn:ietf:params:xml:ns:recording:1}'
 many = 1 << 30
 
@@ -328,6 +326,10 @@ assert root.findtext(space + 'datamode') == 'complete'
 labels = [stream.findtext(space + 'label') for stream in root.findall(space + 'stream')]
 assert len(described['session']) == 1 and labels == ['1', '2'], labels
 "#;
+
+/// Whether a parser of somebody else's reads it, and finds it to be what RFC 7865 says it is: the elements of §9 in their order and
+/// number, their attributes, what is in them, names as §6.10 writes them, and nothing named that is not described.
+fn assert_conforms(document: &str) {
     let python = Command::new("python3").args(["-c", CHECK]).stdin(Stdio::piped()).spawn();
     let mut child = python.unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), document.as_bytes()).unwrap();

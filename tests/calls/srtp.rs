@@ -174,7 +174,7 @@ fn talk(system: &System, seconds: f64, meanwhile: impl FnOnce(&mut Phone, &Speak
     let first = Key::new(1);
     let answer = phone.invite(&offer(&phone, 1, &first.line(1)));
     assert_eq!(answer.code(), 200, "{}", answer.text);
-    let (_, ours) = Key::described(answer.body()).expect("a key of ours");
+    let (_, ours) = Key::described(answer.body()).unwrap();
     let (by_caller, by_callee) = (melody(131, seconds), melody(132, seconds));
     let speaker = Speaker { socket: phone.rtp.sender(), to: answer.audio(), key: Mutex::new((first, 0)) };
     let back = callee.audio();
@@ -197,8 +197,8 @@ fn talk(system: &System, seconds: f64, meanwhile: impl FnOnce(&mut Phone, &Speak
     assert_eq!(missing_ms(&by_caller, &heard), 0, "of what the caller said");
     let mut packets = Vec::new();
     for datagram in phone.rtp.datagrams().iter().filter(|datagram| is_audio(datagram)) {
-        let opened = keys.iter().find_map(|key| key.opened(datagram, 0));
-        packets.push(opened.expect("protected by a key of ours"));
+        // Each is protected by a key of ours.
+        packets.push(keys.iter().find_map(|key| key.opened(datagram, 0)).unwrap());
     }
     for pair in packets.windows(2) {
         assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "a packet is missing");
