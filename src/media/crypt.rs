@@ -61,7 +61,7 @@ impl Crypt {
         if keys.receive != self.keys.receive {
             let receiver = match self.received_before.take_if(|former| former.key == keys.receive) {
                 Some(former) => former.receiver,
-                None => Receiver::new(&keys.receive)?,
+                None => Receiver::following(&keys.receive, &self.receive)?,
             };
             let key = std::mem::replace(&mut self.keys.receive, keys.receive.clone());
             let receiver = std::mem::replace(&mut self.receive, receiver);
@@ -158,6 +158,28 @@ mod tests {
         let mut again = [0x80, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 7].to_vec();
         again.resize(40, 0);
         assert_eq!(us.close(&mut again, 12, false), None);
+    }
+
+    #[test]
+    fn a_peer_whose_counter_has_rolled_over_may_keep_it_under_a_new_key_or_begin_anew() {
+        let now = Instant::now();
+        for keeps in [true, false] {
+            let (mut us, mut peer) = (Crypt::new(&keys(1, 2)).unwrap(), Crypt::new(&keys(2, 1)).unwrap());
+            for sequence in [65_534, 65_535, 0, 1] {
+                let said = packet(&mut peer, sequence);
+                assert!(hears(&mut us, said, now));
+            }
+            us.rekey(&keys(1, 4), now).unwrap();
+            peer.send = Sender::new(&key(4), u32::from(keeps)).unwrap();
+            let mut forged = packet(&mut Crypt::new(&keys(9, 1)).unwrap(), 2);
+            forged[11] = 7;
+            assert!(!hears(&mut us, forged, now));
+            for sequence in [2, 3, 4] {
+                let said = packet(&mut peer, sequence);
+                assert!(hears(&mut us, said.clone(), now), "{keeps} {sequence}");
+                assert!(!hears(&mut us, said, now), "replayed: {keeps} {sequence}");
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,12 @@ use rtp::{
 /// Delay of a jitter buffer that is not ours, in milliseconds: a leg that is relayed is played out by its hearer.
 const PLAYOUT_MS: f64 = 40.0;
 
+/// From mouth to ear: half of the round trip (of RTCP's LSR and DLSR, RFC 3550 §6.4.1, or of DLRR, RFC 3611 §4.5), for no clock is
+/// known to be the peer's; what a jitter buffer holds; and the packet, which must be full before it can leave. No round trip: 0.
+fn mouth_to_ear_ms(round_trip_ms: Option<f32>, playout_ms: Option<u32>, packet_ms: f64) -> f64 {
+    f64::from(round_trip_ms.unwrap_or(0.0)) / 2.0 + playout_ms.map_or(PLAYOUT_MS, f64::from) + packet_ms
+}
+
 /// The figures of one leg.
 #[derive(Debug)]
 pub struct Measure {
@@ -185,8 +191,7 @@ impl Measure {
     }
 
     fn inputs(&self, figures: &Figures, round_trip_ms: Option<f32>) -> Option<Inputs> {
-        let playout = self.playout_ms.map_or(PLAYOUT_MS, f64::from);
-        let one_way_delay_ms = f64::from(round_trip_ms.unwrap_or(0.0)) / 2.0 + playout + self.packet_ms;
+        let one_way_delay_ms = mouth_to_ear_ms(round_trip_ms, self.playout_ms, self.packet_ms);
         (figures.packets > 0).then(|| Inputs {
             loss_percent: figures.loss_percent(),
             burst_ratio: figures.burst_ratio,
@@ -207,5 +212,40 @@ impl Measure {
             codec_impairment: inputs.equipment_impairment as f32,
             codec_robustness: inputs.loss_robustness as f32,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of the README's table under "What a call's quality says": codec, round trip, jitter buffer, packet, loss, burst ratio, and
+    /// what comes of them.
+    #[test]
+    fn the_readmes_examples_are_what_comes_out() {
+        let text = include_str!("../../README.md").split("### What a call's quality says").nth(1).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| PCMU") || line.starts_with("| OPUS"));
+        let mut count = 0;
+        for row in rows {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let [codec, round_trip, playout, packet, loss, burst, delay, r, mos] = cells[..] else {
+                panic!("{row}");
+            };
+            let number = |text: &str| text.parse::<f64>().unwrap();
+            let playout = (playout != "not ours").then(|| playout.parse().unwrap());
+            let found = mouth_to_ear_ms(Some(round_trip.parse().unwrap()), playout, number(packet));
+            assert!((found - number(delay)).abs() < 0.01, "{row}: {found} ms");
+            let rating = Inputs {
+                loss_percent: number(loss),
+                burst_ratio: number(burst),
+                one_way_delay_ms: found,
+                ..Inputs::of(if codec == "PCMU" { Codec::Pcmu } else { Codec::Opus })
+            }
+            .rating();
+            assert!((rating.r - number(r)).abs() < 0.051, "{row}: R {}", rating.r);
+            assert!((rating.mos - number(mos)).abs() < 0.0051, "{row}: MOS {}", rating.mos);
+            count += 1;
+        }
+        assert_eq!(count, 6);
     }
 }

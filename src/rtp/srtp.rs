@@ -37,6 +37,8 @@ const RTP_HEADER: usize = 12;
 const RTCP_HEADER: usize = 8;
 /// E flag and index.
 const RTCP_INDEX: usize = 4;
+/// Most octets of a packet that is tried with two roll-over counters.
+const TWICE_MAX: usize = 2_048;
 /// Set where the RTCP packet is encrypted.
 const E_FLAG: u32 = 1 << 31;
 
@@ -205,6 +207,8 @@ pub struct Receiver {
     rtp_sources: Sources,
     rtcp_sources: Sources,
     first_roc: u32,
+    /// Where sources were under the key before: SSRC and highest index.
+    before: Vec<(u32, u64)>,
 }
 
 impl Receiver {
@@ -224,7 +228,24 @@ impl Receiver {
         let (rtp, rtcp) = (Keys::derive(key, Use::Rtp)?, Keys::derive(key, Use::Rtcp)?);
         let (rtp_sources, rtcp_sources) = (Sources::default(), Sources::default());
         let identifier = Identifier::new(key)?;
-        Ok(Self { rtp, rtcp, identifier, rtp_sources, rtcp_sources, first_roc })
+        Ok(Self { rtp, rtcp, identifier, rtp_sources, rtcp_sources, first_roc, before: Vec::new() })
+    }
+
+    /// As [`Receiver::new`], for a peer that had another key before. By RFC 3711 §3.3.1 the roll-over counter of a source stays
+    /// when its key does not; who takes a new key for a new context begins with 0 again (RFC 4568 §7.1.4), and both are
+    /// met with. So whichever of the two opens a source's first packet stands.
+    ///
+    /// # Errors
+    /// [`SrtpError::Key`].
+    pub fn following(key: &MasterKey, former: &Self) -> Result<Self, SrtpError> {
+        let mut receiver = Self::new(key)?;
+        let known = former.rtp_sources.all.iter().map(|source| (source.ssrc, source.window.highest()));
+        receiver.before.extend(known);
+        // Those that said nothing under a key that did not last.
+        let is_silent = |before: &&(u32, u64)| former.rtp_sources.all.iter().all(|it| it.ssrc != before.0);
+        let room = SOURCES_MAX.saturating_sub(receiver.before.len());
+        receiver.before.extend(former.before.iter().filter(is_silent).take(room));
+        Ok(receiver)
     }
 
     /// Opens the RTP packet that `packet` is, and says how long the plain one is.
@@ -235,9 +256,27 @@ impl Receiver {
         let (header, ssrc, sequence) = rtp_header(packet)?;
         let (index, at) = self.rtp_sources.rtp(ssrc, sequence, self.first_roc)?;
         let packet = self.identifier.take(packet, &self.rtp)?;
+        let goes_on = at.is_none().then(|| self.goes_on(ssrc, sequence)).flatten();
+        if let Some(goes_on) = goes_on.filter(|other| *other != index && packet.len() <= TWICE_MAX) {
+            // What is not opened is spoilt, so the second try needs it as it came.
+            let mut copy = [0; TWICE_MAX];
+            let copy = &mut copy[..packet.len()];
+            copy.copy_from_slice(packet);
+            if let Ok(length) = self.rtp.open_rtp(packet, header, ssrc, goes_on) {
+                self.rtp_sources.take(ssrc, goes_on, None);
+                return Ok(length);
+            }
+            packet.copy_from_slice(copy);
+        }
         let length = self.rtp.open_rtp(packet, header, ssrc, index)?;
         self.rtp_sources.take(ssrc, index, at);
         Ok(length)
+    }
+
+    /// The index of a source's packet, if the counter that it had under the key before stays.
+    fn goes_on(&self, ssrc: u32, sequence: u16) -> Option<u64> {
+        let (_, highest) = self.before.iter().find(|(known, _)| *known == ssrc)?;
+        guess(*highest, sequence).ok()
     }
 
     /// Opens the RTCP packet that `packet` is, and says how long the plain one is.

@@ -42,6 +42,7 @@ mod secrets;
 mod sipp;
 mod siprec;
 mod sounds;
+mod srtp;
 mod stations;
 mod stir;
 mod stores;

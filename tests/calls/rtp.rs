@@ -22,12 +22,24 @@ pub struct Packet {
     pub payload: Vec<u8>,
 }
 
+impl Packet {
+    /// As it goes over the wire.
+    pub fn bytes(&self, marker: bool) -> Vec<u8> {
+        let mut bytes = vec![0x80, u8::from(marker) << 7 | self.payload_type];
+        bytes.extend(self.sequence.to_be_bytes());
+        bytes.extend(self.timestamp.to_be_bytes());
+        bytes.extend(self.ssrc.to_be_bytes());
+        bytes.extend(&self.payload);
+        bytes
+    }
+}
+
 /// The socket, with a thread that listens.
 #[derive(Debug)]
 pub struct Rtp {
     pub local: SocketAddr,
     socket: UdpSocket,
-    heard: Arc<Mutex<Vec<Packet>>>,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
     over: Arc<AtomicBool>,
 }
 
@@ -35,13 +47,13 @@ impl Rtp {
     pub fn bind(address: SocketAddr) -> Self {
         let socket = UdpSocket::bind(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let (heard, over) = (Arc::<Mutex<Vec<Packet>>>::default(), Arc::<AtomicBool>::default());
+        let (heard, over) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::<AtomicBool>::default());
         let (listener, kept, ended) = (socket.try_clone().unwrap(), Arc::clone(&heard), Arc::clone(&over));
         thread::spawn(move || {
             let mut buffer = [0; 2_048];
             while !ended.load(Ordering::Relaxed) {
                 if let Ok(length) = listener.recv(&mut buffer) {
-                    kept.lock().unwrap().extend(parse(&buffer[..length]));
+                    kept.lock().unwrap().push(buffer[..length].to_vec());
                 }
             }
         });
@@ -49,6 +61,11 @@ impl Rtp {
     }
 
     pub fn packets(&self) -> Vec<Packet> {
+        self.heard.lock().unwrap().iter().filter_map(|bytes| parse(bytes)).collect()
+    }
+
+    /// What came, as it came.
+    pub fn datagrams(&self) -> Vec<Vec<u8>> {
         self.heard.lock().unwrap().clone()
     }
 
@@ -73,18 +90,18 @@ impl Rtp {
         packets.iter().flat_map(|packet| audio::decode(packet.payload_type, &packet.payload)).collect()
     }
 
+    /// The socket, for whoever speaks while others have the rest.
+    pub fn sender(&self) -> UdpSocket {
+        self.socket.try_clone().unwrap()
+    }
+
     /// Sends octets that need not be a packet.
     pub fn send_bytes(&self, to: SocketAddr, bytes: &[u8]) {
         self.socket.send_to(bytes, to).unwrap();
     }
 
     pub fn send(&self, to: SocketAddr, marker: bool, packet: &Packet) {
-        let mut bytes = vec![0x80, u8::from(marker) << 7 | packet.payload_type];
-        bytes.extend(packet.sequence.to_be_bytes());
-        bytes.extend(packet.timestamp.to_be_bytes());
-        bytes.extend(packet.ssrc.to_be_bytes());
-        bytes.extend(&packet.payload);
-        self.socket.send_to(&bytes, to).unwrap();
+        self.send_bytes(to, &packet.bytes(marker));
     }
 }
 
@@ -94,7 +111,7 @@ impl Drop for Rtp {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Packet> {
+pub fn parse(bytes: &[u8]) -> Option<Packet> {
     let (header, payload) = bytes.split_at_checked(12)?;
     Some(Packet {
         payload_type: header[1] & 0x7f,

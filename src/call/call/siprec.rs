@@ -446,6 +446,8 @@ impl Call {
         let [says, _] = &session.legs;
         if refused && says.may_be_plain() && says.offered_keys() {
             session.plain = true;
+            let told = format!("the recorder: {} {told}, and is asked again without SRTP", session.now);
+            self.tell(told, context);
             return self.invite_recorder(context);
         }
         let who = session.now.who();

@@ -13,6 +13,7 @@ mod forks;
 mod listening;
 mod namespace;
 mod network;
+mod openssl;
 mod peer;
 mod planes;
 mod quality;
