@@ -13,9 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, CallId, LegId, PlayId, SessionId,
-    media::{
-        Event as MediaEvent, Order, PlayEnd, RINGING_TONE, Refusal, Tone, UNOBTAINABLE_TONE, national_tone,
-    },
+    media::{Event as MediaEvent, Order, PlayEnd, Refusal},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
 use stir::Verstat;
@@ -43,6 +41,7 @@ mod queueing;
 mod recording;
 mod silence;
 mod siprec;
+mod tones;
 mod unprotected;
 
 use handover::Handover;
@@ -469,18 +468,6 @@ impl Call {
         context.effects.push(Effect::Tell(Told { call_id: self.incoming.call_id.clone(), what }));
     }
 
-    /// A tone as the networks of the tenant's country have it.
-    fn tone(&self, tone: Tone, context: &Context<'_>) -> AudioId {
-        let countries = &context.environment.world.snapshot.cluster.countries;
-        let country = countries.get(self.cursor.flow().id.0.namespace());
-        match (country, tone) {
-            (Some(country), _) => national_tone(tone, country),
-            (None, Tone::Ringback) => RINGING_TONE,
-            (None, Tone::SpecialInformation) => UNOBTAINABLE_TONE,
-            (None, Tone::Busy | Tone::Congestion) => national_tone(tone, "US"),
-        }
-    }
-
     /// Plays again and again, until something stops it.
     fn play_on(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
         if audio.is_empty() {
@@ -488,6 +475,7 @@ impl Call {
         }
         let play = PlayId(self.fresh_id());
         self.playing = Some((play, then));
+        let audio = audio.into_iter().map(|audio| self.here(audio, context)).collect();
         let order = Order::Play { leg: self.a.media.id, play, audio, times: None };
         context.effects.push(Effect::Media(order));
     }

@@ -295,3 +295,37 @@ spec:
         }
     });
 }
+
+#[test]
+fn a_flow_lets_a_caller_hear_the_countrys_busy_tone() {
+    let busy = |system: &System| {
+        fs::write(
+            system.manifest("busy.yaml"),
+            "apiVersion: switchboard.dev/v1alpha1
+kind: RoutingFlow
+metadata: {name: busy, namespace: acme}
+spec:
+  onError: end
+  steps:
+  - name: tone
+    wait: {seconds: 3, tone: Busy}
+  - name: end
+    hangup: {}
+",
+        )
+        .unwrap();
+        system.edit("numbers.yaml", "flowRef: {name: greet}", "flowRef: {name: busy}");
+    };
+    with_prepared(&Setup::default(), busy, |system| {
+        let mut phone = Phone::new(system, CARRIER, "+18005550100");
+        phone.call("0 101");
+        phone.wait_for_bye();
+        let heard = phone.rtp.samples();
+        // 480 and 620 Hz, half a second of each second.
+        let shares = [480.0, 620.0].map(|note| share(&heard, note));
+        assert!(shares.iter().all(|share| (0.4..0.6).contains(share)), "{shares:?}");
+        let loud = heard.chunks(80).filter(|piece| piece.iter().any(|sample| sample.abs() > 300)).count();
+        assert!((130..=170).contains(&loud), "{loud} of {} hundredths", heard.len() / 80);
+        assert_eq!(system.path_of_call(1), ["tone: waited", "end: hangup"]);
+    });
+}

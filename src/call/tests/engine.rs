@@ -2,7 +2,7 @@
 
 use call::{engine::Input, record::EndedBy};
 use model::{
-    media::Direction,
+    media::{Direction, Tone, national_tone},
     program::{Step, Verb},
     snapshot::Snapshot,
 };
@@ -385,6 +385,29 @@ fn a_wait_answers_plays_on_and_goes_by_itself() {
     assert_eq!(world.media.orders.last().unwrap(), "play(b)");
     world.pass(3);
     assert_eq!(world.nothing_is_left().path, ["pause: waited", "bye: hangup"]);
+}
+
+#[test]
+fn a_tone_of_a_flow_is_that_of_the_tenants_country() {
+    let wait =
+        |tone| Verb::Wait { ms: 3_000, audio: vec![national_tone(tone, "")], next: step(1), bound: None };
+    let steps = |tone| vec![Step { name: "tone".into(), verb: wait(tone) }, hangup("bye", "b")];
+    for (country, tone, heard) in [
+        (None, Tone::Busy, "play(Busy of US)"),
+        (None, Tone::Ringback, "play(r)"),
+        (Some("DE"), Tone::Congestion, "play(Congestion of DE)"),
+        (Some("DE"), Tone::SpecialInformation, "play(SpecialInformation of DE)"),
+    ] {
+        let mut snapshot = snapshot();
+        snapshot.flows = [flow("main", steps(tone), Vec::new())].into();
+        snapshot.cluster.countries =
+            country.map(|it| ("acme".to_owned(), it.to_owned())).into_iter().collect();
+        let mut world = Virtual::with(snapshot);
+        world.call("+18005550100");
+        assert_eq!(world.media.orders.last().unwrap(), heard);
+        world.pass(3);
+        assert_eq!(world.media.orders.last().unwrap(), "play(b)");
+    }
 }
 
 #[test]

@@ -16,10 +16,10 @@ use call::{
 };
 use jiff::{Timestamp, ToSpan};
 use model::{
-    LegId, PlayId, SessionId,
+    AudioId, LegId, PlayId, SessionId,
     media::{
         CertificateHash, Codec, Event as MediaEvent, Fingerprint, ListenId, MediaEvent as Told, MediaOrder,
-        MediaParameters, Order, PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
+        MediaParameters, Order, PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices, tone_of,
     },
     net::{Flow, ListenerIx, Transport},
     program::Step,
@@ -272,7 +272,11 @@ impl Media {
                 Vec::new()
             }
             Order::Play { leg, play, audio, times } => {
-                let names: String = audio.iter().map(|id| char::from(id.0[0])).collect();
+                let name = |id: &AudioId| match tone_of(id) {
+                    Some((tone, country)) => format!("{tone:?} of {}", String::from_utf8_lossy(&country)),
+                    None => char::from(id.0[0]).to_string(),
+                };
+                let names: String = audio.iter().map(name).collect();
                 self.orders.push(format!("play({names})"));
                 let ended = self.stop(leg);
                 let seconds = if times.is_some() { 2 } else { 1_000_000 };

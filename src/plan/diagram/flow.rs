@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{
     AudioId, Key,
+    media::tone_of,
     program::{
         Ask, AskInput, Dial, DialStrategy, DialTarget, Leads, Program, Queue, RecordTo, Request, StepIx,
         TransferKind, VariableIx, Verb,
@@ -204,8 +205,11 @@ fn queue_lines(queue: &Queue) -> Vec<String> {
 }
 
 fn prompts(audio: &[AudioId], known: &BTreeMap<AudioId, ResolvedPrompt>) -> Vec<String> {
-    let names = audio.iter().filter_map(|id| known.get(id));
-    names.map(|prompt| format!("“{}”", prompt.audio.prompt.0.name())).collect()
+    let name = |id: &AudioId| match known.get(id) {
+        Some(prompt) => Some(format!("“{}”", prompt.audio.prompt.0.name())),
+        None => tone_of(id).map(|(tone, _)| format!("tone {tone:?}")),
+    };
+    audio.iter().filter_map(name).collect()
 }
 
 fn ask_lines(ask: &Ask, flow: &CompiledFlow) -> Vec<String> {

@@ -3,6 +3,7 @@
 use api::v1alpha1 as v1;
 use model::{
     AudioId, VoicemailBoxId,
+    media::{Tone, national_tone},
     program::{
         Ask, AskInput, Choice, RecordAction, RecordTo, Rejection, VariableIx, VariableKind, Verb, spoken,
     },
@@ -213,7 +214,10 @@ impl Compiler<'_> {
     }
 
     fn wait(&mut self, wait: &v1::Wait, at: &str) -> Verb {
-        let audio = self.optional_prompt(wait.prompt.as_deref(), &format!("{at}.wait.prompt"));
+        let audio = match wait.tone {
+            Some(tone) => vec![national_tone(self::tone(tone), "")],
+            None => self.optional_prompt(wait.prompt.as_deref(), &format!("{at}.wait.prompt")),
+        };
         // Time passes by itself; what bounds it is the number of visits.
         let next = self.follow(wait.next.as_deref(), at, "wait.next", wait.max_visits.is_none());
         let exceeded = wait.exceeded.as_deref().zip(wait.max_visits);
@@ -237,5 +241,14 @@ impl Compiler<'_> {
 
     fn optional_prompt(&mut self, name: Option<&str>, field: &str) -> Vec<AudioId> {
         name.and_then(|name| self.prompt(name, field)).into_iter().collect()
+    }
+}
+
+const fn tone(tone: v1::Tone) -> Tone {
+    match tone {
+        v1::Tone::Ringback => Tone::Ringback,
+        v1::Tone::Busy => Tone::Busy,
+        v1::Tone::Congestion => Tone::Congestion,
+        v1::Tone::SpecialInformation => Tone::SpecialInformation,
     }
 }

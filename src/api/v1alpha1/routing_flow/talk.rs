@@ -292,10 +292,25 @@ impl RecordTo {
     }
 }
 
-/// Lets time pass, with music or in silence. Answers the call. Keys are kept for the next `ask`.
+/// What the networks of the tenant's country say without words (ITU-T E.180).
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Tone {
+    /// A telephone rings.
+    Ringback,
+    /// Who was called speaks with somebody else.
+    Busy,
+    /// There is no way there now.
+    Congestion,
+    /// What was dialled cannot be had: three rising notes.
+    SpecialInformation,
+}
+
+/// Lets time pass, with music, with a tone or in silence. Answers the call. Keys are kept for the next `ask`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("has(self.maxVisits) == has(self.exceeded)")
     .message("wait must have exceeded where it has maxVisits, and may have it only there"))]
+#[x_kube(validation = Rule::new("!(has(self.prompt) && has(self.tone))")
+    .message("wait may have prompt or tone, not both"))]
 #[serde(rename_all = "camelCase")]
 pub struct Wait {
     /// How long. 1 to 3,600. Example: `30`.
@@ -306,6 +321,11 @@ pub struct Wait {
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+
+    /// A tone that is heard meanwhile in place of a Prompt, as it sounds in the tenant's country. Absent: none. Example: `Busy`,
+    /// before a `hangup`, where who was to be dialled is busy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tone: Option<Tone>,
 
     /// How often a call may come to this step; once more, and `exceeded` is taken at once. Steps that lead back here
     /// without the contact doing anything must have it. 1 to 100; absent: no bound of its own.
