@@ -233,9 +233,8 @@ fn pods_follow_leaders_and_never_go_back() {
     live.change("PhoneNumber", "main", |number| number["spec"]["limits"] = json!({"calls": 7}));
     live.await_number("Programmed", "True");
     // What a media pod has is no matter of a number's.
-    let terms =
-        |live: &Live| live.pods[1].positions().into_iter().map(|(term, _)| term).collect::<BTreeSet<_>>();
-    until("the media pod hears the second leader", || terms(&live).len() >= 2);
+    let terms = |pod: &Pod| pod.positions().into_iter().map(|(term, _)| term).collect::<BTreeSet<_>>();
+    until("every pod hears the second leader", || live.pods.iter().all(|pod| terms(pod).len() >= 2));
     let third = live.stage.operator("third");
     third.await_ready();
     second.process.signal("STOP");
@@ -243,7 +242,7 @@ fn pods_follow_leaders_and_never_go_back() {
     third.await_leading();
     live.change("PhoneNumber", "main", |number| number["spec"]["limits"] = json!({"calls": 8}));
     live.await_number("Programmed", "True");
-    until("the media pod hears the third leader", || terms(&live).len() >= 3);
+    until("every pod hears the third leader", || live.pods.iter().all(|pod| terms(pod).len() >= 3));
     second.process.signal("CONT");
     second.process.wait();
     live.rings();
