@@ -25,6 +25,11 @@
 //! of the added delay from 3.4 ms to 0.1 ms beside a load of 18 on two cores; a packet is dearer there by the half (9.9 for 6.6
 //! µs), because it is sent on at once, where a worker that comes late finds many. Alone in a real-time class, where turns play
 //! no part, a packet costs 9.9 µs at a pair of ports and 7.7 µs at a shared one.
+//!
+//! On two quiet cores, 500 calls, all in one run: ours 6.2 µs at a pair of ports, 7.5 µs with the calls set up by SIP and keys
+//! listened for in the sound; a relay that knows nothing of RTP 5.3 µs, which is what this machine asks at least. Of ours, 64 %
+//! are `sendto`, 12 % `epoll_wait`, 12 % `recvfrom` and 12 % our own. Slices of 0.1 to 3 ms, threads that are not pinned, and
+//! one worker for two are all within 5 % of each other there.
 
 use std::{
     io,
