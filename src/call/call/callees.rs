@@ -335,6 +335,12 @@ impl Call {
             Some(_) => self.ask_for_key(media, context),
             None => self.taken(media, context),
         }
+        let moved = self
+            .branch(media)
+            .and_then(|branch| branch.sip.filter(|_| std::mem::take(&mut branch.has_moved)));
+        if let Some(sip) = moved {
+            self.reinvite(media, sip, context);
+        }
     }
 
     /// Somebody is there.
@@ -346,12 +352,6 @@ impl Call {
         self.handed_on(context);
         self.agent_answered(context);
         self.join(context);
-        let moved = self
-            .branch(media)
-            .and_then(|branch| branch.sip.filter(|_| std::mem::take(&mut branch.has_moved)));
-        if let Some(sip) = moved {
-            self.reinvite(media, sip, context);
-        }
     }
 
     pub(super) fn join(&mut self, context: &mut Context<'_>) {

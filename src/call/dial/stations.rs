@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-/// The language of an agent who names none.
+/// The language of an agent where neither it nor its tenant names one.
 const LANGUAGE: &str = "en-US";
 
 /// All of an agent's phones, which ring at once: those that have registered, and those of the public network.

@@ -359,6 +359,20 @@ fn a_telephone_of_the_public_network_is_joined_once_somebody_presses_a_key() {
 }
 
 #[test]
+fn a_telephone_is_told_of_a_port_that_moved_before_its_key_is_awaited() {
+    let mut world = mobile();
+    let (session, _) = world.media.last.expect("media");
+    let leg = *world.media.legs.last().expect("a leg");
+    let address = "192.0.2.100".parse().unwrap();
+    let event = MediaEvent::Allocated { leg, address, rtp_port: 31_000, fingerprint: None };
+    world.engine.handle(world.now, Input::Media(Told { session, event }));
+    world.carrier_says(200);
+    let told = world.carrier.last.clone().unwrap();
+    assert!(told.starts_with("INVITE ") && told.contains("m=audio 31000 "), "{told}");
+    assert_eq!(world.states.last().unwrap(), "bob: Offered");
+}
+
+#[test]
 fn a_mailbox_that_answers_for_an_agent_takes_no_contact() {
     let mut world = mobile();
     world.carrier_says(200);
