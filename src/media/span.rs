@@ -7,17 +7,16 @@
 //!
 //! What a turn of the worker has for other servers goes out at its end: to each as few messages as the kernel can cut into
 //! datagrams of one length ([`crate::sys`]). What that spares, for a packet of PCMU all its way across two servers of one worker
-//! each, both workers' CPU-µs (`tests/bench/span.rs`, medians of three rounds of 3 s, with their spread; a build for development,
-//! two cores that a load of six shared, telephones included):
+//! each, both workers' CPU-µs (`tests/bench/span.rs`, medians of three rounds of 3 s, two quiet cores, telephones included):
 //!
 //! | calls | segmented and coalesced | packets a message | `sendmmsg` and `recvmmsg` | ratio |
 //! |---|---|---|---|---|
-//! | 50 | 21.6 (19.9–22.7) | 1.7 | 26.4 (21.1–28.1) | 0.82 |
-//! | 500 | 10.4 (10.4–11.1) | 7.6–31.6 | 14.4 (14.4–14.7) | 0.73 |
+//! | 50 | 22.2 | 1.4 | 23.2 | 0.96 |
+//! | 500 | 11.6 | 2.2 | 13.9 | 0.83 |
 //!
-//! At 50 calls the spread is as wide as the difference, and another run had a ratio of 0.97. At 500 the machine was too small:
-//! of what was sent 84 to 90 % were heard, and 54 to 74 % without segments. Nothing was measured in a release build, on an idle
-//! machine or across a network card.
+//! So little gathers while packets are spread over their 20 ms and a worker takes each as it comes. Under a load of six more
+//! does: 7.6 to 31.6 packets a message at 500 calls, and 0.73 in a build for development. Nothing was measured across a network
+//! card.
 
 use std::{
     cell::RefCell,

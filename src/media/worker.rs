@@ -29,7 +29,7 @@
 //! On two quiet cores, 500 calls, all in one run: ours 6.2 µs at a pair of ports, 7.5 µs with the calls set up by SIP and keys
 //! listened for in the sound; a relay that knows nothing of RTP 5.3 µs, which is what this machine asks at least. Of ours, 64 %
 //! are `sendto`, 12 % `epoll_wait`, 12 % `recvfrom` and 12 % our own. Slices of 0.1 to 3 ms, threads that are not pinned, and
-//! one worker for two are all within 5 % of each other there.
+//! one worker for two are within a tenth of each other there, which is what one run differs from the next by.
 
 use std::{
     io,
