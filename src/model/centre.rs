@@ -178,7 +178,7 @@ pub struct Agent {
     /// How the agent signs in. None: not at all.
     pub sign_in: Option<SignIn>,
     /// After so long the agent must sign in again.
-    #[serde(default = "half_a_day")]
+    #[serde(default = "session_seconds")]
     pub session_seconds: u32,
     /// What callees see of outbound calls. None: the tenant's default.
     pub outbound_number: Option<E164>,
@@ -190,8 +190,11 @@ pub struct Agent {
     pub queues: BTreeMap<QueueId, u8>,
 }
 
-const fn half_a_day() -> u32 {
-    43_200
+/// Seconds of an agent's session where the tenant says nothing.
+pub const SESSION_SECONDS: u32 = 43_200;
+
+const fn session_seconds() -> u32 {
+    SESSION_SECONDS
 }
 
 /// How an agent signs in.

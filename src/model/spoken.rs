@@ -282,6 +282,20 @@ mod tests {
         assert_eq!(digits("+1 (212) 555-0100"), "1 2 1, 2 5 5, 5 0 1, 0 0");
         assert_eq!(digits("4711"), "4 7 1 1");
         assert_eq!(position(1, "de-DE"), "Sie sind als Nächster an der Reihe.");
+        assert_eq!(offer(None, '1', "en-GB"), "You have a call. To take it, press 1.");
+        assert_eq!(
+            offer(Some("new-sales"), '1', "en-US"),
+            "You have a call for new sales. To take it, press 1."
+        );
+        assert_eq!(
+            offer(Some("ventas"), '1', "es-US"),
+            "Tiene una llamada para ventas. Para atenderla, pulse 1."
+        );
+        assert_eq!(offer(None, '1', "fr-CA"), "Vous avez un appel. Pour le prendre, tapez 1.");
+        assert_eq!(
+            offer(Some("technik"), '1', "de-DE"),
+            "Sie haben einen Anruf für technik. Um ihn anzunehmen, drücken Sie 1."
+        );
         assert_eq!(position(4, "en-US"), "You are number 4 in line.");
         assert_eq!(position(4, "es-US"), "Usted es el número 4 en la cola.");
         assert_eq!(position(4, "fr-CA"), "Vous êtes en position 4 dans la file d'attente.");

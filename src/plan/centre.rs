@@ -14,8 +14,8 @@ use model::{
     centre::{
         Agent, Announcement, Campaign, CampaignMode, Channel, ContactList, ContactPoint, DoNotCallList,
         Header, HeaderValue, Integration, ListSource, ListedContact, Location, PointKind, Proxy, Question,
-        Queue, RequiredSkill, SecretKey, Selection, SignIn, SocialNetwork, Station, StationKind,
-        VoicemailBox,
+        Queue, RequiredSkill, SESSION_SECONDS, SecretKey, Selection, SignIn, SocialNetwork, Station,
+        StationKind, VoicemailBox,
     },
     snapshot::BusinessHours,
 };
@@ -235,9 +235,6 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
     })
 }
 
-/// Seconds of a session where the tenant says nothing.
-const DEFAULT_SESSION: u32 = 43_200;
-
 fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
     let v1::Capacity { voice, chat, email, sms, social } = spec.capacity;
     let capacity = [
@@ -249,13 +246,16 @@ fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
     ];
     let stations: Option<Vec<Station>> = spec.stations.iter().map(station).collect();
     let tenant = writer.world.tenants.get(writer.object.namespace());
+    let of_tenant = tenant.map(|tenant| tenant.spec.languages.as_slice()).unwrap_or_default();
+    let languages =
+        if spec.languages.is_empty() { of_tenant.get(..1).unwrap_or_default() } else { &spec.languages };
     let rules = tenant.and_then(|tenant| tenant.spec.sign_in.as_ref());
     let passwords = rules.is_none_or(|rules| rules.passwords == v1::Passwords::Accepted);
     let subjects = rules.is_some_and(|rules| rules.open_id_connect.is_some());
     Some(Agent {
         display_name: spec.display_name.clone(),
         skills: spec.skills.iter().map(|skill| (skill.name.clone(), small(skill.level))).collect(),
-        languages: spec.languages.clone(),
+        languages: languages.to_vec(),
         stations: stations?,
         capacity: capacity
             .into_iter()
@@ -266,7 +266,7 @@ fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
             (Some(reference), _) => passwords.then(|| SignIn::Password(secret(reference))),
             (None, subject) => subject.clone().filter(|_| subjects).map(SignIn::Subject),
         }),
-        session_seconds: rules.map_or(DEFAULT_SESSION, |rules| figure(rules.session_seconds)),
+        session_seconds: rules.map_or(SESSION_SECONDS, |rules| figure(rules.session_seconds)),
         outbound_number: spec.outbound_number.as_ref().and_then(|number| number.parse().ok()),
         lossy: spec.network == v1::AgentNetwork::Lossy,
         queues: spec

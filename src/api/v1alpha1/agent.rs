@@ -117,9 +117,9 @@ pub struct Station {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip: Option<SipStation>,
 
-    /// A number of the public telephone network. Who answers there is asked, in the first of the agent's `languages`, to press 1,
-    /// and has 20 seconds: until then nobody is connected, so that no mailbox takes a contact. Exactly one of `webRtc`, `sip` and
-    /// `pstn` stands.
+    /// A number of the public telephone network. Who answers there is asked, in the agent's first language, to press 1,
+    /// and has 20 seconds, in a queue what is left of its `ringSeconds`: until then nobody is connected, so that no mailbox takes a
+    /// contact. Exactly one of `webRtc`, `sip` and `pstn` stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pstn: Option<PstnStation>,
 
