@@ -34,6 +34,7 @@ mod confirming;
 mod digits;
 mod effect;
 mod handover;
+mod hold;
 mod joining;
 mod listening;
 mod message;
@@ -71,6 +72,8 @@ pub struct Call {
     a: LegA,
     dialling: Option<Dialling>,
     handover: Option<Box<Handover>>,
+    /// The leg that hears music in place of whoever holds it.
+    on_hold: Option<LegId>,
     joiner: Option<Box<Joiner>>,
     playing: Option<(PlayId, AfterPlay)>,
     waiting: Option<Waiting>,
@@ -177,6 +180,7 @@ impl Call {
             incoming,
             dialling: None,
             handover: None,
+            on_hold: None,
             joiner: None,
             silenced: None,
             playing: None,

@@ -20,6 +20,7 @@ use model::{
 };
 
 use crate::{
+    coded::Form,
     leg::{Content, Leg, Told},
     legs::{Key, Legs, Owner},
     library::Library,
@@ -183,7 +184,13 @@ impl Engine {
         };
         let Some(key) = self.find(session, leg) else { return };
         match Play::new(id, audio, times, &library) {
-            Ok(play) => self.with(key, |leg| leg.play(play)),
+            Ok(play) => {
+                let parameters = self.legs.get_mut(key).and_then(|leg| leg.parameters());
+                if let Some(form) = parameters.and_then(Form::of) {
+                    self.shared.loading.code(form, play.uncoded(form));
+                }
+                self.with(key, |leg| leg.play(play));
+            }
             Err(how) => {
                 self.with(key, Leg::stop_play);
                 self.tell(session, Event::PlayEnded { leg, play: id, how });

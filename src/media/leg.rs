@@ -14,7 +14,7 @@ use std::{
 
 use model::{
     LegId, PlayId, SessionId,
-    media::{Bucket, Codec, DtlsFailure, MediaParameters, PlayEnd, Quality, Srtp},
+    media::{Bucket, Codec, Direction, DtlsFailure, MediaParameters, PlayEnd, Quality, Srtp},
 };
 use rtp::{
     dtmf::{self, Step, Tone},
@@ -288,7 +288,8 @@ impl Leg {
             None if in_band => Tones::new(parameters.codec).map(Box::new),
             tones => tones,
         };
-        self.liveness.configure(parameters.direction.receives(), now);
+        // Who only sends has put us on hold, and may say nothing.
+        self.liveness.configure(parameters.direction == Direction::SendRecv, now);
         self.voice = self.voice.take().filter(|voice| voice.suits(&parameters));
         self.remote = Some(Remote { parameters, latch, since, frame });
     }

@@ -7,6 +7,7 @@
 //! Contract: [`link::MediaOrders::send`] never blocks; events are told from worker threads, those of one session in
 //! the order of their happening. A peer can cause neither a panic nor growth: every queue, table and loop is bounded.
 
+mod coded;
 mod config;
 mod crypt;
 mod door;

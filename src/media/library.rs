@@ -1,6 +1,7 @@
 //! Prompts, decoded once when they are loaded: nothing is computed while they play.
 //!
-//! Files are resampled to 8 kHz and encoded by both laws. Text is spoken by the program `espeak-ng`, as a process
+//! Files are resampled to 8 kHz and encoded by both laws; what [`crate::coded`] adds for other codecs is made when it is first
+//! wanted. Text is spoken by the program `espeak-ng`, as a process
 //! of its own (its licence does not allow linking), which writes a WAV file in turn.
 
 use std::{
@@ -26,6 +27,7 @@ use rtp::{
 };
 
 use crate::{
+    coded::{Form, Forms},
     sources::{self, Sound},
     speech,
 };
@@ -126,6 +128,7 @@ pub struct Prompt {
     pcm: Box<[i16]>,
     mu: Box<[u8]>,
     a: Box<[u8]>,
+    forms: Forms,
 }
 
 impl Library {
@@ -256,6 +259,16 @@ impl Prompt {
         &self.pcm
     }
 
+    /// Its packets in other codecs.
+    pub(crate) const fn forms(&self) -> &Forms {
+        &self.forms
+    }
+
+    /// Makes its packets in another codec.
+    pub(crate) fn make(&self, form: Form) {
+        self.forms.make(form, &self.pcm);
+    }
+
     /// Encoded, one octet per sample.
     #[must_use]
     pub fn encoded(&self, codec: Codec) -> &[u8] {
@@ -267,7 +280,7 @@ impl Prompt {
 
     fn new(pcm: Vec<i16>) -> Self {
         let encoded = |law: Law| pcm.iter().map(|&sample| law.encode(sample)).collect();
-        Self { mu: encoded(Law::Mu), a: encoded(Law::A), pcm: pcm.into() }
+        Self { mu: encoded(Law::Mu), a: encoded(Law::A), pcm: pcm.into(), forms: Forms::default() }
     }
 }
 

@@ -8,6 +8,7 @@ use model::{
 };
 
 use crate::{
+    coded::{Form, PACKET},
     library::{Library, Prompt, is_tone},
     playback::Pending,
 };
@@ -92,7 +93,8 @@ impl Play {
         let same = self.prompts.len() == left.prompts.len()
             && self.prompts.iter().zip(&left.prompts).all(|(one, other)| Arc::ptr_eq(one, other));
         if self.is_music && same {
-            (self.prompt, self.at) = (left.prompt, left.at);
+            // Whole packets, which every codec can begin with.
+            (self.prompt, self.at) = (left.prompt, left.at - left.at % PACKET);
         }
     }
 
@@ -113,18 +115,42 @@ impl Play {
         false
     }
 
-    /// As [`Play::fill`], in samples at 8 kHz.
+    /// As [`Play::fill`], in samples at 8 kHz. A prompt's last frame ends in silence, so that each begins a packet of its own.
     pub fn fill_pcm(&mut self, frame: &mut [i16]) -> bool {
-        self.fill_from(Prompt::pcm, 0, frame)
+        self.fill_from(Prompt::pcm, (0, true), frame)
+    }
+
+    /// The next packet as it was coded beforehand. None: there is none yet, or nothing is left to be heard.
+    pub fn packet(&mut self, form: Form) -> Option<&[u8]> {
+        if self.is_awaited() || self.prompt >= self.prompts.len() && !self.begin_round() {
+            return None;
+        }
+        let prompt = self.prompts.get(self.prompt)?;
+        let payload = prompt.forms().payload(form, self.at)?;
+        self.at += PACKET;
+        if self.at >= prompt.pcm().len() {
+            (self.prompt, self.at) = (self.prompt + 1, 0);
+        }
+        Some(payload)
+    }
+
+    /// The prompts that are not coded in a form, and were not asked for: each is given once.
+    pub fn uncoded(&self, form: Form) -> impl Iterator<Item = &Arc<Prompt>> {
+        self.prompts.iter().filter(move |prompt| prompt.forms().want(form))
     }
 
     /// Fills a frame and goes on; the last one ends in silence. `false`: all has been played, nothing is written.
     pub fn fill(&mut self, codec: Codec, frame: &mut [u8]) -> bool {
         let silence = rtp::g711::Law::from(codec).silence();
-        self.fill_from(|prompt| prompt.encoded(codec), silence, frame)
+        self.fill_from(|prompt| prompt.encoded(codec), (silence, false), frame)
     }
 
-    fn fill_from<T: Copy>(&mut self, sound: impl Fn(&Prompt) -> &[T], silence: T, frame: &mut [T]) -> bool {
+    fn fill_from<T: Copy>(
+        &mut self,
+        sound: impl Fn(&Prompt) -> &[T],
+        (silence, apart): (T, bool),
+        frame: &mut [T],
+    ) -> bool {
         let mut filled = 0;
         if self.is_awaited() {
             frame.fill(silence);
@@ -142,6 +168,9 @@ impl Play {
             self.at += count;
             if count == rest.len() {
                 (self.prompt, self.at) = (self.prompt + 1, 0);
+                if apart {
+                    break;
+                }
             }
         }
         frame[filled..].fill(silence);
@@ -221,7 +250,7 @@ mod tests {
         };
         let music = left(play(&[1, 2], None)).unwrap();
         for (mut next, wanted) in [
-            (play(&[1, 2], None), (1, 80)),
+            (play(&[1, 2], None), (1, 0)),
             (play(&[2, 1], None), (0, 0)),
             (play(&[1], None), (0, 0)),
             (play(&[1, 2], Some(2)), (0, 0)),

@@ -11,6 +11,7 @@ use std::{
 use store::{Blobs, Name};
 
 use crate::{
+    coded::Form,
     library::{self, Prompt, SOURCE_BYTES_MAX},
     recording::Catalogue,
     speech::{self, Speaker},
@@ -40,7 +41,11 @@ pub struct Loader {
 pub struct Loading {
     recordings: mpsc::SyncSender<Job<String>>,
     texts: mpsc::SyncSender<Job<Text>>,
+    forms: mpsc::SyncSender<Coding>,
 }
+
+/// What is to be coded.
+type Coding = Option<(Arc<Prompt>, Form)>;
 
 #[derive(Debug)]
 enum Job<T> {
@@ -74,7 +79,14 @@ impl Loader {
         let say = move |text: &Text| said(text, speaker.as_deref(), &spoken);
         let (texts, more) = started("media-say", SPEAKING, say, |_| {})?;
         threads.extend(more);
-        Ok(Self { loading: Loading { recordings, texts }, threads })
+        let (forms, wanted) = mpsc::sync_channel::<Coding>(WAITING_MAX);
+        let code = move || {
+            while let Ok(Some((prompt, form))) = wanted.recv() {
+                prompt.make(form);
+            }
+        };
+        threads.push(thread::Builder::new().name("media-code".into()).spawn(code)?);
+        Ok(Self { loading: Loading { recordings, texts, forms }, threads })
     }
 
     /// What asks them.
@@ -86,6 +98,7 @@ impl Loader {
 impl Drop for Loader {
     fn drop(&mut self) {
         let _ = self.loading.recordings.send(Job::Stop);
+        let _ = self.loading.forms.send(None);
         for _ in 0..SPEAKING {
             let _ = self.loading.texts.send(Job::Stop);
         }
@@ -110,6 +123,15 @@ impl Loading {
         }
         let text = Text { text, language, tenant };
         self.texts.try_send(Job::Load(text, Arc::clone(&pending))).ok().map(|()| pending)
+    }
+
+    /// Has prompts coded.
+    pub fn code<'p>(&self, form: Form, prompts: impl Iterator<Item = &'p Arc<Prompt>>) {
+        for prompt in prompts {
+            if self.forms.try_send(Some((Arc::clone(prompt), form))).is_err() {
+                prompt.forms().forget(form);
+            }
+        }
     }
 
     /// Has a recording deleted. False: too many wait, and it stays.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::media::{Codec, MediaParameters};
+use model::media::{Codec, MediaParameters, OpusParameters};
 use rtp::{
     codec::{self, Encoder},
     g711::Law,
@@ -25,23 +25,27 @@ const G722_SILENCE: u8 = 0xfa;
 #[derive(Debug)]
 pub struct Voice {
     encoder: Encoder,
-    made_for: MediaParameters,
+    made_for: (Codec, Option<OpusParameters>),
     rates: Rates,
 }
 
 impl Voice {
     /// For a leg that sound of `rate` samples a second is said to. None: its codec is passed on only.
     pub fn new(parameters: &MediaParameters, rate: u32) -> Option<Self> {
-        let opus = parameters.opus.unwrap_or_default();
+        Self::of(parameters.codec, parameters.opus, rate)
+    }
+
+    /// The same for a codec by itself.
+    pub fn of(codec: Codec, opus: Option<OpusParameters>, rate: u32) -> Option<Self> {
         // Only Opus leaves a choice, and takes what there is.
-        let rate = if parameters.codec == Codec::Opus { rate } else { codec::sample_rate(parameters.codec) };
-        let encoder = Encoder::with_rate(parameters.codec, &opus, rate).ok()?;
-        Some(Self { encoder, made_for: parameters.clone(), rates: Rates::default() })
+        let rate = if codec == Codec::Opus { rate } else { codec::sample_rate(codec) };
+        let encoder = Encoder::with_rate(codec, &opus.unwrap_or_default(), rate).ok()?;
+        Some(Self { encoder, made_for: (codec, opus), rates: Rates::default() })
     }
 
     /// Whether it goes on under these parameters.
     pub fn suits(&self, parameters: &MediaParameters) -> bool {
-        self.made_for.codec == parameters.codec && self.made_for.opus == parameters.opus
+        self.made_for == (parameters.codec, parameters.opus)
     }
 
     /// Encodes a frame. Returns the octets written; 0 if nothing need be sent, or it is no frame of this codec.

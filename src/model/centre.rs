@@ -184,6 +184,9 @@ pub struct Agent {
     pub outbound_number: Option<E164>,
     /// Whether the agent's network loses packets, so that codecs which cope are offered first.
     pub lossy: bool,
+    /// What contacts hear while the agent's phone holds them or hands them on. Empty: silence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub music: Vec<AudioId>,
     /// Queues that the agent serves where the skills suffice, by rank: contacts of a lower one are offered first. Empty: all
     /// queues whose skills suffice, and all alike.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -155,6 +155,17 @@ impl<'w> Writer<'w> {
         vec![prompt.id]
     }
 
+    /// The tenant's music, as far as it is there.
+    fn music(&mut self) -> Vec<AudioId> {
+        let tenant = self.world.tenants.get(self.object.namespace());
+        let names = tenant.map(|tenant| tenant.spec.music.as_slice()).unwrap_or_default();
+        let found = names.iter().filter_map(|name| self.world.prompts.get(&self.key(name)));
+        let found: Vec<_> = found.collect();
+        let audio = found.iter().map(|prompt| prompt.id).collect();
+        self.needs.prompts.extend(found.into_iter().map(|prompt| (prompt.id, prompt.clone())));
+        audio
+    }
+
     fn hours(&mut self, reference: Option<&v1::LocalRef>) -> Option<HoursId> {
         let key = self.key(&reference?.name);
         match self.world.hours.get(&key) {
@@ -228,7 +239,10 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
         service_seconds: figure(spec.service_level.seconds),
         contacts_max: figure(spec.limits.contacts),
         wait_seconds_max: figure(spec.limits.wait_seconds),
-        music: writer.prompt(spec.music.as_ref()),
+        music: match spec.music.is_empty() {
+            true => writer.music(),
+            false => spec.music.iter().flat_map(|name| writer.prompt(Some(name))).collect(),
+        },
         announcements,
         ring_seconds: figure(spec.ring_seconds),
         wrap_up_seconds: figure(spec.wrap_up_seconds),
@@ -236,6 +250,7 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
 }
 
 fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
+    let music = writer.music();
     let v1::Capacity { voice, chat, email, sms, social } = spec.capacity;
     let capacity = [
         (Channel::Voice, voice),
@@ -269,6 +284,7 @@ fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
         session_seconds: rules.map_or(SESSION_SECONDS, |rules| figure(rules.session_seconds)),
         outbound_number: spec.outbound_number.as_ref().and_then(|number| number.parse().ok()),
         lossy: spec.network == v1::AgentNetwork::Lossy,
+        music,
         queues: spec
             .queues
             .iter()

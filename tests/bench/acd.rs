@@ -89,6 +89,7 @@ fn agent(lots: &mut Lots) -> Agent {
         session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
+        music: Vec::new(),
         queues: BTreeMap::new(),
     }
 }

@@ -6,7 +6,10 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::Command,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -15,7 +18,8 @@ use openssl::ssl::{SslAcceptor, SslStream};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::{
-    audio::{self, likeness, melody},
+    audio::{self, likeness, melody, missing_ms},
+    callee::{Callee, Stream},
     certificates::{Authority, For, acceptor, secret},
     harness::{Setup, System, with_prepared},
     phone::{CARRIER, Phone},
@@ -24,6 +28,7 @@ use crate::{
 
 const HOST: &str = "127.0.0.1";
 const NUMBER: &str = "+18005550107";
+const RING: &str = "+18005550102";
 const TEXT: &str = "Welcome to the voice of a service";
 
 const FLOWS: &str = r#"apiVersion: switchboard.dev/v1alpha1
@@ -355,6 +360,39 @@ fn says(system: &System, last: &str) -> (Vec<String>, String, Vec<i16>) {
     (path, system.get(&format!("/api/v1/explanations/{}", phone.call_id)), wish)
 }
 
+/// The same while two others talk, who must not lose a word by it.
+fn says_beside_others(system: &System, last: &str) -> (Vec<String>, String) {
+    let callee = Callee::start(system, system.pbx.port(), "0");
+    let mut other = Phone::new(system, CARRIER, RING);
+    let to = other.call("0").audio();
+    let (words, over) = (melody(121, 6.0), AtomicBool::new(false));
+    let mut path = None;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = Stream::new(&other.rtp, to, 7);
+            // From before anything is understood until after it could not be.
+            for _ in 0..6 {
+                stream.say(&words);
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        path = Some(says(system, last));
+        over.store(true, Ordering::Relaxed);
+    });
+    let packets = callee.rtp.packets();
+    assert!(packets.len() > 400, "{} packets", packets.len());
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "a packet is lost");
+    }
+    let missing = missing_ms(&words, &callee.rtp.samples());
+    assert!(missing <= 240, "{missing} ms of the others' words are missing");
+    other.hang_up();
+    let (path, told, _) = path.unwrap();
+    (path, told)
+}
+
 #[test]
 fn a_service_that_transcribes_leads_the_caller_where_the_words_say() {
     let (authority, shown) = here();
@@ -382,7 +420,7 @@ fn a_transcriber_that_hangs_is_no_match_and_says_so() {
     let service = serve(shown, Arc::new(|_| None));
     let prepare = |system: &System| prepare(system, (&authority, service.port), RECOGNISER, "");
     with_prepared(&Setup::default(), prepare, |system| {
-        let (path, told, _) = says(system, "two");
+        let (path, told) = says_beside_others(system, "two");
         assert_eq!(path[1], "menu: noMatch");
         let because = "could not be understood: Integration acme/speech: no answer within 1000 ms";
         assert!(told.contains(because), "{told}");
@@ -440,7 +478,7 @@ fn a_recogniser_on_a_websocket_that_hangs_is_no_match_and_says_so() {
     let (port, _) = recogniser(shown, true);
     let prepare = |system: &System| prepare(system, (&authority, port), STREAM, "");
     with_prepared(&Setup::default(), prepare, |system| {
-        let (path, told, _) = says(system, "two");
+        let (path, told) = says_beside_others(system, "two");
         assert_eq!(path[1], "menu: noMatch");
         assert!(
             told.contains("could not be understood: Integration acme/speech: no answer within"),

@@ -274,6 +274,24 @@ impl Desk {
         answer
     }
 
+    /// Without waiting for the answer, as phones do.
+    pub fn hang_up(&mut self) {
+        self.cseq += 1;
+        self.send("BYE", self.cseq, "", "");
+    }
+
+    /// Holds, or fetches back.
+    pub fn reinvite(&mut self, rtp: u16, direction: &str) -> Message {
+        let version = self.cseq;
+        let sdp = format!(
+            "v=0\r\no=ada 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {rtp} RTP/AVP 0\r\na={direction}\r\n"
+        );
+        let answer = self.request("INVITE", "Content-Type: application/sdp\r\n", &sdp);
+        assert_eq!(answer.code(), 200, "{}", answer.text);
+        self.send("ACK", self.cseq, "", "");
+        answer
+    }
+
     /// What names its dialog in the Refer-To of another call.
     fn replaces(&self) -> String {
         let theirs = self.to.split("tag=").nth(1).unwrap();
@@ -297,10 +315,8 @@ fn a_callee_is_handed_on_to_a_colleague_who_was_asked() {
         let answer = contact.request("REFER", &refer_to, "");
         assert_eq!(answer.code(), 202, "{}", answer.text);
         // It hangs up at once, as many do.
-        contact.cseq += 1;
-        contact.send("BYE", contact.cseq, "", "");
-        consult.cseq += 1;
-        consult.send("BYE", consult.cseq, "", "");
+        contact.hang_up();
+        consult.hang_up();
         system.wait_for_metric("switchboard_calls", 1);
         thread::sleep(Duration::from_secs(5));
         bob.end();

@@ -8,7 +8,7 @@ use std::{thread, time::Duration};
 use crate::{
     audio::{self, likeness, melody, missing_ms},
     callee::{Callee, Stream},
-    harness::{Setup, wait_until, with_prepared, with_system},
+    harness::{Setup, System, wait_until, with_prepared, with_system},
     phone::{CARRIER, Phone},
     rtp::{Packet, Rtp},
     stations::{self, Desk},
@@ -148,6 +148,55 @@ fn hold_and_retrieval_are_one_stream_to_both() {
             said.iter().for_each(|part| assert_heard(what, &parts[*part], &heard));
         }
         phone.hang_up();
+    });
+}
+
+#[test]
+fn whom_an_agent_holds_hears_the_tenants_music_where_it_was_left() {
+    let prepare = |system: &System| {
+        stations::prepare(system);
+        let trunks = "  outboundTrunks:\n";
+        system.edit("tenant.yaml", trunks, &format!("  music: [one, two]\n{trunks}"));
+    };
+    with_prepared(&Setup::default(), prepare, |system| {
+        let callee = Callee::start(system, stations::gateway(system), "0");
+        let mut ada = Desk::new(system, "ada", "+12125550177");
+        let rtp = Rtp::bind(([127, 0, 0, 1], system.peer_port()).into());
+        let to = ada.call(rtp.local.port()).audio();
+        let (before, after) = (melody(111, 1.44), melody(112, 1.44));
+        let silence = vec![0; before.len()];
+        let (mut one, mut other) = (Stream::new(&rtp, to, 7), Stream::new(&callee.rtp, callee.audio(), 8));
+        talk((&mut one, &before), (&mut other, &silence));
+        let heard = || decoded(&callee.rtp.packets());
+        let music = [system.prompt("one"), system.prompt("two")];
+        let half = music[0].len() / 2;
+
+        let answer = ada.reinvite(rtp.local.port(), "sendonly");
+        assert!(answer.body().contains("a=recvonly"), "{}", answer.body());
+        let begun = heard().len();
+        wait_until("half of the first piece is heard", || heard().len() > begun + half);
+        ada.reinvite(rtp.local.port(), "sendrecv");
+        let first = heard()[begun..].to_vec();
+        one.timestamp = one.timestamp.wrapping_add(first.len() as u32);
+        talk((&mut one, &after), (&mut other, &silence));
+        let between = heard().len();
+        ada.reinvite(rtp.local.port(), "inactive");
+        wait_until("the other half and the second piece are heard", || {
+            heard().len() > between + half + music[1].len() + 4_000
+        });
+
+        let all = heard();
+        let found = likeness(&music[0][..half.min(first.len())], &all[begun..begun + half + 2_400]);
+        assert!(found > 0.95, "the music begins: {found:.3}");
+        let again = &all[between..between + half];
+        let found = likeness(&music[0][..half], again);
+        assert!(found < 0.8, "the music begins anew: {found:.3}");
+        assert!(audio::missing_ms(&music[1], &all[between..]) <= TORN_MS, "the second piece");
+        for said in [&before, &after] {
+            assert_heard("the callee", said, &all);
+        }
+        assert_one_stream("the callee", &callee.rtp.packets());
+        ada.hang_up();
     });
 }
 

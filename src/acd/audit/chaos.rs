@@ -89,6 +89,7 @@ pub(super) fn agent(skills: &[(&str, u8)]) -> Agent {
         session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
+        music: Vec::new(),
         queues: BTreeMap::new(),
     }
 }

@@ -70,10 +70,12 @@ pub struct QueueSpec {
     #[serde(default)]
     pub limits: QueueLimits,
 
-    /// A Prompt of this namespace that waiting callers hear. Absent: the platform's music.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub music: Option<String>,
+    /// Prompts of this namespace that waiting callers hear, one after another and again. Absent: the Tenant's `music`. At most 32.
+    /// Example: `[spring, summer]`.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub music: Vec<String>,
 
     /// What waiting callers are told, one after another and again. At most 8.
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{E164, HTTPS_URL, LABEL, LANGUAGE, LocalRef, ObjectRef, SIP_USER, SecretKeyRef, Status};
+use super::{
+    E164, HTTPS_URL, LABEL, LANGUAGE, LocalRef, OBJECT_NAME, ObjectRef, SIP_USER, SecretKeyRef, Status,
+};
 
 /// A customer. The namespace is the tenant; this object says which VoiceCluster serves it and what holds for all of it.
 ///
@@ -88,6 +90,13 @@ pub struct TenantSpec {
     /// Bounds of all its numbers together, of each pod for itself. Absent: the cluster's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<TenantLimits>,
+
+    /// Prompts of this namespace that contacts hear while an agent's phone holds them or hands them on, and in queues without music
+    /// of their own, one after another and again; each goes on where it was left. Absent: silence. At most 32. Example: `[spring, summer]`.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub music: Vec<String>,
 
     /// Services that speak to contacts and understand them. Absent: espeak-ng and pocketsphinx, which come with the media
     /// server.

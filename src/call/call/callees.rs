@@ -363,7 +363,7 @@ impl Call {
     }
 
     pub(super) fn bridge(&mut self, context: &mut Context<'_>) {
-        self.playing = None;
+        (self.playing, self.on_hold) = (None, None);
         let Some(dialling) = &self.dialling else { return };
         if let Some(branch) = dialling.branches.first() {
             context.effects.push(Effect::Media(Order::Bridge { a: self.a.media.id, b: branch.media.id }));
@@ -455,6 +455,7 @@ impl Call {
     pub(super) fn conclude(&mut self, outcome: Dialled, code: u16, context: &mut Context<'_>) {
         let Some(dialling) = self.dialling.take() else { return };
         self.stop_ringing_tone(context);
+        self.end_hold(context);
         if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
             self.waiting = None;
         }

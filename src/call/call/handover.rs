@@ -150,6 +150,7 @@ impl Call {
         if !self.part(leg, Some(leg)) {
             return;
         }
+        self.end_hold(context);
         context.effects.push(Effect::AcceptRefer { leg });
         context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
         self.handed_on(context);
@@ -187,8 +188,10 @@ impl Call {
     /// A phone hands its contact on to whom another call of its has rung.
     pub fn hand_on(&mut self, leg: LegId, targets: Vec<Whom>, context: &mut Context<'_>) {
         if self.part(leg, Some(leg)) {
+            self.end_hold(context);
             context.effects.push(Effect::AcceptRefer { leg });
             context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
+            self.play_while_handed_on(context);
             self.dial_whom(rings(RING_MS), targets, context);
         }
     }
@@ -283,6 +286,7 @@ impl Call {
             self.tell(format!("nobody took the contact, so {} is rung again", handover.station), context);
             handover.recalls = true;
             self.handover = Some(handover);
+            self.play_while_handed_on(context);
             return self.dial_whom(rings(RECALL_MS), vec![agent], context);
         }
         // The step that brought contact and agent together ends as if the agent had never answered.
@@ -356,6 +360,7 @@ impl Call {
         if !self.part(leg, told) {
             return context.effects.push(Effect::Bye { leg: whom.sip, reason: None });
         }
+        self.end_hold(context);
         context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
         let id = LegId(self.fresh_id());
         let mut media = MediaLeg::new(id, self.preferred(&whom.terms), self.incoming.keys.clone());

@@ -81,6 +81,7 @@ impl Call {
     pub fn attend(&mut self, context: &mut Context<'_>) {
         self.attend_agents(context);
         if self.ending.is_none() {
+            self.attend_hold(context);
             self.attend_recording(context);
             self.attend_siprec(context);
             self.show_recording(context);

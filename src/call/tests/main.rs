@@ -10,6 +10,7 @@ mod emergency;
 mod engine;
 mod engines;
 mod failover;
+mod holding;
 mod identity;
 mod negotiation;
 mod phones;

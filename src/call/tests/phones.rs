@@ -49,6 +49,7 @@ fn agent(name: &str, stations: Vec<Station>, number: Option<&str>) -> Arc<Agent>
         session_seconds: 43_200,
         outbound_number: number.map(|number| number.parse().unwrap()),
         lossy: false,
+        music: Vec::new(),
         queues: std::collections::BTreeMap::new(),
     })
 }

@@ -57,6 +57,7 @@ pub fn agent(stations: Vec<Station>) -> Arc<Agent> {
         session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
+        music: Vec::new(),
         queues: std::collections::BTreeMap::new(),
     })
 }

@@ -308,11 +308,11 @@ impl Media {
                 self.orders.push(format!("copy({of}>{})", leg.0 & 0xffff));
                 Vec::new()
             }
-            Order::Extend { .. }
-            | Order::Unbridge { .. }
-            | Order::Record { .. }
-            | Order::Mix(_)
-            | Order::Mute { .. } => Vec::new(),
+            Order::Unbridge { .. } => {
+                self.orders.push("unbridge".into());
+                Vec::new()
+            }
+            Order::Extend { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
         }
     }
 

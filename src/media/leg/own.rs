@@ -5,6 +5,7 @@ use super::{
     Leg, OVERHEAD_MAX, Play, PlayEnd, Remote, Step, Told, Tone, dtmf, samples,
     voice::{self, PAYLOAD_MAX, Voice},
 };
+use crate::coded::Form;
 
 /// Frames sent at once to catch up, when the worker was late; beyond, time is skipped.
 const CATCH_UP_MAX: usize = 5;
@@ -164,6 +165,12 @@ impl Leg {
                 self.send_audio(&payload[..length], due, frame);
             }
             playing
+        } else if let Some(payload) = Form::of(&remote.parameters).and_then(|form| play.packet(form)) {
+            let mut copy = [0; PAYLOAD_MAX];
+            let length = payload.len();
+            copy[..length].copy_from_slice(payload);
+            self.send_audio(&copy[..length], due, frame);
+            true
         } else {
             let mut sound = Sound::new(frame);
             let playing = play.fill_pcm(sound.samples());

@@ -34,6 +34,7 @@ pub(super) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Re
         let field = "spec.speech.recogniser.integrationRef.name";
         named(item, world, report, field, integration, &recogniser.integration_ref.name);
     }
+    playlist(item, &item.spec.music, world, report);
     if agents(item.namespace(), world).next().is_none() {
         return;
     }
@@ -47,11 +48,16 @@ pub(super) fn tenant(item: &Item<v1::TenantSpec>, world: &World, report: &mut Re
     }
 }
 
+fn playlist<T>(item: &Item<T>, music: &[String], world: &World, report: &mut Report) {
+    for (index, prompt) in music.iter().enumerate() {
+        let field = format!("spec.music[{index}]");
+        named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), prompt);
+    }
+}
+
 /// A queue: what it plays, and whether anybody can serve it.
 pub(super) fn queue(item: &Item<v1::QueueSpec>, world: &World, report: &mut Report) {
-    if let Some(music) = &item.spec.music {
-        named(item, world, report, "spec.music", ("Prompt", Reason::PromptNotFound), music);
-    }
+    playlist(item, &item.spec.music, world, report);
     for (index, announcement) in item.spec.announcements.iter().enumerate() {
         let field = format!("spec.announcements[{index}].prompt");
         named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), &announcement.prompt);

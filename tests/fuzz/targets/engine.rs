@@ -258,6 +258,7 @@ fn snapshot() -> Snapshot {
         session_seconds: 43_200,
         outbound_number: None,
         lossy: false,
+        music: Vec::new(),
         queues: Default::default(),
     };
     snapshot.centre.agents.insert(AgentId::new("acme", "ada"), Arc::new(ada));

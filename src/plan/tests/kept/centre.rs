@@ -35,10 +35,10 @@ const ROWS: &[(&str, &str, Fate, Then)] = &[
     (
         "Queue",
         "acme/sales",
-        Edit("music: music, ringSeconds: 15", "music: music, ringSeconds: fifteen"),
+        Edit("music: [music], ringSeconds: 15", "music: [music], ringSeconds: fifteen"),
         Kept,
     ),
-    ("Queue", "acme/sales", Edit("music: music, ringSeconds: 15", "music: muzak, ringSeconds: 20"), Kept),
+    ("Queue", "acme/sales", Edit("music: [music], ringSeconds: 15", "music: [muzak], ringSeconds: 20"), Kept),
     ("Queue", "acme/sales", Delete("Prompt", "music"), Kept),
     ("Queue", "acme/sales", Delete("Queue", "sales"), Gone),
     ("Queue", "acme/sales", Withdrawn, Gone),
@@ -148,6 +148,6 @@ fn what_befalls_a_contact_centre_also_after_a_restart() {
 
 #[test]
 fn a_wrong_object_that_was_never_right_is_known_to_no_pod() {
-    let plan = planned(&befallen(Edit("music: music, ringSeconds: 15", "music: muzak, ringSeconds: 20")));
+    let plan = planned(&befallen(Edit("music: [music], ringSeconds: 15", "music: [muzak], ringSeconds: 20")));
     assert_eq!(known(&plan, "Queue", "acme/sales"), None);
 }
