@@ -185,7 +185,14 @@ fn one_fault_one_message() {
             "max must not be less than min",
         ),
         ("RoutingFlow", "steps/2/hangup", json!({"prompt": "x", "reject": "Busy"}), "both prompt and reject"),
-        ("RoutingFlow", "steps/0", json!({"name": "x", "play": {}}), "exactly one of prompt and prompts"),
+        ("RoutingFlow", "steps/0", json!({"name": "x", "play": {}}), "must have prompt, prompts or say"),
+        (
+            "RoutingFlow",
+            "steps/0",
+            json!({"name": "x", "play": {"prompt": "a", "prompts": ["b"]}}),
+            "at most one of prompt and prompts",
+        ),
+        ("Queue", "announcements", json!([{"afterSeconds": 5}]), "must have prompt, say or both"),
         (
             "RoutingFlow",
             "steps/0",

@@ -12,15 +12,15 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    AgentId, AudioId, CallId, LegId, PlayId, SessionId,
-    media::{Event as MediaEvent, Order, PlayEnd, Refusal},
+    AgentId, CallId, LegId, PlayId, SessionId,
+    media::{Event as MediaEvent, Order, Refusal},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
 use stir::Verstat;
 
 use crate::{
     admission::{Admitted, Origin},
-    cursor::{Action, Cursor, Dialled, Environment, Facts},
+    cursor::{Action, Cursor, Dialled, Environment, Facts, Speech},
     dial::{Branch, Dialling, Party, Sent},
     record::{EndedBy, Measured, Visit, cause_of},
     registrar::StationId,
@@ -38,6 +38,7 @@ mod hold;
 mod joining;
 mod listening;
 mod message;
+mod playing;
 mod queueing;
 mod recording;
 mod silence;
@@ -76,6 +77,8 @@ pub struct Call {
     on_hold: Option<LegId>,
     joiner: Option<Box<Joiner>>,
     playing: Option<(PlayId, AfterPlay)>,
+    /// What is spoken once the prompts before it are over.
+    to_say: Option<Box<Speech>>,
     waiting: Option<Waiting>,
     recorder: Recorder,
     siprec: Siprec,
@@ -123,6 +126,8 @@ enum StateA {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AfterPlay {
     GoOn,
+    /// Something is to be said after it.
+    Say,
     HangUp,
     /// The ringing tone, which others end.
     Ring,
@@ -184,6 +189,7 @@ impl Call {
             joiner: None,
             silenced: None,
             playing: None,
+            to_say: None,
             waiting: None,
             recorder: Recorder::default(),
             siprec: Siprec::default(),
@@ -405,9 +411,9 @@ impl Call {
                     context.effects.push(Effect::Media(Order::StopPlay { leg: self.a.media.id }));
                 }
             }
-            Action::Play { ref audio, early } => {
+            Action::Play { ref audio, ref say, early } => {
                 if self.audible(early, context) {
-                    self.play(audio.clone(), AfterPlay::GoOn, context);
+                    self.play_step(audio.clone(), say.clone(), context);
                 } else {
                     self.waiting = Some(Waiting::For(action));
                 }
@@ -470,60 +476,6 @@ impl Call {
     /// For the call's explanation.
     pub(crate) fn tell(&self, what: String, context: &mut Context<'_>) {
         context.effects.push(Effect::Tell(Told { call_id: self.incoming.call_id.clone(), what }));
-    }
-
-    /// Plays again and again, until something stops it.
-    fn play_on(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
-        if audio.is_empty() {
-            return;
-        }
-        let play = PlayId(self.fresh_id());
-        self.playing = Some((play, then));
-        let audio = audio.into_iter().map(|audio| self.here(audio, context)).collect();
-        let order = Order::Play { leg: self.a.media.id, play, audio, times: None };
-        context.effects.push(Effect::Media(order));
-    }
-
-    fn play(&mut self, audio: Vec<AudioId>, then: AfterPlay, context: &mut Context<'_>) {
-        if audio.is_empty() {
-            return self.after_play(then, context);
-        }
-        let play = PlayId(self.fresh_id());
-        self.playing = Some((play, then));
-        let order = Order::Play { leg: self.a.media.id, play, audio, times: Some(1) };
-        context.effects.push(Effect::Media(order));
-    }
-
-    fn play_ended(&mut self, play: PlayId, how: PlayEnd, context: &mut Context<'_>) {
-        let Some((_, then)) = self.playing.take_if(|(playing, _)| *playing == play) else {
-            return self.asked_for_key(play, how, context);
-        };
-        match how {
-            PlayEnd::Finished | PlayEnd::Stopped => self.after_play(then, context),
-            PlayEnd::UnknownAudio if then == AfterPlay::Message && self.message_unplayed(context) => {}
-            // A media server that does not know the country's tone yet: what follows it does not wait for it.
-            PlayEnd::UnknownAudio if matches!(then, AfterPlay::Ring | AfterPlay::Refuse) => {
-                self.after_play(then, context);
-            }
-            PlayEnd::UnknownAudio => {
-                let actions = self.cursor.failed("a prompt is not on the media server", context.environment);
-                self.perform(actions, context);
-            }
-        }
-    }
-
-    fn after_play(&mut self, then: AfterPlay, context: &mut Context<'_>) {
-        match then {
-            AfterPlay::Ring | AfterPlay::Wait => {}
-            AfterPlay::Queue => self.queue_played(context),
-            AfterPlay::HangUp => self.finish(EndedBy::Flow, 200, None, context),
-            AfterPlay::Refuse => self.unhelped(context),
-            AfterPlay::Message => self.message_played(context),
-            AfterPlay::GoOn => {
-                let actions = self.cursor.played(context.environment);
-                self.perform(actions, context);
-            }
-        }
     }
 
     /// A key of the contact. While two legs are joined, keys are theirs.

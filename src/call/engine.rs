@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -81,6 +81,8 @@ enum Answer {
     Sent(LegId, Sent),
     /// Whether the contact may wait.
     Entered(Result<(), acd::Refusal>),
+    /// How many go before the contact, if it waits, and how long it will wait, if that is known.
+    Placed(Option<usize>, Option<Duration>),
 }
 
 /// One shard.
@@ -445,6 +447,9 @@ impl Engine {
                 }
                 Some(Answer::Entered(entered)) => {
                     self.run(now, &world, &mut call, |call, context| call.entered(entered, context))
+                }
+                Some(Answer::Placed(ahead, wait)) => {
+                    self.run(now, &world, &mut call, |call, context| call.placed(ahead, wait, context))
                 }
                 None => continue,
             };

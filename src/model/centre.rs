@@ -109,6 +109,9 @@ pub struct Queue {
     pub music: Vec<AudioId>,
     /// In the order of their times.
     pub announcements: Vec<Announcement>,
+    /// Tag (BCP 47) of the language that contacts are spoken to in where their flow names none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub language: String,
     /// How long an agent is rung.
     pub ring_seconds: u32,
     /// How long an agent has after a contact before the next is offered.
@@ -159,6 +162,18 @@ pub struct Announcement {
     pub after_seconds: u32,
     /// What is heard.
     pub audio: Vec<AudioId>,
+    /// What is spoken after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub say: Vec<WaitFigure>,
+}
+
+/// What somebody who waits may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum WaitFigure {
+    /// The place in the queue.
+    Position,
+    /// How long the wait will still be.
+    Wait,
 }
 
 /// Somebody who talks to contacts.

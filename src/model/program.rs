@@ -162,10 +162,13 @@ impl Leads {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verb {
-    /// Plays prompts to the end.
+    /// Plays prompts to the end, and says something after them.
     Play {
         /// In order.
         audio: Vec<AudioId>,
+        /// What is said after them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        say: Option<Box<Say>>,
         /// Before the call is answered, as early media (183), if it is not answered yet.
         early: bool,
         /// After the last.
@@ -418,8 +421,8 @@ impl Verb {
             Self::Queue(queue) => queue.priority.iter().collect(),
             Self::Callback { number, .. } => number.iter().collect(),
             Self::Message { text, to, .. } => std::iter::once(text).chain(to).collect(),
-            Self::Play { .. }
-            | Self::Ask(_)
+            Self::Play { say, .. } => say.iter().map(|say| &say.value).collect(),
+            Self::Ask(_)
             | Self::Hours { .. }
             | Self::Split { .. }
             | Self::Call { .. }
@@ -437,6 +440,33 @@ impl Verb {
     pub const fn calls(&self) -> Option<&FlowId> {
         if let Self::Call { flow, .. } = self { Some(flow) } else { None }
     }
+}
+
+/// What is worked out when it is its turn, and spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Say {
+    /// Gives an Integer for [`Pronunciation::Number`], else text.
+    pub value: Expression,
+    /// How it is read.
+    pub pronunciation: Pronunciation,
+    /// Tag (BCP 47) of the language where the flow's variable names none.
+    pub language: String,
+}
+
+/// How a value is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Pronunciation {
+    /// As it stands.
+    Text,
+    /// A whole number.
+    Number,
+    /// Digit by digit.
+    Digits,
+    /// The day of a date (`2026-12-24`) or of a time with one (RFC 3339).
+    Date,
+    /// A time of day (`14:05`), or that of a time with a date, as it stands there.
+    Time,
 }
 
 /// Plays prompts and takes keys: a choice by its digits, or digits into a variable.

@@ -3,7 +3,11 @@
 //!
 //! A voice reads digits by itself, so cardinal numbers stay digits; what depends on the language is put into words here.
 
+use std::time::Duration;
+
 use jiff::civil;
+
+use crate::program::{Pronunciation, Value};
 
 /// Languages that words are known for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +108,37 @@ impl Language {
     }
 }
 
+/// A value of a flow as a voice is to read it.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn pronounced(value: &Value, how: Pronunciation, language: &str) -> Result<String, String> {
+    let wrong = |wanted: &str| format!("`{value}` cannot be read as {wanted}");
+    match (how, value) {
+        (Pronunciation::Text, Value::String(text)) => Ok(text.clone()),
+        (Pronunciation::Number, Value::Integer(figure)) => Ok(number(*figure, language)),
+        (Pronunciation::Digits, Value::String(text)) => match digits(text) {
+            read if read.is_empty() => Err(wrong("digits: it has none")),
+            read => Ok(read),
+        },
+        (Pronunciation::Date, Value::String(text)) => {
+            let day = text.parse::<civil::Date>();
+            let day = day.map_err(|_| wrong("a date such as 2026-12-24 or 2026-12-24T14:05:00Z"))?;
+            Ok(date(day, language))
+        }
+        (Pronunciation::Time, Value::String(text)) => {
+            let at = text.parse::<civil::Time>();
+            let at = at.map_err(|_| wrong("a time such as 14:05 or 2026-12-24T14:05:00Z"))?;
+            Ok(time(at, language))
+        }
+        (Pronunciation::Number, _) => Err(wrong("a whole number")),
+        (
+            Pronunciation::Text | Pronunciation::Digits | Pronunciation::Date | Pronunciation::Time,
+            Value::Boolean(_) | Value::Integer(_),
+        ) => Err(wrong("text")),
+    }
+}
+
 /// A number, with the language's sign before its fraction.
 #[must_use]
 pub fn number(value: i64, language: &str) -> String {
@@ -145,6 +180,26 @@ pub fn position(place: u32, language: &str) -> String {
         (Language::French, _) => format!("Vous êtes en position {place} dans la file d'attente."),
         (Language::German, 0 | 1) => "Sie sind als Nächster an der Reihe.".to_owned(),
         (Language::German, _) => format!("Sie sind an Position {place} in der Warteschlange."),
+    }
+}
+
+/// How long somebody will still wait, in whole minutes, as a sentence.
+#[must_use]
+pub fn wait(time: Duration, language: &str) -> String {
+    let minutes = time.as_secs().div_ceil(60);
+    match (Language::of(language), minutes) {
+        (Language::English | Language::AmericanEnglish, 0 | 1) => {
+            "Your wait will be about a minute.".to_owned()
+        }
+        (Language::English | Language::AmericanEnglish, _) => {
+            format!("Your wait will be about {minutes} minutes.")
+        }
+        (Language::Spanish, 0 | 1) => "Su espera será de un minuto aproximadamente.".to_owned(),
+        (Language::Spanish, _) => format!("Su espera será de unos {minutes} minutos."),
+        (Language::French, 0 | 1) => "Votre attente sera d'environ une minute.".to_owned(),
+        (Language::French, _) => format!("Votre attente sera d'environ {minutes} minutes."),
+        (Language::German, 0 | 1) => "Sie warten noch etwa eine Minute.".to_owned(),
+        (Language::German, _) => format!("Sie warten noch etwa {minutes} Minuten."),
     }
 }
 
@@ -238,6 +293,52 @@ fn german_hour(hour: i8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flows_value_is_read_as_it_says_or_told_to_be_wrong() {
+        use Pronunciation::{Date, Digits, Number, Text, Time};
+        let text = |text: &str| Value::String(text.into());
+        for (value, how, language, wanted) in [
+            (text("Your ticket is A-1"), Text, "en", Ok("Your ticket is A-1")),
+            (Value::Integer(-42), Number, "es", Ok("menos 42")),
+            (text("+1 (212) 555-0199"), Digits, "en", Ok("1 2 1, 2 5 5, 5 0 1, 9 9")),
+            (text("2026-11-26"), Date, "en-US", Ok("Thursday, November 26th")),
+            (text("2026-11-26T14:05:00-05:00"), Date, "de", Ok("Donnerstag, der 26. November")),
+            (text("2026-11-26T14:05:00-05:00"), Time, "en-US", Ok("2 oh 5 p.m.")),
+            (text("14:05"), Time, "de", Ok("14 Uhr 5")),
+            (text("14:05"), Number, "en", Err("`14:05` cannot be read as a whole number")),
+            (text("none"), Digits, "en", Err("`none` cannot be read as digits: it has none")),
+            (
+                text("2026-02-30"),
+                Date,
+                "en",
+                Err("`2026-02-30` cannot be read as a date such as 2026-12-24 or 2026-12-24T14:05:00Z"),
+            ),
+            (
+                text("25:00"),
+                Time,
+                "en",
+                Err("`25:00` cannot be read as a time such as 14:05 or 2026-12-24T14:05:00Z"),
+            ),
+            (Value::Boolean(true), Text, "en", Err("`true` cannot be read as text")),
+        ] {
+            let read = pronounced(&value, how, language);
+            assert_eq!(read, wanted.map(str::to_owned).map_err(str::to_owned), "{value} as {how:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_said_in_whole_minutes() {
+        for (seconds, language, wanted) in [
+            (0, "en", "Your wait will be about a minute."),
+            (61, "en-GB", "Your wait will be about 2 minutes."),
+            (600, "es", "Su espera será de unos 10 minutos."),
+            (30, "fr", "Votre attente sera d'environ une minute."),
+            (181, "de", "Sie warten noch etwa 4 Minuten."),
+        ] {
+            assert_eq!(wait(Duration::from_secs(seconds), language), wanted);
+        }
+    }
 
     #[test]
     fn days_are_said_as_the_language_says_them() {

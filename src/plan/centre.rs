@@ -15,7 +15,7 @@ use model::{
         Agent, Announcement, Campaign, CampaignMode, Channel, ContactList, ContactPoint, DoNotCallList,
         Header, HeaderValue, Integration, ListSource, ListedContact, Location, PointKind, Proxy, Question,
         Queue, RequiredSkill, SESSION_SECONDS, SecretKey, Selection, SignIn, SocialNetwork, Station,
-        StationKind, VoicemailBox,
+        StationKind, VoicemailBox, WaitFigure,
     },
     snapshot::BusinessHours,
 };
@@ -210,7 +210,16 @@ const fn channel(channel: v1::Channel) -> Channel {
     }
 }
 
+const fn wait_figure(figure: v1::WaitFigure) -> WaitFigure {
+    match figure {
+        v1::WaitFigure::Position => WaitFigure::Position,
+        v1::WaitFigure::Wait => WaitFigure::Wait,
+    }
+}
+
 fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
+    let tenant = writer.world.tenants.get(writer.object.namespace());
+    let language = tenant.and_then(|tenant| tenant.spec.languages.first()).cloned().unwrap_or_default();
     let skill = |skill: &v1::QueueSkill| {
         let relax = skill.relax.iter().map(|step| (figure(step.after_seconds), small(step.minimum)));
         let mut relax: Vec<_> = relax.collect();
@@ -219,7 +228,8 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
     };
     let announcement = |announcement: &v1::Announcement| Announcement {
         after_seconds: figure(announcement.after_seconds),
-        audio: writer.prompt(Some(&announcement.prompt)),
+        audio: writer.prompt(announcement.prompt.as_ref()),
+        say: announcement.say.iter().flatten().copied().map(wait_figure).collect(),
     };
     let mut announcements: Vec<_> = spec.announcements.iter().map(announcement).collect();
     announcements.sort_by_key(|announcement| announcement.after_seconds);
@@ -244,6 +254,7 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
             false => spec.music.iter().flat_map(|name| writer.prompt(Some(name))).collect(),
         },
         announcements,
+        language,
         ring_seconds: figure(spec.ring_seconds),
         wrap_up_seconds: figure(spec.wrap_up_seconds),
     })

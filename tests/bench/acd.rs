@@ -69,6 +69,7 @@ fn queue(at: usize) -> Queue {
         wait_seconds_max: 3_600,
         music: Vec::new(),
         announcements: Vec::new(),
+        language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 0,
     }

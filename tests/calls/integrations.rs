@@ -179,10 +179,10 @@ fn here() -> (Authority, SslAcceptor) {
     (authority, shown)
 }
 
-/// What espeak-ng makes of the text.
-fn by_espeak(system: &System) -> Vec<i16> {
+/// What espeak-ng makes of a text.
+pub fn by_espeak(system: &System, text: &str) -> Vec<i16> {
     let [raw, path] = ["raw.wav", "espeak.wav"].map(|name| system.dir.path().join(name));
-    let spoken = Command::new("espeak-ng").args(["-ven-US", "-w"]).arg(&raw).arg(TEXT).status().unwrap();
+    let spoken = Command::new("espeak-ng").args(["-ven-US", "-w"]).arg(&raw).arg(text).status().unwrap();
     let converted = Command::new("sox")
         .arg(&raw)
         .args(["-r", "8000", "-c", "1", "-b", "16"])
@@ -262,7 +262,7 @@ fn where_a_voice_fails_espeak_speaks_and_the_log_says_why() {
         let service = serve(shown, does);
         let prepare = |system: &System| prepare(system, (&authority, service.port), VOICE, "");
         with_prepared(&Setup::default(), prepare, |system| {
-            let found = greeted(system, &by_espeak(system));
+            let found = greeted(system, &by_espeak(system, TEXT));
             assert!(found > 0.8, "{what}: espeak-ng's voice: {found:.3}");
             let log = system.log();
             assert!(log.contains("espeak-ng speaks in place of the tenant's voice"), "{what}: {log}");
@@ -280,7 +280,7 @@ fn a_service_within_the_platform_is_not_asked_unless_the_cluster_lists_it() {
         system.edit("platform.yaml", "  reachableRanges: [127.0.0.0/8]\n", "");
     };
     with_prepared(&Setup::default(), prepare, |system| {
-        let found = greeted(system, &by_espeak(system));
+        let found = greeted(system, &by_espeak(system, TEXT));
         assert!(found > 0.8, "espeak-ng's voice: {found:.3}");
         assert!(system.log().contains("error[ForbiddenDestination]"), "{}", system.log());
         assert!(service.asked.lock().unwrap().is_empty());

@@ -7,6 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use crate::{
     audio::{self, likeness, melody, share},
     harness::{Setup, System, wait_until, with_prepared},
+    integrations::by_espeak,
     phone::{CARRIER, Phone},
     sipp::{Run, Sipp, scenario},
 };
@@ -67,7 +68,9 @@ metadata: {name: kinds, namespace: acme}
 spec:
   steps:
   - name: all
-    play: {prompts: [law, wide, floating, mapped, layered, opus, greeting]}
+    play:
+      prompts: [law, wide, floating, mapped, layered, opus, greeting]
+      say: {value: "'Thank you for calling ' + (call.number == '' ? 'nobody' : 'the company today')"}
   - name: bye
     hangup: {}
 ---
@@ -203,6 +206,9 @@ fn every_kind_of_file_is_heard_as_it_was_made() {
         assert!((0.6..1.2).contains(&seconds), "{seconds} s of 440 Hz");
         let found = likeness(&system.prompt("one"), &heard);
         assert!(found > 0.97, "the greeting of whose language nothing is said: {found:.3}");
+        let said = by_espeak(system, "Thank you for calling the company today");
+        let found = likeness(audio::loud_part(&said), &heard);
+        assert!(found > 0.9, "what is said: {found:.3}");
         assert_eq!(system.path_of_call(1), ["all: played", "bye: hangup"]);
     });
 }

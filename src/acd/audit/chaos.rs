@@ -73,6 +73,7 @@ pub(super) fn queue(skills: Vec<RequiredSkill>, selection: Selection) -> Queue {
         wait_seconds_max: 600,
         music: Vec::new(),
         announcements: Vec::new(),
+        language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 0,
     }

@@ -217,13 +217,31 @@ const fn default_wait_seconds() -> i32 {
     1_800
 }
 
+/// What a waiting caller may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WaitFigure {
+    /// How many go before it.
+    Position,
+    /// How long it will still wait, by the pace at which contacts were answered of late.
+    Wait,
+}
+
 /// What waiting callers are told.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.prompt) || has(self.say)").message("an announcement must have prompt, say or both"))]
 #[serde(rename_all = "camelCase")]
 pub struct Announcement {
-    /// A Prompt of this namespace. Example: `please-wait`.
+    /// A Prompt of this namespace. Absent: only what `say` says. Example: `please-wait`.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub prompt: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+
+    /// What is spoken after it, in the contact's language: that of the flow's variable `language`, else the Tenant's first. An
+    /// expected wait that is not known yet is left out. Absent: nothing. 1 to 2. Example: `[Position, Wait]`.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[schemars(length(min = 1, max = 2))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub say: Option<Vec<WaitFigure>>,
 
     /// After so long a time since the last one, or since the beginning. 1 to 3,600. Example: `45`.
     #[schemars(range(min = 1, max = 3_600))]

@@ -206,6 +206,8 @@ pub enum FloorOrder {
         /// Whether the contact hung up.
         abandoned: bool,
     },
+    /// Tell [`Call::placed`](super::Call::placed) how far the contact has come.
+    Place(QueueId),
     /// The agent who is offered it has answered.
     Accept(AgentId),
     /// The agent's telephone said no.
@@ -223,7 +225,7 @@ impl FloorOrder {
     #[must_use]
     pub fn tenant(&self) -> &str {
         match self {
-            Self::Enter { queue, .. } | Self::Leave { queue, .. } => queue.0.namespace(),
+            Self::Enter { queue, .. } | Self::Leave { queue, .. } | Self::Place(queue) => queue.0.namespace(),
             Self::Accept(agent)
             | Self::Decline(agent)
             | Self::Miss(agent)

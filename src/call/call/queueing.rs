@@ -9,13 +9,15 @@ use acd::{Outcome, Refusal, Withdrawal};
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, QueueId,
+    centre::WaitFigure,
     media::Order,
     program::{Dial, DialStrategy, DialTarget},
+    spoken,
 };
 
 use super::{AfterPlay, Call, Context, Effect, FloorOrder, StateA, Waiting};
 use crate::{
-    cursor::{Dialled, Queued},
+    cursor::{Dialled, Queued, Speech},
     dial::{Party, Whom},
     engine::Offered,
     record::{VISITS_MAX, Visit},
@@ -37,6 +39,8 @@ pub(super) struct Queueing {
     /// When what is told next, by its place.
     announcement: Option<(Instant, usize)>,
     announcing: bool,
+    /// What is still to be said of the present one.
+    to_say: Vec<WaitFigure>,
     /// Who handed the contact on in vain, and is not offered it at once.
     sender: Option<AgentId>,
 }
@@ -101,6 +105,7 @@ impl Call {
             music: Vec::new(),
             announcement: None,
             announcing: false,
+            to_say: Vec::new(),
             sender: None,
         }));
         self.ask_floor(context);
@@ -172,18 +177,46 @@ impl Call {
         let Some((_, place)) = queueing.announcement.filter(|_| due) else { return };
         let queues = &context.environment.world.snapshot.centre.queues;
         let found = queues.get(&queueing.queue).and_then(|queue| queue.announcements.get(place));
-        let audio = found.map(|announcement| announcement.audio.clone()).unwrap_or_default();
-        if audio.is_empty() {
-            return self.announce_next(place + 1, context);
-        }
+        let Some(found) = found else { return self.announce_next(place + 1, context) };
         queueing.announcing = true;
+        queueing.to_say.clone_from(&found.say);
+        let audio = found.audio.clone();
         self.stop_queue_sound(context);
         self.play(audio, AfterPlay::Queue, context);
     }
 
-    /// What was played while the contact waits has ended: an announcement, for music never does.
+    /// Whether something is told at present, which is no reason to fail.
+    pub(super) fn is_announcing(&self) -> bool {
+        self.queueing.as_ref().is_some_and(|queueing| queueing.announcing)
+    }
+
+    /// The floor says how many go before the contact, and how long it will wait, if that is known.
+    pub fn placed(&mut self, ahead: Option<usize>, wait: Option<Duration>, context: &mut Context<'_>) {
+        let Some(queueing) = self.queueing.as_mut().filter(|queueing| queueing.announcing) else { return };
+        let usual = context.environment.world.snapshot.centre.queues.get(&queueing.queue);
+        let usual = usual.map(|queue| queue.language.as_str()).filter(|language| !language.is_empty());
+        let language = self.cursor.language().or(usual).unwrap_or("en-US").to_owned();
+        let sentence = |figure| match figure {
+            WaitFigure::Position => {
+                ahead.map(|ahead| spoken::position(u32::try_from(ahead + 1).unwrap_or(u32::MAX), &language))
+            }
+            WaitFigure::Wait => wait.map(|wait| spoken::wait(wait, &language)),
+        };
+        let said: Vec<String> =
+            std::mem::take(&mut queueing.to_say).into_iter().filter_map(sentence).collect();
+        match said.is_empty() {
+            true => self.queue_played(context),
+            false => self.say(Speech { text: said.join(" "), language }, AfterPlay::Queue, context),
+        }
+    }
+
+    /// What was played while the contact waits has ended: an announcement, or the first half of one, for music never does.
     pub(super) fn queue_played(&mut self, context: &mut Context<'_>) {
         let Some(queueing) = &mut self.queueing else { return };
+        if queueing.announcing && !queueing.to_say.is_empty() {
+            let order = FloorOrder::Place(queueing.queue.clone());
+            return context.effects.push(Effect::Floor(Box::new(order)));
+        }
         if !std::mem::take(&mut queueing.announcing) {
             return;
         }
@@ -298,6 +331,7 @@ impl Call {
         let Stage::Rings(agent) = queueing.stage.clone() else { return };
         queueing.stage = Stage::With(agent.clone());
         (queueing.announcement, queueing.announcing) = (None, false);
+        queueing.to_say.clear();
         self.held.push(agent.clone());
         context.effects.push(Effect::Floor(Box::new(FloorOrder::Accept(agent.clone()))));
         self.note_visit("answered", Some(agent), context);

@@ -199,7 +199,7 @@ impl Cursor {
         }
         let actions = match asking.deadline {
             Some(_) => Vec::new(),
-            None => vec![Action::Play { audio: self.translated(&ask.audio), early: false }],
+            None => vec![Action::Play { audio: self.translated(&ask.audio), say: None, early: false }],
         };
         self.ask = Some(asking);
         Passed::Wait(actions)
@@ -213,7 +213,7 @@ impl Cursor {
             *asking = Asking { attempt, digits: String::new(), deadline: None, speaking: false };
             let invalid = if something { ask.invalid_audio.as_slice() } else { &[] };
             let audio = self.translated(&[invalid, &ask.audio].concat());
-            return vec![Action::Play { audio, early: false }];
+            return vec![Action::Play { audio, say: None, early: false }];
         }
         self.ask = None;
         let (outcome, next) = if something { ("noMatch", ask.no_match) } else { ("noInput", ask.no_input) };

@@ -66,6 +66,8 @@ pub enum Action {
     Play {
         /// In order; may be empty, which ends at once.
         audio: Vec<AudioId>,
+        /// What is spoken after them.
+        say: Option<Box<Speech>>,
         /// Whether it may be heard before the call is answered.
         early: bool,
     },
@@ -124,6 +126,18 @@ pub enum Action {
     /// End the call: something failed and no step handles it.
     Fail(String),
 }
+
+/// What is spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Speech {
+    /// At most [`SPEECH_MAX`] characters.
+    pub text: String,
+    /// Tag (BCP 47) of the language.
+    pub language: String,
+}
+
+/// Characters that are spoken at once at most: what media servers take.
+pub const SPEECH_MAX: usize = 1_000;
 
 /// A request, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! What a step does as soon as it is reached.
 
-use model::program::{Case, Request};
+use model::{
+    program::{Case, Request, Say},
+    spoken,
+};
 
 use super::{
     Action, Asked, Cursor, Duration, E164, Environment, Expression, Onward, PRIORITY_MAX, Passed, Requested,
-    StepIx, Value, VariableIx, Verb,
+    SPEECH_MAX, Speech, StepIx, Value, VariableIx, Verb,
 };
 use crate::hours;
 
@@ -13,8 +16,9 @@ impl Cursor {
         let flow = self.frame.flow.clone();
         let verb = &flow.program.steps[usize::from(self.frame.at.0)].verb;
         match verb {
+            Verb::Play { say: Some(_), .. } => self.decide(verb, environment).unwrap_or_else(Passed::Failed),
             Verb::Play { audio, early, .. } => {
-                Passed::Wait(vec![Action::Play { audio: self.translated(audio), early: *early }])
+                Passed::Wait(vec![Action::Play { audio: self.translated(audio), say: None, early: *early }])
             }
             Verb::Ask(ask) => self.ask_first(ask, environment),
             Verb::Dial(dial) | Verb::Transfer { dial, .. } => {
@@ -105,7 +109,11 @@ impl Cursor {
                 };
                 Ok(Passed::Wait(vec![Action::Message { text, to }]))
             }
-            Verb::Play { .. }
+            Verb::Play { audio, say: Some(say), early, .. } => {
+                let say = Some(Box::new(self.speech(say, environment)?));
+                Ok(Passed::Wait(vec![Action::Play { audio: self.translated(audio), say, early: *early }]))
+            }
+            Verb::Play { say: None, .. }
             | Verb::Ask(_)
             | Verb::Dial(_)
             | Verb::Transfer { .. }
@@ -225,6 +233,19 @@ impl Cursor {
             other @ (Value::Boolean(_) | Value::String(_)) => {
                 Err(format!("a priority must be a whole number, not {other}"))
             }
+        }
+    }
+
+    fn speech(&self, say: &Say, environment: Environment<'_>) -> Result<Speech, String> {
+        let language = self.language().unwrap_or(&say.language);
+        let value = self.evaluate(&say.value, environment)?;
+        let text = spoken::pronounced(&value, say.pronunciation, language)?;
+        match text.chars().count() {
+            0 => Err("there is nothing to say".into()),
+            count if count > SPEECH_MAX => {
+                Err(format!("what is to be said has {count} characters, more than {SPEECH_MAX}"))
+            }
+            _ => Ok(Speech { text, language: language.to_owned() }),
         }
     }
 

@@ -66,18 +66,29 @@ impl Floors {
         }
     }
 
-    /// Whether a contact may wait, where that was asked.
+    /// Whether a contact may wait or how far it has come, where that was asked.
     pub(super) fn carry_out(&mut self, now: Instant, call: CallId, order: FloorOrder) -> Option<Answer> {
         let contact = ContactId(call.0);
         let Some(floor) = self.touch(order.tenant()) else {
-            let asked = matches!(order, FloorOrder::Enter { .. });
-            return asked.then_some(Answer::Entered(Err(acd::Refusal::NoQueue)));
+            return match order {
+                FloorOrder::Enter { .. } => Some(Answer::Entered(Err(acd::Refusal::NoQueue))),
+                FloorOrder::Place(_) => Some(Answer::Placed(None, None)),
+                FloorOrder::Leave { .. }
+                | FloorOrder::Accept(_)
+                | FloorOrder::Decline(_)
+                | FloorOrder::Miss(_)
+                | FloorOrder::Take(_)
+                | FloorOrder::Release(_) => None,
+            };
         };
         match order {
             FloorOrder::Enter { queue, priority, entered, wait_max, sender } => {
                 let channel = Channel::Voice;
                 let arrival = Arrival { contact, queue, channel, priority, entered, wait_max, sender };
                 return Some(Answer::Entered(floor.enter(&arrival, now)));
+            }
+            FloorOrder::Place(_) => {
+                return Some(Answer::Placed(floor.ahead(contact), floor.expected_wait(contact)));
             }
             FloorOrder::Leave { abandoned, .. } => floor.leave(contact, abandoned, now),
             FloorOrder::Accept(agent) => {

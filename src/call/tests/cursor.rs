@@ -78,8 +78,11 @@ pub fn words(action: &Action) -> String {
         names.collect::<Vec<_>>().join("+")
     };
     match action {
-        Action::Play { audio, early: false } => format!("play({})", names(audio)),
-        Action::Play { audio, early: true } => format!("early({})", names(audio)),
+        Action::Play { audio, say, early } => {
+            let said = say.iter().map(|say| format!(" {} in {}", say.text, say.language));
+            let how = if *early { "early" } else { "play" };
+            format!("{how}({}{})", names(audio), said.collect::<String>())
+        }
         Action::StopPlay => "stop".into(),
         Action::Dial(_) => "dial".into(),
         Action::Reject(rejection) => format!("reject({})", rejection.status()),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use call::engine::{AgentAct, AgentOrder, Input};
 use model::{
     AgentId, QueueId,
-    centre::{Agent, Announcement, Channel, Queue, RequiredSkill, Selection, StationKind},
+    centre::{Agent, Announcement, Channel, Queue, RequiredSkill, Selection, StationKind, WaitFigure},
     media::{Event as MediaEvent, MediaEvent as Told},
     program::{DialStrategy, Expression, Queue as Waits, Verb},
     snapshot::Snapshot,
@@ -30,6 +30,7 @@ fn sales() -> Queue {
         wait_seconds_max: 120,
         music: audio("m"),
         announcements: Vec::new(),
+        language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 10,
     }
@@ -212,8 +213,11 @@ fn every_way_out_of_a_queue_is_taken() {
 
 #[test]
 fn waiting_contacts_are_told_what_the_queue_says() {
-    let announcements = [("x", 10), ("y", 20)]
-        .map(|(name, after_seconds)| Announcement { after_seconds, audio: audio(name) });
+    let announcements = [("x", 10), ("y", 20)].map(|(name, after_seconds)| Announcement {
+        after_seconds,
+        audio: audio(name),
+        say: Vec::new(),
+    });
     let mut world = Virtual::floor(centre(Queue { announcements: announcements.into(), ..sales() }));
     world.acts("ada", AgentAct::Away("Lunch".into()));
     world.acts("bob", AgentAct::Away("Lunch".into()));
@@ -226,6 +230,44 @@ fn waiting_contacts_are_told_what_the_queue_says() {
     world.pass(20);
     world.pass(20);
     assert_eq!(world.media.orders, ["play(x)", "play(m)", "play(y)", "play(m)", "play(x)", "play(m)"]);
+}
+
+#[test]
+fn waiting_contacts_are_told_their_place_and_how_long_it_will_take() {
+    let say = vec![WaitFigure::Position, WaitFigure::Wait];
+    let announcement = |name: &str, say| Announcement { after_seconds: 10, audio: audio(name), say };
+    let announcements = vec![announcement("x", say.clone()), announcement("", vec![WaitFigure::Position])];
+    let queue = Queue { announcements, contacts_max: 9, wait_seconds_max: 3_000, ..sales() };
+    let mut world = Virtual::floor(centre(queue));
+    world.acts("bob", AgentAct::SignOut);
+    // One is served, which gives the pace; another takes the agent's time.
+    world.call("+18005550100");
+    world.other_says(ADA, 200);
+    world.pass(150);
+    world.hangs_up(ADA);
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.call("+18005550100");
+    world.call("+18005550100");
+    world.media.orders.clear();
+    world.pass(13);
+    let told: Vec<_> = world.media.orders.iter().filter(|order| order.starts_with("say")).cloned().collect();
+    assert_eq!(told.len(), 2, "{:?}", world.media.orders);
+    assert!(told[0].starts_with("say(You are next in line. Your wait will be about"), "{told:?}");
+    assert!(told[1].starts_with("say(You are number 2 in line. Your wait will be about"), "{told:?}");
+    assert_eq!(world.media.orders[0], "play(x)");
+    world.pass(3);
+    assert_eq!(world.media.orders.last().unwrap(), "play(m)");
+    world.media.orders.clear();
+    world.pass(11);
+    assert!(
+        world.media.orders.contains(&"say(You are number 2 in line.)".to_owned()),
+        "{:?}",
+        world.media.orders
+    );
+    // Whoever is answered meanwhile hears no more of it.
+    world.acts("ada", AgentAct::Ready);
+    world.other_says(ADA, 200);
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use call::{
 use model::{
     AgentId, FlowId, IntegrationId, QueueId, VoicemailBoxId,
     program::{
-        Ask, AskInput, Choice, Dial, DialStrategy, DialTarget, Expression, Method, Part, Program, Queue,
-        RecordAction, RecordTo, Request, Step, StepIx, TransferKind, Value, Variable, VariableIx,
-        VariableKind, Verb,
+        Ask, AskInput, Choice, Dial, DialStrategy, DialTarget, Expression, Method, Part, Program,
+        Pronunciation, Queue, RecordAction, RecordTo, Request, Say, Step, StepIx, TransferKind, Value,
+        Variable, VariableIx, VariableKind, Verb,
     },
 };
 
@@ -207,6 +207,33 @@ fn an_answer_is_saved_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_is_said_is_worked_out_when_it_is_its_turn_and_in_the_contacts_language() {
+    let flows = |source: &str, pronunciation, language: &str| {
+        let say = Some(Box::new(Say { value: cel(source), pronunciation, language: "en-US".into() }));
+        let play = Verb::Play { audio: audio("w"), say, early: false, next: step(1) };
+        let named = Variable {
+            name: "language".into(),
+            kind: VariableKind::String,
+            initial: Value::String(language.into()),
+        };
+        main(vec![does("tell", play), hangup("bye", "b"), hangup("failed", "f")], vec![named])
+    };
+    for (source, pronunciation, language, wanted) in [
+        ("'You called ' + call.number", Pronunciation::Text, "", "play(w You called +18005550100 in en-US)"),
+        ("40 + 2", Pronunciation::Number, "es-US", "play(w 42 in es-US)"),
+        ("-1 - 1", Pronunciation::Number, "fr-CA", "play(w moins 2 in fr-CA)"),
+        ("'2026-12-24'", Pronunciation::Date, "de", "play(w Donnerstag, der 24. Dezember in de)"),
+    ] {
+        let mut contact = Contact::of(flows(source, pronunciation, language));
+        assert_eq!(contact.hears(&["begin", "played"]), format!("{wanted} hangup(b)"), "{source}");
+    }
+    for source in ["'no date'", "''"] {
+        let told = Contact::of(flows(source, Pronunciation::Date, "")).hears(&["begin"]);
+        assert!(told.contains("cannot be read as a date"), "{told}");
+    }
+}
+
+#[test]
 fn a_lot_falls_into_its_part() {
     let flows = |others: bool| {
         move || {
@@ -341,7 +368,7 @@ fn called(name: &str, next: u16, failed: Option<u16>) -> Step {
 }
 
 fn returning(name: &str) -> Step {
-    does(name, Verb::Play { audio: audio("r"), early: false, next: StepIx::RETURN })
+    does(name, Verb::Play { audio: audio("r"), say: None, early: false, next: StepIx::RETURN })
 }
 
 #[test]

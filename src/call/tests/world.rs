@@ -31,11 +31,11 @@ fn named(name: &str, verb: Verb) -> Step {
 }
 
 pub fn play(name: &str, letters: &str, next: u16) -> Step {
-    named(name, Verb::Play { audio: audio(letters), early: false, next: step(next) })
+    named(name, Verb::Play { audio: audio(letters), say: None, early: false, next: step(next) })
 }
 
 pub fn play_early(name: &str, letters: &str, next: u16) -> Step {
-    named(name, Verb::Play { audio: audio(letters), early: true, next: step(next) })
+    named(name, Verb::Play { audio: audio(letters), say: None, early: true, next: step(next) })
 }
 
 pub fn hangup(name: &str, letters: &str) -> Step {

@@ -60,7 +60,9 @@ pub(super) fn queue(item: &Item<v1::QueueSpec>, world: &World, report: &mut Repo
     playlist(item, &item.spec.music, world, report);
     for (index, announcement) in item.spec.announcements.iter().enumerate() {
         let field = format!("spec.announcements[{index}].prompt");
-        named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), &announcement.prompt);
+        if let Some(prompt) = &announcement.prompt {
+            named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), prompt);
+        }
     }
     let mut had = true;
     for (index, skill) in item.spec.skills.iter().enumerate() {

@@ -135,9 +135,11 @@ const fn group(verb: &Verb) -> Group {
 
 fn lines(verb: &Verb, flow: &CompiledFlow) -> Vec<String> {
     match verb {
-        Verb::Play { audio, early, .. } => {
+        Verb::Play { audio, say, early, .. } => {
             let early = early.then(|| "as early media".to_owned());
-            prompts(audio, &flow.prompts).into_iter().chain(early).collect()
+            let say = say.as_ref().map(|say| format!("says {}", say.value.0));
+            let played = if audio.is_empty() { Vec::new() } else { prompts(audio, &flow.prompts) };
+            played.into_iter().chain(say).chain(early).collect()
         }
         Verb::Ask(ask) => ask_lines(ask, flow),
         Verb::Hours { hours, .. } => vec![hours.0.name().to_owned()],

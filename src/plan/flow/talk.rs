@@ -5,7 +5,8 @@ use model::{
     AudioId, VoicemailBoxId,
     media::{Tone, national_tone},
     program::{
-        Ask, AskInput, Choice, RecordAction, RecordTo, Rejection, VariableIx, VariableKind, Verb, spoken,
+        Ask, AskInput, Choice, Pronunciation, RecordAction, RecordTo, Rejection, Say, VariableIx,
+        VariableKind, Verb, spoken,
     },
     snapshot::AudioSource,
 };
@@ -43,7 +44,28 @@ impl Compiler<'_> {
             (None, None) => Vec::new(),
         };
         let next = self.follow(play.next.as_deref(), at, "play.next", true);
-        Verb::Play { audio, early: play.early, next }
+        let say = play.say.as_ref().map(|say| Box::new(self.say(say, &format!("{at}.play.say.value"))));
+        Verb::Play { audio, say, early: play.early, next }
+    }
+
+    fn say(&mut self, say: &v1::Say, field: &str) -> Say {
+        let pronunciation = match say.pronunciation {
+            v1::Pronunciation::Text => Pronunciation::Text,
+            v1::Pronunciation::Number => Pronunciation::Number,
+            v1::Pronunciation::Digits => Pronunciation::Digits,
+            v1::Pronunciation::Date => Pronunciation::Date,
+            v1::Pronunciation::Time => Pronunciation::Time,
+        };
+        let (wanted, whose) = match pronunciation {
+            Pronunciation::Number => (VariableKind::Integer, "what is said as a number"),
+            Pronunciation::Text | Pronunciation::Digits | Pronunciation::Date | Pronunciation::Time => {
+                (VariableKind::String, "what is said")
+            }
+        };
+        let value = self.expression(&say.value, wanted, whose, field);
+        let tenant = self.world.tenants.get(self.item.namespace());
+        let language = tenant.and_then(|tenant| tenant.spec.languages.first());
+        Say { value, pronunciation, language: language.map_or("en-US", String::as_str).to_owned() }
     }
 
     fn ask(&mut self, ask: &v1::Ask, at: &str) -> Verb {

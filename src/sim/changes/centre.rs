@@ -88,6 +88,7 @@ pub fn queue(snapshot: &Snapshot, id: &QueueId) -> Told {
         ("longest wait", Shown::plain(format!("{} s", queue.wait_seconds_max))),
         ("rings an agent for", Shown::plain(format!("{} s", queue.ring_seconds))),
         ("announced after", announced(queue)),
+        ("is told of", told_of(queue)),
     ];
     let announcements = queue.announcements.iter().flat_map(|announcement| &announcement.audio);
     let audio = vec![
@@ -100,6 +101,12 @@ pub fn queue(snapshot: &Snapshot, id: &QueueId) -> Told {
 fn announced(queue: &Queue) -> Shown {
     let times: Vec<_> = queue.announcements.iter().map(|one| format!("{} s", one.after_seconds)).collect();
     Shown::plain(if times.is_empty() { "never".into() } else { times.join(", ") })
+}
+
+fn told_of(queue: &Queue) -> Shown {
+    let figures = queue.announcements.iter().flat_map(|one| &one.say);
+    let figures: Vec<_> = figures.map(|figure| format!("{figure:?}")).collect();
+    Shown::plain(if figures.is_empty() { "nothing".into() } else { figures.join(", ") })
 }
 
 fn agents(agents: &[&AgentId]) -> Shown {

@@ -4,7 +4,9 @@
 use call::world::{Flow, World};
 use model::{
     AudioId, Key,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, RecordAction, TransferKind, Verb},
+    program::{
+        Ask, AskInput, Dial, DialStrategy, DialTarget, Pronunciation, RecordAction, TransferKind, Verb,
+    },
     snapshot::{Audio, AudioSource},
 };
 
@@ -54,6 +56,8 @@ pub enum Sound {
     Audio(AudioId),
     /// Played again and again for so many milliseconds; nothing: silence.
     While(u32, Vec<AudioId>),
+    /// What an expression gives, and how it is read.
+    Said(String, Pronunciation),
 }
 
 /// Where somebody decides, or nobody does any more.
@@ -210,9 +214,10 @@ impl View<'_> {
     fn passing<'p>(&self, told: &'p Place) -> Option<(Vec<Heard>, &'p Way)> {
         let way = told.ways.first()?;
         match self.verb(&told.step)? {
-            Verb::Play { audio, early, .. } => {
+            Verb::Play { audio, say, early, .. } => {
                 let early = *early && !told.answered;
-                let sounds = audio.iter().copied().map(Sound::Audio);
+                let said = say.iter().map(|say| Sound::Said(say.value.0.clone(), say.pronunciation));
+                let sounds = audio.iter().copied().map(Sound::Audio).chain(said);
                 Some((sounds.map(|sound| Heard { sound, early }).collect(), way))
             }
             Verb::Wait { ms, audio, .. } => {
@@ -437,6 +442,8 @@ impl View<'_> {
                 let names: Vec<_> = audio.iter().map(|id| self.prompt(id)).collect();
                 format!("{} of {}", seconds(*ms), names.join(", "))
             }
+            Sound::Said(source, Pronunciation::Text) => format!("what `{source}` gives"),
+            Sound::Said(source, how) => format!("what `{source}` gives, read as {how:?}"),
         }
     }
 
@@ -473,6 +480,7 @@ impl Sound {
         match self {
             Self::Audio(id) => std::slice::from_ref(id),
             Self::While(_, audio) => audio,
+            Self::Said(..) => &[],
         }
     }
 }

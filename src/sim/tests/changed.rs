@@ -180,7 +180,7 @@ fn queues_boxes_and_agents_are_part_of_a_call() {
         [
             told("queues.yaml", "minimum: 4", "minimum: 9"),
             told("queues.yaml", "waitSeconds: 900", "waitSeconds: 600"),
-            told("queues.yaml", "music: music", "music: please-wait"),
+            told("tenant.yaml", "music: [music]", "music: [please-wait]"),
             told("queues.yaml", "afterSeconds: 45", "afterSeconds: 30"),
             told("queues.yaml", "greeting: closed", "greeting: busy"),
             told("queues.yaml", "support@example.com", "help@example.com"),

@@ -51,8 +51,14 @@ pub(super) fn targets(action: &Action) -> Vec<Target> {
 pub(super) fn does(world: &World, verb: &Verb, action: &Action) -> String {
     match (action, verb) {
         (Action::Play { .. }, Verb::Ask(ask)) => asks(world, ask),
-        (Action::Play { audio, early }, _) => {
-            format!("plays {}{}", heard(world, audio), if *early { ", as early media" } else { "" })
+        (Action::Play { audio, say, early }, _) => {
+            let early = if *early { ", as early media" } else { "" };
+            let says = say.as_ref().map(|say| format!("says “{}”", short(&say.text)));
+            match says {
+                Some(says) if audio.is_empty() => format!("{says}{early}"),
+                Some(says) => format!("plays {} and {says}{early}", heard(world, audio)),
+                None => format!("plays {}{early}", heard(world, audio)),
+            }
         }
         (Action::Wait(audio), Verb::Wait { ms, .. }) if audio.is_empty() => {
             format!("is silent for {}", seconds(*ms))

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::v1alpha1::{LABEL, OBJECT_NAME, VARIABLE};
 
-/// Plays prompts to the end. Answers the call, unless `early`.
+/// Plays prompts to the end, then says something. Answers the call, unless `early`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[x_kube(validation = Rule::new("has(self.prompt) != has(self.prompts)").message("play must have exactly one of prompt and prompts"))]
+#[x_kube(validation = Rule::new("!(has(self.prompt) && has(self.prompts))").message("play must have at most one of prompt and prompts"))]
+#[x_kube(validation = Rule::new("has(self.prompt) || has(self.prompts) || has(self.say)").message("play must have prompt, prompts or say"))]
 #[serde(rename_all = "camelCase")]
 pub struct Play {
     /// A Prompt of this namespace. Example: `welcome`.
@@ -16,14 +17,18 @@ pub struct Play {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
 
-    /// Prompts of this namespace, one after the other. 1 to 16. Exactly one of `prompt` and `prompts` stands.
+    /// Prompts of this namespace, one after the other. 1 to 16. At most one of `prompt` and `prompts` stands.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompts: Option<Vec<String>>,
 
-    /// Whether the prompts are played before the call is answered (early media, RFC 3960), so that the caller is not
-    /// charged for them. Absent: no.
+    /// What is spoken after them, worked out when it is its turn. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub say: Option<Say>,
+
+    /// Whether it is heard before the call is answered (early media, RFC 3960), so that the caller is not
+    /// charged for it. Absent: no.
     #[serde(default)]
     pub early: bool,
 
@@ -31,6 +36,36 @@ pub struct Play {
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Speaks a value in the contact's language: that of the variable `language`, else the Tenant's first.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Say {
+    /// A CEL expression that gives an Integer for `pronunciation: Number`, else text. At most 1,024 characters. What it gives is
+    /// at most 1,000 characters long. Example: `'Your ticket is ' + ticket`.
+    #[schemars(length(min = 1, max = 1_024))]
+    pub value: String,
+
+    /// How it is read. Absent: Text.
+    #[serde(default)]
+    pub pronunciation: Pronunciation,
+}
+
+/// How a value is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Pronunciation {
+    /// As it stands.
+    #[default]
+    Text,
+    /// A whole number.
+    Number,
+    /// Digit by digit, in groups, as telephone numbers are read.
+    Digits,
+    /// The day of a date (`2026-12-24`) or of a time with one (RFC 3339).
+    Date,
+    /// A time of day (`14:05`), or that of a time with a date, as it stands there.
+    Time,
 }
 
 /// Plays a prompt and takes keys or words: one of `choices`, or `digits` into a variable.
