@@ -207,7 +207,8 @@ fn every_kind_of_file_is_heard_as_it_was_made() {
         let found = likeness(&system.prompt("one"), &heard);
         assert!(found > 0.97, "the greeting of whose language nothing is said: {found:.3}");
         let said = by_espeak(system, "Thank you for calling the company today");
-        let found = likeness(audio::loud_part(&said), &heard);
+        let last = &heard[heard.len().saturating_sub(said.len() + 4_000)..];
+        let found = likeness(audio::loud_part(&said), last);
         assert!(found > 0.9, "what is said: {found:.3}");
         assert_eq!(system.path_of_call(1), ["all: played", "bye: hangup"]);
     });
