@@ -88,8 +88,9 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let kept = Sounds::default();
     for (id, planned) in &plan.clusters {
         let sounds = arguments.state.as_deref().map(|state| state.join("sounds").join(id.0.to_string()));
-        let services = (arguments.engines, sounds.as_deref(), kept.clone());
-        let mut one = start(planned, taken(&secrets, planned), services)
+        let files = arguments.state.as_deref().map(|state| state.join("prompts"));
+        let (own, folders) = ((arguments.engines, kept.clone()), (sounds.as_deref(), files));
+        let mut one = start(planned, taken(&secrets, planned), own, folders)
             .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
         running.insert(id.clone(), one);
@@ -153,12 +154,13 @@ fn taken(folder: &secrets::Folder, planned: &PlannedCluster) -> Both {
 fn start(
     planned: &PlannedCluster,
     (secrets, media_secrets): Both,
-    (engines, folder, sounds): (roles::Engines, Option<&Path>, Sounds),
+    (engines, sounds): (roles::Engines, Sounds),
+    (folder, files): (Option<&Path>, Option<PathBuf>),
 ) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let services = Services::new(tokio::runtime::Handle::current());
     services.update(&snapshot, &secrets);
-    let mut prompts = Prompts::default();
+    let mut prompts = Prompts::kept_in(files);
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs, &*services)?);
     let (sink, source) = edge::events(engines.count());
     let mut place = folder.map(Place::new);

@@ -1,6 +1,6 @@
 //! `switchboard media`: the pod that a cluster's audio goes through, by the orders of its edges.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use call::world::Refused;
@@ -62,6 +62,8 @@ struct MediaPod {
     place: Place,
     sounds: Sounds,
     /// Whether no other pod is there to delete what is due.
+    /// Where prompts that are fetched are kept.
+    files: PathBuf,
     is_first: bool,
 }
 
@@ -98,12 +100,13 @@ impl MediaPod {
             services: Services::new(tokio::runtime::Handle::current()),
             place: Place::new(&arguments.pod.state().join("sounds")),
             sounds,
+            files: arguments.pod.state().join("prompts"),
             is_first: true,
         })
     }
 
     fn start(&mut self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
-        let mut prompts = Prompts::default();
+        let mut prompts = Prompts::kept_in(Some(self.files.clone()));
         match prompts.prepare(&next.snapshot, &next.blobs, &*self.services) {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),

@@ -6,14 +6,18 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use media::{About, Hearing, Pocketsphinx, Recogniser, Said, Speaker};
 use model::{
-    IntegrationId,
+    IntegrationId, Key,
     secrets::Secrets,
     snapshot::{Snapshot, Speech, SpeechRecogniser, SpeechVoice},
+    trunk::TlsPolicy,
 };
 use outbound::{Failed, Integrations, openai, phrases, vosk};
 use tokio::runtime::Handle;
+
+use super::roles::Files;
 
 /// Longest wait for what was said: a contact waits meanwhile.
 const UNDERSTOOD_MAX: Duration = Duration::from_secs(10);
@@ -23,6 +27,8 @@ const UNDERSTOOD_MAX: Duration = Duration::from_secs(10);
 pub struct Services {
     integrations: Arc<Integrations>,
     speech: RwLock<BTreeMap<String, Speech>>,
+    /// The cluster's policy of TLS, and the private ranges that tenants may reach.
+    bounds: RwLock<(TlsPolicy, Vec<IpNet>)>,
     embedded: Pocketsphinx,
     runtime: Handle,
 }
@@ -33,6 +39,7 @@ impl Services {
         Arc::new(Self {
             integrations: Arc::default(),
             speech: RwLock::default(),
+            bounds: RwLock::default(),
             embedded: Pocketsphinx::default(),
             runtime,
         })
@@ -41,6 +48,8 @@ impl Services {
     /// From now on those of this snapshot.
     pub fn update(&self, snapshot: &Snapshot, secrets: &Secrets) {
         self.integrations.update(snapshot, secrets);
+        let bounds = (snapshot.cluster.tls.clone(), snapshot.cluster.reachable_ranges.clone());
+        *self.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
         let speech = snapshot.cluster.speech.clone();
         *self.speech.write().unwrap_or_else(PoisonError::into_inner) = speech;
     }
@@ -71,6 +80,14 @@ impl Speaker for Services {
         let service = self.integrations.get(&integration).map_err(&told)?;
         let sound = self.runtime.block_on(openai::speech(&service, &model, &voice, text)).map_err(told)?;
         Ok(sound.into())
+    }
+}
+
+impl Files for Services {
+    fn fetch(&self, owner: &Key, url: &str, octets_max: usize) -> Result<Vec<u8>, String> {
+        let (policy, ranges) = self.bounds.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let file = outbound::file(owner, url, octets_max, (&policy, &ranges));
+        self.runtime.block_on(file).map(Into::into).map_err(|failed| failed.to_string())
     }
 }
 

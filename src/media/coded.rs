@@ -98,7 +98,7 @@ impl Forms {
     /// The payload that begins with a sample. None: there is none yet, or none begins there.
     pub fn payload(&self, form: Form, at: usize) -> Option<&[u8]> {
         let packets = self.made[form.place()].get()?;
-        (at % PACKET == 0).then(|| packets.get(at / PACKET)).flatten()
+        at.is_multiple_of(PACKET).then(|| packets.get(at / PACKET)).flatten()
     }
 }
 

@@ -264,6 +264,31 @@ mod tests {
     }
 
     #[test]
+    fn prompts_that_are_coded_come_in_whole_packets_each_from_its_beginning() {
+        let library = library(&[(1, 400), (2, 160)]);
+        let audio = [1, 2].map(|id| AudioId([id; 32]));
+        let mut play = Play::new(PlayId(1), &audio, Some(2), &library).unwrap();
+        let form = Form::G722;
+        assert_eq!(play.uncoded(form).count(), 2);
+        assert_eq!(play.uncoded(form).count(), 0, "each is asked for once");
+        // Nothing is ready yet: a leg codes for itself, and ends the first prompt in silence.
+        let mut frame = [0; 160];
+        for _ in 0..3 {
+            assert!(play.packet(form).is_none() && play.fill_pcm(&mut frame));
+        }
+        assert_eq!((frame[79], frame[80]), (8_031, 0));
+        audio.iter().for_each(|audio| library.get(audio).unwrap().make(form));
+        let mut payloads = Vec::new();
+        while let Some(payload) = play.packet(form) {
+            payloads.push(payload.to_vec());
+        }
+        // The second prompt, then both once more.
+        assert_eq!(payloads.len(), 1 + 3 + 1);
+        assert!(payloads.iter().all(|payload| payload.len() == 160) && payloads[0] == payloads[4]);
+        assert!(!play.fill_pcm(&mut frame));
+    }
+
+    #[test]
     fn what_cannot_be_played_ends_at_once() {
         assert_eq!(frames(&[], Some(1)), Err(PlayEnd::Finished));
         assert_eq!(frames(&[1], Some(0)), Err(PlayEnd::Finished));

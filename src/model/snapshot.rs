@@ -565,6 +565,11 @@ pub enum AudioSource {
         /// Where the planner read it; for messages to people.
         origin: String,
     },
+    /// A file of any kind, which media servers fetch; its SHA-256 is the audio's id, and a file with another one is none.
+    Remote {
+        /// Where it is, by HTTPS.
+        url: String,
+    },
     /// Text to speak.
     Speech {
         /// What to say.

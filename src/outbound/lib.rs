@@ -9,6 +9,7 @@
 //! Pure, without socket and clock: [`guard`], [`phrases`], [`proxy`], [`target`]. Values of headers and Secrets are printed
 //! nowhere.
 
+mod files;
 pub mod guard;
 pub mod openai;
 pub mod phrases;
@@ -22,5 +23,6 @@ mod tests;
 pub mod tls;
 pub mod vosk;
 
+pub use files::file;
 pub use registry::Integrations;
 pub use service::{Answer, Asked, Failed, Service};

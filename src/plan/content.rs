@@ -45,7 +45,7 @@ struct Named<'a> {
     text: Option<(&'a str, &'a str)>,
     file: Option<&'a String>,
     map: Option<&'a v1::ConfigMapKeyRef>,
-    is_remote: bool,
+    remote: Option<&'a v1::Remote>,
 }
 
 /// The audio of a prompt, if it is there and sound, in all languages.
@@ -62,7 +62,7 @@ pub(crate) fn prompt(
         text: spec.text.as_ref().map(|speech| (speech.text.as_str(), speech.language.as_str())),
         file: spec.file.as_ref(),
         map: spec.config_map_ref.as_ref(),
-        is_remote: spec.remote.is_some(),
+        remote: spec.remote.as_ref(),
     };
     let own = audio(item, &own, (files, voice.as_ref()), report);
     let mut translations = BTreeMap::new();
@@ -72,7 +72,7 @@ pub(crate) fn prompt(
             text: translation.text.as_ref().map(|text| (text.as_str(), translation.language.as_str())),
             file: translation.file.as_ref(),
             map: None,
-            is_remote: translation.remote.is_some(),
+            remote: translation.remote.as_ref(),
         };
         translations
             .insert(translation.language.clone(), audio(item, &named, (files, voice.as_ref()), report));
@@ -98,9 +98,10 @@ fn audio(
         let audio = Audio { prompt, source };
         return Some(ResolvedPrompt { id: digest(content.as_bytes()), audio, blob: None, translations });
     }
-    if named.is_remote {
-        let message = "Audio from there cannot be fetched yet, so no flow could play it; use `file`, `configMapRef` or `text`.";
-        item.error(report, &format!("{}.remote", named.at), Reason::NotYetEffective, message);
+    if let Some(v1::Remote { url, sha256 }) = named.remote {
+        // The schema has told of what is no SHA-256.
+        let (id, source) = (sha256.parse().ok()?, AudioSource::Remote { url: url.clone() });
+        return Some(ResolvedPrompt { id, audio: Audio { prompt, source }, blob: None, translations });
     }
     let (origin, field, blob) = match (named.file, named.map) {
         (Some(file), _) => {

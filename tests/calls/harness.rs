@@ -122,6 +122,11 @@ impl System {
         if state.is_dir() {
             command.arg("--state").arg(state);
         }
+        // Who writes it is trusted by our outbound TLS where nothing else is said.
+        let authorities = system.dir.path().join("authorities.pem");
+        if authorities.is_file() {
+            command.env("SSL_CERT_FILE", authorities);
+        }
         if let Some(engines) = setup.engines {
             command.env(ENGINES, engines.to_string());
         }

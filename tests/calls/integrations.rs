@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use openssl::ssl::{SslAcceptor, SslStream};
+use openssl::{
+    sha::sha256,
+    ssl::{SslAcceptor, SslStream},
+};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::{
@@ -339,6 +342,64 @@ fn a_service_is_reached_through_a_proxy_and_an_inspecting_one_is_told() {
             let log = system.log();
             assert_eq!(log.contains("is intercepted on its way through the proxy"), inspected, "{log}");
             assert_eq!(log.contains("\"Corp Inspection\""), inspected, "{log}");
+        });
+    }
+}
+
+#[test]
+fn a_prompt_is_fetched_once_and_never_taken_for_another() {
+    let voice = melody(93, 2.0);
+    let dir = tempfile::tempdir().unwrap();
+    audio::write_wav(&dir.path().join("voice.wav"), &voice);
+    let file = fs::read(dir.path().join("voice.wav")).unwrap();
+    let digest: String = sha256(&file).iter().map(|octet| format!("{octet:02x}")).collect();
+    let good = answer("200 OK", "audio/wav", &file);
+    let another = answer("200 OK", "audio/wav", &[&file[..], b"!"].concat());
+    let elsewhere =
+        b"HTTP/1.1 302 Found\r\nLocation: https://127.0.0.1/\r\nContent-Length: 0\r\n\r\n".to_vec();
+    for (what, gives, kept, because) in [
+        ("the file", Some(good), false, None),
+        ("one that is there already", None, true, None),
+        ("another file", Some(another), false, Some("its SHA-256 is")),
+        ("a redirect", Some(elsewhere), false, Some("302")),
+    ] {
+        let (authority, shown) = here();
+        let service = serve(shown, Arc::new(move |_| gives.clone()));
+        let prepare = |system: &System| {
+            prepare(system, (&authority, service.port), "", "");
+            let text = format!("{{text: {{text: {TEXT}, language: en-US}}}}");
+            let url = format!("https://{HOST}:{}/voice.wav", service.port);
+            system.edit(
+                "integrations.yaml",
+                &text,
+                &format!("{{remote: {{url: \"{url}\", sha256: {digest}}}}}"),
+            );
+            let path = |name: &str| system.dir.path().join(name);
+            fs::write(path("authorities.pem"), authority.pem()).unwrap();
+            fs::create_dir_all(path("state/prompts")).unwrap();
+            if kept {
+                fs::write(path("state/prompts").join(&digest), &file).unwrap();
+            }
+        };
+        with_prepared(&Setup::default(), prepare, |system| {
+            let asked = service.asked.lock().unwrap().len();
+            assert_eq!(asked == 0, kept, "{what}: asked {asked} times");
+            let on_disk = system.dir.path().join("state/prompts").join(&digest);
+            match because {
+                None => {
+                    let found = greeted(system, &voice);
+                    assert!(found > 0.95, "{what}: {found:.3}");
+                    assert_eq!(fs::read(on_disk).unwrap(), file, "{what}");
+                }
+                Some(because) => {
+                    let log = system.log();
+                    assert!(
+                        log.contains("voice.wav cannot be fetched") && log.contains(because),
+                        "{what}: {log}"
+                    );
+                    assert!(!on_disk.exists(), "{what}");
+                }
+            }
         });
     }
 }

@@ -49,7 +49,7 @@ pub struct PromptSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Speech>,
 
-    /// An audio file that is fetched, of the same kinds.
+    /// An audio file of the same kinds that media servers fetch, and keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Remote>,
 

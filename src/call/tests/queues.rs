@@ -236,7 +236,7 @@ fn waiting_contacts_are_told_what_the_queue_says() {
 fn waiting_contacts_are_told_their_place_and_how_long_it_will_take() {
     let say = vec![WaitFigure::Position, WaitFigure::Wait];
     let announcement = |name: &str, say| Announcement { after_seconds: 10, audio: audio(name), say };
-    let announcements = vec![announcement("x", say.clone()), announcement("", vec![WaitFigure::Position])];
+    let announcements = vec![announcement("x", say), announcement("", vec![WaitFigure::Position])];
     let queue = Queue { announcements, contacts_max: 9, wait_seconds_max: 3_000, ..sales() };
     let mut world = Virtual::floor(centre(queue));
     world.acts("bob", AgentAct::SignOut);

@@ -58,7 +58,7 @@ fn translations(prompts: &BTreeMap<AudioId, ResolvedPrompt>, usual: Option<&Stri
         let mut all: BTreeMap<_, _> = others.collect();
         let own = match &prompt.audio.source {
             AudioSource::Speech { language, .. } => Some(language),
-            AudioSource::Wav { .. } => usual,
+            AudioSource::Wav { .. } | AudioSource::Remote { .. } => usual,
         };
         if let Some(own) = own {
             all.entry(own.clone()).or_insert(prompt.id);

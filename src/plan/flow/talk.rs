@@ -158,7 +158,7 @@ impl Compiler<'_> {
         let asked = question.first().and_then(|id| self.prompts.get(id));
         let asked = asked.and_then(|prompt| match &prompt.audio.source {
             AudioSource::Speech { language, .. } => Some(language),
-            AudioSource::Wav { .. } => None,
+            AudioSource::Wav { .. } | AudioSource::Remote { .. } => None,
         });
         let tenant = self.world.tenants.get(self.item.namespace());
         let tenants = tenant.and_then(|tenant| tenant.spec.languages.first());

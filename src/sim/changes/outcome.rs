@@ -566,11 +566,14 @@ pub fn content(old: &Audio, new: &Audio, ids: (&AudioId, &AudioId)) -> (&'static
             let (before, after) = excerpts(before, after);
             ("text changed", before, after)
         }
-        (AudioSource::Wav { .. }, AudioSource::Wav { .. }) => ("audio changed", short(ids.0), short(ids.1)),
-        (AudioSource::Speech { .. }, AudioSource::Wav { .. }) => {
+        (
+            AudioSource::Wav { .. } | AudioSource::Remote { .. },
+            AudioSource::Wav { .. } | AudioSource::Remote { .. },
+        ) => ("audio changed", short(ids.0), short(ids.1)),
+        (AudioSource::Speech { .. }, AudioSource::Wav { .. } | AudioSource::Remote { .. }) => {
             ("text became audio", "text".into(), short(ids.1))
         }
-        (AudioSource::Wav { .. }, AudioSource::Speech { .. }) => {
+        (AudioSource::Wav { .. } | AudioSource::Remote { .. }, AudioSource::Speech { .. }) => {
             ("audio became text", short(ids.0), "text".into())
         }
     }

@@ -188,7 +188,7 @@ pub(super) fn heard(world: &World, audio: &[AudioId]) -> String {
 
 fn named(audio: &Audio) -> String {
     match &audio.source {
-        AudioSource::Wav { .. } => format!("Prompt {}", audio.prompt),
+        AudioSource::Wav { .. } | AudioSource::Remote { .. } => format!("Prompt {}", audio.prompt),
         AudioSource::Speech { text, .. } => format!("Prompt {} (“{}”)", audio.prompt, short(text)),
     }
 }
