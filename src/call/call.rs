@@ -29,8 +29,10 @@ use crate::{
 };
 
 mod account;
+mod asking;
 mod callees;
 mod confirming;
+mod desk;
 mod digits;
 mod effect;
 mod handover;
@@ -46,6 +48,8 @@ mod siprec;
 mod tones;
 mod unprotected;
 
+use asking::Asking;
+use desk::Desk;
 use handover::Handover;
 use joining::Joiner;
 use listening::Ear;
@@ -56,6 +60,7 @@ use silence::Silenced;
 use siprec::Siprec;
 
 pub use confirming::Confirming;
+pub use desk::{DeskNews, Talk};
 pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks, Unperformed, not_performed};
 pub use handover::Connected;
 
@@ -75,11 +80,13 @@ pub struct Call {
     handover: Option<Box<Handover>>,
     /// The leg that hears music in place of whoever holds it.
     on_hold: Option<LegId>,
+    desk: Desk,
     joiner: Option<Box<Joiner>>,
     playing: Option<(PlayId, AfterPlay)>,
     /// What is spoken once the prompts before it are over.
     to_say: Option<Box<Speech>>,
     waiting: Option<Waiting>,
+    asking: Option<Box<Asking>>,
     recorder: Recorder,
     siprec: Siprec,
     message: Option<Message>,
@@ -186,11 +193,13 @@ impl Call {
             dialling: None,
             handover: None,
             on_hold: None,
+            desk: Desk::default(),
             joiner: None,
             silenced: None,
             playing: None,
             to_say: None,
             waiting: None,
+            asking: None,
             recorder: Recorder::default(),
             siprec: Siprec::default(),
             message: None,
@@ -232,6 +241,18 @@ impl Call {
     #[must_use]
     pub fn call_id(&self) -> &str {
         &self.incoming.call_id
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// Number of who called; empty: withheld.
+    #[must_use]
+    pub fn number(&self) -> &str {
+        &self.incoming.from
     }
 
     /// Where it came from and leads to.
@@ -276,7 +297,8 @@ impl Call {
         let announced = self.queueing.as_ref().and_then(|queueing| queueing.deadline());
         let siprec = self.siprec.deadline();
         let recorder = self.recorder.deadline();
-        let others = [self.cursor.deadline(), dial, message, recorder, silenced, announced, siprec];
+        let asked = self.asking.as_ref().map(|asking| asking.until);
+        let others = [self.cursor.deadline(), dial, message, recorder, silenced, announced, siprec, asked];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -303,6 +325,7 @@ impl Call {
         self.siprec_timeout(now, context);
         self.message_timeout(now, context);
         self.queue_timeout(now, context);
+        self.request_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
         self.perform(actions, context);
     }
@@ -460,7 +483,8 @@ impl Call {
                     self.waiting = Some(Waiting::For(action));
                 }
             }
-            Action::Request(_) | Action::Callback { .. } | Action::Message { .. } => {}
+            Action::Request(asked) => self.ask_service(*asked, context),
+            Action::Callback { .. } | Action::Message { .. } => {}
         }
         Vec::new()
     }
@@ -671,8 +695,7 @@ impl Call {
         let wait = if self.recorder.is_open() { STORE_WAIT } else { RELEASE_WAIT };
         let at_most_until = context.environment.now.instant + wait;
         self.ending = Some(Ending { by, code, cause, because: because.map(str::to_owned), at_most_until });
-        self.waiting = None;
-        self.playing = None;
+        (self.waiting, self.playing, self.asking) = (None, None, None);
         self.drop_branches(|_| true, None, context);
         self.dialling = None;
         self.drop_others(context);

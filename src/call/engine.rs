@@ -32,9 +32,9 @@ use sip::{
 use crate::{
     Now, admission,
     bans::Bans,
-    call::{Call, Context, Effect, Told},
+    call::{Call, Context, DeskNews, Effect, Told},
     certificate::{Identity, Proof},
-    cursor::Environment,
+    cursor::{Asked, Environment},
     dial::Sent,
     health::Health,
     lots::Lots,
@@ -60,7 +60,10 @@ mod transfers;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
-pub use contract::{AgentAct, AgentOrder, Config, Input, Offered, Output, StationNews, TrunkNews};
+pub use contract::{
+    AgentAct, AgentOrder, CallAct, Config, Input, Offered, Output, StationNews, Talking, ToAsk, TrunkNews,
+};
+pub use expr::{BODY_MAX as ANSWER_MAX, Response};
 use floors::Floors;
 use gate::Gate;
 use load::{Loads, Standings};
@@ -277,6 +280,9 @@ impl Engine {
             Input::Media(event) => self.media(now, event),
             Input::Names(names) => self.renewed(names, self.world.secrets().clone()),
             Input::Secrets(secrets) => self.renewed(self.world.names().clone(), secrets),
+            Input::Answered { call, request, answer } => {
+                self.with_call(now, call, |call, context| call.answered(request, answer, context));
+            }
             Input::Verified { ticket, verdict } => self.verified(now, ticket, verdict),
             Input::Signed { ticket, signature } => self.signed(now, ticket, signature),
             Input::Lift { address } => self.lift(now, address),
@@ -494,9 +500,27 @@ impl Engine {
     /// Gives what the call is to be told of it at once.
     ///
     /// An order that no longer fits its leg crossed with what the peer did: the event of that is on its way.
+    fn tell_desk(&mut self, call: &Call, news: DeskNews) {
+        let id = call.id();
+        self.push(match news {
+            DeskNews::Talk(talk) => {
+                let (call_id, number) = (call.call_id().to_owned(), call.number().to_owned());
+                Output::Talk(Box::new(Talking { call: id, call_id, number, talk }))
+            }
+            DeskNews::Over(agent) => Output::TalkOver { call: id, agent },
+            DeskNews::Refused { agent, because } => Output::Refused { call: id, agent, because },
+        });
+    }
+
+    fn ask(&mut self, call: CallId, request: u64, asked: Asked) {
+        self.push(Output::Request(Box::new(ToAsk { call, request, asked })));
+    }
+
     fn carry_out(&mut self, now: Now, call: &Call, effect: Effect) -> Option<Answer> {
         let at = now.instant;
         match effect {
+            Effect::Desk(news) => self.tell_desk(call, news),
+            Effect::Request { request, asked } => self.ask(call.id(), request, *asked),
             Effect::Provisional { leg, code, sdp } => {
                 let _ = self.endpoint.provisional(at, leg, code, sdp, &[]);
             }
@@ -528,7 +552,7 @@ impl Engine {
                 let _ = self.endpoint.accept_refer(at, leg);
             }
             Effect::RejectRefer { leg, code, because } => {
-                self.refuse_refer(now, leg, call.call_id(), (code, because));
+                self.refuse_refer(now, leg, call.call_id(), (code, because))
             }
             Effect::NotifyRefer { leg, code, is_final } => {
                 let _ = self.endpoint.notify_refer(at, leg, code, is_final);
@@ -548,14 +572,13 @@ impl Engine {
             Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Saved(saved) => self.push(Output::Saved(saved)),
-            Effect::Floor(order) => return self.floors.carry_out(at, CallId(call.session().0), *order),
+            Effect::Floor(order) => return self.floors.carry_out(at, call.id(), *order),
             Effect::Heard { who, heard } if self.shard.is_home() => self.health.called(now, &who, heard),
             Effect::Heard { who, heard } => self.tell_others(Tidings::Heard(Box::new(who), heard)),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
-                let id = CallId(call.session().0);
                 let invite = match &trunk {
                     // Nothing may hold a call for help up.
-                    Some(trunk) if !is_urgent => self.sign(now, id, (branch, trunk), invite, claim)?,
+                    Some(trunk) if !is_urgent => self.sign(now, call.id(), (branch, trunk), invite, claim)?,
                     Some(_) | None => invite,
                 };
                 return Some(Answer::Sent(

@@ -7,7 +7,11 @@ use std::{
 };
 
 use acd::{Away, Figures, Live, State};
-use call::{Now, engine::Offered};
+use call::{
+    Now,
+    call::Talk,
+    engine::{Offered, Talking},
+};
 use jiff::{SignedDuration, Timestamp};
 use model::{AgentId, CallId, QueueId};
 use serde::Serialize;
@@ -136,6 +140,25 @@ pub struct OfferNow {
     pub until: Timestamp,
 }
 
+/// A conversation of an agent's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallNow {
+    /// Which.
+    pub interaction: String,
+    /// Call-ID of its first leg.
+    pub call_id: String,
+    /// Whose.
+    #[serde(skip)]
+    pub agent: AgentId,
+    /// Number of who called; empty: withheld.
+    pub number: String,
+    /// Whether the agent, or the agent's telephone, holds.
+    pub on_hold: bool,
+    /// Whether the agent is heard by nobody.
+    pub muted: bool,
+}
+
 /// Something that an agent's desk shows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
@@ -150,6 +173,24 @@ pub enum Shown {
         /// Which contact.
         interaction: String,
     },
+    /// A conversation begins, or stands otherwise.
+    Call(CallNow),
+    /// It is over for the agent.
+    CallOver {
+        /// Whose.
+        agent: AgentId,
+        /// Which.
+        interaction: String,
+    },
+    /// Something was not done, or came to nothing.
+    Refused {
+        /// For whom.
+        agent: AgentId,
+        /// Of which contact.
+        interaction: String,
+        /// Why.
+        message: String,
+    },
 }
 
 /// What waits for a desk that does not read. One that is further behind is told how things stand.
@@ -161,6 +202,7 @@ pub struct Floors {
     queues: Mutex<BTreeMap<usize, Vec<QueueNow>>>,
     agents: Mutex<BTreeMap<AgentId, AgentNow>>,
     offers: Mutex<BTreeMap<AgentId, OfferNow>>,
+    calls: Mutex<BTreeMap<(AgentId, CallId), CallNow>>,
     shown: OnceLock<broadcast::Sender<Shown>>,
 }
 
@@ -225,6 +267,37 @@ impl Floors {
         let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
         offers.remove(&agent);
         self.tell(Shown::OfferOver { agent, interaction: call.to_string() });
+    }
+
+    pub(crate) fn talk(&self, Talking { call, call_id, number, talk }: Talking) {
+        let Talk { agent, on_hold, muted } = talk;
+        let interaction = call.to_string();
+        let now = CallNow { interaction, call_id, agent: agent.clone(), number, on_hold, muted };
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert((agent, call), now.clone());
+        self.tell(Shown::Call(now));
+    }
+
+    pub(crate) fn talk_over(&self, call: CallId, agent: AgentId) {
+        let key = (agent, call);
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.tell(Shown::CallOver { agent: key.0, interaction: call.to_string() });
+    }
+
+    pub(crate) fn refused(&self, call: CallId, agent: AgentId, because: String) {
+        info!(%agent, %call, "not done: {because}");
+        self.tell(Shown::Refused { agent, interaction: call.to_string(), message: because });
+    }
+
+    /// Conversations of an agent.
+    #[must_use]
+    pub fn calls_of(&self, agent: &AgentId) -> Vec<CallNow> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = (agent.clone(), CallId(0));
+        calls
+            .range(first..)
+            .take_while(|((whose, _), _)| whose == agent)
+            .map(|(_, call)| call.clone())
+            .collect()
     }
 
     fn tell(&self, shown: Shown) {

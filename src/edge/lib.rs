@@ -15,6 +15,7 @@ pub mod ladder;
 mod movable;
 mod neighbours;
 pub mod observed;
+mod requests;
 mod secure;
 mod shell;
 mod sockets;
@@ -201,15 +202,17 @@ impl Edge {
         let mut controls = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
         let ways = Neighbours::of(count, world);
+        let integrations = Arc::new(outbound::Integrations::default());
         for (engine, ((sockets, queue), (neighbours, ways))) in
             engines.into_iter().zip(sockets.into_iter().zip(queues).zip(ways))
         {
             let (control, receiver) = mpsc::channel(64);
             let (orders, seen) = (Arc::clone(&orders), Arc::clone(&observed));
+            let services = Arc::clone(&integrations);
             let thread = thread::Builder::new()
                 .name(format!("edge-{}", threads.len()))
                 .spawn(move || {
-                    let core = shell::Core::new(engine, orders, seen, neighbours);
+                    let core = shell::Core::new(engine, orders, seen, (neighbours, services));
                     shell::run(core, sockets, (queue, ways), receiver);
                 })
                 .map_err(StartError::Thread)?;

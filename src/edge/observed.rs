@@ -137,6 +137,10 @@ pub struct Observed {
     pub identities_passed: Number,
     /// Calls whose signatures were verified, and do not hold or cannot be checked.
     pub identities_failed: Number,
+    /// Requests of flows that were answered, whatever the status.
+    pub requests_answered: Number,
+    /// Those that were not.
+    pub requests_failed: Number,
     /// Certificates of signers that were fetched.
     pub certificates_fetched: Number,
     /// Those that could not be.
@@ -408,7 +412,7 @@ impl Observed {
 type Of = fn(&Observed) -> &Number;
 
 /// Name, kind, help and place of what is one number for the whole edge.
-const NUMBERS: [(&str, &str, &str, Of); 27] = [
+const NUMBERS: [(&str, &str, &str, Of); 29] = [
     ("calls_placed_total", "counter", "INVITEs of agents' phones that were taken.", |seen| &seen.placed),
     ("emergency_calls_total", "counter", "Calls for help of agents' phones.", |seen| &seen.emergencies),
     ("calls", "gauge", "Calls that are up.", |seen| &seen.calls),
@@ -435,6 +439,12 @@ const NUMBERS: [(&str, &str, &str, Of); 27] = [
         "Calls that should have left with a signature of ours, and left without.",
         |seen| &seen.identities_unsigned,
     ),
+    ("requests_answered_total", "counter", "Requests of flows that were answered.", |seen| {
+        &seen.requests_answered
+    }),
+    ("requests_failed_total", "counter", "Requests of flows without an answer.", |seen| {
+        &seen.requests_failed
+    }),
     ("identities_passed_total", "counter", "Calls whose signatures hold.", |seen| &seen.identities_passed),
     (
         "identities_failed_total",

@@ -18,6 +18,7 @@ use call::{
     certificate::Identity,
     engine::{Engine, HOME, Input, Output},
     explanation::Outcome,
+    record::Record,
 };
 use jiff::Timestamp;
 use link::MediaOrders;
@@ -26,6 +27,7 @@ use model::{
     net::{Flow, ListenerIx, Transport},
     snapshot::{Listener, Serves},
 };
+use outbound::Integrations;
 use rustls::ServerConfig;
 use sip::endpoint::{Done, Note};
 use tokio::{
@@ -44,6 +46,7 @@ use crate::{
     ladder,
     neighbours::{Neighbours, Relayed, Ways},
     observed::Observed,
+    requests::{self, Requests},
     secure,
     sockets::{self, Bound, Sockets},
     stir::{self, Stir},
@@ -53,8 +56,7 @@ use crate::{
     traces::Traces,
 };
 
-/// Sources that are remembered, so that each is logged once in [`QUIET`].
-const QUIET_MAX: usize = 1_024;
+/// Sources that are not known have a line in so long a time, and so have bad messages.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Bad messages of sources that are known, of which each has a line, in [`QUIET`].
@@ -68,6 +70,7 @@ const TIMERS_EVERY: Duration = Duration::from_millis(5);
 
 mod agents;
 mod relay;
+mod strangers;
 
 use agents::watch_floors;
 use relay::{follow_home, take_relayed};
@@ -81,6 +84,7 @@ pub struct Core {
     observed: Arc<Observed>,
     tls: Tls,
     pub stir: Stir,
+    pub requests: Requests,
     traces: Traces,
     neighbours: Neighbours,
     /// What of the sums over all engines is this one's.
@@ -114,11 +118,12 @@ impl Core {
         engine: Engine,
         orders: Arc<dyn MediaOrders>,
         observed: Arc<Observed>,
-        neighbours: Neighbours,
+        (neighbours, integrations): (Neighbours, Arc<Integrations>),
     ) -> Self {
         let tls = Tls::new(engine.world());
         let stir = Stir::new(engine.world(), Arc::clone(&observed));
         let traces = Traces::new(Arc::clone(&observed));
+        let requests = Requests::new(integrations, Arc::clone(&observed));
         observed.name_listeners(&engine.world().snapshot.cluster.listeners);
         Self {
             engine,
@@ -126,6 +131,7 @@ impl Core {
             observed,
             tls,
             stir,
+            requests,
             traces,
             neighbours,
             calls: 0,
@@ -245,12 +251,22 @@ impl Core {
                 Output::AgentState { agent, state } => self.observed.floors.state(agent, &state, now),
                 Output::Offered(offered) => self.observed.floors.offered(*offered, now),
                 Output::OfferOver { call, agent } => self.observed.floors.offer_over(call, agent),
+                Output::Talk(talking) => self.observed.floors.talk(*talking),
+                Output::TalkOver { call, agent } => self.observed.floors.talk_over(call, agent),
+                Output::Refused { call, agent, because } => {
+                    self.observed.floors.refused(call, agent, because)
+                }
                 Output::Sign(to_sign) => {
                     return Some(self.stir.sign(self.engine.world(), &to_sign, now.wall));
                 }
                 Output::Verify(to_verify) => {
                     if let Some(verdict) = self.stir.verify(self.engine.world(), *to_verify) {
                         return Some(verdict);
+                    }
+                }
+                Output::Request(to_ask) => {
+                    if let Some(answered) = self.requests.ask(self.engine.world(), *to_ask) {
+                        return Some(answered);
                     }
                 }
                 Output::Attempt(attempt) => {
@@ -261,24 +277,26 @@ impl Core {
                 Output::Tidings(tidings) => {
                     self.observed.relays_dropped.add(self.neighbours.pass_on(tidings));
                 }
-                Output::Record(record) => {
-                    // Not a line for each call: `/api/v1/interactions` gives the records out.
-                    debug!(
-                        call = %record.call,
-                        flow = record.flow.as_ref().map(tracing::field::display),
-                        trunk = record.trunk.as_ref().map(tracing::field::display),
-                        station = record.station.as_ref().map(tracing::field::display),
-                        code = record.sip_code,
-                        ended_by = ?record.ended_by,
-                        because = record.because.as_deref(),
-                        "call ended after {} steps", record.path.len()
-                    );
-                    self.traces.ended(&record);
-                    self.observed.record(*record);
-                }
+                Output::Record(record) => self.ended(*record),
             }
         }
         None
+    }
+
+    fn ended(&mut self, record: Record) {
+        // Not a line for each call: `/api/v1/interactions` gives the records out.
+        debug!(
+            call = %record.call,
+            flow = record.flow.as_ref().map(tracing::field::display),
+            trunk = record.trunk.as_ref().map(tracing::field::display),
+            station = record.station.as_ref().map(tracing::field::display),
+            code = record.sip_code,
+            ended_by = ?record.ended_by,
+            because = record.because.as_deref(),
+            "call ended after {} steps", record.path.len()
+        );
+        self.traces.ended(&record);
+        self.observed.record(record);
     }
 
     fn note(&mut self, now: Now, note: &Note) {
@@ -388,46 +406,6 @@ impl Core {
         let (sent, unsent) = self.datagrams.flush();
         self.observed.packets_sent.add(sent as u64);
         self.observed.packets_unsent.add(unsent as u64);
-    }
-
-    fn stranger(&mut self, flow: Flow, now: Now) {
-        self.observed.strangers.add(1);
-        if self.is_quiet(flow, now) {
-            return;
-        }
-        let because = Engine::why_stranger(self.engine.world(), &flow, now);
-        info!(%flow, "ignored: {because}");
-    }
-
-    fn excess(&mut self, flow: Flow, now: Now) {
-        self.observed.excess_messages.add(1);
-        if !self.is_quiet(flow, now) {
-            info!(%flow, "dropped: this source says more than it may");
-        }
-    }
-
-    /// One line per source and ten seconds, of so many sources: a flood must not fill the log, whoever it says it is from.
-    fn is_quiet(&mut self, flow: Flow, now: Now) -> bool {
-        let source = flow.remote.ip();
-        if self.quiet.get(&source).is_some_and(|until| now.instant < *until) {
-            return true;
-        }
-        if self.quiet.len() >= QUIET_MAX {
-            if self.quiet_until.is_some_and(|until| now.instant < until) {
-                self.hushed += 1;
-                return true;
-            }
-            self.quiet.clear();
-            let hushed = std::mem::take(&mut self.hushed);
-            if hushed > 0 {
-                info!("ignored: {hushed} packets and connections more, of more than {QUIET_MAX} sources");
-            }
-        }
-        if self.quiet.is_empty() {
-            self.quiet_until = Some(now.instant + QUIET);
-        }
-        self.quiet.insert(source, now.instant + QUIET);
-        false
     }
 
     /// Logs what a connection came to nothing by.
@@ -731,6 +709,7 @@ async fn live(
         Err(error) => return error!("an edge needs a clock: {error}"),
     }
     tokio::task::spawn_local(stir::serve(Rc::clone(&core)));
+    tokio::task::spawn_local(requests::serve(Rc::clone(&core)));
     tokio::task::spawn_local(watch_floors(Rc::clone(&core)));
     {
         let core = &mut *core.borrow_mut();

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message, WebSocket, c
 
 use crate::{
     agents::{Agent, SPEECH_SECONDS, assert_hears},
-    audio::tone,
+    audio::{likeness, share, tone},
     harness::{PATIENCE, Setup, System, wait_until, with_prepared},
 };
 
@@ -238,6 +238,51 @@ fn the_agent_who_knows_best_is_rung_and_the_desk_tells_it_all() {
         bob.state("WrapUp");
         ada_phone.end();
         bob.say(json!({"type": "signOut"}));
+    });
+}
+
+#[test]
+fn a_contact_is_held_and_handed_on_at_the_desk() {
+    let with_music = |system: &System| {
+        prepare(system);
+        system.edit("tenant.yaml", "  languages: [en-US]\n", "  languages: [en-US]\n  music: [one, two]\n");
+    };
+    with_prepared(&Setup::default(), with_music, |system| {
+        let (_ada_phone, bob_phone) = (phone(system, "ada", ADA), phone(system, "bob", BOB));
+        let mut ada = Desk::of(system, "acme/ada");
+        ada.say(json!({"type": "ready"}));
+        ada.state("Available");
+        let caller = contact(system);
+        let call = ada.hear("call");
+        let about = |kind: &str| json!({"type": kind, "interaction": call["interaction"]});
+        assert_eq!((&call["onHold"], &call["muted"]), (&json!(false), &json!(false)));
+        caller.wait_for("Call established");
+        thread::sleep(Duration::from_secs(2));
+        ada.say(about("hold"));
+        assert_eq!(ada.hear("call")["onHold"], true);
+        thread::sleep(Duration::from_secs(3));
+        // A page that was loaded anew finds the call as it is.
+        let mut again = Desk::of(system, "acme/ada");
+        again.say(about("retrieve"));
+        assert_eq!(again.hear("call")["onHold"], false);
+        let mut to_herself = about("transfer");
+        to_herself["to"] = json!("ada-desk");
+        again.say(to_herself);
+        assert_eq!(again.hear("error")["message"], "that is you");
+        let mut to_bob = about("transfer");
+        to_bob["to"] = json!("bob-desk");
+        again.say(to_bob);
+        assert_eq!(again.hear("callOver")["interaction"], call["interaction"]);
+        bob_phone.wait_for("Call established");
+        thread::sleep(Duration::from_secs(3));
+        let heard = caller.heard();
+        let quarter = heard.len() / 4;
+        assert!(share(&heard[..quarter], ADA) > 0.5, "first it hears Ada");
+        assert!(share(&heard[heard.len() - 8_000..], BOB) > 0.9, "in the end it hears Bob");
+        let found = likeness(&system.prompt("one"), &heard[quarter..3 * quarter]);
+        assert!(found > 0.9, "it hears the music between: {found:.3}");
+        wait_until("the record is there", || !system.records().is_empty());
+        again.say(json!({"type": "signOut"}));
     });
 }
 

@@ -91,20 +91,20 @@ const RECOGNISER: &str = "  speech: {recogniser: {integrationRef: {name: speech}
 const STREAM: &str = "  speech: {recogniser: {integrationRef: {name: speech}, protocol: Vosk}}\n";
 
 /// What a service does with a request: an answer, or nothing for ever.
-type Does = Arc<dyn Fn(&Request) -> Option<Vec<u8>> + Send + Sync>;
+pub type Does = Arc<dyn Fn(&Request) -> Option<Vec<u8>> + Send + Sync>;
 
-struct Request {
-    head: String,
-    body: Vec<u8>,
+pub struct Request {
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 /// A service of HTTP, and what it was asked.
-struct Service {
-    port: u16,
-    asked: Arc<Mutex<Vec<Request>>>,
+pub struct Service {
+    pub port: u16,
+    pub asked: Arc<Mutex<Vec<Request>>>,
 }
 
-fn serve(acceptor: SslAcceptor, does: Does) -> Service {
+pub fn serve(acceptor: SslAcceptor, does: Does) -> Service {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let asked: Arc<Mutex<Vec<Request>>> = Arc::default();
@@ -151,7 +151,7 @@ fn read(stream: &mut impl Read) -> Option<Request> {
     }
 }
 
-fn answer(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+pub fn answer(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
@@ -164,7 +164,7 @@ fn endless_wav(samples: &[i16]) -> Vec<u8> {
 }
 
 /// Manifests: `speech` of the Tenant, reached at `port`, perhaps with more of the Integration.
-fn prepare(system: &System, (authority, port): (&Authority, u16), speech: &str, more: &str) {
+pub fn prepare(system: &System, (authority, port): (&Authority, u16), speech: &str, more: &str) {
     let text = FLOWS.replace("$PORT", &port.to_string()).replace("$TEXT", TEXT);
     let text = text.replace("  tls: {ca", &format!("{more}  tls: {{ca"));
     let secrets = [("token", "Bearer t0ken"), ("ca.crt", &authority.pem()), ("proxy", "me:pr0xy")];
@@ -176,7 +176,7 @@ fn prepare(system: &System, (authority, port): (&Authority, u16), speech: &str, 
     system.edit("platform.yaml", "  drainSeconds: 1\n", reachable);
 }
 
-fn here() -> (Authority, SslAcceptor) {
+pub fn here() -> (Authority, SslAcceptor) {
     let authority = Authority::new("Test Authority");
     let shown = acceptor(&authority.ecdsa(HOST, For::Servers), None);
     (authority, shown)

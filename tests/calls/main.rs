@@ -7,6 +7,7 @@
 mod addresses;
 mod afterwards;
 mod agents;
+mod asking;
 mod attackers;
 mod audio;
 mod bad_media;

@@ -54,6 +54,28 @@ impl Call {
         }
     }
 
+    /// Keys of an agent's desk, for the other side.
+    pub(super) fn send_digits(&mut self, to_caller: bool, digits: &str, context: &mut Context<'_>) {
+        let to = match (to_caller, self.joined()) {
+            (true, _) => Some((&self.a.media, Some(self.incoming.leg))),
+            (false, branch) => branch.map(|branch| (&branch.media, branch.sip)),
+        };
+        let Some((media, sip)) = to else { return };
+        match sip.filter(|_| media.sends_info()) {
+            Some(leg) => context.effects.extend(digits.chars().map(|digit| Effect::Info {
+                leg,
+                content_type: "application/dtmf-relay",
+                body: relayed(digit),
+            })),
+            None => context.effects.push(Effect::Media(Order::SendDtmf {
+                leg: media.id,
+                digits: digits.to_owned(),
+                duration_ms: KEY_MS,
+                gap_ms: PAUSE_MS,
+            })),
+        }
+    }
+
     fn key(&mut self, of_caller: bool, digit: char, came: Came, context: &mut Context<'_>) {
         let joined = self.dialling.as_ref().and_then(|dialling| {
             dialling.branches.iter().find(|branch| Some(branch.media.id) == dialling.joined)

@@ -15,10 +15,11 @@ use sip::{
 };
 use stir::claim::Claim;
 
+use super::desk::DeskNews;
 use crate::{
     admission::Admitted,
     caller::Diverted,
-    cursor::{Action, Environment},
+    cursor::{Action, Asked, Environment},
     dial::Placement,
     health::{Heard, Who},
     lots::Lots,
@@ -147,6 +148,15 @@ pub enum Effect {
     },
     /// To the media server.
     Media(Order),
+    /// Tell an agent's desk.
+    Desk(DeskNews),
+    /// Ask a service; tell [`Call::answered`](super::Call::answered) what became of it.
+    Request {
+        /// Names the request within the call.
+        request: u64,
+        /// What.
+        asked: Box<Asked>,
+    },
     /// Say that a step cannot be performed by this edge.
     Unperformed(Unperformed),
     /// Say what befell the call.
@@ -259,11 +269,11 @@ pub struct Unperformed {
 #[must_use]
 pub const fn not_performed(action: &Action) -> Option<&'static str> {
     match action {
-        Action::Request(_) => Some("requests of Integrations"),
         Action::Callback { .. } => Some("callbacks"),
         Action::Message { .. } => Some("writing messages"),
         Action::Play { .. }
         | Action::StopPlay
+        | Action::Request(_)
         | Action::Queue { .. }
         | Action::Wait(_)
         | Action::Dial(_)

@@ -12,7 +12,7 @@ use model::{
 };
 use sip::{endpoint::Event as SipEvent, uri::Uri};
 
-use super::{AfterPlay, Call, Context, Effect, StateA, configure, reinvited};
+use super::{AfterPlay, Call, Context, DeskNews, Effect, StateA, configure, reinvited};
 use crate::{
     cursor::{Cursor, Dialled, Facts},
     dial::{Branch, Dialling, Party, Try, Whom},
@@ -48,7 +48,7 @@ pub(super) struct Handover {
 }
 
 /// What a REFER leads to.
-enum Target {
+pub(super) enum Target {
     /// Somebody is rung.
     Rings(Whom),
     /// The contact enters a flow, that of this number.
@@ -105,13 +105,13 @@ impl Call {
     pub(super) fn referred(&mut self, leg: LegId, refer_to: &str, context: &mut Context<'_>) {
         match self.refer_target(leg, refer_to, context) {
             Ok(Target::Rings(whom)) => self.hand_on(leg, vec![whom], context),
-            Ok(Target::Enters(flow, number)) => self.enter(leg, flow, number, context),
+            Ok(Target::Enters(flow, number)) => self.enter((leg, Some(leg)), flow, number, context),
             Err((code, because)) => context.effects.push(Effect::RejectRefer { leg, code, because }),
         }
     }
 
     /// Whom a REFER names, by the rules of the phone that sent it: its URI is never followed as it stands.
-    fn refer_target(
+    pub(super) fn refer_target(
         &self,
         leg: LegId,
         refer_to: &str,
@@ -146,12 +146,18 @@ impl Call {
     }
 
     /// The contact goes on in the flow of a number of the tenant, and the phone is done.
-    fn enter(&mut self, leg: LegId, flow: Arc<Flow>, number: E164, context: &mut Context<'_>) {
-        if !self.part(leg, Some(leg)) {
+    pub(super) fn enter(
+        &mut self,
+        (leg, told): (LegId, Option<LegId>),
+        flow: Arc<Flow>,
+        number: E164,
+        context: &mut Context<'_>,
+    ) {
+        if !self.part(leg, told) {
             return;
         }
         self.end_hold(context);
-        context.effects.push(Effect::AcceptRefer { leg });
+        context.effects.extend(told.map(|leg| Effect::AcceptRefer { leg }));
         context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
         self.handed_on(context);
         self.queueing = None;
@@ -187,9 +193,19 @@ impl Call {
 
     /// A phone hands its contact on to whom another call of its has rung.
     pub fn hand_on(&mut self, leg: LegId, targets: Vec<Whom>, context: &mut Context<'_>) {
-        if self.part(leg, Some(leg)) {
+        self.hand_over((leg, Some(leg)), targets, context);
+    }
+
+    /// The phone at a leg does so, and is told at another how it goes; or its agent does at the desk.
+    pub(super) fn hand_over(
+        &mut self,
+        (leg, told): (LegId, Option<LegId>),
+        targets: Vec<Whom>,
+        context: &mut Context<'_>,
+    ) {
+        if self.part(leg, told) {
             self.end_hold(context);
-            context.effects.push(Effect::AcceptRefer { leg });
+            context.effects.extend(told.map(|leg| Effect::AcceptRefer { leg }));
             context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
             self.play_while_handed_on(context);
             self.dial_whom(rings(RING_MS), targets, context);
@@ -266,8 +282,13 @@ impl Call {
         context: &mut Context<'_>,
     ) {
         if !handover.recalls {
-            let told = handover.told.map(|leg| Effect::NotifyRefer { leg, code, is_final: true });
-            context.effects.extend(told);
+            context.effects.push(match handover.told {
+                Some(leg) => Effect::NotifyRefer { leg, code, is_final: true },
+                None => Effect::Desk(DeskNews::Refused {
+                    agent: handover.station.agent.clone(),
+                    because: format!("nobody took the contact, who is back with you ({code})"),
+                }),
+            });
         }
         if let Some(branch) = handover.referrer.take() {
             let (joined, dial) = (Some(branch.media.id), handover.original);

@@ -87,6 +87,14 @@ impl Call {
         self.queueing.as_ref().map(|queueing| &queueing.queue)
     }
 
+    /// The agent whom the queue has brought the contact to.
+    pub(super) fn agent_of_queue(&self) -> Option<&AgentId> {
+        match &self.queueing.as_ref()?.stage {
+            Stage::With(agent) => Some(agent),
+            Stage::Asks | Stage::Waits | Stage::Rings(_) | Stage::HandedOn => None,
+        }
+    }
+
     /// A `queue` step, once the contact can hear.
     pub(super) fn queue_up(
         &mut self,

@@ -80,6 +80,7 @@ impl Call {
     /// Brings what is recorded and listened to into line with where the call is: after all that happens to it.
     pub fn attend(&mut self, context: &mut Context<'_>) {
         self.attend_agents(context);
+        self.attend_talk(context);
         if self.ending.is_none() {
             self.attend_hold(context);
             self.attend_recording(context);

@@ -595,7 +595,7 @@ impl Call {
         }
     }
 
-    fn joined(&self) -> Option<&Branch> {
+    pub(super) fn joined(&self) -> Option<&Branch> {
         let joined = self.dialling.as_ref().filter(|dialling| dialling.joined.is_some());
         joined.and_then(|dialling| dialling.branches.first())
     }

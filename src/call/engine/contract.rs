@@ -22,8 +22,9 @@ use sip::{
 
 use super::{Attempt, Shard, Tidings, ToSign, ToVerify, Together};
 use crate::{
-    call::{Told, Unperformed},
+    call::{Talk, Told, Unperformed},
     certificate::Identity,
+    cursor::Asked,
     explanation::Explanation,
     record::{Record, Saved},
     registrar::StationId,
@@ -122,6 +123,15 @@ pub enum Input {
         /// ES256, or why there is none.
         signature: Result<[u8; 64], String>,
     },
+    /// What became of an [`Output::Request`].
+    Answered {
+        /// For which call.
+        call: CallId,
+        /// Its request.
+        request: u64,
+        /// The answer, whatever its status, or why there is none that can be read.
+        answer: Result<expr::Response, String>,
+    },
     /// Hear a banned source again.
     Lift {
         /// The source.
@@ -192,6 +202,8 @@ pub enum Output {
     Verify(Box<ToVerify>),
     /// Sign this: at once or within [`SIGN_WAIT`](super::SIGN_WAIT).
     Sign(Box<ToSign>),
+    /// Ask a service, within the time that the request or the Integration gives.
+    Request(Box<ToAsk>),
     /// Something happened to a trunk.
     TrunkNews(TrunkNews),
     /// A call that left has come to something.
@@ -214,12 +226,41 @@ pub enum Output {
         /// To whom it was.
         agent: AgentId,
     },
+    /// A conversation stands otherwise for an agent, or begins.
+    Talk(Box<Talking>),
+    /// It is over for the agent.
+    TalkOver {
+        /// Which.
+        call: CallId,
+        /// For whom.
+        agent: AgentId,
+    },
+    /// Something that an agent wanted of a conversation was not done, or came to nothing.
+    Refused {
+        /// Of which.
+        call: CallId,
+        /// Who.
+        agent: AgentId,
+        /// Why, for people.
+        because: String,
+    },
     /// [`Engine::peers`](super::Engine::peers) and [`Engine::registrations`](super::Engine::registrations) are others than before.
     Standing,
     /// Let the other engines of the edge know.
     Tidings(Tidings),
     /// A call is over.
     Record(Box<Record>),
+}
+
+/// What a service is to be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToAsk {
+    /// For which call.
+    pub call: CallId,
+    /// Names the request within the call.
+    pub request: u64,
+    /// What.
+    pub asked: Asked,
 }
 
 /// A contact that is offered, and what the agent shall know of it.
@@ -271,6 +312,39 @@ pub enum AgentAct {
     Finish(CallId),
     /// Works on a contact for so long from now.
     Extend(CallId, Duration),
+    /// Does something with a conversation.
+    Call(CallId, CallAct),
+}
+
+/// What an agent does with a conversation, beside the telephone that it is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallAct {
+    /// Lets the other side hear music, and be heard by nobody.
+    Hold,
+    /// Ends that.
+    Retrieve,
+    /// Is heard by nobody, or is heard again.
+    Mute(bool),
+    /// Sends keys: characters `0`–`9`, `*`, `#`, `A`–`D`; at most 64.
+    Digits(String),
+    /// Ends it.
+    HangUp,
+    /// Hands the other side on to a number, an extension or an agent, as the telephone would dial them. If nobody there answers,
+    /// the two are together again.
+    Transfer(String),
+}
+
+/// How a conversation stands for an agent in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Talking {
+    /// Which.
+    pub call: CallId,
+    /// Call-ID of the A leg.
+    pub call_id: String,
+    /// Number of who called; empty: withheld.
+    pub number: String,
+    /// For whom, and how.
+    pub talk: Talk,
 }
 
 /// Something that happened to agents' phones.

@@ -13,7 +13,7 @@ use model::{
     centre::{Agent, Channel, StationKind},
 };
 
-use super::{AgentAct, AgentOrder, Answer, Engine, Output};
+use super::{AgentAct, AgentOrder, Answer, CallAct, Engine, Output};
 use crate::{
     Now,
     call::FloorOrder,
@@ -164,9 +164,19 @@ impl Engine {
             AgentAct::Finish(call) => {
                 floor.finish_wrap_up(agent, ContactId(call.0), at);
             }
+            AgentAct::Call(call, act) => self.agent_talks(now, agent, *call, act.clone()),
             AgentAct::Extend(call, time) => {
                 floor.extend_wrap_up(agent, ContactId(call.0), at + *time, at);
             }
+        }
+    }
+
+    /// Whose call it is not learns no more of it than of one that there is not.
+    fn agent_talks(&mut self, now: Now, agent: &AgentId, call: CallId, act: CallAct) {
+        let mut done = Err("you talk to nobody there".to_owned());
+        self.with_call(now, call, |call, context| done = call.acted(agent, act, context));
+        if let Err(because) = done {
+            self.push(Output::Refused { call, agent: agent.clone(), because });
         }
     }
 

@@ -93,6 +93,10 @@ impl Engines {
                 let owner = usize::try_from(event.session.0 / SESSIONS).unwrap();
                 self.all[owner].handle(now, Input::Media(event));
             }
+            Input::Answered { call, .. } => {
+                let owner = usize::try_from(call.0 / SESSIONS).unwrap();
+                self.all[owner].handle(now, input);
+            }
             Input::Agent(order) => {
                 let owner = self.all[HOME].floor_of(order.agent.0.namespace());
                 self.all[owner].handle(now, Input::Agent(order));

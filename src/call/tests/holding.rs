@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The carrier's caller talks to Bob, whose tenant has this music.
-fn talking(music: &str) -> (Virtual, LegId) {
+pub fn talking(music: &str) -> (Virtual, LegId) {
     let mut snapshot = rings(&["bob"], DialStrategy::InOrder);
     for name in ["ada", "bob"] {
         let agent = snapshot.centre.agents.get_mut(&AgentId::new("acme", name)).unwrap();
@@ -30,7 +30,7 @@ fn talking(music: &str) -> (Virtual, LegId) {
 }
 
 impl Virtual {
-    fn bob_says(&mut self, bob: LegId, direction: Direction, version: u64) {
+    pub fn bob_says(&mut self, bob: LegId, direction: Direction, version: u64) {
         let mut media = self.more[BOB].media();
         (media.direction, media.version) = (direction, version);
         self.more[BOB].endpoint.reinvite(self.now.instant, bob, sdp::offer(&media)).unwrap();
@@ -48,7 +48,7 @@ impl Virtual {
         self.pass(1);
     }
 
-    fn orders(&mut self) -> Vec<String> {
+    pub fn orders(&mut self) -> Vec<String> {
         std::mem::take(&mut self.media.orders)
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod agents;
+mod at_desk;
 mod caps;
 mod cursor;
 mod dialling;
@@ -16,6 +17,7 @@ mod negotiation;
 mod phones;
 mod queues;
 mod refer;
+mod requests;
 mod shards;
 mod silence;
 mod siprec;

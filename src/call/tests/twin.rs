@@ -10,13 +10,14 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    engine::{Config, Input, Output, Shard, StationNews, ToSign, ToVerify},
+    call::Talk,
+    engine::{Config, Input, Output, Shard, StationNews, ToAsk, ToSign, ToVerify},
     explanation::Explanation,
     record::{Record, Saved},
 };
 use jiff::{Timestamp, ToSpan};
 use model::{
-    AudioId, LegId, PlayId, SessionId,
+    AudioId, CallId, LegId, PlayId, SessionId,
     media::{
         CertificateHash, Codec, Event as MediaEvent, Fingerprint, ListenId, MediaEvent as Told, MediaOrder,
         MediaParameters, Order, PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices, tone_of,
@@ -312,7 +313,11 @@ impl Media {
                 self.orders.push("unbridge".into());
                 Vec::new()
             }
-            Order::Extend { .. } | Order::Record { .. } | Order::Mix(_) | Order::Mute { .. } => Vec::new(),
+            Order::Mute { muted, .. } => {
+                self.orders.push(if muted { "mute".into() } else { "unmute".into() });
+                Vec::new()
+            }
+            Order::Extend { .. } | Order::Record { .. } | Order::Mix(_) => Vec::new(),
         }
     }
 
@@ -399,6 +404,7 @@ pub struct Virtual {
     pub told: Vec<String>,
     pub saved: Vec<Saved>,
     pub news: Vec<String>,
+    pub asked: Vec<ToAsk>,
     pub to_verify: Vec<ToVerify>,
     pub to_sign: Vec<ToSign>,
     /// By which each message of the edge left.
@@ -408,6 +414,9 @@ pub struct Virtual {
     pub states: Vec<String>,
     /// Queue and agent.
     pub offers: Vec<String>,
+    /// How conversations stand for agents, and what was refused them, in words; and which the last one was.
+    pub talks: Vec<String>,
+    pub talking: Option<CallId>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// What came to the engine, and from whom.
     pub sent: Vec<(SocketAddr, String)>,
@@ -450,12 +459,15 @@ impl Virtual {
             told: Vec::new(),
             saved: Vec::new(),
             news: Vec::new(),
+            asked: Vec::new(),
             to_verify: Vec::new(),
             to_sign: Vec::new(),
             flows: Vec::new(),
             stations: Vec::new(),
             states: Vec::new(),
             offers: Vec::new(),
+            talks: Vec::new(),
+            talking: None,
             wire: VecDeque::new(),
             sent: Vec::new(),
             holds: None,
@@ -633,6 +645,7 @@ impl Virtual {
             Output::Told(told) => self.told.push(told.what),
             Output::Saved(saved) => self.saved.push(*saved),
             Output::TrunkNews(news) => self.news.push(news.what),
+            Output::Request(asked) => self.asked.push(*asked),
             Output::Verify(asked) => self.to_verify.push(*asked),
             Output::Sign(asked) => self.to_sign.push(*asked),
             Output::StationNews(news) => self.stations.push(news),
@@ -643,6 +656,17 @@ impl Virtual {
                     format!("{state:?}")
                 };
                 self.states.push(format!("{}: {state}", agent.0.name()));
+            }
+            Output::Talk(talking) => {
+                let Talk { agent, on_hold, muted } = talking.talk;
+                let how =
+                    [(on_hold, " held"), (muted, " muted")].map(|(is, word)| if is { word } else { "" });
+                self.talking = Some(talking.call);
+                self.talks.push(format!("{}: talks{}", agent.0.name(), how.concat()));
+            }
+            Output::TalkOver { agent, .. } => self.talks.push(format!("{}: over", agent.0.name())),
+            Output::Refused { agent, because, .. } => {
+                self.talks.push(format!("{}: {because}", agent.0.name()));
             }
             Output::Offered(offered) => {
                 self.offers.push(format!("{}>{}", offered.queue.0.name(), offered.agent.0.name()));

@@ -10,15 +10,20 @@
 //!
 //! | type | fields | when |
 //! |---|---|---|
-//! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer` | first |
+//! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer`, `calls` | first |
 //! | `state` | those of `/api/v1/agents` | the agent does something else |
 //! | `offer` | `interaction`, `callId`, `queue`, `number`, `dialled`, `path`, `waitedSeconds`, `until` | the telephones ring |
 //! | `offerOver` | `interaction` | they ring no more |
+//! | `call` | `interaction`, `callId`, `number`, `onHold`, `muted` | a conversation begins, or stands otherwise |
+//! | `callOver` | `interaction` | it is over for the agent |
 //! | `replaced` | | another socket stands for the agent |
-//! | `error` | `message` | the last message could not be read |
+//! | `error` | `message`, `interaction` | the last message could not be read, or was not done; or a transfer came to nothing |
 //!
 //! From the desk: `ready`, which signs in again whoever signed out; `away` with `reason`; `decline` with `interaction`; `finish` with `interaction`: the work after a
-//! contact is done; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`.
+//! contact is done; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`. With the
+//! `interaction` of a `call`, on whatever telephone it is: `hold` and `retrieve`; `mute` and `unmute`; `digits` with `digits`;
+//! `hangUp`; `transfer` with `to`, a number, an extension or an agent, dialled as the telephone would: if nobody there
+//! answers, the contact is back.
 
 mod sessions;
 mod socket;

@@ -16,7 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use call::engine::AgentAct;
+use call::engine::{AgentAct, CallAct};
 use model::{AgentId, CallId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,6 +47,12 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// Longest reason to be away, in bytes.
 const REASON_MAX: usize = 64;
 
+/// Most keys of one message.
+const DIGITS_MAX: usize = 64;
+
+/// Longest number, extension or name of an agent, in bytes.
+const TO_MAX: usize = 64;
+
 /// Why a socket is closed, beyond RFC 6455 §7.4: codes for applications.
 const SESSION_OVER: u16 = 4_401;
 const REPLACED: u16 = 4_409;
@@ -63,6 +69,13 @@ enum Said {
     Decline { interaction: String },
     Finish { interaction: String },
     Extend { interaction: String, seconds: u32 },
+    Hold { interaction: String },
+    Retrieve { interaction: String },
+    Mute { interaction: String },
+    Unmute { interaction: String },
+    Digits { interaction: String, digits: String },
+    HangUp { interaction: String },
+    Transfer { interaction: String, to: String },
     SignOut {},
 }
 
@@ -144,7 +157,7 @@ impl Desk {
         let (state, offer) = state.map_or((None, None), |(state, offer)| (Some(state), offer));
         let welcome = json!({
             "type": "welcome", "version": VERSION, "agent": self.agent, "displayName": agent.display_name,
-            "state": state, "offer": offer,
+            "state": state, "offer": offer, "calls": observed.floors.calls_of(&self.agent),
         });
         self.send(&welcome).await?;
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
@@ -172,6 +185,9 @@ impl Desk {
                             if let Some(offer) = offer {
                                 self.show(&Shown::Offer(Box::new(offer))).await?;
                             }
+                        }
+                        for call in observed.floors.calls_of(&self.agent) {
+                            self.show(&Shown::Call(call)).await?;
                         }
                     }
                     Err(RecvError::Closed) => return None,
@@ -205,7 +221,19 @@ impl Desk {
             Shown::OfferOver { agent, interaction } if *agent == self.agent => {
                 json!({"type": "offerOver", "interaction": interaction})
             }
-            Shown::State(_) | Shown::Offer(_) | Shown::OfferOver { .. } => return Some(()),
+            Shown::Call(call) if call.agent == self.agent => typed("call", json!(call)),
+            Shown::CallOver { agent, interaction } if *agent == self.agent => {
+                json!({"type": "callOver", "interaction": interaction})
+            }
+            Shown::Refused { agent, interaction, message } if *agent == self.agent => {
+                json!({"type": "error", "interaction": interaction, "message": message})
+            }
+            Shown::State(_)
+            | Shown::Offer(_)
+            | Shown::OfferOver { .. }
+            | Shown::Call(_)
+            | Shown::CallOver { .. }
+            | Shown::Refused { .. } => return Some(()),
         };
         self.send(&message).await
     }
@@ -250,6 +278,26 @@ fn act(said: Said) -> Result<AgentAct, String> {
         Said::Finish { interaction } => AgentAct::Finish(call(&interaction)?),
         Said::Extend { interaction, seconds } => {
             AgentAct::Extend(call(&interaction)?, Duration::from_secs(seconds.into()))
+        }
+        Said::Hold { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Hold),
+        Said::Retrieve { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Retrieve),
+        Said::Mute { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Mute(true)),
+        Said::Unmute { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Mute(false)),
+        Said::Digits { interaction, digits } => {
+            let are_keys = digits.chars().all(|key| "0123456789*#ABCD".contains(key));
+            if !are_keys || digits.is_empty() || digits.len() > DIGITS_MAX {
+                return Err(format!("`digits` must be 1 to {DIGITS_MAX} of 0 to 9, *, # and A to D"));
+            }
+            AgentAct::Call(call(&interaction)?, CallAct::Digits(digits))
+        }
+        Said::HangUp { interaction } => AgentAct::Call(call(&interaction)?, CallAct::HangUp),
+        Said::Transfer { interaction, to } => {
+            if to.is_empty() || to.len() > TO_MAX || !to.chars().all(|c| c.is_ascii_graphic() && c != '@') {
+                return Err(format!(
+                    "`to` must be a number, an extension or an agent's name of 1 to {TO_MAX} bytes"
+                ));
+            }
+            AgentAct::Call(call(&interaction)?, CallAct::Transfer(to))
         }
         Said::SignOut {} => AgentAct::SignOut,
     })

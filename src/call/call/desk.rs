@@ -1,0 +1,161 @@
+//! What an agent does with a conversation at the desk, on whatever telephone it is: the media server does it, and no telephone
+//! need understand it.
+
+use model::{AgentId, LegId, media::Order};
+
+use super::{Call, Context, Effect, StateA, handover::Target};
+use crate::{
+    cursor::Dialled,
+    dial::{Branch, Party, Whom},
+    engine::CallAct,
+    record::EndedBy,
+};
+use model::program::DialTarget;
+
+/// What agents have done.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// Media leg whose agent holds.
+    pub held_by: Option<LegId>,
+    /// Media leg whose agent is heard by nobody.
+    muted: Option<LegId>,
+    /// Who was told how the conversation stands, and how.
+    told: Vec<Talk>,
+}
+
+/// How a conversation stands for an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Talk {
+    /// Who.
+    pub agent: AgentId,
+    /// Whether the agent, or the agent's telephone, holds.
+    pub on_hold: bool,
+    /// Whether the agent is heard by nobody.
+    pub muted: bool,
+}
+
+/// What an agent's desk is told of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeskNews {
+    /// It begins, or stands otherwise.
+    Talk(Talk),
+    /// It is over for the agent.
+    Over(AgentId),
+    /// Something was not done, or came to nothing.
+    Refused {
+        /// Who.
+        agent: AgentId,
+        /// Why, for people.
+        because: String,
+    },
+}
+
+impl Call {
+    /// The agent on one side of the conversation.
+    pub(super) fn agent_at(&self, is_a: bool) -> Option<&AgentId> {
+        if is_a {
+            return self.a.station.as_ref().map(|station| &station.agent);
+        }
+        match &self.joined()?.now.party {
+            Party::Station(station) => Some(&station.agent),
+            // A telephone of the public network does not say whose it is.
+            Party::Peer { .. } => self.agent_of_queue(),
+            Party::Joined(_) => None,
+        }
+    }
+
+    /// An agent does something with the conversation.
+    ///
+    /// # Errors
+    /// Why not, for the agent.
+    pub fn acted(&mut self, agent: &AgentId, act: CallAct, context: &mut Context<'_>) -> Result<(), String> {
+        const NOBODY: &str = "you talk to nobody there";
+        let joined = self.joined().filter(|branch| branch.is_there() && self.ending.is_none());
+        let Some(Branch { media, sip, .. }) = joined.filter(|_| self.a.state == StateA::Answered) else {
+            return Err(NOBODY.into());
+        };
+        let (a, b) = ((self.a.media.id, Some(self.incoming.leg)), (media.id, *sip));
+        let is_a = match (self.agent_at(true), self.agent_at(false)) {
+            (Some(one), _) if one == agent => true,
+            (_, Some(other)) if other == agent => false,
+            (_, _) => return Err(NOBODY.into()),
+        };
+        let (own, leg) = if is_a { a } else { b };
+        match act {
+            CallAct::Hold => self.desk.held_by = Some(own),
+            CallAct::Retrieve if self.phone_holds(is_a) => {
+                return Err("your telephone holds: fetch the contact back there".into());
+            }
+            CallAct::Retrieve => self.desk.held_by = None,
+            CallAct::Mute(muted) => {
+                self.desk.muted = muted.then_some(own);
+                context.effects.push(Effect::Media(Order::Mute { leg: own, muted }));
+            }
+            CallAct::Digits(digits) => self.send_digits(!is_a, &digits, context),
+            CallAct::HangUp if is_a => self.finish(EndedBy::Caller, 200, None, context),
+            CallAct::HangUp => {
+                self.drop_branches(|_| true, None, context);
+                self.conclude(Dialled::Ended, 200, context);
+            }
+            CallAct::Transfer(to) => self.transfer_from_desk(agent, leg.ok_or(NOBODY)?, &to, context)?,
+        }
+        Ok(())
+    }
+
+    fn transfer_from_desk(
+        &mut self,
+        agent: &AgentId,
+        leg: LegId,
+        to: &str,
+        context: &mut Context<'_>,
+    ) -> Result<(), String> {
+        let cluster = &context.environment.world.snapshot.cluster;
+        let domain = cluster.domains.first().unwrap_or(&cluster.code);
+        let target = self.refer_target(leg, &format!("sip:{to}@{domain}"), context);
+        let target = target.map_err(|(_, because)| because)?;
+        let is_self = |whom: &Whom| match whom {
+            Whom::Target(DialTarget::Agent(named)) => named == agent,
+            Whom::Station(station) => station.agent == *agent,
+            Whom::Target(_) | Whom::Emergency(_) => false,
+        };
+        match target {
+            Target::Rings(whom) if is_self(&whom) => return Err("that is you".into()),
+            Target::Rings(whom) => {
+                self.desk.held_by = None;
+                self.hand_over((leg, None), vec![whom], context);
+            }
+            Target::Enters(flow, number) => self.enter((leg, None), flow, number, context),
+        }
+        Ok(())
+    }
+
+    /// Tells agents how the conversation stands for them, where that is other than it was.
+    pub(super) fn attend_talk(&mut self, context: &mut Context<'_>) {
+        let talks = self.talks();
+        if talks == self.desk.told {
+            return;
+        }
+        let told = std::mem::replace(&mut self.desk.told, talks);
+        let talks = &self.desk.told;
+        for gone in told.iter().filter(|one| !talks.iter().any(|now| now.agent == one.agent)) {
+            context.effects.push(Effect::Desk(DeskNews::Over(gone.agent.clone())));
+        }
+        for new in talks.iter().filter(|now| !told.contains(now)) {
+            context.effects.push(Effect::Desk(DeskNews::Talk(new.clone())));
+        }
+    }
+
+    fn talks(&self) -> Vec<Talk> {
+        let joined = self.joined().filter(|branch| branch.is_there() && self.ending.is_none());
+        let Some(branch) = joined else { return Vec::new() };
+        let sides = [(true, self.a.media.id), (false, branch.media.id)];
+        let talk = |(is_a, own): (bool, LegId)| {
+            Some(Talk {
+                agent: self.agent_at(is_a)?.clone(),
+                on_hold: self.desk.held_by == Some(own) || self.phone_holds(is_a),
+                muted: self.desk.muted == Some(own),
+            })
+        };
+        sides.into_iter().filter_map(talk).collect()
+    }
+}
