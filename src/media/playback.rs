@@ -4,7 +4,11 @@
 use std::{
     collections::VecDeque,
     io::Read,
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
 };
 
@@ -34,6 +38,8 @@ pub type Pending = Arc<OnceLock<Option<Arc<Prompt>>>>;
 pub struct Loader {
     loading: Loading,
     threads: Vec<JoinHandle<()>>,
+    /// Whether nothing is coded any more.
+    stops: Arc<AtomicBool>,
 }
 
 /// Asks the threads.
@@ -80,13 +86,19 @@ impl Loader {
         let (texts, more) = started("media-say", SPEAKING, say, |_| {})?;
         threads.extend(more);
         let (forms, wanted) = mpsc::sync_channel::<Coding>(WAITING_MAX);
+        let stops = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::clone(&stops);
         let code = move || {
             while let Ok(Some((prompt, form))) = wanted.recv() {
+                // Hours of music may wait, and nobody will hear them any more.
+                if stopping.load(Ordering::Relaxed) {
+                    return;
+                }
                 prompt.make(form);
             }
         };
         threads.push(thread::Builder::new().name("media-code".into()).spawn(code)?);
-        Ok(Self { loading: Loading { recordings, texts, forms }, threads })
+        Ok(Self { loading: Loading { recordings, texts, forms }, threads, stops })
     }
 
     /// What asks them.
@@ -97,6 +109,7 @@ impl Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
+        self.stops.store(true, Ordering::Relaxed);
         let _ = self.loading.recordings.send(Job::Stop);
         let _ = self.loading.forms.send(None);
         for _ in 0..SPEAKING {
