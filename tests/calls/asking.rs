@@ -119,7 +119,7 @@ fn an_answer_that_is_none_takes_the_failure_and_says_why() {
                     told.contains(&format!("Step lookup: Integration acme/speech: {because}")),
                     "{what}: {told}"
                 );
-                // What changes something is never sent twice.
+                // A POST is never sent twice.
                 assert_eq!(service.asked.lock().unwrap().len(), 1, "{what}");
             },
         );

@@ -1,7 +1,7 @@
 //! What an agent does with a conversation at the desk, on whatever telephone it is: the media server does it, and no telephone
 //! need understand it.
 
-use model::{AgentId, LegId, media::Order};
+use model::{AgentId, LegId, media::Order, program::DialTarget};
 
 use super::{Call, Context, Effect, StateA, handover::Target};
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     engine::CallAct,
     record::EndedBy,
 };
-use model::program::DialTarget;
 
 /// What agents have done.
 #[derive(Debug, Default)]
