@@ -26,8 +26,8 @@ use tracing::{error, info, warn};
 
 use super::{
     Signals, folder,
-    roles::{self, Prompts},
-    say, secrets,
+    prompts::Prompts,
+    roles, say, secrets,
     services::Services,
     sounds::{Place, Sounds},
     state::State,
@@ -39,6 +39,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often host names are looked at: those that are due are looked up again.
 const RESOLVE: Duration = Duration::from_secs(30);
+
+/// How often prompts that others give are looked for.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -103,6 +106,8 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     announce(&running, arguments.http);
 
     let mut signals = Signals::new()?;
+    let mut looking = tokio::time::interval(LOOK);
+    looking.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut resolving = tokio::time::interval_at(tokio::time::Instant::now() + RESOLVE, RESOLVE);
     loop {
         tokio::select! {
@@ -116,7 +121,12 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             _ = resolving.tick() => {
                 for one in running.values_mut() {
                     one.resolve().await?;
-                    tokio::task::block_in_place(|| one.speak());
+                    tokio::task::block_in_place(|| one.speak(true));
+                }
+            }
+            _ = looking.tick() => {
+                for one in running.values_mut() {
+                    tokio::task::block_in_place(|| one.speak(false));
                 }
             }
             () = signals.next() => break,
@@ -161,7 +171,7 @@ fn start(
     let services = Services::new(tokio::runtime::Handle::current());
     services.update(&snapshot, &secrets);
     let mut prompts = Prompts::kept_in(files);
-    prompts.commit(prompts.prepare(&snapshot, &planned.blobs, &*services)?);
+    prompts.commit(prompts.prepare(&snapshot, &planned.blobs, &services)?);
     let (sink, source) = edge::events(engines.count());
     let mut place = folder.map(Place::new);
     if let Some(place) = &mut place {
@@ -181,12 +191,11 @@ fn start(
 }
 
 impl Running {
-    /// Tries voices again that have failed.
-    fn speak(&mut self) {
-        if !self.prompts.is_missing_voices() {
-            return;
-        }
-        match self.prompts.prepare(&self.applied, &self.blobs, &*self.services) {
+    /// Takes what others have given since, and asks those again that have failed if that is due.
+    fn speak(&mut self, is_due: bool) {
+        let renewed = self.prompts.renewed(&self.applied, &self.blobs, &self.services, is_due);
+        let Some(renewed) = renewed else { return };
+        match renewed {
             Ok(next) => {
                 self.server.set_library(Arc::clone(&next.both));
                 self.prompts.commit(next);
@@ -254,9 +263,8 @@ async fn apply(
     roles::unchanged(&one.applied.cluster, &planned.snapshot.cluster)?;
     one.services.update(&planned.snapshot, &one.secrets);
     // Media first: the new snapshot's calls must find their prompts.
-    let prepared = tokio::task::block_in_place(|| {
-        one.prompts.prepare(&planned.snapshot, &planned.blobs, &*one.services)
-    });
+    let prepared =
+        tokio::task::block_in_place(|| one.prompts.prepare(&planned.snapshot, &planned.blobs, &one.services));
     let next = match prepared {
         Ok(next) => next,
         Err(refused) => {

@@ -19,7 +19,8 @@ use tracing::info;
 
 use super::{
     pod::{self, Made, Next, Work},
-    roles::{self, Prompts},
+    prompts::Prompts,
+    roles,
     services::Services,
     sounds::{Place, Sounds},
     trace,
@@ -61,9 +62,9 @@ struct MediaPod {
     services: Arc<Services>,
     place: Place,
     sounds: Sounds,
-    /// Whether no other pod is there to delete what is due.
     /// Where prompts that are fetched are kept.
     files: PathBuf,
+    /// Whether no other pod is there to delete what is due.
     is_first: bool,
 }
 
@@ -107,7 +108,7 @@ impl MediaPod {
 
     fn start(&mut self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
         let mut prompts = Prompts::kept_in(Some(self.files.clone()));
-        match prompts.prepare(&next.snapshot, &next.blobs, &*self.services) {
+        match prompts.prepare(&next.snapshot, &next.blobs, &self.services) {
             Ok(prepared) => prompts.commit(prepared),
             Err(refused) => return Ok(Err(refused)),
         }
@@ -196,9 +197,15 @@ impl Work for MediaPod {
 
     async fn resolve(&mut self) -> anyhow::Result<()> {
         if let Some(running) = &mut self.running {
-            tokio::task::block_in_place(|| running.speak(&self.services));
+            tokio::task::block_in_place(|| running.speak(&self.services, true));
         }
         Ok(())
+    }
+
+    fn look(&mut self) {
+        if let Some(running) = &mut self.running {
+            tokio::task::block_in_place(|| running.speak(&self.services, false));
+        }
     }
 
     fn state(&self) -> State {
@@ -236,18 +243,16 @@ impl Work for MediaPod {
 }
 
 impl Running {
-    /// Tries voices again that have failed.
-    fn speak(&mut self, services: &Services) {
-        if !self.prompts.is_missing_voices() {
-            return;
-        }
-        if let Ok(prepared) = self.prompts.prepare(&self.applied, &self.blobs, services) {
+    /// Takes what others have given since, and asks those again that have failed if that is due.
+    fn speak(&mut self, services: &Arc<Services>, is_due: bool) {
+        let renewed = self.prompts.renewed(&self.applied, &self.blobs, services, is_due);
+        if let Some(Ok(prepared)) = renewed {
             self.server.set_library(Arc::clone(&prepared.both));
             self.prompts.commit(prepared);
         }
     }
 
-    fn apply(&mut self, next: &Next, services: &Services) -> Result<(), Refused> {
+    fn apply(&mut self, next: &Next, services: &Arc<Services>) -> Result<(), Refused> {
         roles::unchanged(&self.applied.cluster, &next.snapshot.cluster)?;
         let prepared = self.prompts.prepare(&next.snapshot, &next.blobs, services)?;
         self.server.set_library(Arc::clone(&prepared.both));

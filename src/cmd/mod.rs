@@ -16,6 +16,7 @@ pub mod media;
 pub mod operator;
 pub mod plan;
 mod pod;
+mod prompts;
 mod revision;
 mod roles;
 mod secrets;

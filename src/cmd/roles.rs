@@ -1,26 +1,14 @@
 //! What a cluster's roles are made of, whether they run in one process or in pods of their own.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write,
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use call::world::Refused;
 use edge::{Edge, dns::Dns, observed::write_metric};
-use media::{AudioSource, Library, LoadError, Speaker};
 use model::{
-    AudioId, Key,
+    AudioId,
     secrets::Secrets,
-    snapshot::{self, Cluster, Packets, Snapshot},
+    snapshot::{Cluster, Packets, Snapshot},
 };
-use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::{random, services::Services};
@@ -172,225 +160,6 @@ pub async fn resolve(
     Ok(())
 }
 
-/// Texts that services speak at the same time.
-const SPEAKING: usize = 4;
-
-/// Octets of a fetched file at most, as of any other prompt.
-const FETCHED_OCTETS_MAX: usize = 32 * 1024 * 1024;
-
-/// What a library is made of.
-type Wanted = BTreeMap<AudioId, AudioSource>;
-
-/// Fetches files that tenants name.
-pub trait Files: Speaker {
-    /// A file of at most so many octets.
-    ///
-    /// # Errors
-    /// Why it cannot be had.
-    fn fetch(&self, owner: &Key, url: &str, octets_max: usize) -> Result<Vec<u8>, String>;
-}
-
-/// Prompts that are ready to be heard.
-#[derive(Debug, Default)]
-pub struct Prompts {
-    library: Arc<Library>,
-    wanted: Wanted,
-    voiced: Voiced,
-    /// Where files that were fetched are kept, by their SHA-256.
-    folder: Option<PathBuf>,
-}
-
-/// Sound that others give: texts that are for a tenant's own voice, by what they sound like, and files that are fetched.
-#[derive(Debug, Clone, Default)]
-struct Voiced {
-    /// Files of sound that are there.
-    made: BTreeMap<AudioId, Arc<[u8]>>,
-    /// Texts that espeak-ng speaks because a voice has failed, and files that could not be fetched.
-    missed: BTreeSet<AudioId>,
-}
-
-/// Prompts of a snapshot beside those of the one before: the new snapshot's calls must find theirs, and a call that began a
-/// moment ago must still find its own.
-#[derive(Debug)]
-pub struct NextPrompts {
-    pub both: Arc<Library>,
-    wanted: Wanted,
-    voiced: Voiced,
-}
-
-impl Prompts {
-    /// None yet; files that are fetched are kept in this folder, if there is one.
-    pub fn kept_in(folder: Option<PathBuf>) -> Self {
-        Self { folder, ..Self::default() }
-    }
-
-    /// Those that are heard.
-    pub fn library(&self) -> Arc<Library> {
-        Arc::clone(&self.library)
-    }
-
-    /// Decodes and speaks what is new, and what a voice has failed to say before. A file that turns out to be broken is told
-    /// and left out, so that it takes no other tenant's prompts with it.
-    pub fn prepare(
-        &self,
-        snapshot: &Snapshot,
-        blobs: &Blobs,
-        files: &dyn Files,
-    ) -> Result<NextPrompts, Refused> {
-        let mut wanted = wanted(snapshot, blobs)?;
-        let voiced = self.voiced(snapshot, blobs, files);
-        for (id, file) in &voiced.made {
-            wanted.insert(*id, AudioSource::Wav(Arc::clone(file)));
-        }
-        let mut both = self.wanted.clone();
-        both.extend(wanted.clone());
-        let anew = self.voiced.missed.intersection(&voiced.made.keys().copied().collect()).copied().collect();
-        let last = self.library.without(&anew);
-        let (both, errors) = Library::load_most(&both, Some(&last));
-        let tell = |error: &LoadError| match snapshot
-            .audio
-            .get(&error.audio)
-            .map(|audio| (&audio.prompt, &audio.source))
-        {
-            Some((prompt, snapshot::AudioSource::Wav { origin })) => {
-                format!("Prompt {prompt}, {origin}: {error}")
-            }
-            Some((prompt, snapshot::AudioSource::Remote { url })) => {
-                format!("Prompt {prompt}, {url}: {error}")
-            }
-            Some((prompt, snapshot::AudioSource::Speech { .. })) => format!("Prompt {prompt}: {error}"),
-            None => error.to_string(),
-        };
-        let (files, voices): (Vec<_>, Vec<_>) =
-            errors.into_iter().partition(|error| error.kind.is_of_the_file());
-        files.iter().for_each(|error| warn!("{}; steps that play it fail", tell(error)));
-        if let Some(first) = voices.first() {
-            let told: Vec<String> = voices.iter().map(tell).collect();
-            return Err(refused(path_of(first.audio), told.join("\n")));
-        }
-        Ok(NextPrompts { both: Arc::new(both), wanted, voiced })
-    }
-
-    /// Whether a voice has failed, so that it should be tried again.
-    pub fn is_missing_voices(&self) -> bool {
-        !self.voiced.missed.is_empty()
-    }
-
-    /// Has tenants' voices say what they have not said yet, and fetches what is not there yet, a few at a time.
-    fn voiced(&self, snapshot: &Snapshot, blobs: &Blobs, files: &dyn Files) -> Voiced {
-        let wanted = snapshot.audio.iter().filter(|(id, audio)| match &audio.source {
-            snapshot::AudioSource::Speech { .. } => files.voice(audio.prompt.0.namespace()).is_some(),
-            snapshot::AudioSource::Remote { .. } => !blobs.contains_key(*id),
-            snapshot::AudioSource::Wav { .. } => false,
-        });
-        let (known, new): (Vec<_>, Vec<_>) = wanted.partition(|(id, _)| self.voiced.made.contains_key(id));
-        let made = known.iter().filter_map(|(id, _)| Some((**id, Arc::clone(self.voiced.made.get(id)?))));
-        let voiced = Mutex::new(Voiced { made: made.collect(), missed: BTreeSet::new() });
-        let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..new.len().min(SPEAKING) {
-                scope.spawn(|| {
-                    while let Some((id, audio)) = new.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let given = self.given(**id, audio, files);
-                        let mut voiced = voiced.lock().unwrap_or_else(PoisonError::into_inner);
-                        match given {
-                            Ok(file) => drop(voiced.made.insert(**id, file.into())),
-                            Err(because) => {
-                                warn!("Prompt {}: {because}", audio.prompt);
-                                voiced.missed.insert(**id);
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        voiced.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn given(&self, id: AudioId, audio: &snapshot::Audio, files: &dyn Files) -> Result<Vec<u8>, String> {
-        match &audio.source {
-            snapshot::AudioSource::Speech { text, language } => {
-                let spoken = files.speak(audio.prompt.0.namespace(), text, language);
-                // What cannot be decoded is no answer either.
-                let spoken = spoken
-                    .map(media::with_true_lengths)
-                    .and_then(|file| media::decode(&file).map(|_| file).map_err(|error| error.to_string()));
-                spoken
-                    .map_err(|because| format!("espeak-ng speaks in place of the tenant's voice: {because}"))
-            }
-            snapshot::AudioSource::Remote { url } => {
-                if let Some(file) = self.kept(id) {
-                    return Ok(file);
-                }
-                let fetched = files.fetch(&audio.prompt.0, url, FETCHED_OCTETS_MAX).and_then(|file| {
-                    match digest(&file) {
-                        found if found == id => Ok(file),
-                        found => Err(format!("its SHA-256 is {found}, not {id}")),
-                    }
-                });
-                let file = fetched.map_err(|because| {
-                    format!("{url} cannot be fetched, and steps that play it fail until it can: {because}")
-                })?;
-                self.keep(id, &file);
-                Ok(file)
-            }
-            snapshot::AudioSource::Wav { .. } => Err("it is a file of ours".into()),
-        }
-    }
-
-    /// A file that was fetched before, unless the disk has spoilt it.
-    fn kept(&self, id: AudioId) -> Option<Vec<u8>> {
-        let file = fs::read(self.folder.as_ref()?.join(id.to_string())).ok()?;
-        (digest(&file) == id).then_some(file)
-    }
-
-    /// Written beside and moved there, so that a crash leaves no half of it. A full disk costs no prompt.
-    fn keep(&self, id: AudioId, file: &[u8]) {
-        let Some(folder) = &self.folder else { return };
-        let (path, beside) = (folder.join(id.to_string()), folder.join(format!("{id}.new")));
-        let written = fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&beside, file))
-            .and_then(|()| fs::rename(&beside, &path));
-        if let Err(error) = written {
-            warn!("{}: a fetched prompt is not kept: {error}", path.display());
-        }
-    }
-
-    /// From now on.
-    pub fn commit(&mut self, next: NextPrompts) {
-        let folder = self.folder.take();
-        *self = Self { library: next.both, wanted: next.wanted, voiced: next.voiced, folder };
-    }
-}
-
-fn wanted(snapshot: &Snapshot, blobs: &Blobs) -> Result<Wanted, Refused> {
-    let source = |(id, audio): (&AudioId, &snapshot::Audio)| match &audio.source {
-        snapshot::AudioSource::Speech { text, language } => {
-            Ok(Some((*id, AudioSource::Speech { text: text.clone(), language: language.clone() })))
-        }
-        // The same may be a file of ours. If it is not, it comes once it is fetched.
-        snapshot::AudioSource::Remote { .. } => {
-            Ok(blobs.get(id).map(|bytes| (*id, AudioSource::Wav(Arc::clone(bytes)))))
-        }
-        snapshot::AudioSource::Wav { origin } => match blobs.get(id) {
-            Some(bytes) => Ok(Some((*id, AudioSource::Wav(Arc::clone(bytes))))),
-            None => {
-                let message = format!("Prompt {}: {origin} is not at hand.", audio.prompt);
-                Err(refused(path_of(*id), message))
-            }
-        },
-    };
-    snapshot.audio.iter().filter_map(|audio| source(audio).transpose()).collect()
-}
-
-fn digest(file: &[u8]) -> AudioId {
-    AudioId(Sha256::digest(file).into())
-}
-
-fn path_of(audio: AudioId) -> String {
-    format!("audio.{audio}")
-}
-
 /// The sums over media servers, in the text format of Prometheus.
 pub fn media_metrics(text: &mut String, servers: &[media::Handle]) {
     let counters: Vec<_> = servers.iter().map(media::Handle::counters).collect();
@@ -471,7 +240,7 @@ mod tests {
 
     use model::{
         ClusterId,
-        snapshot::{Limits, Network},
+        snapshot::{Keeping, Limits, Network},
     };
 
     use super::*;
@@ -503,7 +272,7 @@ mod tests {
             recorders: BTreeMap::new(),
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
-            keeping: snapshot::Keeping::default(),
+            keeping: Keeping::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, mpsc},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use model::{
 use outbound::{Failed, Integrations, openai, phrases, vosk};
 use tokio::runtime::Handle;
 
-use super::roles::Files;
+use super::prompts::Files;
 
 /// Longest wait for what was said: a contact waits meanwhile.
 const UNDERSTOOD_MAX: Duration = Duration::from_secs(10);
@@ -58,6 +58,13 @@ impl Services {
         self.speech.read().unwrap_or_else(PoisonError::into_inner).get(tenant).and_then(pick)
     }
 
+    /// Has the runtime do it, so that what nobody needs any more ends with it.
+    fn wait<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
+        let (done, doing) = mpsc::channel();
+        self.runtime.spawn(async move { done.send(what.await) });
+        doing.recv().map_err(|_| "the process stops".into())
+    }
+
     fn recogniser(&self, tenant: &str) -> Option<SpeechRecogniser> {
         self.of(tenant, |speech| speech.recogniser.clone())
     }
@@ -78,16 +85,18 @@ impl Speaker for Services {
         let SpeechVoice { integration, model, voice } = voice.ok_or("the tenant has no voice of its own")?;
         let told = told(&integration);
         let service = self.integrations.get(&integration).map_err(&told)?;
-        let sound = self.runtime.block_on(openai::speech(&service, &model, &voice, text)).map_err(told)?;
-        Ok(sound.into())
+        let text = text.to_owned();
+        let asked = async move { openai::speech(&service, &model, &voice, &text).await };
+        Ok(self.wait(asked)?.map_err(told)?.into())
     }
 }
 
 impl Files for Services {
     fn fetch(&self, owner: &Key, url: &str, octets_max: usize) -> Result<Vec<u8>, String> {
         let (policy, ranges) = self.bounds.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let file = outbound::file(owner, url, octets_max, (&policy, &ranges));
-        self.runtime.block_on(file).map(Into::into).map_err(|failed| failed.to_string())
+        let (owner, url) = (owner.clone(), url.to_owned());
+        let asked = async move { outbound::file(&owner, &url, octets_max, (&policy, &ranges)).await };
+        self.wait(asked)?.map(Into::into).map_err(|failed| failed.to_string())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     audio::{self, likeness, melody, missing_ms},
     callee::{Callee, Stream},
     certificates::{Authority, For, acceptor, secret},
-    harness::{Setup, System, with_prepared},
+    harness::{Setup, System, wait_until, with_prepared},
     phone::{CARRIER, Phone},
     sounds::{Mouth, spoken},
 };
@@ -346,6 +346,43 @@ fn a_service_is_reached_through_a_proxy_and_an_inspecting_one_is_told() {
     }
 }
 
+/// The greeting is a file of this service's, with this SHA-256.
+fn fetches(system: &System, (authority, port): (&Authority, u16), digest: &str) {
+    prepare(system, (authority, port), "", "");
+    let text = format!("{{text: {{text: {TEXT}, language: en-US}}}}");
+    let url = format!("https://{HOST}:{port}/voice.wav");
+    system.edit("integrations.yaml", &text, &format!("{{remote: {{url: \"{url}\", sha256: {digest}}}}}"));
+    fs::write(system.dir.path().join("authorities.pem"), authority.pem()).unwrap();
+    fs::create_dir_all(system.dir.path().join("state/prompts")).unwrap();
+}
+
+#[test]
+fn a_prompt_that_comes_late_holds_nothing_up_and_is_heard_once_it_is_there() {
+    let voice = melody(94, 2.0);
+    let dir = tempfile::tempdir().unwrap();
+    audio::write_wav(&dir.path().join("voice.wav"), &voice);
+    let file = fs::read(dir.path().join("voice.wav")).unwrap();
+    let digest: String = sha256(&file).iter().map(|octet| format!("{octet:02x}")).collect();
+    let (authority, shown) = here();
+    let good = answer("200 OK", "audio/wav", &file);
+    let slow = Arc::new(move |_: &Request| {
+        thread::sleep(Duration::from_secs(10));
+        Some(good.clone())
+    });
+    let service = serve(shown, slow);
+    let prepare = |system: &System| fetches(system, (&authority, service.port), &digest);
+    with_prepared(&Setup::default(), prepare, |system| {
+        // It is ready, and the file is not there.
+        let on_disk = system.dir.path().join("state/prompts").join(&digest);
+        assert!(!on_disk.exists() && system.log().contains("has not come in 5 s"), "{}", system.log());
+        wait_until("the file is there", || on_disk.exists());
+        thread::sleep(Duration::from_secs(3));
+        let found = greeted(system, &voice);
+        assert!(found > 0.95, "{found:.3}");
+        assert_eq!(service.asked.lock().unwrap().len(), 1);
+    });
+}
+
 #[test]
 fn a_prompt_is_fetched_once_and_never_taken_for_another() {
     let voice = melody(93, 2.0);
@@ -366,19 +403,9 @@ fn a_prompt_is_fetched_once_and_never_taken_for_another() {
         let (authority, shown) = here();
         let service = serve(shown, Arc::new(move |_| gives.clone()));
         let prepare = |system: &System| {
-            prepare(system, (&authority, service.port), "", "");
-            let text = format!("{{text: {{text: {TEXT}, language: en-US}}}}");
-            let url = format!("https://{HOST}:{}/voice.wav", service.port);
-            system.edit(
-                "integrations.yaml",
-                &text,
-                &format!("{{remote: {{url: \"{url}\", sha256: {digest}}}}}"),
-            );
-            let path = |name: &str| system.dir.path().join(name);
-            fs::write(path("authorities.pem"), authority.pem()).unwrap();
-            fs::create_dir_all(path("state/prompts")).unwrap();
+            fetches(system, (&authority, service.port), &digest);
             if kept {
-                fs::write(path("state/prompts").join(&digest), &file).unwrap();
+                fs::write(system.dir.path().join("state/prompts").join(&digest), &file).unwrap();
             }
         };
         with_prepared(&Setup::default(), prepare, |system| {

@@ -120,6 +120,9 @@ pub trait Work {
     /// Looks up names again.
     fn resolve(&mut self) -> impl Future<Output = anyhow::Result<()>>;
 
+    /// Takes what has come since; at every tick.
+    fn look(&mut self) {}
+
     /// How it is: calls, capacity, where it is reached.
     fn state(&self) -> State;
 
@@ -304,7 +307,7 @@ impl<W: Work> Pod<W> {
         loop {
             tokio::select! {
                 offer = feed.next() => self.take(feed, offer).await?,
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.work.look(),
                 _ = resolving.tick() => self.work.resolve().await?,
                 () = signals.next() => return Ok(()),
             }
