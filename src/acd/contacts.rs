@@ -15,6 +15,8 @@ pub(crate) struct Contact {
     pub(crate) base_priority: u8,
     pub(crate) entered: Instant,
     pub(crate) deadline: Instant,
+    /// It waits though nobody is there.
+    pub(crate) calls_back: bool,
     /// As they stand in the index.
     pub(crate) stage: usize,
     pub(crate) priority: u8,

@@ -127,7 +127,7 @@ impl Floor {
             return Err(Refusal::Twice);
         }
         let held = &mut self.queues[queue];
-        let refused = if self.lanes[lane].staffed == 0 {
+        let refused = if self.lanes[lane].staffed == 0 && !arrival.calls_back {
             held.counted.count(now, |figures| figures.no_agents += 1);
             Some(Refusal::NoAgents)
         } else if held.waiting >= held.configuration.contacts_max {
@@ -140,7 +140,11 @@ impl Floor {
             return Err(refused);
         }
         let bound = Duration::from_secs(held.configuration.wait_seconds_max.into());
-        let bound = arrival.wait_max.map_or(bound, |wait| wait.min(bound));
+        let bound = match arrival.wait_max {
+            Some(wait) if arrival.calls_back => wait,
+            Some(wait) => wait.min(bound),
+            None => bound,
+        };
         let base_priority = arrival.priority.unwrap_or(held.configuration.priority).min(PRIORITY_MAX);
         held.waiting += 1;
         held.counted.count(now, |figures| figures.offered += 1);
@@ -150,6 +154,7 @@ impl Floor {
             base_priority,
             entered: arrival.entered.min(now),
             deadline: now + bound,
+            calls_back: arrival.calls_back,
             stage: 0,
             priority: base_priority,
             offered: None,
@@ -510,6 +515,7 @@ impl Floor {
             return;
         }
         let of_lane = self.lanes[lane].stages.iter().flat_map(|stage| stage.waiting.iter());
+        let of_lane = of_lane.filter(|(_, contact)| !self.contacts[**contact].calls_back);
         let mut left: Vec<_> = of_lane.map(|(place, contact)| (*place, *contact)).collect();
         left.sort_unstable();
         for (_, contact) in left {

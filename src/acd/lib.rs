@@ -75,6 +75,8 @@ pub struct Arrival {
     pub entered: Instant,
     /// Longest wait from now on. None: the queue's own bound.
     pub wait_max: Option<Duration>,
+    /// Whether it is called back when its turn comes: it waits where nobody is signed in, and `wait_max` alone bounds its wait.
+    pub calls_back: bool,
     /// Who is not offered it for [`DECLINED_FOR`]: the agent who sends it there.
     pub sender: Option<AgentId>,
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    AgentId, CallId, LegId, PlayId, SessionId,
+    AgentId, CallId, LegId, PlayId, QueueId, SessionId,
     media::{Event as MediaEvent, Order, Refusal},
 };
 use sip::endpoint::{Ended, Event as SipEvent, Header};
@@ -32,6 +32,7 @@ mod account;
 mod asking;
 mod callees;
 mod confirming;
+mod consulting;
 mod desk;
 mod digits;
 mod effect;
@@ -40,7 +41,9 @@ mod hold;
 mod joining;
 mod listening;
 mod message;
+mod outgoing;
 mod playing;
+mod promise;
 mod queueing;
 mod recording;
 mod silence;
@@ -54,15 +57,18 @@ use handover::Handover;
 use joining::Joiner;
 use listening::Ear;
 use message::Message;
+use promise::Promise;
 use queueing::Queueing;
 use recording::{Recorder, STORE_WAIT};
 use silence::Silenced;
 use siprec::Siprec;
 
 pub use confirming::Confirming;
+pub use consulting::{Consult, ConsultStage};
 pub use desk::{DeskNews, Talk};
 pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks, Unperformed, not_performed};
-pub use handover::Connected;
+pub use handover::{Connected, NOBODY};
+pub use promise::{PROMISE_MAX, Promised};
 
 /// How long the end of a call waits for its media server.
 const RELEASE_WAIT: Duration = Duration::from_secs(2);
@@ -103,6 +109,12 @@ pub struct Call {
     answered_at: Option<Timestamp>,
     ends_by: Instant,
     ending: Option<Ending>,
+    /// Whether an agent makes it at the desk.
+    is_outgoing: bool,
+    /// Whom it calls back.
+    promise: Option<Box<Promise>>,
+    /// The queue that was left last, and since when the wait in it counted.
+    left: Option<(QueueId, Instant, Timestamp)>,
     used_ids: u64,
     unreleased: u32,
     measured: Vec<Measured>,
@@ -121,6 +133,8 @@ struct LegA {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StateA {
+    /// It is a leg of ours that is still rung.
+    Outgoing,
     Invited,
     /// 183 with a description was sent.
     Early,
@@ -212,6 +226,9 @@ impl Call {
             answered_at: None,
             ends_by: environment.now.instant + Duration::from_secs(longest),
             ending: None,
+            is_outgoing: false,
+            promise: None,
+            left: None,
             used_ids: 0,
             unreleased: 0,
             measured: Vec::new(),
@@ -298,7 +315,9 @@ impl Call {
         let siprec = self.siprec.deadline();
         let recorder = self.recorder.deadline();
         let asked = self.asking.as_ref().map(|asking| asking.until);
-        let others = [self.cursor.deadline(), dial, message, recorder, silenced, announced, siprec, asked];
+        let promise = self.promise.as_ref().and_then(|promise| promise.deadline());
+        let others =
+            [self.cursor.deadline(), dial, message, recorder, silenced, announced, siprec, asked, promise];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -326,6 +345,7 @@ impl Call {
         self.message_timeout(now, context);
         self.queue_timeout(now, context);
         self.request_timeout(now, context);
+        self.promise_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
         self.perform(actions, context);
     }
@@ -477,14 +497,22 @@ impl Call {
                 self.waiting = Some(Waiting::For(action));
             }
             Action::Queue { ref queue, priority, max_wait } => {
-                if self.audible(false, context) {
+                if self.promise.is_some() || self.audible(false, context) {
                     self.queue_up(queue.clone(), (priority, max_wait), context);
                 } else {
                     self.waiting = Some(Waiting::For(action));
                 }
             }
             Action::Request(asked) => self.ask_service(*asked, context),
-            Action::Callback { .. } | Action::Message { .. } => {}
+            Action::Callback { ref queue, keep_place, number, attempts, retry } => {
+                if self.audible(false, context) {
+                    let whom = (queue.clone(), number);
+                    self.promise_step(whom, keep_place, (attempts, retry), context);
+                } else {
+                    self.waiting = Some(Waiting::For(action));
+                }
+            }
+            Action::Message { .. } => {}
         }
         Vec::new()
     }
@@ -520,7 +548,7 @@ impl Call {
     fn audible(&mut self, early: bool, context: &mut Context<'_>) -> bool {
         let leg = self.incoming.leg;
         match (self.a.state, &self.a.media.ports) {
-            (StateA::Over, _) => false,
+            (StateA::Over | StateA::Outgoing, _) => false,
             (_, Ports::None) => {
                 self.allocate_a(context);
                 false
@@ -701,7 +729,7 @@ impl Call {
         self.drop_others(context);
         let leg = self.incoming.leg;
         match self.a.state {
-            StateA::Over => {}
+            StateA::Over | StateA::Outgoing => {}
             StateA::Invited | StateA::Early => {
                 // A flow that hangs up unheard still ends the INVITE with a final response.
                 let code = if code < 300 { 480 } else { code };

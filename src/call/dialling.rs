@@ -169,7 +169,7 @@ pub fn resolve(
     if let Some((trunk, range)) = own(world, dialler.tenant(), number) {
         return Ok(Destination::Own(trunk.clone(), Box::new(range.clone())));
     }
-    may_dial(dialler, number)?;
+    may_dial(dialler.tenant(), dialler.rules, number)?;
     Ok(Destination::Number(number))
 }
 
@@ -195,15 +195,14 @@ fn own<'w>(world: &'w World, tenant: &str, number: E164) -> Option<(&'w TrunkId,
 }
 
 /// The tenant's rules. What is in no country is told apart by its cost alone.
-fn may_dial(dialler: Dialler<'_>, number: E164) -> Result<(), Refusal> {
-    let tenant = dialler.tenant();
+pub(crate) fn may_dial(tenant: &str, rules: Option<&Dialling>, number: E164) -> Result<(), Refusal> {
     let none = || {
         let because = format!(
             "the Tenant of {tenant} has no `outboundTrunks`, so that no number can be dialled: name the trunks."
         );
         refusal(403, because, 21)
     };
-    let rules = dialler.rules.filter(|rules| !rules.trunks.is_empty()).ok_or_else(none)?;
+    let rules = rules.filter(|rules| !rules.trunks.is_empty()).ok_or_else(none)?;
     let place = numbering::place(number);
     if !rules.countries.iter().any(|country| place.is_of(country)) {
         let country = match place {

@@ -50,8 +50,10 @@ mod contract;
 mod floors;
 mod gate;
 mod load;
+mod outgoing;
 mod outside;
 mod placing;
+mod promises;
 mod shard;
 mod sources;
 mod stations;
@@ -86,6 +88,8 @@ enum Answer {
     Entered(Result<(), acd::Refusal>),
     /// How many go before the contact, if it waits, and how long it will wait, if that is known.
     Placed(Option<usize>, Option<Duration>),
+    /// Whether somebody is called back.
+    Promised(Result<(), String>),
 }
 
 /// One shard.
@@ -454,6 +458,9 @@ impl Engine {
                 Some(Answer::Entered(entered)) => {
                     self.run(now, &world, &mut call, |call, context| call.entered(entered, context))
                 }
+                Some(Answer::Promised(promised)) => {
+                    self.run(now, &world, &mut call, |call, context| call.promised(promised, context))
+                }
                 Some(Answer::Placed(ahead, wait)) => {
                     self.run(now, &world, &mut call, |call, context| call.placed(ahead, wait, context))
                 }
@@ -504,11 +511,12 @@ impl Engine {
         let id = call.id();
         self.push(match news {
             DeskNews::Talk(talk) => {
-                let (call_id, number) = (call.call_id().to_owned(), call.number().to_owned());
+                let number = call.number_for(&talk.agent).to_owned();
+                let call_id = call.call_id().to_owned();
                 Output::Talk(Box::new(Talking { call: id, call_id, number, talk }))
             }
             DeskNews::Over(agent) => Output::TalkOver { call: id, agent },
-            DeskNews::Refused { agent, because } => Output::Refused { call: id, agent, because },
+            DeskNews::Refused { agent, because } => Output::Refused { call: Some(id), agent, because },
         });
     }
 
@@ -520,6 +528,10 @@ impl Engine {
         let at = now.instant;
         match effect {
             Effect::Desk(news) => self.tell_desk(call, news),
+            Effect::Promise { promised, is_again } => {
+                let promised = self.promise(now, call, *promised);
+                return (!is_again).then_some(Answer::Promised(promised));
+            }
             Effect::Request { request, asked } => self.ask(call.id(), request, *asked),
             Effect::Provisional { leg, code, sdp } => {
                 let _ = self.endpoint.provisional(at, leg, code, sdp, &[]);

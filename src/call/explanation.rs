@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use jiff::Timestamp;
-use model::{FlowId, NumberId, TrunkId};
+use model::{FlowId, NumberId, QueueId, TrunkId};
 use serde::Serialize;
 
 use crate::registrar::StationId;
@@ -16,9 +16,10 @@ pub struct Explanation {
     pub call_id: String,
     /// When it came.
     pub at: Timestamp,
-    /// Where from.
-    pub source: SocketAddr,
-    /// Name of the listener that heard it.
+    /// Where from. None: an agent makes it at the desk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SocketAddr>,
+    /// Name of the listener that heard it; empty: none did.
     pub listener: String,
     /// Calling number, as it was sent.
     pub from: String,
@@ -95,6 +96,12 @@ pub enum Outcome {
         /// A sentence that names object, field and remedy.
         because: String,
     },
+    /// Somebody is called back when an agent is free.
+    #[serde(rename_all = "camelCase")]
+    Promised {
+        /// Where the turn is waited for.
+        queue: QueueId,
+    },
     /// Nothing was answered.
     #[serde(rename_all = "camelCase")]
     Ignored {
@@ -105,11 +112,12 @@ pub enum Outcome {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} → {} from {} on listener {} at {}",
-            self.from, self.to, self.source, self.listener, self.at
-        )?;
+        write!(f, "{} → {} from ", self.from, self.to)?;
+        match self.source {
+            Some(source) => write!(f, "{source} on listener {}", self.listener)?,
+            None => f.write_str("the desk")?,
+        }
+        writeln!(f, " at {}", self.at)?;
         for candidate in &self.candidates {
             match &candidate.failed {
                 None => writeln!(f, "  ✓ {}", candidate.object)?,
@@ -119,6 +127,9 @@ impl fmt::Display for Explanation {
         match &self.outcome {
             Outcome::Routed { flow, .. } => write!(f, "  → RoutingFlow {flow}"),
             Outcome::Placed { station, to } => write!(f, "  → {station} calls {to}"),
+            Outcome::Promised { queue } => {
+                write!(f, "  → is called back when an agent of Queue {queue} is free")
+            }
             Outcome::Refused { code, because } => write!(f, "  → {code}: {because}"),
             Outcome::Challenged { because } => write!(f, "  → 401: {because}"),
             Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),

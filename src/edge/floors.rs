@@ -9,7 +9,7 @@ use std::{
 use acd::{Away, Figures, Live, State};
 use call::{
     Now,
-    call::Talk,
+    call::{Consult, ConsultStage, Talk},
     engine::{Offered, Talking},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -132,6 +132,8 @@ pub struct OfferNow {
     pub number: String,
     /// What it dialled.
     pub dialled: String,
+    /// Whether it is called back, once the agent is there.
+    pub callback: bool,
     /// Steps of the flow that it has passed.
     pub path: Vec<String>,
     /// How long it has waited.
@@ -151,12 +153,27 @@ pub struct CallNow {
     /// Whose.
     #[serde(skip)]
     pub agent: AgentId,
-    /// Number of who called; empty: withheld.
+    /// The other side's number; empty: withheld.
     pub number: String,
     /// Whether the agent, or the agent's telephone, holds.
     pub on_hold: bool,
     /// Whether the agent is heard by nobody.
     pub muted: bool,
+    /// Whom the agent asks back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consult: Option<ConsultNow>,
+    /// Whether whom the agent calls is still to answer.
+    pub rings: bool,
+}
+
+/// Somebody whom an agent asks back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsultNow {
+    /// As the agent named them.
+    pub to: String,
+    /// `Rings`, `Talks` or `Conference`.
+    pub state: &'static str,
 }
 
 /// Something that an agent's desk shows.
@@ -186,8 +203,8 @@ pub enum Shown {
     Refused {
         /// For whom.
         agent: AgentId,
-        /// Of which contact.
-        interaction: String,
+        /// Of which contact. None: of one that was to begin.
+        interaction: Option<String>,
         /// Why.
         message: String,
     },
@@ -254,6 +271,7 @@ impl Floors {
             queue: offered.queue,
             number: offered.number,
             dialled: offered.dialled,
+            callback: offered.is_callback,
             path: offered.path,
             waited_seconds: offered.waited.as_secs_f64(),
             until: until.unwrap_or(now.wall),
@@ -270,9 +288,18 @@ impl Floors {
     }
 
     pub(crate) fn talk(&self, Talking { call, call_id, number, talk }: Talking) {
-        let Talk { agent, on_hold, muted } = talk;
+        let Talk { agent, on_hold, muted, consult, rings } = talk;
+        let consult = consult.map(|Consult { to, stage }| {
+            let state = match stage {
+                ConsultStage::Rings => "Rings",
+                ConsultStage::Talks => "Talks",
+                ConsultStage::Conference => "Conference",
+            };
+            ConsultNow { to, state }
+        });
         let interaction = call.to_string();
-        let now = CallNow { interaction, call_id, agent: agent.clone(), number, on_hold, muted };
+        let now =
+            CallNow { interaction, call_id, agent: agent.clone(), number, on_hold, muted, consult, rings };
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert((agent, call), now.clone());
         self.tell(Shown::Call(now));
     }
@@ -283,9 +310,10 @@ impl Floors {
         self.tell(Shown::CallOver { agent: key.0, interaction: call.to_string() });
     }
 
-    pub(crate) fn refused(&self, call: CallId, agent: AgentId, because: String) {
-        info!(%agent, %call, "not done: {because}");
-        self.tell(Shown::Refused { agent, interaction: call.to_string(), message: because });
+    pub(crate) fn refused(&self, call: Option<CallId>, agent: AgentId, because: String) {
+        let interaction = call.map(|call| call.to_string());
+        info!(%agent, interaction, "not done: {because}");
+        self.tell(Shown::Refused { agent, interaction, message: because });
     }
 
     /// Conversations of an agent.

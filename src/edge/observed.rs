@@ -206,8 +206,8 @@ impl Observed {
                 figures.refused(&explanation.listener, *code);
             }
             Outcome::Ignored { .. } => self.refused.add(1),
-            // The INVITE that answers is the one that counts.
-            Outcome::Challenged { .. } => {}
+            // The INVITE that answers is the one that counts; a promise is a call once somebody is rung.
+            Outcome::Challenged { .. } | Outcome::Promised { .. } => {}
         }
         keep(&self.explanations, explanation);
     }

@@ -249,6 +249,12 @@ pub enum Verb {
         keep_place: bool,
         /// The number, a String. None: the contact's own.
         number: Option<Expression>,
+        /// How often it is dialled at most; 1 and more.
+        #[serde(default = "one")]
+        attempts: u8,
+        /// How long after one that was in vain the next one is.
+        #[serde(default)]
+        retry_ms: u32,
         /// After the promise.
         next: StepIx,
         /// It could not be given. None: a failure of the flow.
@@ -780,4 +786,8 @@ impl Rejection {
             Self::Forbidden => 403,
         }
     }
+}
+
+const fn one() -> u8 {
+    1
 }

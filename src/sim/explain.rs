@@ -141,7 +141,7 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
     let mut explanation = Explanation {
         call_id: CALL_ID.into(),
         at: now.wall,
-        source: entry.flow.remote,
+        source: Some(entry.flow.remote),
         listener: listener.map(|listener| listener.name.clone()).unwrap_or_default(),
         from: question.from.clone(),
         to: question.to.clone(),

@@ -18,7 +18,10 @@ use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message, WebSocket, c
 use crate::{
     agents::{Agent, SPEECH_SECONDS, assert_hears},
     audio::{likeness, share, tone},
+    callee::{Callee, Stream},
     harness::{PATIENCE, Setup, System, wait_until, with_prepared},
+    phone::{self, Phone},
+    stations::gateway,
 };
 
 /// What everybody says, in Hz.
@@ -181,7 +184,7 @@ impl Desk {
 }
 
 /// A phone of an agent that answers at once.
-fn phone(system: &System, name: &str, note: f64) -> Agent {
+fn agent_phone(system: &System, name: &str, note: f64) -> Agent {
     let account = format!(
         "<sip:{name}-desk@{}>;auth_user={name}-desk;auth_pass=made-up;regint=60;answermode=auto;audio_codecs=pcmu\n",
         listener(system)
@@ -201,7 +204,7 @@ fn contact(system: &System) -> Agent {
 #[test]
 fn the_agent_who_knows_best_is_rung_and_the_desk_tells_it_all() {
     with_prepared(&Setup::default(), prepare, |system| {
-        let (ada_phone, _bob_phone) = (phone(system, "ada", ADA), phone(system, "bob", BOB));
+        let (ada_phone, _bob_phone) = (agent_phone(system, "ada", ADA), agent_phone(system, "bob", BOB));
         let (mut ada, mut bob) = (Desk::of(system, "acme/ada"), Desk::of(system, "acme/bob"));
         for desk in [&mut ada, &mut bob] {
             desk.say(json!({"type": "ready"}));
@@ -248,7 +251,7 @@ fn a_contact_is_held_and_handed_on_at_the_desk() {
         system.edit("tenant.yaml", "  languages: [en-US]\n", "  languages: [en-US]\n  music: [one, two]\n");
     };
     with_prepared(&Setup::default(), with_music, |system| {
-        let (_ada_phone, bob_phone) = (phone(system, "ada", ADA), phone(system, "bob", BOB));
+        let (_ada_phone, bob_phone) = (agent_phone(system, "ada", ADA), agent_phone(system, "bob", BOB));
         let mut ada = Desk::of(system, "acme/ada");
         ada.say(json!({"type": "ready"}));
         ada.state("Available");
@@ -283,6 +286,124 @@ fn a_contact_is_held_and_handed_on_at_the_desk() {
         assert!(found > 0.9, "it hears the music between: {found:.3}");
         wait_until("the record is there", || !system.records().is_empty());
         again.say(json!({"type": "signOut"}));
+    });
+}
+
+#[test]
+fn a_colleague_is_asked_back_joined_to_the_contact_and_given_it() {
+    let with_music = |system: &System| {
+        prepare(system);
+        system.edit("tenant.yaml", "  languages: [en-US]\n", "  languages: [en-US]\n  music: [one, two]\n");
+    };
+    with_prepared(&Setup::default(), with_music, |system| {
+        let (ada_phone, bob_phone) = (agent_phone(system, "ada", ADA), agent_phone(system, "bob", BOB));
+        let (mut ada, mut bob) = (Desk::of(system, "acme/ada"), Desk::of(system, "acme/bob"));
+        ada.say(json!({"type": "ready"}));
+        ada.state("Available");
+        let caller = contact(system);
+        let call = ada.hear("call");
+        let about = |kind: &str| json!({"type": kind, "interaction": call["interaction"]});
+        caller.wait_for("Call established");
+        thread::sleep(Duration::from_secs(2));
+        ada.say(json!({"type": "consult", "interaction": call["interaction"], "to": "bob-desk"}));
+        let rings = ada.hear("call");
+        assert_eq!((&rings["onHold"], &rings["consult"]["to"]), (&json!(true), &json!("bob-desk")));
+        while ada.hear("call")["consult"]["state"] != "Talks" {}
+        assert_eq!(bob.hear("call")["interaction"], call["interaction"]);
+        // The contact is Ada's still.
+        bob.say(about("hold"));
+        assert!(bob.hear("error")["message"].as_str().unwrap().contains("not yours yet"));
+        thread::sleep(Duration::from_secs(4));
+        ada.say(about("conference"));
+        while ada.hear("call")["consult"]["state"] != "Conference" {}
+        thread::sleep(Duration::from_secs(4));
+        ada.say(about("complete"));
+        assert_eq!(ada.hear("callOver")["interaction"], call["interaction"]);
+        ada.state("WrapUp");
+        thread::sleep(Duration::from_secs(3));
+        let heard = caller.heard();
+        let (by_ada, by_bob) = (ada_phone.heard(), bob_phone.heard());
+        let second = |heard: &[i16], at: usize| heard[at * 8_000..(at + 2) * 8_000].to_vec();
+        // The contact: Ada, then music without Bob, then both, then Bob alone.
+        assert!(share(&heard[..8_000], ADA) > 0.5, "first it hears Ada");
+        let waits = second(&heard, 3);
+        assert!(share(&waits, BOB) < 0.05, "it does not hear Bob while he is asked");
+        let found = likeness(&system.prompt("one"), &heard[..6 * 8_000]);
+        assert!(found > 0.5, "it hears music meanwhile: {found:.3}");
+        let end = &heard[heard.len() - 8_000..];
+        assert!(share(end, BOB) > 0.9 && share(end, ADA) < 0.05, "in the end it hears Bob");
+        let all = &heard[7 * 8_000..9 * 8_000];
+        assert!(
+            share(all, ADA) > 0.2 && share(all, BOB) > 0.2,
+            "it hears both: {}, {}",
+            share(all, ADA),
+            share(all, BOB)
+        );
+        // Ada heard the contact, then Bob alone, then both.
+        assert!(share(&second(&by_ada, 3), BOB) > 0.9 && share(&second(&by_ada, 3), CONTACT) < 0.05);
+        let all = second(&by_ada, 7);
+        assert!(share(&all, BOB) > 0.2 && share(&all, CONTACT) > 0.2, "Ada hears both");
+        // Bob heard Ada alone, then both, then the contact.
+        assert!(share(&second(&by_bob, 1), ADA) > 0.9 && share(&second(&by_bob, 1), CONTACT) < 0.05);
+        assert!(share(&by_bob[by_bob.len() - 8_000..], CONTACT) > 0.9);
+        wait_until("the record is there", || !system.records().is_empty());
+        ada.say(json!({"type": "signOut"}));
+    });
+}
+
+#[test]
+fn an_agent_dials_at_the_desk_and_the_own_telephone_rings_first() {
+    with_prepared(&Setup::default(), prepare, |system| {
+        let (ada_phone, bob_phone) = (agent_phone(system, "ada", ADA), agent_phone(system, "bob", BOB));
+        let mut ada = Desk::of(system, "acme/ada");
+        ada.say(json!({"type": "dial", "to": "bob-desk"}));
+        let call = ada.hear("call");
+        assert_eq!((&call["number"], &call["rings"]), (&json!("bob-desk"), &json!(true)));
+        while ada.hear("call")["rings"] == true {}
+        thread::sleep(Duration::from_secs(3));
+        ada.say(json!({"type": "hangUp", "interaction": call["interaction"]}));
+        ada.hear("callOver");
+        assert_hears(&ada_phone.heard(), BOB, ADA);
+        assert_hears(&bob_phone.heard(), ADA, BOB);
+        wait_until("the record is there", || !system.records().is_empty());
+        assert_eq!(system.records()[0]["to"], "bob-desk");
+        ada.say(json!({"type": "dial", "to": "ada-desk"}));
+        assert!(ada.hear("error")["message"].as_str().unwrap().contains("none of your telephones"));
+    });
+}
+
+#[test]
+fn a_contact_is_called_back_once_an_agent_is_there() {
+    let promising = |system: &System| {
+        prepare(system);
+        let promise = "  - name: promise\n    callback: {queue: sales, keepPlace: true, next: nobody, failed: nobody}\n";
+        system.edit("floor.yaml", "noAgents: nobody}\n", &format!("noAgents: promise}}\n{promise}"));
+    };
+    with_prepared(&Setup::default(), promising, |system| {
+        let mut caller = Phone::new(system, phone::CARRIER, "+18005550100");
+        caller.call("0 101");
+        caller.wait_for_bye();
+        assert_eq!(system.path_of_call(1)[..2], ["wait: noAgents", "promise: promised"]);
+        let callee = Callee::start(system, gateway(system), "0 101");
+        let ada_phone = agent_phone(system, "ada", ADA);
+        let mut ada = Desk::of(system, "acme/ada");
+        ada.say(json!({"type": "ready"}));
+        let offer = ada.hear("offer");
+        assert_eq!((&offer["callback"], &offer["queue"]), (&json!(true), &json!("acme/sales")));
+        let mut said = Stream::new(&callee.rtp, callee.audio(), 7);
+        said.say(&tone(CONTACT, 3.0));
+        let invite = callee.requests("INVITE")[0].clone();
+        assert!(invite.header("From").unwrap().contains("+18005550100"), "{}", invite.text);
+        ada.say(json!({"type": "hangUp", "interaction": offer["interaction"]}));
+        ada.state("WrapUp");
+        wait_until("the contact is let go", || !callee.requests("BYE").is_empty());
+        assert_hears(&ada_phone.heard(), CONTACT, ADA);
+        assert!(share(&callee.rtp.samples(), ADA) > 0.5, "the contact hears Ada");
+        wait_until("both records are there", || system.records().len() == 2);
+        let records = system.records();
+        let back = records.iter().find(|record| record["partOf"].is_string()).unwrap();
+        assert_eq!(back["from"], "+18005550100");
+        ada.say(json!({"type": "signOut"}));
     });
 }
 

@@ -196,6 +196,7 @@ impl Day {
                     priority,
                     entered: now.checked_sub(Duration::from_secs(earlier.into())).unwrap_or(now),
                     wait_max: wait.map(|seconds| Duration::from_secs(seconds.into())),
+                    calls_back: false,
                     sender: (queue == 2).then(|| agent_id(1)),
                 };
                 self.next += 1;

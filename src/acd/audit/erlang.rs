@@ -83,6 +83,7 @@ fn run(agents: u32, load: f64, contacts: u64) -> Outcome {
                     priority: None,
                     entered: now,
                     wait_max: None,
+                    calls_back: false,
                     sender: None,
                 };
                 floor.enter(&arrival, now).unwrap();

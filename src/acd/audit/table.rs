@@ -94,6 +94,7 @@ impl World {
             priority: None,
             entered: self.now,
             wait_max: None,
+            calls_back: false,
             sender: None,
         };
         change(&mut arrival);

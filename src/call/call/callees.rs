@@ -84,8 +84,13 @@ impl Call {
                 Origin::Trunk(_) => None,
             };
             // Who is handed on is shown, not who hands on.
-            let handed_on = self.handover.is_some();
-            let number = if handed_on && phone.is_some() { &self.incoming.to } else { &self.incoming.from };
+            // So is whom a telephone is to be joined with, where the desk has it rung.
+            let handed_on = self.handover.is_some() || self.a.state == StateA::Outgoing;
+            let number = if handed_on && (phone.is_some() || self.is_outgoing) {
+                &self.incoming.to
+            } else {
+                &self.incoming.from
+            };
             let shown = phone.filter(|_| !handed_on);
             let by = self.handover.as_ref().and_then(|handover| Dialler::of(world, &handover.station));
             let caller = Caller {
@@ -271,6 +276,9 @@ impl Call {
         context: &mut Context<'_>,
     ) {
         self.tell_referrer(code, false, context);
+        if self.a.state == StateA::Outgoing || self.consult_rings(media, sdp, context) {
+            return;
+        }
         // Who waits hears music until the agent is there.
         if self.queueing.as_ref().is_some_and(|queueing| queueing.is_rung()) {
             return;
@@ -293,7 +301,7 @@ impl Call {
                 let tone = self.tone(Tone::Ringback, context);
                 self.play_on(vec![tone], AfterPlay::Ring, context);
             }
-            StateA::Answered | StateA::Early | StateA::AwaitsAnswer | StateA::Over => {}
+            StateA::Answered | StateA::Early | StateA::AwaitsAnswer | StateA::Outgoing | StateA::Over => {}
         }
     }
 
@@ -349,6 +357,13 @@ impl Call {
             dialling.joined = Some(media);
         }
         self.drop_branches(|branch| branch.media.id != media, Some(ELSEWHERE), context);
+        if self.a.state == StateA::Outgoing {
+            return self.caller_answered(context);
+        }
+        self.promise_kept();
+        if self.consulted(media, context) {
+            return;
+        }
         self.handed_on(context);
         self.agent_answered(context);
         self.join(context);
@@ -459,9 +474,15 @@ impl Call {
         if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
             self.waiting = None;
         }
+        if self.a.state == StateA::Outgoing && self.promise.is_none() {
+            return self.caller_unanswered(code, context);
+        }
         let is_help = self.incoming.placement.as_ref().is_some_and(|placement| placement.is_help);
         if let Some(handover) = self.handover.take() {
             return self.handover_failed(handover, (outcome, code), context);
+        }
+        if self.dials_back() && outcome != Dialled::Ended {
+            return self.contact_unreached(outcome, code, context);
         }
         if self.queueing.is_some() {
             return self.agent_gone(outcome, context);
@@ -470,6 +491,7 @@ impl Call {
             return self.apologize(context);
         }
         if outcome != Dialled::Ended && dialling.dial.relay_failure {
+            self.callee_failed(outcome, code, context);
             // A 503 shuts the caller's whole trunk to us (RFC 3261 §21.5.4), and only what lies behind us is full.
             return match code {
                 503 => {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use model::{LegId, media::Order};
 
 use super::{Call, Context, Effect};
+use crate::dial::Branch;
 
 /// Length of a key that came without one, and the pause behind it, in milliseconds (RFC 4733 §2.5.2.1 wants 40 at least).
 const KEY_MS: u16 = 160;
@@ -58,6 +59,7 @@ impl Call {
     pub(super) fn send_digits(&mut self, to_caller: bool, digits: &str, context: &mut Context<'_>) {
         let to = match (to_caller, self.joined()) {
             (true, _) => Some((&self.a.media, Some(self.incoming.leg))),
+            (false, None) => self.there().map(|branch| (&branch.media, branch.sip)),
             (false, branch) => branch.map(|branch| (&branch.media, branch.sip)),
         };
         let Some((media, sip)) = to else { return };
@@ -76,11 +78,17 @@ impl Call {
         }
     }
 
+    /// Whoever has answered last.
+    fn there(&self) -> Option<&Branch> {
+        let dialling = self.dialling.as_ref()?;
+        dialling.branches.iter().find(|branch| Some(branch.media.id) == dialling.joined)
+    }
+
     fn key(&mut self, of_caller: bool, digit: char, came: Came, context: &mut Context<'_>) {
-        let joined = self.dialling.as_ref().and_then(|dialling| {
-            dialling.branches.iter().find(|branch| Some(branch.media.id) == dialling.joined)
-        });
-        let Some(branch) = joined else {
+        if self.consult().is_some() {
+            return;
+        }
+        let Some(branch) = self.there() else {
             if of_caller {
                 self.pressed(digit, context);
             }

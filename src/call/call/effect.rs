@@ -15,7 +15,7 @@ use sip::{
 };
 use stir::claim::Claim;
 
-use super::desk::DeskNews;
+use super::{desk::DeskNews, promise::Promised};
 use crate::{
     admission::Admitted,
     caller::Diverted,
@@ -56,6 +56,13 @@ pub enum Effect {
         code: u16,
         /// Further headers.
         headers: Vec<Header>,
+    },
+    /// Call somebody back; tell [`Call::promised`](super::Call::promised) unless it is `is_again`.
+    Promise {
+        /// Whom.
+        promised: Box<Promised>,
+        /// Whether it was promised before, and came to nothing.
+        is_again: bool,
     },
     /// CANCEL on a leg that rings.
     Cancel {
@@ -206,6 +213,8 @@ pub enum FloorOrder {
         entered: Instant,
         /// Longest wait from now on. None: the queue's own bound.
         wait_max: Option<Duration>,
+        /// Whether it is called back when its turn comes.
+        calls_back: bool,
         /// Who is not offered it at once.
         sender: Option<AgentId>,
     },
@@ -269,11 +278,11 @@ pub struct Unperformed {
 #[must_use]
 pub const fn not_performed(action: &Action) -> Option<&'static str> {
     match action {
-        Action::Callback { .. } => Some("callbacks"),
         Action::Message { .. } => Some("writing messages"),
         Action::Play { .. }
         | Action::StopPlay
         | Action::Request(_)
+        | Action::Callback { .. }
         | Action::Queue { .. }
         | Action::Wait(_)
         | Action::Dial(_)

@@ -12,7 +12,7 @@ use model::{
 };
 use sip::{endpoint::Event as SipEvent, uri::Uri};
 
-use super::{AfterPlay, Call, Context, DeskNews, Effect, StateA, configure, reinvited};
+use super::{AfterPlay, Call, Consult, Context, DeskNews, Effect, StateA, configure, reinvited};
 use crate::{
     cursor::{Cursor, Dialled, Facts},
     dial::{Branch, Dialling, Party, Try, Whom},
@@ -29,8 +29,8 @@ const RING_MS: u32 = 60_000;
 /// How long the agent who handed on in vain is rung again, in milliseconds.
 const RECALL_MS: u32 = 30_000;
 
-/// A SIP leg that there is none of: whose A leg has gone to another call.
-const NOBODY: LegId = LegId(u64::MAX);
+/// A SIP leg that there is none of: whose A leg has gone to another call, or is still to come.
+pub const NOBODY: LegId = LegId(u64::MAX);
 
 /// A contact that is being handed on.
 #[derive(Debug)]
@@ -38,13 +38,15 @@ pub(super) struct Handover {
     /// The phone that does it.
     pub station: StationId,
     /// Its leg, while it has not hung up.
-    referrer: Option<Branch>,
+    pub referrer: Option<Branch>,
     /// Its SIP leg, which is told how it goes even after it has hung up.
     told: Option<LegId>,
     /// What brought the two together: its outcome is the whole conversation's.
-    original: Box<Dial>,
+    pub original: Box<Dial>,
     /// Whether the agent is rung again.
     recalls: bool,
+    /// Whom the agent asks back before. None: the contact is whoever's takes it.
+    pub consult: Option<Consult>,
 }
 
 /// What a REFER leads to.
@@ -67,7 +69,11 @@ pub struct Connected {
 }
 
 /// What hands a contact on: every failure is told to whoever does it.
-fn rings(ring_ms: u32) -> Box<Dial> {
+pub(super) fn rings() -> Box<Dial> {
+    rings_for(RING_MS)
+}
+
+pub(super) fn rings_for(ring_ms: u32) -> Box<Dial> {
     Box::new(Dial {
         targets: Vec::new(),
         strategy: DialStrategy::InOrder,
@@ -103,9 +109,20 @@ impl Call {
 
     /// A REFER came.
     pub(super) fn referred(&mut self, leg: LegId, refer_to: &str, context: &mut Context<'_>) {
-        match self.refer_target(leg, refer_to, context) {
-            Ok(Target::Rings(whom)) => self.hand_on(leg, vec![whom], context),
-            Ok(Target::Enters(flow, number)) => self.enter((leg, Some(leg)), flow, number, context),
+        let station = self.station_at(leg).cloned();
+        let station =
+            station.ok_or_else(|| (403, "only phones of agents may hand a call on by REFER".to_owned()));
+        let target = station.and_then(|station| {
+            let target = self.refer_target((leg, &station), refer_to, context)?;
+            Ok((target, station))
+        });
+        match target {
+            Ok((Target::Rings(whom), station)) => {
+                self.hand_over((leg, station), Some(leg), vec![whom], context);
+            }
+            Ok((Target::Enters(flow, number), station)) => {
+                self.enter((leg, station), Some(leg), (flow, number), context);
+            }
             Err((code, because)) => context.effects.push(Effect::RejectRefer { leg, code, because }),
         }
     }
@@ -113,13 +130,10 @@ impl Call {
     /// Whom a REFER names, by the rules of the phone that sent it: its URI is never followed as it stands.
     pub(super) fn refer_target(
         &self,
-        leg: LegId,
+        (leg, station): (LegId, &StationId),
         refer_to: &str,
         context: &Context<'_>,
     ) -> Result<Target, (u16, String)> {
-        let station = self.station_at(leg);
-        let station =
-            station.ok_or_else(|| (403, "only phones of agents may hand a call on by REFER".to_owned()))?;
         if !self.is_joined_with(leg) {
             return Err((403, "nobody is connected who could be handed on".into()));
         }
@@ -148,12 +162,12 @@ impl Call {
     /// The contact goes on in the flow of a number of the tenant, and the phone is done.
     pub(super) fn enter(
         &mut self,
-        (leg, told): (LegId, Option<LegId>),
-        flow: Arc<Flow>,
-        number: E164,
+        who: (LegId, StationId),
+        told: Option<LegId>,
+        (flow, number): (Arc<Flow>, E164),
         context: &mut Context<'_>,
     ) {
-        if !self.part(leg, told) {
+        if !self.part(who, told) {
             return;
         }
         self.end_hold(context);
@@ -193,28 +207,30 @@ impl Call {
 
     /// A phone hands its contact on to whom another call of its has rung.
     pub fn hand_on(&mut self, leg: LegId, targets: Vec<Whom>, context: &mut Context<'_>) {
-        self.hand_over((leg, Some(leg)), targets, context);
+        if let Some(station) = self.station_at(leg).cloned() {
+            self.hand_over((leg, station), Some(leg), targets, context);
+        }
     }
 
     /// The phone at a leg does so, and is told at another how it goes; or its agent does at the desk.
     pub(super) fn hand_over(
         &mut self,
-        (leg, told): (LegId, Option<LegId>),
+        who: (LegId, StationId),
+        told: Option<LegId>,
         targets: Vec<Whom>,
         context: &mut Context<'_>,
     ) {
-        if self.part(leg, told) {
+        if self.part(who, told) {
             self.end_hold(context);
             context.effects.extend(told.map(|leg| Effect::AcceptRefer { leg }));
             context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
             self.play_while_handed_on(context);
-            self.dial_whom(rings(RING_MS), targets, context);
+            self.dial_whom(rings(), targets, context);
         }
     }
 
     /// Takes the phone out of the conversation, to be told at `told` how it goes on. False: it was in none.
-    fn part(&mut self, leg: LegId, told: Option<LegId>) -> bool {
-        let Some(station) = self.station_at(leg).cloned() else { return false };
+    pub(super) fn part(&mut self, (leg, station): (LegId, StationId), told: Option<LegId>) -> bool {
         if leg == self.incoming.leg {
             self.turn_round();
         }
@@ -225,7 +241,8 @@ impl Call {
         };
         let referrer = Some(dialling.branches.remove(place));
         let original = dialling.dial;
-        self.handover = Some(Box::new(Handover { station, referrer, told, original, recalls: false }));
+        self.handover =
+            Some(Box::new(Handover { station, referrer, told, original, recalls: false, consult: None }));
         true
     }
 
@@ -281,7 +298,11 @@ impl Call {
         (outcome, code): (Dialled, u16),
         context: &mut Context<'_>,
     ) {
-        if !handover.recalls {
+        if handover.consult.is_some() {
+            let told = self.consult_over(&handover, (outcome, code), context);
+            context.effects.extend(told.map(Effect::Desk));
+            handover.consult = None;
+        } else if !handover.recalls {
             context.effects.push(match handover.told {
                 Some(leg) => Effect::NotifyRefer { leg, code, is_final: true },
                 None => Effect::Desk(DeskNews::Refused {
@@ -290,25 +311,14 @@ impl Call {
                 }),
             });
         }
-        if let Some(branch) = handover.referrer.take() {
-            let (joined, dial) = (Some(branch.media.id), handover.original);
-            self.dialling = Some(Dialling {
-                dial,
-                targets: Vec::new(),
-                next_target: 0,
-                branches: vec![branch],
-                joined,
-                failure: (Dialled::Failed, 480),
-            });
-            return self.join(context);
-        }
+        let Some(mut handover) = self.rejoin(handover, context) else { return };
         if !handover.recalls {
             let agent = Whom::Target(DialTarget::Agent(handover.station.agent.clone()));
             self.tell(format!("nobody took the contact, so {} is rung again", handover.station), context);
             handover.recalls = true;
             self.handover = Some(handover);
             self.play_while_handed_on(context);
-            return self.dial_whom(rings(RECALL_MS), vec![agent], context);
+            return self.dial_whom(rings_for(RECALL_MS), vec![agent], context);
         }
         // The step that brought contact and agent together ends as if the agent had never answered.
         self.dialling = Some(Dialling {
@@ -335,6 +345,8 @@ impl Call {
                 if let Some(branch) = handover.referrer.take() {
                     context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
                 }
+                // Who asks somebody back and hangs up hands on.
+                self.complete(context);
             }
             _ => {}
         }
@@ -378,7 +390,8 @@ impl Call {
 
     /// Puts somebody of another call in the place of the phone at `leg`, which is told so at `told`.
     pub fn take_in(&mut self, leg: LegId, told: Option<LegId>, whom: Connected, context: &mut Context<'_>) {
-        if !self.part(leg, told) {
+        let station = self.station_at(leg).cloned();
+        if !station.is_some_and(|station| self.part((leg, station), told)) {
             return context.effects.push(Effect::Bye { leg: whom.sip, reason: None });
         }
         self.end_hold(context);
@@ -391,7 +404,7 @@ impl Call {
         (branch.sip, branch.answered) = (Some(whom.sip), true);
         branch.plain = !whom.is_protected;
         self.dialling = Some(Dialling {
-            dial: rings(RING_MS),
+            dial: rings(),
             targets: Vec::new(),
             next_target: 0,
             branches: vec![branch],
@@ -441,7 +454,7 @@ impl Call {
     }
 }
 
-fn end(branch: Option<Branch>, context: &mut Context<'_>) {
+pub(super) fn end(branch: Option<Branch>, context: &mut Context<'_>) {
     let Some(branch) = branch else { return };
     if let Some(leg) = branch.sip {
         context.effects.push(Effect::Forget { leg });

@@ -103,12 +103,15 @@ impl Call {
         context: &mut Context<'_>,
     ) {
         let now = context.environment.now;
+        let kept =
+            self.promise.as_ref().map(|promise| (promise.promised.entered, promise.promised.entered_at));
+        let (entered, entered_at) = kept.unwrap_or((now.instant, now.wall));
         self.queueing = Some(Box::new(Queueing {
             queue,
             priority,
             wait_max,
-            entered: now.instant,
-            entered_at: now.wall,
+            entered,
+            entered_at,
             stage: Stage::Asks,
             music: Vec::new(),
             announcement: None,
@@ -125,7 +128,8 @@ impl Call {
         let (queue, priority) = (queueing.queue.clone(), queueing.priority);
         let (entered, wait_max) = (queueing.entered, queueing.wait_max);
         let sender = queueing.sender.clone();
-        let order = FloorOrder::Enter { queue, priority, entered, wait_max, sender };
+        let calls_back = self.promise.is_some();
+        let order = FloorOrder::Enter { queue, priority, entered, wait_max, calls_back, sender };
         context.effects.push(Effect::Floor(Box::new(order)));
     }
 
@@ -136,6 +140,10 @@ impl Call {
         let refused = match entered {
             Ok(()) => {
                 queueing.stage = Stage::Waits;
+                // Nobody is there to hear anything.
+                if self.promise.is_some() {
+                    return;
+                }
                 // What changes while it waits is for those who come later.
                 if let Some(found) = environment.world.snapshot.centre.queues.get(&queueing.queue) {
                     queueing.music.clone_from(&found.music);
@@ -270,7 +278,8 @@ impl Call {
             call_id: self.incoming.call_id.clone(),
             agent,
             queue,
-            number: self.incoming.from.clone(),
+            number: if self.promise.is_some() { &self.incoming.to } else { &self.incoming.from }.clone(),
+            is_callback: self.promise.is_some(),
             dialled: self.cursor.facts().call_number.clone(),
             path: self.earlier.iter().chain(self.cursor.path()).cloned().collect(),
             waited: now.saturating_duration_since(entered),
@@ -394,6 +403,7 @@ impl Call {
             return;
         };
         let waited = context.environment.now.instant.saturating_duration_since(queueing.entered);
+        self.left = Some((queueing.queue.clone(), queueing.entered, queueing.entered_at));
         self.visits.push(Visit {
             queue: queueing.queue.clone(),
             entered_at: queueing.entered_at,

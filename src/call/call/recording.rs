@@ -159,8 +159,10 @@ impl Call {
     }
 
     fn voices(&self) -> Voices {
-        let joined = self.dialling.as_ref().filter(|dialling| dialling.joined.is_some());
-        match joined.and_then(|dialling| dialling.branches.first()) {
+        if self.is_conference() {
+            return Voices::Mixed;
+        }
+        match self.joined() {
             Some(branch) => Voices::Stereo(self.a.media.id, branch.media.id),
             None => Voices::One(self.a.media.id),
         }

@@ -8,6 +8,8 @@ use std::{
 use model::LegId;
 
 use super::{Call, Context, Effect, StateA, configure};
+use crate::dial::Branch;
+
 /// Neither RTP nor RTCP for so long ends a call.
 const DEAD_MS: u32 = 60_000;
 
@@ -24,6 +26,13 @@ pub(super) struct Silenced {
 }
 
 impl Call {
+    /// A callee, or an agent who asks one back.
+    fn peer_leg(&self, leg: LegId) -> Option<&Branch> {
+        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let referrer = self.handover.iter().filter_map(|handover| handover.referrer.as_ref());
+        branches.chain(referrer).find(|branch| branch.media.id == leg)
+    }
+
     /// Neither RTP nor RTCP has come from a leg that is to send: at first it is told, in the end it ends the call, for a
     /// dead peer must not hold a trunk.
     pub(super) fn on_silence(
@@ -38,11 +47,11 @@ impl Call {
         let of_caller = leg == self.a.media.id;
         let answered = match of_caller {
             true => self.a.state == StateA::Answered,
-            false => self.branch(leg).is_some_and(|branch| branch.answered),
+            false => self.peer_leg(leg).is_some_and(|branch| branch.answered),
         };
         let media = match of_caller {
             true => Some(&self.a.media),
-            false => self.branch(leg).map(|branch| &branch.media),
+            false => self.peer_leg(leg).map(|branch| &branch.media),
         };
         let Some(media) = media else { return };
         if !answered {
@@ -53,7 +62,8 @@ impl Call {
         let remote = media.parameters.as_ref().map(|parameters| parameters.remote_rtp);
         if silent_ms >= DEAD_MS {
             let because = format!("neither RTP nor RTCP came from {who} for {} s", silent_ms / 1_000);
-            let sip = if of_caller { Some(self.incoming.leg) } else { self.branch(leg).and_then(|b| b.sip) };
+            let sip =
+                if of_caller { Some(self.incoming.leg) } else { self.peer_leg(leg).and_then(|b| b.sip) };
             context.effects.extend(sip.map(|leg| Effect::Probe { leg }));
             let until = context.environment.now.instant + PROBE_WAIT;
             self.silenced = Some(Box::new(Silenced { until, because }));

@@ -597,6 +597,8 @@ impl Call {
 
     pub(super) fn joined(&self) -> Option<&Branch> {
         let joined = self.dialling.as_ref().filter(|dialling| dialling.joined.is_some());
+        // Whom an agent asks back talks to the agent.
+        let joined = joined.filter(|_| self.consult().is_none());
         joined.and_then(|dialling| dialling.branches.first())
     }
 

@@ -98,6 +98,10 @@ pub enum Action {
         keep_place: bool,
         /// Where it is called.
         number: E164,
+        /// How often at most; 1 and more.
+        attempts: u8,
+        /// How long after one that was in vain the next one is.
+        retry: Duration,
     },
     /// Take a message, then tell [`Cursor::done`].
     Voicemail {

@@ -89,7 +89,7 @@ impl Cursor {
                     max_wait: queue.max_wait_ms.map(milliseconds),
                 }]))
             }
-            Verb::Callback { queue, keep_place, number, .. } => {
+            Verb::Callback { queue, keep_place, number, attempts, retry_ms, .. } => {
                 let number = match number {
                     Some(source) => self.text(source, environment)?,
                     None => self.facts.contact_number.clone(),
@@ -99,6 +99,8 @@ impl Cursor {
                     queue: queue.clone(),
                     keep_place: *keep_place,
                     number,
+                    attempts: *attempts,
+                    retry: milliseconds(*retry_ms),
                 }]))
             }
             Verb::Message { text, to, .. } => {

@@ -245,7 +245,7 @@ impl Engine {
         Explanation {
             call_id: request.call_id().to_owned(),
             at: now.wall,
-            source: flow.remote,
+            source: Some(flow.remote),
             listener: listener.map(|listener| listener.name.clone()).unwrap_or_default(),
             from: Identity::of(request, &Default::default()).number,
             to: unescape(request.called_number().unwrap_or_default()).into_owned(),

@@ -237,8 +237,8 @@ pub enum Output {
     },
     /// Something that an agent wanted of a conversation was not done, or came to nothing.
     Refused {
-        /// Of which.
-        call: CallId,
+        /// Of which. None: of one that was to begin.
+        call: Option<CallId>,
         /// Who.
         agent: AgentId,
         /// Why, for people.
@@ -278,6 +278,8 @@ pub struct Offered {
     pub number: String,
     /// What it dialled.
     pub dialled: String,
+    /// Whether it is called back, once the agent is there.
+    pub is_callback: bool,
     /// Steps of the flow that it has passed.
     pub path: Vec<String>,
     /// How long it has waited.
@@ -312,6 +314,8 @@ pub enum AgentAct {
     Finish(CallId),
     /// Works on a contact for so long from now.
     Extend(CallId, Duration),
+    /// Calls a number, an extension or an agent, named as the telephone would: the agent's own telephones ring first.
+    Dial(String),
     /// Does something with a conversation.
     Call(CallId, CallAct),
 }
@@ -332,6 +336,14 @@ pub enum CallAct {
     /// Hands the other side on to a number, an extension or an agent, as the telephone would dial them. If nobody there answers,
     /// the two are together again.
     Transfer(String),
+    /// Asks somebody back, named the same way, while the other side hears music.
+    Consult(String),
+    /// Hands the other side on to whom it asks.
+    Complete,
+    /// Brings all three together.
+    Conference,
+    /// Lets go whom it asks, and is with the other side again.
+    EndConsult,
 }
 
 /// How a conversation stands for an agent in it.
@@ -341,7 +353,7 @@ pub struct Talking {
     pub call: CallId,
     /// Call-ID of the A leg.
     pub call_id: String,
-    /// Number of who called; empty: withheld.
+    /// The other side's number; empty: withheld.
     pub number: String,
     /// For whom, and how.
     pub talk: Talk,

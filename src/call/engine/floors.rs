@@ -82,9 +82,10 @@ impl Floors {
             };
         };
         match order {
-            FloorOrder::Enter { queue, priority, entered, wait_max, sender } => {
+            FloorOrder::Enter { queue, priority, entered, wait_max, calls_back, sender } => {
                 let channel = Channel::Voice;
-                let arrival = Arrival { contact, queue, channel, priority, entered, wait_max, sender };
+                let arrival =
+                    Arrival { contact, queue, channel, priority, entered, wait_max, calls_back, sender };
                 return Some(Answer::Entered(floor.enter(&arrival, now)));
             }
             FloorOrder::Place(_) => {
@@ -164,6 +165,7 @@ impl Engine {
             AgentAct::Finish(call) => {
                 floor.finish_wrap_up(agent, ContactId(call.0), at);
             }
+            AgentAct::Dial(to) => self.agent_calls(now, agent, to),
             AgentAct::Call(call, act) => self.agent_talks(now, agent, *call, act.clone()),
             AgentAct::Extend(call, time) => {
                 floor.extend_wrap_up(agent, ContactId(call.0), at + *time, at);
@@ -176,7 +178,7 @@ impl Engine {
         let mut done = Err("you talk to nobody there".to_owned());
         self.with_call(now, call, |call, context| done = call.acted(agent, act, context));
         if let Err(because) = done {
-            self.push(Output::Refused { call, agent: agent.clone(), because });
+            self.push(Output::Refused { call: Some(call), agent: agent.clone(), because });
         }
     }
 

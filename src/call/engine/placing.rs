@@ -163,7 +163,7 @@ impl Engine {
 
     /// What there is to be done for a destination: the number of ours with its flow, or whom to ring.
     #[expect(clippy::type_complexity, reason = "read in one place")]
-    fn placed(
+    pub(super) fn placed(
         &self,
         world: &World,
         dialler: Dialler<'_>,
@@ -206,7 +206,7 @@ impl Engine {
     }
 
     /// Whether there is room for a phone's call, and whether its offer can be answered. A call for help has room always.
-    fn room_for_phone(
+    pub(super) fn room_for_phone(
         &self,
         world: &World,
         is_urgent: bool,
@@ -237,7 +237,7 @@ impl Engine {
     }
 
     /// Tells those who look after the tenant, and expects whoever calls back.
-    fn calls_for_help(&mut self, now: Now, world: &World, emergency: &Emergency, call_id: &str) {
+    pub(super) fn calls_for_help(&mut self, now: Now, world: &World, emergency: &Emergency, call_id: &str) {
         for id in &emergency.trunks {
             let Some(trunk) = world.snapshot.trunks.get(id) else { continue };
             if let Some(number) = dial::callback(world, emergency, (id, trunk)) {
@@ -358,7 +358,7 @@ pub(super) fn plain(code: u16, because: String) -> Refusal {
     Refusal { code, because, reason: Some("Q.850;cause=21"), retry_after: false }
 }
 
-fn told(destination: &Destination) -> String {
+pub(super) fn told(destination: &Destination) -> String {
     match destination {
         Destination::Emergency(emergency) if emergency.trunks.is_empty() => {
             format!("{}, and no trunk of the tenant carries calls for help", emergency.number)
@@ -376,7 +376,7 @@ fn told(destination: &Destination) -> String {
 }
 
 /// What a call runs that no flow leads: it rings whom its placement names.
-fn unled(tenant: &str) -> Arc<Flow> {
+pub(super) fn unled(tenant: &str) -> Arc<Flow> {
     let dial = Dial {
         targets: Vec::new(),
         strategy: DialStrategy::InOrder,

@@ -453,7 +453,15 @@ fn lots_fall_as_the_shares_say() {
 fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
     let (next, failed) = (step(3), Some(step(2)));
     let queue = model::QueueId::new("acme", "sales");
-    let callback = Verb::Callback { queue, keep_place: true, number: None, next, failed: Some(step(1)) };
+    let callback = Verb::Callback {
+        queue,
+        keep_place: true,
+        number: None,
+        attempts: 1,
+        retry_ms: 0,
+        next,
+        failed: Some(step(1)),
+    };
     let Verb::Dial(mut ring) = dial("", [3, 3, 3, 3]).verb else { unreachable!() };
     let agent = model::program::DialTarget::Agent(model::AgentId::new("acme", "ada"));
     ring.targets.insert(0, agent);
@@ -467,12 +475,13 @@ fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
     ];
     let mut world = Virtual::new(steps);
     world.call("+18005550100");
-    assert_eq!(world.unperformed, ["wait: callbacks", "message: writing messages"]);
-    assert_eq!(world.told, ["Agent acme/ada is gone"]);
+    assert_eq!(world.unperformed, ["message: writing messages"]);
+    assert!(world.told[0].starts_with("nobody is called back: the Tenant of acme has no `outboundTrunks`"));
+    assert_eq!(world.told[1..], ["Agent acme/ada is gone"]);
     // The agent is passed over, the telephone behind it rings.
     assert_eq!(world.pbx.heard.join(" "), "INVITE");
     world.pbx_says(486);
     world.pass(3);
     let path = &world.nothing_is_left().path;
-    assert_eq!(path[..2], ["wait: failed (not performed yet)", "message: failed (not performed yet)"]);
+    assert_eq!(path[..2], ["wait: failed", "message: failed (not performed yet)"]);
 }

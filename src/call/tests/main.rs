@@ -4,6 +4,7 @@
 
 mod agents;
 mod at_desk;
+mod callbacks;
 mod caps;
 mod cursor;
 mod dialling;

@@ -17,7 +17,7 @@ use crate::{
     world::{audio, flow, hangup, step},
 };
 
-fn sales() -> Queue {
+pub fn sales() -> Queue {
     Queue {
         channels: vec![Channel::Voice],
         skills: vec![RequiredSkill { name: "sales".into(), minimum: 5, relax: vec![(30, 1)] }],
@@ -38,7 +38,7 @@ fn sales() -> Queue {
 
 /// `wait` in sales, then by outcome: timed out t, full f, no agents n; after a conversation e. Ada is good at sales, Bob a
 /// little.
-fn centre(queue: Queue) -> Snapshot {
+pub fn centre(queue: Queue) -> Snapshot {
     let mut snapshot = office();
     let waits = Waits {
         queue: QueueId::new("acme", "sales"),
@@ -68,13 +68,13 @@ fn centre(queue: Queue) -> Snapshot {
 }
 
 impl Virtual {
-    fn acts(&mut self, name: &str, act: AgentAct) {
+    pub fn acts(&mut self, name: &str, act: AgentAct) {
         let order = AgentOrder { agent: AgentId::new("acme", name), act };
         self.engine.handle(self.now, Input::Agent(Box::new(order)));
         self.settle();
     }
 
-    fn floor(snapshot: Snapshot) -> Self {
+    pub fn floor(snapshot: Snapshot) -> Self {
         let mut world = Self::office(snapshot);
         for (phone, name) in [(ADA, "ada"), (BOB, "bob")] {
             world.register(phone);

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use call::{
     Now,
-    call::Talk,
+    call::{Consult, Talk},
     engine::{Config, Input, Output, Shard, StationNews, ToAsk, ToSign, ToVerify},
     explanation::Explanation,
     record::{Record, Saved},
@@ -317,7 +317,11 @@ impl Media {
                 self.orders.push(if muted { "mute".into() } else { "unmute".into() });
                 Vec::new()
             }
-            Order::Extend { .. } | Order::Record { .. } | Order::Mix(_) => Vec::new(),
+            Order::Mix(hearings) => {
+                self.orders.push(format!("mix({})", hearings.len()));
+                Vec::new()
+            }
+            Order::Extend { .. } | Order::Record { .. } => Vec::new(),
         }
     }
 
@@ -658,11 +662,13 @@ impl Virtual {
                 self.states.push(format!("{}: {state}", agent.0.name()));
             }
             Output::Talk(talking) => {
-                let Talk { agent, on_hold, muted } = talking.talk;
-                let how =
-                    [(on_hold, " held"), (muted, " muted")].map(|(is, word)| if is { word } else { "" });
+                let Talk { agent, on_hold, muted, consult, rings } = talking.talk;
+                let how = [(on_hold, " held"), (muted, " muted"), (rings, " rings")]
+                    .map(|(is, word)| if is { word } else { "" });
                 self.talking = Some(talking.call);
-                self.talks.push(format!("{}: talks{}", agent.0.name(), how.concat()));
+                let consult =
+                    consult.map(|Consult { to, stage }| format!(" {stage:?} {to}")).unwrap_or_default();
+                self.talks.push(format!("{}: talks{}{consult}", agent.0.name(), how.concat()));
             }
             Output::TalkOver { agent, .. } => self.talks.push(format!("{}: over", agent.0.name())),
             Output::Refused { agent, because, .. } => {

@@ -278,6 +278,8 @@ fn callback_voicemail_record_and_message_are_done_or_fail() {
         queue: QueueId::new("acme", "sales"),
         keep_place: true,
         number: number.map(cel),
+        attempts: 1,
+        retry_ms: 0,
         next,
         failed,
     };

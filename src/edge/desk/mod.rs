@@ -12,9 +12,9 @@
 //! |---|---|---|
 //! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer`, `calls` | first |
 //! | `state` | those of `/api/v1/agents` | the agent does something else |
-//! | `offer` | `interaction`, `callId`, `queue`, `number`, `dialled`, `path`, `waitedSeconds`, `until` | the telephones ring |
+//! | `offer` | `interaction`, `callId`, `queue`, `number`, `dialled`, `callback`, `path`, `waitedSeconds`, `until` | the telephones ring |
 //! | `offerOver` | `interaction` | they ring no more |
-//! | `call` | `interaction`, `callId`, `number`, `onHold`, `muted` | a conversation begins, or stands otherwise |
+//! | `call` | `interaction`, `callId`, `number`, `onHold`, `muted`, `consult`, `rings` | a conversation begins, or stands otherwise |
 //! | `callOver` | `interaction` | it is over for the agent |
 //! | `replaced` | | another socket stands for the agent |
 //! | `error` | `message`, `interaction` | the last message could not be read, or was not done; or a transfer came to nothing |
@@ -23,7 +23,10 @@
 //! contact is done; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`. With the
 //! `interaction` of a `call`, on whatever telephone it is: `hold` and `retrieve`; `mute` and `unmute`; `digits` with `digits`;
 //! `hangUp`; `transfer` with `to`, a number, an extension or an agent, dialled as the telephone would: if nobody there
-//! answers, the contact is back.
+//! answers, the contact is back. `consult` with `to` asks somebody back while the contact hears music: the `consult` of the
+//! `call` says whom (`to`) and how far it is (`state`: `Rings`, `Talks` or `Conference`). Then `complete` hands the contact on,
+//! and so does who hangs up; `conference` brings all three together; `endConsult` lets go whom was asked. `dial` with `to` calls
+//! somebody: the agent's own telephones ring first, and the `call` says by `rings` that the other is still to answer.
 
 mod sessions;
 mod socket;

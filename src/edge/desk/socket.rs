@@ -76,6 +76,11 @@ enum Said {
     Digits { interaction: String, digits: String },
     HangUp { interaction: String },
     Transfer { interaction: String, to: String },
+    Consult { interaction: String, to: String },
+    Complete { interaction: String },
+    Conference { interaction: String },
+    EndConsult { interaction: String },
+    Dial { to: String },
     SignOut {},
 }
 
@@ -292,15 +297,22 @@ fn act(said: Said) -> Result<AgentAct, String> {
         }
         Said::HangUp { interaction } => AgentAct::Call(call(&interaction)?, CallAct::HangUp),
         Said::Transfer { interaction, to } => {
-            if to.is_empty() || to.len() > TO_MAX || !to.chars().all(|c| c.is_ascii_graphic() && c != '@') {
-                return Err(format!(
-                    "`to` must be a number, an extension or an agent's name of 1 to {TO_MAX} bytes"
-                ));
-            }
-            AgentAct::Call(call(&interaction)?, CallAct::Transfer(to))
+            AgentAct::Call(call(&interaction)?, CallAct::Transfer(whom(to)?))
         }
+        Said::Consult { interaction, to } => AgentAct::Call(call(&interaction)?, CallAct::Consult(whom(to)?)),
+        Said::Complete { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Complete),
+        Said::Conference { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Conference),
+        Said::EndConsult { interaction } => AgentAct::Call(call(&interaction)?, CallAct::EndConsult),
+        Said::Dial { to } => AgentAct::Dial(whom(to)?),
         Said::SignOut {} => AgentAct::SignOut,
     })
+}
+
+fn whom(to: String) -> Result<String, String> {
+    let is_good =
+        !to.is_empty() && to.len() <= TO_MAX && to.chars().all(|c| c.is_ascii_graphic() && c != '@');
+    let must = || format!("`to` must be a number, an extension or an agent's name of 1 to {TO_MAX} bytes");
+    is_good.then_some(to).ok_or_else(must)
 }
 
 fn may_speak((left, since): &mut (u32, Instant)) -> bool {

@@ -146,7 +146,7 @@ impl Traces {
                 return;
             }
             Outcome::Refused { code, because } => (*code, masked(because)),
-            Outcome::Challenged { .. } | Outcome::Ignored { .. } => return,
+            Outcome::Challenged { .. } | Outcome::Ignored { .. } | Outcome::Promised { .. } => return,
         };
         admission.status = Status::error(because.clone());
         open.spans.push(admission);
@@ -295,15 +295,18 @@ fn settings(tracing: &Tracing, world: &World) -> Result<Settings, String> {
 }
 
 fn first_attributes(explanation: &Explanation) -> Vec<KeyValue> {
-    let mut attributes = vec![
+    let mut attributes = Vec::new();
+    if let Some(source) = explanation.source {
+        attributes.push(KeyValue::new("client.address", source.ip().to_string()));
+        attributes.push(KeyValue::new("client.port", i64::from(source.port())));
+    }
+    attributes.extend([
         KeyValue::new("network.protocol.name", "sip"),
-        KeyValue::new("client.address", explanation.source.ip().to_string()),
-        KeyValue::new("client.port", i64::from(explanation.source.port())),
         KeyValue::new("switchboard.listener", explanation.listener.clone()),
         KeyValue::new("switchboard.call_id_hash", short(&Digest::of(explanation.call_id.as_bytes()))),
         KeyValue::new("switchboard.caller", masked(&explanation.from)),
         KeyValue::new("switchboard.callee", masked(&explanation.to)),
-    ];
+    ]);
     if let Outcome::Routed { trunk, number, flow } = &explanation.outcome {
         attributes.extend([
             KeyValue::new("switchboard.trunk", trunk.to_string()),

@@ -79,7 +79,7 @@ fn explanation(outcome: Outcome) -> Explanation {
     Explanation {
         call_id: "a@192.0.2.1".into(),
         at: at("00"),
-        source: "192.0.2.1:5060".parse().unwrap(),
+        source: "192.0.2.1:5060".parse().ok(),
         listener: "udp".into(),
         from: "+12125550199".into(),
         to: "+18005550100".into(),

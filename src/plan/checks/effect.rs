@@ -62,7 +62,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("PhoneNumber", "spec.forwarding.until", &[], Ignored),
     ("PhoneNumber", "spec.channels", &[], Ignored),
     ("PhoneNumber", "spec.emergencyLocation", &[], Ignored),
-    ("RoutingFlow", "spec.steps[].callback", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
     ("VoicemailBox", "spec.emails", &[], Ignored),

@@ -148,7 +148,15 @@ impl Compiler<'_> {
         });
         let next = self.follow(callback.next.as_deref(), at, "callback.next", true);
         let failed = self.failure(callback.failed.as_deref(), at, ("callback", "failed"), true);
-        Verb::Callback { queue: QueueId(queue), keep_place: callback.keep_place, number, next, failed }
+        Verb::Callback {
+            queue: QueueId(queue),
+            keep_place: callback.keep_place,
+            number,
+            attempts: u8::try_from(callback.attempts.max(1)).unwrap_or(u8::MAX),
+            retry_ms: milliseconds(callback.retry_seconds),
+            next,
+            failed,
+        }
     }
 
     fn message(&mut self, message: &v1::MessageStep, at: &str) -> Verb {

@@ -216,6 +216,16 @@ pub struct Callback {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
 
+    /// How often the contact is dialled at most, until somebody answers. 1 to 10; absent: 3.
+    #[schemars(range(min = 1, max = 10))]
+    #[serde(default = "default_attempts")]
+    pub attempts: i32,
+
+    /// How long after a call that nobody answered the next one is, at the place that the contact had. 10 to 86,400; absent: 300.
+    #[schemars(range(min = 10, max = 86_400))]
+    #[serde(default = "default_retry_seconds")]
+    pub retry_seconds: i32,
+
     /// The step after the promise. Absent: the next of the list.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,6 +235,14 @@ pub struct Callback {
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+}
+
+const fn default_attempts() -> i32 {
+    3
+}
+
+const fn default_retry_seconds() -> i32 {
+    300
 }
 
 /// Writes to the contact: an answer in the chat or mail it wrote by, an SMS to whoever calls.
