@@ -1,8 +1,10 @@
-//! A folder and an S3 server hold the same promises, sealed and in the clear.
+//! A folder and an S3 server hold the same promises, sealed and in the clear; so do SQLite and PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod gateway;
+mod postgres;
+mod records;
 
 use std::{
     fs,
