@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("link", &["model"]),
     ("outbound", &["model"]),
-    ("edge", &["acd", "call", "link", "model", "outbound", "sip", "stir"]),
+    ("edge", &["acd", "call", "link", "model", "outbound", "sip", "stir", "store"]),
     ("media", &["link", "model", "rtp", "store"]),
     ("sim", &["call", "expr", "model"]),
     ("operator", &["api", "link", "model", "plan"]),

@@ -22,7 +22,7 @@ use crate::{
     admission::{Admitted, Origin},
     cursor::{Action, Cursor, Dialled, Environment, Facts, Speech},
     dial::{Branch, Dialling, Party, Sent},
-    record::{EndedBy, Measured, Visit, cause_of},
+    record::{Egress, EndedBy, Measured, Visit, cause_of},
     registrar::StationId,
     sdp_leg::{At, MediaLeg, Ports},
     siprec::description::{Records, told},
@@ -80,7 +80,7 @@ pub struct Call {
     incoming: Incoming,
     cursor: Cursor,
     /// Path through flows that a phone has taken the contact out of.
-    earlier: Vec<String>,
+    earlier: Vec<(String, Timestamp)>,
     a: LegA,
     dialling: Option<Dialling>,
     handover: Option<Box<Handover>>,
@@ -118,6 +118,8 @@ pub struct Call {
     used_ids: u64,
     unreleased: u32,
     measured: Vec<Measured>,
+    /// Legs that were dialled, each with its SIP leg.
+    egress: Vec<(LegId, Egress)>,
 }
 
 #[derive(Debug)]
@@ -232,6 +234,7 @@ impl Call {
             used_ids: 0,
             unreleased: 0,
             measured: Vec::new(),
+            egress: Vec::new(),
         }
     }
 
@@ -425,7 +428,11 @@ impl Call {
             return self.not_shown();
         }
         match (self.branch(branch), sent) {
-            (Some(branch), Sent::As(leg)) => branch.sip = Some(leg),
+            (Some(known), Sent::As(leg)) => {
+                known.sip = Some(leg);
+                let whom = known.now.to_string();
+                self.leg_left(leg, (branch, whom), context.environment.now.wall);
+            }
             (None, Sent::As(leg)) => context.effects.push(Effect::Cancel { leg, reason: None }),
             (Some(_), Sent::Refused(because)) => self.not_sent(branch, because, context),
             (None, Sent::Refused(_)) => {}

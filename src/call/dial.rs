@@ -134,6 +134,16 @@ pub enum Then {
     GiveUp,
 }
 
+/// The SIP status that a leg's end is told by, where it was not answered.
+pub const fn code_of(how: &Ended) -> u16 {
+    match how {
+        Ended::Failed { cause: Failure::Cancelled, .. } => 487,
+        Ended::Failed { code, .. } | Ended::Rejected { code } | Ended::DialogLost { code } => *code,
+        Ended::Cancelled { .. } | Ended::Bye { .. } => 487,
+        Ended::NoAck => 408,
+    }
+}
+
 /// What became of an INVITE.
 #[derive(Debug)]
 pub enum Sent {

@@ -38,6 +38,8 @@ pub struct Record {
     pub call: CallId,
     /// Call-ID of the A leg.
     pub call_id: String,
+    /// Namespace of the tenant.
+    pub tenant: String,
     /// Calling number, as it was sent; empty if withheld.
     pub from: String,
     /// What came of the verification of that number. None: its trunk verifies nothing.
@@ -74,6 +76,9 @@ pub struct Record {
     pub ended_at: Timestamp,
     /// Steps by name, with the outcome each left by. At most [`PATH_MAX`]; the first and the last are kept.
     pub path: Vec<String>,
+    /// When each of those was left; as many as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path_at: Vec<Timestamp>,
     /// Who ended it.
     pub ended_by: EndedBy,
     /// SIP status of the A leg: 200 once answered, else the final code that was sent.
@@ -87,6 +92,9 @@ pub struct Record {
     /// How it went on the A leg, five seconds by five seconds; longer for a call of more than 20 minutes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<Bucket>,
+    /// Legs that were dialled, in order: each INVITE that left. At most [`LEGS_MAX`]; those that were answered stay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<Egress>,
     /// What was measured on the other legs, in the order they ended. At most [`LEGS_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<Measured>,
@@ -99,6 +107,46 @@ pub struct Record {
     /// Waits for an agent, in their order. At most [`VISITS_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<Visit>,
+}
+
+/// A leg that was dialled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Egress {
+    /// Which leg of the call; the next peer that is tried for one target may have the same.
+    pub leg: LegId,
+    /// Who was called, for people: a peer of a Trunk, or a station.
+    pub whom: String,
+    /// When the INVITE left.
+    pub invited_at: Timestamp,
+    /// When it was answered.
+    pub answered_at: Option<Timestamp>,
+    /// When it was over. None: it was not, when the call was.
+    pub ended_at: Option<Timestamp>,
+    /// SIP status: 200 once answered, else the one that came or was decided, 487 for a call that was cancelled.
+    pub sip_code: u16,
+    /// Q.850 cause, 16 for a normal end.
+    pub cause: u8,
+}
+
+/// What is known of a call when it begins, under the names that its record will have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Begun {
+    pub call: CallId,
+    pub call_id: String,
+    pub tenant: String,
+    pub from: String,
+    pub to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<TrunkId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub station: Option<StationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<NumberId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowId>,
+    pub started_at: Timestamp,
 }
 
 /// One leg as its media server measured it.

@@ -1,6 +1,11 @@
 //! `switchboard edge`: the pod that takes a cluster's calls. Its audio is at media pods.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use call::world::Refused;
 use clap::Args;
@@ -16,11 +21,14 @@ use link::{
     media::Pool,
 };
 use model::snapshot::Snapshot;
+use store::records::Recorder;
 use tracing::info;
 
 use super::{
     pod::{self, Made, Next, Work},
-    random, roles, trace,
+    random,
+    records::Records,
+    roles, trace,
 };
 
 #[derive(Debug, Args)]
@@ -34,14 +42,16 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     trace("info");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime
-        .block_on(pod::run(&arguments.pod, async |made: &Made| Ok(EdgePod::new(made, arguments.engines))))?;
+    runtime.block_on(pod::run(&arguments.pod, async |made: &Made| Ok(EdgePod::new(made, arguments))))?;
     Ok(ExitCode::SUCCESS)
 }
 
 struct EdgePod {
     made: Made,
     engines: roles::Engines,
+    /// Where records wait.
+    folder: PathBuf,
+    records: Option<Records>,
     running: Option<Running>,
     /// Who was alive when somebody said so last.
     topology: Topology,
@@ -58,7 +68,7 @@ struct Running {
 }
 
 impl EdgePod {
-    fn new(made: &Made, engines: roles::Engines) -> Self {
+    fn new(made: &Made, arguments: &Arguments) -> Self {
         let made = Made {
             tls: made.tls.clone(),
             identity: made.identity.clone(),
@@ -66,21 +76,36 @@ impl EdgePod {
             metrics: made.metrics.clone(),
             sounds: made.sounds.clone(),
         };
-        Self { made, engines, running: None, topology: Topology::default(), secrets: Secrets::default() }
+        Self {
+            made,
+            engines: arguments.engines,
+            folder: arguments.pod.state().join("records"),
+            records: None,
+            running: None,
+            topology: Topology::default(),
+            secrets: Secrets::default(),
+        }
     }
 
-    fn start(&self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
-        let snapshot = &next.snapshot;
+    /// Where records go, from the first snapshot on.
+    fn recorder(&mut self, next: &Next) -> anyhow::Result<Recorder> {
+        if let Some(records) = &mut self.records {
+            records.set(&next.snapshot, &next.secrets);
+            return Ok(records.recorder());
+        }
+        let records = Records::start(&self.folder, &next.snapshot, &next.secrets)?;
+        Ok(self.records.insert(records).recorder())
+    }
+
+    fn start(&mut self, next: &Next) -> anyhow::Result<Result<Running, Refused>> {
+        let (snapshot, recorder) = (&next.snapshot, self.recorder(next)?);
         let (sink, source) = edge::events(self.engines.count());
         let Made { tls, identity, pod, metrics, .. } = &self.made;
         let zone = String::new();
         let pool = Pool::new(tls.clone(), identity.clone(), pod.clone(), zone, random()?, Arc::new(sink));
         let orders: Arc<dyn MediaOrders> = Arc::new(pool.clone());
-        let edge = match Edge::start(
-            roles::edge_config(Arc::clone(snapshot), next.secrets.clone())?,
-            orders,
-            source,
-        ) {
+        let config = roles::edge_config(Arc::clone(snapshot), next.secrets.clone(), Some(recorder))?;
+        let edge = match Edge::start(config, orders, source) {
             Ok(edge) => edge,
             Err(edge::StartError::Refused(refused)) => return Ok(Err(refused)),
             Err(error) => return Err(error.into()),
@@ -121,6 +146,9 @@ impl Work for EdgePod {
                 }
                 if let Err(refused) = running.edge.apply(Arc::clone(&next.snapshot)).await? {
                     return Ok(Err(refused));
+                }
+                if let Some(records) = &mut self.records {
+                    records.set(&next.snapshot, &next.secrets);
                 }
                 running.applied = Arc::clone(&next.snapshot);
             }
@@ -167,13 +195,22 @@ impl Work for EdgePod {
         if let Some(running) = &self.running {
             let most = Duration::from_secs(u64::from(running.applied.cluster.drain_seconds));
             info!(calls = running.observed.calls.get(), seconds = most.as_secs(), "draining");
+            let until = Instant::now() + most;
             running.edge.drain(most).await;
+            if let Some(records) = &self.records {
+                records.settle(until).await;
+            }
         }
     }
 
     async fn stop(self, at_most: Duration) {
         if let Some(running) = self.running {
+            let until = Instant::now() + at_most;
             running.edge.stop("the edge is stopping", at_most).await;
+            // The records of calls that are ended now are on the disk in any case.
+            if let Some(records) = &self.records {
+                records.settle(until.max(Instant::now() + Duration::from_secs(1))).await;
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use super::{
     Signals, folder,
     prompts::Prompts,
+    records::Records,
     roles, say, secrets,
     services::Services,
     sounds::{Place, Sounds},
@@ -50,8 +51,8 @@ pub struct Arguments {
     /// Where /livez, /readyz, /metrics and /api/v1 are served.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
-    /// Folder for what must outlive the process: the last good form of each object, recordings and messages. Without it
-    /// nothing is kept, and nothing is recorded.
+    /// Folder for what must outlive the process: the last good form of each object, records of calls, recordings and
+    /// messages. Without it nothing is kept, and nothing is recorded.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     #[command(flatten)]
@@ -69,6 +70,7 @@ struct Running {
     edge: Edge,
     server: Arc<Server>,
     place: Option<Place>,
+    records: Option<Records>,
     sounds: Sounds,
     prompts: Prompts,
     applied: Arc<Snapshot>,
@@ -76,6 +78,20 @@ struct Running {
     services: Arc<Services>,
     blobs: roles::Blobs,
     dns: Dns,
+}
+
+/// Where what must outlive the process is.
+struct Folders {
+    sounds: PathBuf,
+    prompts: PathBuf,
+    records: PathBuf,
+}
+
+impl Folders {
+    fn of(state: &Path, cluster: &ClusterId) -> Self {
+        let own = |name: &str| state.join(name).join(cluster.0.to_string());
+        Self { sounds: own("sounds"), prompts: state.join("prompts"), records: own("records") }
+    }
 }
 
 async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -90,9 +106,8 @@ async fn live(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut running = BTreeMap::new();
     let kept = Sounds::default();
     for (id, planned) in &plan.clusters {
-        let sounds = arguments.state.as_deref().map(|state| state.join("sounds").join(id.0.to_string()));
-        let files = arguments.state.as_deref().map(|state| state.join("prompts"));
-        let (own, folders) = ((arguments.engines, kept.clone()), (sounds.as_deref(), files));
+        let folders = arguments.state.as_deref().map(|state| Folders::of(state, id));
+        let own = (arguments.engines, kept.clone());
         let mut one = start(planned, taken(&secrets, planned), own, folders)
             .with_context(|| format!("VoiceCluster {id} cannot start"))?;
         one.resolve().await?;
@@ -165,29 +180,35 @@ fn start(
     planned: &PlannedCluster,
     (secrets, media_secrets): Both,
     (engines, sounds): (roles::Engines, Sounds),
-    (folder, files): (Option<&Path>, Option<PathBuf>),
+    folders: Option<Folders>,
 ) -> anyhow::Result<Running> {
     let snapshot = Arc::clone(&planned.snapshot);
     let services = Services::new(tokio::runtime::Handle::current());
     services.update(&snapshot, &secrets);
-    let mut prompts = Prompts::kept_in(files);
+    let mut prompts = Prompts::kept_in(folders.as_ref().map(|folders| folders.prompts.clone()));
     prompts.commit(prompts.prepare(&snapshot, &planned.blobs, &services)?);
     let (sink, source) = edge::events(engines.count());
-    let mut place = folder.map(Place::new);
+    let mut place = folders.as_ref().map(|folders| Place::new(&folders.sounds));
     if let Some(place) = &mut place {
         place.set(&snapshot, &media_secrets);
     } else if snapshot.cluster.keeping.s3.is_some() {
         warn!("`stores.blobs` is of no use without --state: nothing is recorded");
     }
+    if folders.is_none() && snapshot.cluster.keeping.records.is_some() {
+        warn!("`stores.records` is of no use without --state: records are kept in memory alone");
+    }
+    let records = folders.map(|folders| Records::start(&folders.records, &snapshot, &secrets)).transpose()?;
     let store = place.as_ref().map(Place::store);
     let server = Server::start(roles::media_config(&snapshot.cluster, store, &services), Arc::new(sink))?;
     server.set_library(prompts.library());
     sounds.set(&server.handle(), &snapshot, true);
     let server = Arc::new(server);
-    let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone())?;
+    let recorder = records.as_ref().map(Records::recorder);
+    let config = roles::edge_config(Arc::clone(&snapshot), secrets.clone(), recorder)?;
     let edge = Edge::start(config, Arc::new(server.handle()), source)?;
     let (blobs, dns) = (planned.blobs.clone(), Dns::system());
-    Ok(Running { edge, server, place, sounds, prompts, applied: snapshot, secrets, services, blobs, dns })
+    let applied = snapshot;
+    Ok(Running { edge, server, place, records, sounds, prompts, applied, secrets, services, blobs, dns })
 }
 
 impl Running {
@@ -256,6 +277,9 @@ async fn apply(
     if one.place.as_mut().is_some_and(|place| place.set(&planned.snapshot, &media_secrets)) {
         tokio::task::block_in_place(|| server.store_changed());
         renewed = true;
+    }
+    if let Some(records) = &mut one.records {
+        renewed |= records.set(&planned.snapshot, &one.secrets);
     }
     if planned.snapshot == one.applied {
         return Ok(renewed);
@@ -373,7 +397,13 @@ async fn stop(running: BTreeMap<ClusterId, Running>, signals: &mut Signals) {
                 most.as_secs()
             ));
         }
-        one.edge.drain(most)
+        async move {
+            let until = Instant::now() + most;
+            one.edge.drain(most).await;
+            if let Some(records) = &one.records {
+                records.settle(until).await;
+            }
+        }
     });
     let at_most = tokio::select! {
         _ = join_all(drains) => roles::GOODBYE,
@@ -381,6 +411,10 @@ async fn stop(running: BTreeMap<ClusterId, Running>, signals: &mut Signals) {
     };
     let stops = running.into_values().map(async |one| {
         one.edge.stop("the edge is stopping", at_most).await;
+        if let Some(records) = &one.records {
+            // Those of calls that were ended now are on the disk in any case.
+            records.settle(Instant::now() + roles::GOODBYE_AT_ONCE).await;
+        }
         if let Some(server) = Arc::into_inner(one.server) {
             server.stop();
         }

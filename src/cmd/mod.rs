@@ -17,6 +17,7 @@ pub mod operator;
 pub mod plan;
 mod pod;
 mod prompts;
+mod records;
 mod revision;
 mod roles;
 mod secrets;

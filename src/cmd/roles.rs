@@ -9,6 +9,7 @@ use model::{
     secrets::Secrets,
     snapshot::{Cluster, Packets, Snapshot},
 };
+use store::records::Recorder;
 use tracing::warn;
 
 use super::{random, services::Services};
@@ -123,8 +124,12 @@ pub fn media_config(
     }
 }
 
-/// The edge of a cluster.
-pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<edge::Config> {
+/// The edge of a cluster, and where its records go besides memory.
+pub fn edge_config(
+    snapshot: Arc<Snapshot>,
+    secrets: Secrets,
+    records: Option<Recorder>,
+) -> anyhow::Result<edge::Config> {
     let calls = snapshot.cluster.limits.calls_max as usize;
     Ok(edge::Config {
         snapshot,
@@ -133,6 +138,7 @@ pub fn edge_config(snapshot: Arc<Snapshot>, secrets: Secrets) -> anyhow::Result<
         token: format!("{:06x}", random()? & 0xff_ffff),
         seed: random()?,
         nonces: nonces()?,
+        records,
         legs_max: calls.saturating_mul(LEGS_PER_CALL),
         transactions_max: calls.saturating_mul(TRANSACTIONS_PER_CALL).max(TRANSACTIONS_MIN),
     })

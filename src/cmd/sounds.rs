@@ -45,6 +45,8 @@ impl Place {
     pub fn set(&mut self, snapshot: &Snapshot, secrets: &Secrets) -> bool {
         let of = |keeping: &snapshot::Keeping| snapshot::Keeping {
             recording_days: BTreeMap::new(),
+            records: None,
+            record_days: BTreeMap::new(),
             ..keeping.clone()
         };
         let made_of = (of(&snapshot.cluster.keeping), secrets.clone());

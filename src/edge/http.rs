@@ -78,7 +78,6 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/api/v1/registrations", get(registrations))
         .route("/api/v1/queues", get(queues))
         .route("/api/v1/agents", get(agents))
-        .route("/api/v1/interactions", get(interactions))
         .route("/api/v1/recordings", get(recordings))
         .route("/api/v1/recordings/{*name}", get(bytes))
         .route("/api/v1/voicemails", get(voicemails))
@@ -174,19 +173,6 @@ async fn agents(State(site): State<Arc<Site>>, Query(page): Query<TenantsPage>) 
     let wanted =
         all.filter(|agent| page.tenant.as_deref().is_none_or(|tenant| agent.id.0.namespace() == tenant));
     Json(wanted.collect::<Vec<_>>()).into_response()
-}
-
-#[derive(Debug, Deserialize)]
-struct Page {
-    limit: Option<usize>,
-}
-
-async fn interactions(State(site): State<Arc<Site>>, Query(page): Query<Page>) -> Response {
-    let most = page.limit.unwrap_or(100).min(1_000);
-    let mut records: Vec<_> = (site.observed)().iter().flat_map(|observed| observed.records(most)).collect();
-    records.sort_by_key(|record| std::cmp::Reverse(record.ended_at));
-    records.truncate(most);
-    Json(records).into_response()
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,6 +11,7 @@ mod figures;
 pub mod floors;
 mod hep;
 pub mod http;
+pub mod interactions;
 pub mod ladder;
 mod movable;
 mod neighbours;
@@ -48,6 +49,7 @@ use model::{
     snapshot::{Listener, Snapshot},
 };
 use sip::digest::Nonces;
+use store::records::Recorder;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{dns::Dns, neighbours::Neighbours, observed::Observed, sockets::Sockets};
@@ -70,6 +72,8 @@ pub struct Config {
     pub seed: u64,
     /// Nonces of challenges: all edges of a cluster share the key.
     pub nonces: Nonces,
+    /// Where records of calls go besides memory. None: nowhere.
+    pub records: Option<Recorder>,
     /// Most SIP legs at once.
     pub legs_max: usize,
     /// Most SIP transactions at once.
@@ -179,6 +183,9 @@ impl Edge {
         events: EventSource,
     ) -> Result<Self, StartError> {
         let EventSource { queues, observed } = events;
+        if let Some(recorder) = config.records {
+            observed.record_to(recorder);
+        }
         let count = queues.len();
         let sockets = Sockets::bind(&config.snapshot.cluster, config.shared, count)?;
         let together: Option<Arc<dyn Together>> =

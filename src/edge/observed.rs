@@ -15,19 +15,21 @@ use call::{
     engine::{AgentOrder, Attempt, Engine, StationNews},
     explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
     locate::Asked,
-    record::Record,
+    record::{Begun, Record},
     registrar::StationId,
     world::{Names, World},
 };
 
 use jiff::Timestamp;
 use model::{net::ListenerIx, snapshot::Listener};
+use store::records::{self, Recorder};
 use tokio::sync::mpsc;
 
 use crate::{
     Control,
     figures::Figures,
     floors::{self, Floors},
+    interactions::Kept,
     ladder::{Ladder, Rung},
     sounds::Sounds,
 };
@@ -162,7 +164,11 @@ pub struct Observed {
     /// What the edge runs by.
     world: Mutex<Option<Arc<World>>>,
     explanations: Mutex<VecDeque<Explanation>>,
-    records: Mutex<VecDeque<Record>>,
+    records: Mutex<VecDeque<Arc<Kept>>>,
+    /// Where records go besides. None: nowhere.
+    recorder: OnceLock<Recorder>,
+    /// Which run of a process it is: a part of the ids of records.
+    instance: OnceLock<Arc<str>>,
     standing: Mutex<BTreeMap<String, bool>>,
     figures: Mutex<Figures>,
     stations: Mutex<BTreeSet<StationId>>,
@@ -364,11 +370,45 @@ impl Observed {
         control.is_some_and(|control| control.try_send(Control::Agent(Box::new(order))).is_ok())
     }
 
+    /// Where records go besides. Once, before the first.
+    pub(crate) fn record_to(&self, recorder: Recorder) {
+        let _ = self.instance.set(recorder.instance().into());
+        // There is one edge for each of these.
+        let _ = self.recorder.set(recorder);
+    }
+
+    /// Where records go besides.
+    #[must_use]
+    pub fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.get()
+    }
+
+    fn instance(&self) -> Arc<str> {
+        let drawn = || {
+            let mut octets = [0; 8];
+            // Without them, ids differ by their times and calls.
+            let _ = openssl::rand::rand_bytes(&mut octets);
+            format!("{:016x}", u64::from_le_bytes(octets)).into()
+        };
+        Arc::clone(self.instance.get_or_init(drawn))
+    }
+
+    /// Has it written that a call has begun.
+    pub fn begun(&self, begun: Begun) {
+        if let Some(recorder) = self.recorder.get() {
+            recorder.put(Arc::new(Kept::up(begun, self.instance())));
+        }
+    }
+
     /// Keeps a record.
-    pub fn record(&self, record: Record) {
+    pub fn record(&self, record: Box<Record>) {
         self.ended.add(1);
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).came(&record);
-        keep(&self.records, record);
+        let kept = Arc::new(Kept::over(record, self.instance()));
+        if let Some(recorder) = self.recorder.get() {
+            recorder.put(Arc::clone(&kept) as _);
+        }
+        keep(&self.records, kept);
     }
 
     /// The latest explanation of the INVITE with that Call-ID.
@@ -378,11 +418,11 @@ impl Observed {
         kept.iter().rev().find(|explanation| explanation.call_id == call_id).cloned()
     }
 
-    /// Latest records, newest first.
+    /// The latest records, those first that ended last.
     #[must_use]
-    pub fn records(&self, most: usize) -> Vec<Record> {
+    pub fn records(&self) -> Vec<Arc<Kept>> {
         let kept = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().rev().take(most).cloned().collect()
+        kept.iter().rev().cloned().collect()
     }
 
     /// The sums over several edges, in the text format of Prometheus.
@@ -405,6 +445,7 @@ impl Observed {
         }
         figures.write(&mut text);
         floors::write(&mut text, edges.iter().map(|edge| &edge.floors));
+        write_records(&mut text, edges);
         text
     }
 }
@@ -521,6 +562,28 @@ fn write_rejected(text: &mut String, edges: &[Arc<Observed>]) {
     for (reason, of) in all {
         let sum: u64 = edges.iter().map(|edge| of(edge).get()).sum();
         let _ = writeln!(text, "{name}{{reason=\"{reason}\"}} {sum}");
+    }
+}
+
+/// How records fare on their way to where they are kept.
+fn write_records(text: &mut String, edges: &[Arc<Observed>]) {
+    let figures: Vec<_> = edges.iter().filter_map(|edge| edge.recorder().map(Recorder::figures)).collect();
+    let sum = |of: fn(&records::Figures) -> u64| figures.iter().map(of).sum::<u64>();
+    for (name, kind, help, value) in [
+        ("waiting", "gauge", "Records on the disk that wait for the database.", sum(|it| it.waiting)),
+        ("waiting_bytes", "gauge", "Bytes of these.", sum(|it| it.waiting_octets)),
+        ("written_total", "counter", "Records that the database has taken.", sum(|it| it.written)),
+        ("lost_total", "counter", "Records that found no room, and are lost.", sum(|it| it.lost)),
+        ("refused_total", "counter", "Records that the database takes never.", sum(|it| it.refused)),
+        (
+            "spool_full",
+            "gauge",
+            "Disks that take no more records: as many wait as may, or they cannot be written.",
+            sum(|it| u64::from(it.full)),
+        ),
+        ("store_away", "gauge", "Databases of records that do not answer.", sum(|it| u64::from(it.away))),
+    ] {
+        write_metric(text, &format!("switchboard_records_{name}"), kind, help, value);
     }
 }
 

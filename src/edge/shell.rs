@@ -277,13 +277,14 @@ impl Core {
                 Output::Tidings(tidings) => {
                     self.observed.relays_dropped.add(self.neighbours.pass_on(tidings));
                 }
-                Output::Record(record) => self.ended(*record),
+                Output::Begun(begun) => self.observed.begun(*begun),
+                Output::Record(record) => self.ended(record),
             }
         }
         None
     }
 
-    fn ended(&mut self, record: Record) {
+    fn ended(&mut self, record: Box<Record>) {
         // Not a line for each call: `/api/v1/interactions` gives the records out.
         debug!(
             call = %record.call,

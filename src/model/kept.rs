@@ -19,6 +19,8 @@ pub const HEARD: &str = "heard";
 pub const BOX_NAME_MAX: usize = 80;
 /// Days that recordings are kept where a tenant says nothing.
 pub const RECORDING_DAYS: u32 = 90;
+/// Days that records of calls are kept where a tenant says nothing.
+pub const RECORD_DAYS: u32 = 400;
 /// Characters of a time in a name.
 const STAMP: usize = 16;
 
@@ -204,15 +206,7 @@ impl Keeping {
             let days: &mut u32 = boxes.entry(Group::of_box(id)).or_default();
             *days = (*days).max(found.retention_days);
         }
-        // Whose tenant nothing tells of, of his nothing is deleted.
-        let numbers = snapshot.numbers.values().flatten().map(|range| range.id.0.namespace());
-        let flows = snapshot.flows.keys().map(|flow| flow.0.namespace());
-        let staff = snapshot.centre.agents.keys().map(|agent| agent.0.namespace());
-        let boxed = snapshot.centre.voicemail_boxes.keys().map(|id| id.0.namespace());
-        let served = numbers.chain(flows).chain(staff).chain(boxed);
-        let mut tenants: BTreeMap<String, u32> =
-            served.map(|namespace| (namespace.to_owned(), RECORDING_DAYS)).collect();
-        tenants.extend(snapshot.cluster.keeping.recording_days.clone());
+        let tenants = tenants(snapshot, RECORDING_DAYS, &snapshot.cluster.keeping.recording_days);
         Self { tenants, boxes }
     }
 
@@ -233,6 +227,24 @@ impl Keeping {
         let after = format!("{INDEX}/{}/{}", group.prefix(), turned_stamp(&stamp(before)));
         Some(Due { after, because })
     }
+}
+
+/// Days that records of calls are kept, by tenant, as a snapshot says.
+#[must_use]
+pub fn record_days(snapshot: &Snapshot) -> BTreeMap<String, u32> {
+    tenants(snapshot, RECORD_DAYS, &snapshot.cluster.keeping.record_days)
+}
+
+/// Whose tenant nothing tells of, of his nothing is deleted.
+fn tenants(snapshot: &Snapshot, days: u32, others: &BTreeMap<String, u32>) -> BTreeMap<String, u32> {
+    let numbers = snapshot.numbers.values().flatten().map(|range| range.id.0.namespace());
+    let flows = snapshot.flows.keys().map(|flow| flow.0.namespace());
+    let staff = snapshot.centre.agents.keys().map(|agent| agent.0.namespace());
+    let boxed = snapshot.centre.voicemail_boxes.keys().map(|id| id.0.namespace());
+    let served = numbers.chain(flows).chain(staff).chain(boxed);
+    let mut tenants: BTreeMap<String, u32> = served.map(|namespace| (namespace.to_owned(), days)).collect();
+    tenants.extend(others.clone());
+    tenants
 }
 
 #[cfg(test)]

@@ -141,6 +141,13 @@ pub struct Keeping {
     /// What they are sealed with: the first seals, all open. Empty: they are not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sealing_keys: Vec<SealingKey>,
+    /// A database of records of calls. None: a file of each pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<Database>,
+    /// Days that records of calls are kept, by namespace of the tenant, where it is not
+    /// [`RECORD_DAYS`](crate::kept::RECORD_DAYS).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub record_days: BTreeMap<String, u32>,
     /// Days that recordings of calls are kept, by namespace of the tenant, where it is not
     /// [`RECORDING_DAYS`](crate::kept::RECORDING_DAYS).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -151,6 +158,28 @@ impl Keeping {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A database of PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Database {
+    /// Its host's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its name.
+    pub database: String,
+    /// Who we are there.
+    pub user: String,
+    /// The Secret that holds our password, and which of its keys.
+    pub password: (Key, String),
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// The Secret that holds authorities to trust, and which of its keys. None: the public ones.
+    pub ca: Option<(Key, String)>,
+    /// Bytes that may wait in a pod's folder to be written.
+    pub waiting_max: u64,
 }
 
 /// A bucket of S3 or what speaks like it.

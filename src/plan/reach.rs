@@ -107,8 +107,10 @@ fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
         secrets.for_each(|secret| needs.edge(namespace, secret));
     }
     let Some(stores) = &spec.stores else { return };
-    for store in stores.live_state.iter().chain(&stores.records) {
-        needs.edge(namespace, &store.secret_ref);
+    stores.live_state.iter().for_each(|store| needs.edge(namespace, &store.secret_ref));
+    if let Some(records) = &stores.records {
+        needs.edge(namespace, &records.password_secret_ref);
+        records.ca_secret_ref.iter().for_each(|authority| needs.edge(namespace, authority));
     }
     // Recordings go from the pods that make them straight to where they are kept.
     let Some(blobs) = &stores.blobs else { return };

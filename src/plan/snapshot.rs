@@ -10,12 +10,12 @@ use api::v1alpha1 as v1;
 use model::{
     AudioId, ClusterId, E164, FlowId, HoursId, Key, NumberId, TrunkId,
     centre::Centre,
-    kept::RECORDING_DAYS,
+    kept::{RECORD_DAYS, RECORDING_DAYS},
     media::Codec,
     net::Transport,
     section::{BucketEntry, Section},
     snapshot::{
-        Audio, Bucket, BusinessHours, Cluster, Delivers, Grant, Keeping, Limits, Listener, Network,
+        Audio, Bucket, BusinessHours, Cluster, Database, Delivers, Grant, Keeping, Limits, Listener, Network,
         NumberRange, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits,
         Trunk, TrunkDirection,
     },
@@ -267,7 +267,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
     }
 }
 
-/// Where recordings are kept, and for how long.
+/// Where recordings and records are kept, and for how long.
 fn keeping(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Keeping {
     let secret =
         |reference: &v1::SecretKeyRef| (Key::new(item.namespace(), &reference.name), reference.key.clone());
@@ -287,14 +287,33 @@ fn keeping(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Keeping {
         .tenants
         .values()
         .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
-    let days = |tenant: &Item<v1::TenantSpec>| {
-        let days = figure(tenant.spec.retention.as_ref()?.recording_days);
-        (days != RECORDING_DAYS).then(|| (tenant.namespace().to_owned(), days))
+    let database = |store: &v1::RecordStore| Database {
+        host: store.host.clone(),
+        port: port(store.port),
+        database: store.database.clone(),
+        user: store.user.clone(),
+        password: secret(&store.password_secret_ref),
+        tls: store.tls == v1::DatabaseTls::Required,
+        ca: store.ca_secret_ref.as_ref().map(secret),
+        waiting_max: u64::from(figure(store.waiting_megabytes)) * 1_000_000,
     };
+    let (mut recording_days, mut record_days) = (BTreeMap::new(), BTreeMap::new());
+    for (tenant, retention) in served.filter_map(|tenant| Some((tenant, tenant.spec.retention.as_ref()?))) {
+        for (days, usual, all) in [
+            (retention.recording_days, RECORDING_DAYS, &mut recording_days),
+            (retention.record_days, RECORD_DAYS, &mut record_days),
+        ] {
+            if figure(days) != usual {
+                all.insert(tenant.namespace().to_owned(), figure(days));
+            }
+        }
+    }
     Keeping {
         s3: blobs.and_then(|blobs| blobs.s3.as_ref()).map(bucket),
         sealing_keys: blobs.iter().flat_map(|blobs| &blobs.sealing_keys).map(key).collect(),
-        recording_days: served.filter_map(days).collect(),
+        records: item.spec.stores.as_ref().and_then(|stores| stores.records.as_ref()).map(database),
+        record_days,
+        recording_days,
     }
 }
 

@@ -31,7 +31,7 @@ const CONTACT: f64 = 1_250.0;
 
 const PASSWORD: &str = "correct horse";
 
-fn prepare(system: &System) {
+pub fn prepare(system: &System) {
     let port = listener(system).port();
     let row =
         format!("  - {{name: phones, transport: UDP, port: {port}, network: loopback, serves: Agents}}\n");
@@ -129,7 +129,7 @@ fn sign_in(system: &System, agent: &str, password: &str) -> (u16, Value) {
     request(system.http, "POST", ("", &json!({"agent": agent, "password": password}).to_string()))
 }
 
-fn token(system: &System, agent: &str) -> String {
+pub fn token(system: &System, agent: &str) -> String {
     let (status, session) = sign_in(system, agent, PASSWORD);
     assert_eq!(status, 201, "{session}");
     session["token"].as_str().unwrap().to_owned()
@@ -236,6 +236,12 @@ fn the_agent_who_knows_best_is_rung_and_the_desk_tells_it_all() {
         assert_eq!(ada.state("Away")["reason"], "Lunch");
         let caller = contact(system);
         assert!(bob.hear("offer")["waitedSeconds"].as_f64().unwrap() >= 2.0);
+        let card = bob.hear("contact");
+        let known = system.records()[0].clone();
+        assert_eq!(card["number"], known["from"]);
+        let previous = card["previous"].as_array().unwrap();
+        let told: Vec<_> = previous.iter().map(|call| (&call["id"], &call["queues"][0]["agent"])).collect();
+        assert_eq!(told, [(&known["id"], &json!("acme/ada"))]);
         bob.state("Busy");
         caller.end();
         bob.state("WrapUp");

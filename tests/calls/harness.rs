@@ -231,7 +231,7 @@ impl System {
         for name in ["calls", "media_sessions", "media_legs", "media_ports"] {
             self.wait_for_metric(&format!("switchboard_{name}"), 0);
         }
-        for name in ["media_events_dropped_total", "media_orders_dropped_total"] {
+        for name in ["media_events_dropped_total", "media_orders_dropped_total", "records_lost_total"] {
             assert_eq!(self.metric(&format!("switchboard_{name}")), 0, "{name}");
         }
     }

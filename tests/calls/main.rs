@@ -32,8 +32,11 @@ mod networks;
 mod phone;
 mod plan;
 mod pods;
+#[path = "../../src/store/tests/store/postgres.rs"]
+mod postgres;
 mod prompts;
 mod quality;
+mod records;
 mod refusals;
 mod registrar;
 mod registrations;

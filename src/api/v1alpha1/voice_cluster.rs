@@ -504,13 +504,71 @@ pub struct Stores {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_state: Option<StoreRef>,
 
-    /// PostgreSQL, for records of calls.
+    /// PostgreSQL, for records of calls. Absent: SQLite, in a folder of the one edge pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub records: Option<StoreRef>,
+    pub records: Option<RecordStore>,
 
     /// Where recordings and voicemail go. Absent: into a folder of each media pod, as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blobs: Option<BlobStore>,
+}
+
+/// A database of PostgreSQL, of version 13 or later. Its tables are made, and changed with us, by us.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordStore {
+    /// Its host's name or address. It may be in a private range: whoever names it runs the cluster. At most 253 characters.
+    /// Example: `postgres.storage.svc`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATABASE_HOST))]
+    pub host: String,
+
+    /// Its port. 1 to 65,535; absent: 5432.
+    #[schemars(range(min = 1, max = 65_535))]
+    #[serde(default = "default_database_port")]
+    pub port: i32,
+
+    /// Name of the database, which must be there. At most 63 characters. Example: `switchboard`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = DATABASE_NAME))]
+    pub database: String,
+
+    /// Who the edge pods are there: who may make tables in it. At most 63 characters. Example: `switchboard`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = DATABASE_NAME))]
+    pub user: String,
+
+    /// The user's password.
+    pub password_secret_ref: SecretKeyRef,
+
+    /// Whether TLS is spoken, and the server must prove that it is the one of that name. Absent: `Required`.
+    #[serde(default)]
+    pub tls: DatabaseTls,
+
+    /// Authorities that its certificate may be of (PEM). Absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
+    /// Megabytes of records that may wait on each edge pod's disk while the database cannot be reached; with more, further ones
+    /// are lost, which metrics tell. 64 to 1,048,576; absent: 1,024.
+    #[schemars(range(min = 64, max = 1_048_576))]
+    #[serde(default = "default_waiting_records_megabytes")]
+    pub waiting_megabytes: i32,
+}
+
+/// Whether TLS is spoken to a database.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DatabaseTls {
+    /// Always.
+    #[default]
+    Required,
+    /// Never: whoever is in between reads the records and the password's proof.
+    Disabled,
+}
+
+const fn default_database_port() -> i32 {
+    5_432
+}
+
+const fn default_waiting_records_megabytes() -> i32 {
+    1_024
 }
 
 /// Where recordings and voicemail go.
@@ -607,6 +665,12 @@ pub struct StoreRef {
     /// Its URL, with user and password. Example: `{name: redis, key: url}`.
     pub secret_ref: SecretKeyRef,
 }
+
+/// Where a database is: a name or an address.
+pub const DATABASE_HOST: &str = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$|^[0-9a-f:]{2,39}$";
+
+/// What a database or one of its users is called.
+pub const DATABASE_NAME: &str = r"^[A-Za-z_][A-Za-z0-9_.-]*$";
 
 /// Where an S3 service is, without a path.
 pub const S3_ENDPOINT: &str =

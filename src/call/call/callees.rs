@@ -30,6 +30,10 @@ use crate::{
 /// Q.850: switching equipment congestion.
 const CONGESTION: u8 = 42;
 
+/// Q.850: a normal end, and one that only time has shown.
+const NORMAL: u8 = 16;
+const TIMER_EXPIRED: u8 = 102;
+
 /// Most phones of one target that ring at once.
 const FORKS_MAX: usize = 32;
 
@@ -325,8 +329,10 @@ impl Call {
             Some(sdp) => branch.media.accept(sdp).is_ok(),
             None => branch.media.is_agreed(),
         };
+        let (sip, now) = (branch.sip, context.environment.now.wall);
         if !agreed {
             if let Some(leg) = branch.sip.take() {
+                self.leg_ended(leg, (488, 88), now);
                 context.effects.push(Effect::Forget { leg });
                 let reason = Some("SIP;cause=488;text=\"The answer does not fit the offer\"".into());
                 context.effects.push(Effect::Bye { leg, reason });
@@ -334,6 +340,8 @@ impl Call {
             return self.branch_failed(media, (Dialled::Failed, 488), context);
         }
         branch.answered = true;
+        sip.into_iter().for_each(|leg| self.leg_answered(leg, now));
+        let Some(branch) = self.branch(media) else { return };
         let who = branch.now.who();
         let is_plain = branch.plain && !branch.media.is_protected();
         context.effects.extend(who.clone().filter(|_| is_plain).map(|who| Effect::SpeaksPlain { who }));
@@ -387,7 +395,11 @@ impl Call {
 
     pub(super) fn b_ended(&mut self, media: LegId, how: &Ended, context: &mut Context<'_>) {
         let Some(branch) = self.branch(media) else { return };
-        branch.sip = None;
+        if let Some(leg) = branch.sip.take() {
+            let cause = if matches!(how, Ended::Bye { .. }) { NORMAL } else { TIMER_EXPIRED };
+            self.leg_ended(leg, (dial::code_of(how), cause), context.environment.now.wall);
+        }
+        let Some(branch) = self.branch(media) else { return };
         if branch.confirming.is_some() {
             return self.unconfirmed(media, context);
         }
@@ -538,6 +550,7 @@ impl Call {
         let gone: Vec<Branch> = gone;
         for branch in gone {
             if let Some(leg) = branch.sip {
+                self.leg_ended(leg, (487, NORMAL), context.environment.now.wall);
                 context.effects.push(Effect::Forget { leg });
                 context.effects.push(match branch.answered {
                     true => Effect::Bye { leg, reason: None },

@@ -177,7 +177,7 @@ impl Call {
         self.queueing = None;
         let facts = Facts { call_number: number.to_string(), ..self.cursor.facts().clone() };
         let cursor = std::mem::replace(&mut self.cursor, Cursor::new(flow, facts));
-        self.earlier.extend(cursor.path().iter().cloned());
+        self.earlier.extend(cursor.path().iter().cloned().zip(cursor.path_at().iter().copied()));
         self.incoming.placement = None;
         let actions = self.cursor.begin(context.environment);
         self.perform(actions, context);

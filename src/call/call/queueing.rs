@@ -281,7 +281,7 @@ impl Call {
             number: if self.promise.is_some() { &self.incoming.to } else { &self.incoming.from }.clone(),
             is_callback: self.promise.is_some(),
             dialled: self.cursor.facts().call_number.clone(),
-            path: self.earlier.iter().chain(self.cursor.path()).cloned().collect(),
+            path: self.earlier.iter().map(|(step, _)| step).chain(self.cursor.path()).cloned().collect(),
             waited: now.saturating_duration_since(entered),
             until,
         }

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use model::{
     AudioId, E164, FlowId, IntegrationId, QueueId, VoicemailBoxId,
     program::{
@@ -222,6 +223,10 @@ pub struct Cursor {
     /// Whether `onError` was gone to and the contact has done nothing since.
     failing: bool,
     path: Vec<String>,
+    /// When each step of the path was left.
+    path_at: Vec<Timestamp>,
+    /// When it moved last.
+    moved_at: Timestamp,
 }
 
 /// What decides over a cursor's future besides the contact and the time: of one flow and one call, cursors that have just
@@ -289,6 +294,8 @@ impl Cursor {
             idle_steps: 0,
             failing: false,
             path: Vec::new(),
+            path_at: Vec::new(),
+            moved_at: Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -314,6 +321,12 @@ impl Cursor {
     #[must_use]
     pub fn path(&self) -> &[String] {
         &self.path
+    }
+
+    /// When each of those was left.
+    #[must_use]
+    pub fn path_at(&self) -> &[Timestamp] {
+        &self.path_at
     }
 
     /// Name of the present step, as the path has it.
@@ -529,6 +542,7 @@ impl Cursor {
     }
 
     fn leave(&mut self, outcome: &str, onward: Onward, environment: Environment<'_>) -> Vec<Action> {
+        self.moved_at = environment.now.wall;
         self.note(outcome);
         self.go(onward, environment)
     }
@@ -537,13 +551,15 @@ impl Cursor {
         let entry = format!("{}: {outcome}", self.step());
         if self.path.len() < PATH_MAX {
             self.path.push(entry);
-        } else if let Some(last) = self.path.last_mut() {
-            *last = entry;
+            self.path_at.push(self.moved_at);
+        } else if let (Some(last), Some(at)) = (self.path.last_mut(), self.path_at.last_mut()) {
+            (*last, *at) = (entry, self.moved_at);
         }
     }
 
     /// Walks on until something is to be done.
     fn go(&mut self, mut onward: Onward, environment: Environment<'_>) -> Vec<Action> {
+        self.moved_at = environment.now.wall;
         loop {
             if let Some(end) = self.arrive(onward) {
                 return vec![end];

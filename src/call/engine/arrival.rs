@@ -211,6 +211,7 @@ impl Engine {
         let world = Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
         let call = Call::new(id, incoming, environment);
+        self.push(Output::Begun(Box::new(call.begun())));
         self.calls.insert(id, Box::new(call));
         self.with_call(now, id, Call::begin);
     }

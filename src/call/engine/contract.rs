@@ -26,7 +26,7 @@ use crate::{
     certificate::Identity,
     cursor::Asked,
     explanation::Explanation,
-    record::{Record, Saved},
+    record::{Begun, Record, Saved},
     registrar::StationId,
     world::{Names, World},
 };
@@ -248,6 +248,8 @@ pub enum Output {
     Standing,
     /// Let the other engines of the edge know.
     Tidings(Tidings),
+    /// A call begins.
+    Begun(Box<Begun>),
     /// A call is over.
     Record(Box<Record>),
 }

@@ -84,7 +84,28 @@ fn a_dial_is_answered_when_the_callee_answers_and_goes_on_when_it_hangs_up() {
     assert_eq!(world.media.orders.last().unwrap(), "play(t)");
     world.pass(3);
     assert_eq!(world.heard(), "180 200 BYE");
-    assert_eq!(world.nothing_is_left().path, ["ring: ended", "thanks: hangup"]);
+    let record = world.nothing_is_left();
+    assert_eq!(record.path, ["ring: ended", "thanks: hangup"]);
+    let [leg] = &record.egress[..] else { panic!("{:?}", record.egress) };
+    assert_eq!((leg.sip_code, leg.cause, leg.answered_at), (200, 16, record.answered_at));
+    assert!(leg.invited_at <= record.path_at[0] && leg.ended_at == Some(record.path_at[0]));
+    assert!(leg.whom.contains("Trunk "), "{}", leg.whom);
+}
+
+#[test]
+fn legs_that_nobody_answers_are_told_of_with_their_causes() {
+    let steps = || vec![dial("ring", [1, 2, 2, 2]), hangup("thanks", "t"), hangup("sorry", "s")];
+    let told = |act: &dyn Fn(&mut Virtual)| {
+        let mut world = Virtual::new(steps());
+        world.call("+18005550100");
+        world.pbx_says(180);
+        act(&mut world);
+        let record = world.nothing_is_left();
+        let legs = record.egress.iter().map(|leg| (leg.sip_code, leg.cause, leg.answered_at, leg.ended_at.is_some()));
+        legs.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&|world| world.pbx_says(486)), [(486, 17, None, true)]);
+    assert_eq!(told(&|world| world.pass(60)), [(487, 18, None, true)], "it rang for long enough");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use call::{
     call::{Consult, Talk},
     engine::{Config, Input, Output, Shard, StationNews, ToAsk, ToSign, ToVerify},
     explanation::Explanation,
-    record::{Record, Saved},
+    record::{Begun, Record, Saved},
 };
 use jiff::{Timestamp, ToSpan};
 use model::{
@@ -402,6 +402,7 @@ pub struct Virtual {
     pub more: Vec<Phone>,
     pub media: Media,
     pub explanations: Vec<Explanation>,
+    pub begun: Vec<Begun>,
     pub records: Vec<Record>,
     pub strangers: usize,
     pub unperformed: Vec<String>,
@@ -457,6 +458,7 @@ impl Virtual {
             more: Vec::new(),
             media: Media::default(),
             explanations: Vec::new(),
+            begun: Vec::new(),
             records: Vec::new(),
             strangers: 0,
             unperformed: Vec::new(),
@@ -678,6 +680,7 @@ impl Virtual {
                 self.offers.push(format!("{}>{}", offered.queue.0.name(), offered.agent.0.name()));
             }
             Output::OfferOver { .. } | Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
+            Output::Begun(begun) => self.begun.push(*begun),
             Output::Record(record) => self.records.push(*record),
         }
     }
@@ -725,7 +728,13 @@ impl Virtual {
         assert!(self.media.legs.is_empty(), "media legs leak: {:?}", self.media.legs);
         assert_eq!((self.carrier.endpoint.legs(), self.pbx.endpoint.legs()), (0, 0));
         assert_eq!(self.records.len(), 1, "one record per call");
-        &self.records[0]
+        let record = &self.records[0];
+        let [begun] = &self.begun[..] else { panic!("one beginning per call: {:?}", self.begun) };
+        assert_eq!((begun.call, begun.started_at, &begun.to), (record.call, record.started_at, &record.to));
+        assert_eq!(record.path_at.len(), record.path.len(), "each step has its time");
+        assert!(record.path_at.is_sorted());
+        assert!(record.path_at.iter().all(|at| (record.started_at..=record.ended_at).contains(at)));
+        record
     }
 
     pub fn heard(&self) -> String {

@@ -13,6 +13,7 @@
 //! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer`, `calls` | first |
 //! | `state` | those of `/api/v1/agents` | the agent does something else |
 //! | `offer` | `interaction`, `callId`, `queue`, `number`, `dialled`, `callback`, `path`, `waitedSeconds`, `until` | the telephones ring |
+//! | `contact` | `interaction`, `number`, `previous` | soon after an offer of who shows a number: the latest calls with that number, of `/api/v1/interactions`; null where nobody knows |
 //! | `offerOver` | `interaction` | they ring no more |
 //! | `call` | `interaction`, `callId`, `number`, `onHold`, `muted`, `consult`, `rings` | a conversation begins, or stands otherwise |
 //! | `callOver` | `interaction` | it is over for the agent |
@@ -50,7 +51,7 @@ use self::{
     sessions::{Opened, Sessions},
     socket::Stands,
 };
-use crate::{http::Site, observed::Observed};
+use crate::{http::Site, interactions, observed::Observed};
 
 /// What the handlers of desks look at.
 pub(crate) struct Desks {
@@ -71,6 +72,8 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route("/api/v1/sessions", post(sign_in).delete(sign_out))
         .route("/api/v1/desk", get(socket::open))
+        .route("/api/v1/interactions", get(interactions::page))
+        .route("/api/v1/interactions/{id}", get(interactions::one))
         .with_state(desks)
 }
 
@@ -82,6 +85,24 @@ impl Desks {
             let agent = world.snapshot.centre.agents.get(id)?;
             Some((observed, Arc::clone(agent)))
         })
+    }
+
+    /// Every edge that the process has by now.
+    pub(crate) fn edges(&self) -> Vec<Arc<Observed>> {
+        (self.site.observed)()
+    }
+
+    /// Whose session a request names, which is used hereby. None: it names none.
+    ///
+    /// # Errors
+    /// There is no such session.
+    pub(crate) fn whose(&self, headers: &HeaderMap) -> Result<Option<AgentId>, Box<Response>> {
+        if !headers.contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
+        let agent = bearer(headers).and_then(|token| self.sessions.used(token));
+        let unknown = || Box::new(problem(StatusCode::UNAUTHORIZED, "there is no such session"));
+        agent.map(Some).ok_or_else(unknown)
     }
 
     /// Has an agent do something. False: there is none, or the edge is too busy.
@@ -98,7 +119,7 @@ struct Proof {
     password: String,
 }
 
-fn problem(status: StatusCode, error: &str) -> Response {
+pub(crate) fn problem(status: StatusCode, error: &str) -> Response {
     (status, Json(json!({"error": error}))).into_response()
 }
 
@@ -135,10 +156,12 @@ async fn sign_in(State(desks): State<Arc<Desks>>, proof: Result<Json<Proof>, Jso
     }
 }
 
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
 async fn sign_out(State(desks): State<Arc<Desks>>, headers: HeaderMap) -> Response {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    match token.and_then(|token| desks.sessions.close(token)) {
+    match bearer(&headers).and_then(|token| desks.sessions.close(token)) {
         Some((agent, is_last)) => {
             info!(%agent, "the session is ended");
             if is_last {

@@ -17,6 +17,7 @@ use axum::{
     response::Response,
 };
 use call::engine::{AgentAct, CallAct};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use model::{AgentId, CallId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,7 +27,10 @@ use tokio::{
 };
 
 use super::{Desks, problem};
-use crate::floors::Shown;
+use crate::{
+    floors::{OfferNow, Shown},
+    interactions,
+};
 
 /// The subprotocol, and the version that it stands for.
 const PROTOCOL: &str = "switchboard.desk.v1";
@@ -40,6 +44,10 @@ const MESSAGE_MAX: usize = 16 * 1_024;
 
 /// Messages of a desk in a second.
 const MESSAGES_PER_SECOND: u32 = 20;
+
+/// Contacts that a card tells of, and how long it waits for them.
+const PREVIOUS_MAX: usize = 5;
+const PREVIOUS_WITHIN: Duration = Duration::from_secs(3);
 
 /// A desk that says nothing is asked so often whether it is there, and whether its session still stands.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -110,10 +118,10 @@ pub(super) async fn open(
     let Some(agent) = desks.sessions.used(&token) else {
         return problem(StatusCode::UNAUTHORIZED, "there is no such session: sign in at /api/v1/sessions");
     };
-    upgrade
-        .protocols([PROTOCOL])
-        .max_message_size(MESSAGE_MAX)
-        .on_upgrade(move |socket| async move { Desk { desks, agent, token, socket }.live().await })
+    upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_MAX).on_upgrade(move |socket| async move {
+        let cards = FuturesUnordered::new();
+        Desk { desks, agent, token, socket, cards }.live().await;
+    })
 }
 
 struct Desk {
@@ -121,6 +129,8 @@ struct Desk {
     agent: AgentId,
     token: String,
     socket: WebSocket,
+    /// What is looked up for offers: they do not wait for it.
+    cards: FuturesUnordered<BoxFuture<'static, Value>>,
 }
 
 /// Why a desk's socket ends: by which code.
@@ -165,6 +175,7 @@ impl Desk {
             "state": state, "offer": offer, "calls": observed.floors.calls_of(&self.agent),
         });
         self.send(&welcome).await?;
+        offer.iter().for_each(|offer| self.look_up(offer));
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         let mut allowance = (MESSAGES_PER_SECOND, Instant::now());
         loop {
@@ -197,6 +208,7 @@ impl Desk {
                     }
                     Err(RecvError::Closed) => return None,
                 },
+                Some(card) = self.cards.next(), if !self.cards.is_empty() => self.send(&card).await?,
                 Ok(()) = latest.changed() => {
                     if *latest.borrow_and_update() != number {
                         self.send(&json!({"type": "replaced"})).await?;
@@ -214,12 +226,32 @@ impl Desk {
         }
     }
 
+    /// Has what is known of an offer's contact sent, once it is.
+    fn look_up(&self, offer: &OfferNow) {
+        if offer.number.is_empty() {
+            return;
+        }
+        let edges = self.desks.edges();
+        let (tenant, number) = (self.agent.0.namespace().to_owned(), offer.number.clone());
+        let interaction = offer.interaction.clone();
+        self.cards.push(Box::pin(async move {
+            let known = interactions::previous(&edges, &tenant, &number, PREVIOUS_MAX);
+            let known = tokio::time::timeout(PREVIOUS_WITHIN, known).await.ok().and_then(Result::ok);
+            json!({"type": "contact", "interaction": interaction, "number": number, "previous": known})
+        }));
+    }
+
     /// Some where it was sent.
     async fn send(&mut self, message: &Value) -> Option<()> {
         self.socket.send(Message::Text(message.to_string().into())).await.ok()
     }
 
     async fn show(&mut self, event: &Shown) -> Option<()> {
+        if let Shown::Offer(offer) = event
+            && offer.agent == self.agent
+        {
+            self.look_up(offer);
+        }
         let message = match event {
             Shown::State(state) if state.id == self.agent => typed("state", json!(state)),
             Shown::Offer(offer) if offer.agent == self.agent => typed("offer", json!(offer)),

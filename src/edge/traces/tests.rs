@@ -85,6 +85,7 @@ fn explanation(outcome: Outcome) -> Explanation {
         to: "+18005550100".into(),
         candidates: vec![Candidate { object: "PhoneNumber acme/main".into(), failed: None }],
         outcome,
+        egress: Vec::new(),
         legs: Vec::new(),
         unperformed: Vec::new(),
         course: Vec::new(),
@@ -120,6 +121,7 @@ fn record() -> Record {
     Record {
         call: CallId(1),
         call_id: "a@192.0.2.1".into(),
+        tenant: "acme".into(),
         from: "+12125550199".into(),
         verstat: None,
         attestation: None,
@@ -134,6 +136,7 @@ fn record() -> Record {
         answered_at: Some(at("03")),
         ended_at: at("09"),
         path: vec!["card: 4111111111111111".into()],
+        path_at: vec![at("05")],
         ended_by: EndedBy::Caller,
         sip_code: 200,
         cause: 16,
