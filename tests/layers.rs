@@ -14,13 +14,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["api", "expr", "model"]),
     ("sip", &["model"]),
     ("stir", &[]),
+    ("openid", &[]),
     ("acd", &["model"]),
     ("call", &["acd", "expr", "model", "sip", "stir"]),
     ("rtp", &["model"]),
     ("store", &[]),
     ("link", &["model"]),
     ("outbound", &["model"]),
-    ("edge", &["acd", "call", "link", "model", "outbound", "sip", "stir", "store"]),
+    ("edge", &["acd", "call", "link", "model", "openid", "outbound", "sip", "stir", "store"]),
     ("media", &["link", "model", "rtp", "store"]),
     ("sim", &["call", "expr", "model"]),
     ("operator", &["api", "link", "model", "plan"]),
@@ -34,7 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without socket, clock, thread or randomness.
-const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "acd", "call", "rtp", "sim"];
+const PURE: &[&str] = &["model", "expr", "plan", "sip", "stir", "openid", "acd", "call", "rtp", "sim"];
 
 /// What would bring those in.
 const IMPURE: &[&str] = &[

@@ -84,6 +84,11 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::HTTP_URL => "an address that begins with http:// or https://, such as http://otel-collector:4317",
         v1::UUID => "a UUID in lower case, such as 7f2c1a54-0f6e-4a51-9f5f-2f0c8d2f6b1e",
         v1::HTTPS_URL => "an address that begins with https://, such as https://crm.example.com/api",
+        v1::ISSUER => {
+            "an address that begins with https:// and has no query, such as https://login.example.com"
+        }
+        v1::CLAIM => "a letter, then letters, digits, `_`, `-`, `.`, `:` and `/`, such as email",
+        v1::SCOPE => "printable ASCII without spaces, `\"` and `\\`, such as email",
         v1::SHA256 => "64 hexadecimal digits in lower case",
         v1::DOMAIN => "a domain name in lower case, such as sip.example.net",
         v1::EMAIL => "an address of mail, such as support@example.com",

@@ -278,6 +278,7 @@ mod tests {
             recorders: BTreeMap::new(),
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
+            providers: BTreeMap::new(),
             keeping: Keeping::default(),
         }
     }

@@ -185,6 +185,7 @@ mod tests {
             recorders: Default::default(),
             countries: Default::default(),
             speech: Default::default(),
+            providers: Default::default(),
             keeping: Default::default(),
         }
     }

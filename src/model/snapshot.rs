@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AllowlistId, AudioId, ClusterId, E164, FlowId, HoursId, IntegrationId, Key, NumberId, PromptId, TrunkId,
-    centre::Centre,
+    centre::{Centre, SecretKey},
     media::Codec,
     net::Transport,
     program::Program,
@@ -112,6 +112,9 @@ pub struct Cluster {
     /// Services that speak and understand, of tenants that have some, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub speech: BTreeMap<String, Speech>,
+    /// Who says who agents are, of tenants that have such a service, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub providers: BTreeMap<String, OpenIdProvider>,
     /// Where recordings and messages are kept, and for how long.
     #[serde(default, skip_serializing_if = "Keeping::is_default")]
     pub keeping: Keeping,
@@ -263,6 +266,26 @@ pub struct SpeechRecogniser {
     pub streams: bool,
     /// The `model` of a request for a transcription.
     pub model: String,
+}
+
+/// An OpenID provider, which says who a tenant's agents are (OpenID Connect Core 1.0).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenIdProvider {
+    /// As the `iss` of its tokens has it: an https URL without query.
+    pub issuer: String,
+    /// What it calls us.
+    pub client_id: String,
+    /// The client's secret, of the tenant's namespace. None: a public client.
+    pub secret: Option<SecretKey>,
+    /// Certificates of authorities that are trusted, of the tenant's namespace. None: the public ones.
+    pub ca: Option<SecretKey>,
+    /// The claim that an agent's subject is held against.
+    pub subject_claim: String,
+    /// Scopes besides `openid`, sorted.
+    pub scopes: Vec<String>,
+    /// Where browsers are sent back to. None: where the page says.
+    pub redirect_uri: Option<String>,
 }
 
 /// Bounds of a tenant: of calls to all its numbers together.
@@ -692,6 +715,7 @@ mod tests {
                 recorders: BTreeMap::new(),
                 countries: BTreeMap::new(),
                 speech: BTreeMap::new(),
+                providers: BTreeMap::new(),
                 keeping: Keeping::default(),
             },
             trunks: BTreeMap::new(),

@@ -36,7 +36,7 @@ const LOOKS_AT: &[(&str, &[&str])] = &[
     ("VoicemailBox", &["Prompt", "Queue", "Agent"]),
     ("Integration", &["VoiceCluster", "Tenant"]),
     ("Queue", &["Prompt", "Tenant", "Agent"]),
-    ("Agent", &["Tenant", "Trunk", "Queue"]),
+    ("Agent", &["Tenant", "Trunk", "Queue", "Agent"]),
     ("Campaign", &["ContactList", "DoNotCallList", "Queue", "Prompt", "Trunk", "BusinessHours", "Tenant"]),
     ("ContactPoint", &["RoutingFlow", NUMBER, "Integration"]),
     ("CallTest", &[NUMBER, "Trunk", "Agent", "Integration", "Queue", "Prompt"]),

@@ -196,7 +196,7 @@ fn small(figure: i32) -> u8 {
     u8::try_from(figure).unwrap_or_default()
 }
 
-fn secret(reference: &v1::SecretKeyRef) -> SecretKey {
+pub(crate) fn secret(reference: &v1::SecretKeyRef) -> SecretKey {
     SecretKey { name: reference.name.clone(), key: reference.key.clone() }
 }
 

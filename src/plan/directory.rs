@@ -21,6 +21,8 @@ pub(crate) struct Directory {
     /// Every object but PhoneNumbers, those included that cannot be read.
     pub known: BTreeSet<ObjectId>,
     pub agents: BTreeMap<Key, Item<v1::AgentSpec>>,
+    /// By namespace and subject: the agents who sign in as it.
+    pub subjects: BTreeMap<(String, String), BTreeSet<Key>>,
     pub flows: BTreeMap<Key, Item<v1::RoutingFlowSpec>>,
     pub carriers: BTreeMap<Key, Item<v1::CarrierSpec>>,
     pub hours: BTreeMap<Key, Item<v1::BusinessHoursSpec>>,
@@ -141,9 +143,11 @@ impl Directory {
     ) -> Self {
         let flows = of_kind(resources, "RoutingFlow", Spec::routing_flow);
         let calls: BTreeSet<_> = flows.values().flat_map(calls).collect();
+        let agents = of_kind(resources, "Agent", Spec::agent);
         Self {
             known: known.cloned().collect(),
-            agents: of_kind(resources, "Agent", Spec::agent),
+            subjects: subjects(&agents),
+            agents,
             called: calls.iter().map(|(_, callee)| callee.clone()).collect(),
             calls,
             entered: entered(resources),
@@ -170,6 +174,17 @@ impl Directory {
     pub fn is_called(&self, flow: &Key) -> bool {
         self.called.contains(flow)
     }
+}
+
+fn subjects(agents: &BTreeMap<Key, Item<v1::AgentSpec>>) -> BTreeMap<(String, String), BTreeSet<Key>> {
+    let mut subjects: BTreeMap<_, BTreeSet<Key>> = BTreeMap::new();
+    for (key, agent) in agents {
+        if let Some(subject) = agent.spec.sign_in.as_ref().and_then(|sign_in| sign_in.subject.as_ref()) {
+            let name = (key.namespace().to_owned(), subject.clone());
+            subjects.entry(name).or_default().insert(key.clone());
+        }
+    }
+    subjects
 }
 
 fn calls(flow: &Item<v1::RoutingFlowSpec>) -> Vec<(Key, Key)> {

@@ -295,6 +295,8 @@ reasons! {
     NoCapacity Accepted
     /// An agent who signs in in a way that the tenant does not have.
     CannotSignIn Accepted
+    /// A subject of the tenant's provider that another agent is already.
+    SubjectTaken Accepted
     /// A predictive campaign without a bound of abandoned contacts.
     NoAbandonCap Accepted
     /// A campaign that never may dial.

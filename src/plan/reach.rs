@@ -72,8 +72,8 @@ pub(crate) fn needs(item: &Item<v1::VoiceClusterSpec>, world: &World) -> SecretN
     let serves = |key: &Key| world.served.get(key.namespace()) == Some(cluster);
     for tenant in world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key)) {
         let provider = tenant.spec.sign_in.as_ref().and_then(|sign_in| sign_in.open_id_connect.as_ref());
-        let secret = provider.and_then(|provider| provider.secret_ref.as_ref());
-        secret.iter().for_each(|secret| needs.edge(tenant.namespace(), secret));
+        let secrets = provider.into_iter().flat_map(|of| [&of.secret_ref, &of.ca_secret_ref]).flatten();
+        secrets.for_each(|secret| needs.edge(tenant.namespace(), secret));
     }
     of_centre(world, &serves, &mut needs);
     let speech = world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key));

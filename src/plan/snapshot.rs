@@ -16,14 +16,14 @@ use model::{
     section::{BucketEntry, Section},
     snapshot::{
         Audio, Bucket, BusinessHours, Cluster, Database, Delivers, Grant, Keeping, Limits, Listener, Network,
-        NumberRange, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, Speech, TenantLimits,
-        Trunk, TrunkDirection,
+        NumberRange, OpenIdProvider, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, Speech,
+        TenantLimits, Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpKeying, SrtpUse},
 };
 
 use crate::{
-    PlannedCluster, content, dialling,
+    PlannedCluster, centre, content, dialling,
     numbers::{LiveNumber, Numbers},
     platform::host_and_perhaps_port,
     reach, signalling,
@@ -189,6 +189,31 @@ fn speech(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, 
     served.filter_map(|tenant| Some((tenant.namespace().to_owned(), content::speech(tenant)?))).collect()
 }
 
+/// Who says who agents of the tenants are that the cluster serves.
+fn providers(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, OpenIdProvider> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let provider = |tenant: &Item<v1::TenantSpec>| {
+        let spec = tenant.spec.sign_in.as_ref()?.open_id_connect.as_ref()?;
+        let mut scopes: Vec<String> =
+            spec.scopes.iter().filter(|scope| *scope != "openid").cloned().collect();
+        scopes.sort_unstable();
+        let provider = OpenIdProvider {
+            issuer: spec.issuer.clone(),
+            client_id: spec.client_id.clone(),
+            secret: spec.secret_ref.as_ref().map(centre::secret),
+            ca: spec.ca_secret_ref.as_ref().map(centre::secret),
+            subject_claim: spec.subject_claim.clone(),
+            scopes,
+            redirect_uri: spec.redirect_uri.clone(),
+        };
+        Some((tenant.namespace().to_owned(), provider))
+    };
+    served.filter_map(provider).collect()
+}
+
 /// Bounds of the tenants that the cluster serves.
 fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, TenantLimits> {
     let served = world
@@ -263,6 +288,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         recorders: recorders(item, world),
         countries: countries(item, world),
         speech: speech(item, world),
+        providers: providers(item, world),
         keeping: keeping(item, world),
     }
 }

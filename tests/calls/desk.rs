@@ -25,11 +25,11 @@ use crate::{
 };
 
 /// What everybody says, in Hz.
-const ADA: f64 = 550.0;
+pub const ADA: f64 = 550.0;
 const BOB: f64 = 850.0;
 const CONTACT: f64 = 1_250.0;
 
-const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct horse";
 
 pub fn prepare(system: &System) {
     let port = listener(system).port();
@@ -108,7 +108,7 @@ fn listener(system: &System) -> SocketAddr {
 }
 
 /// Sends a request with a body, and gives status and answer.
-fn request(server: SocketAddr, method: &str, (bearer, body): (&str, &str)) -> (u16, Value) {
+pub fn request(server: SocketAddr, method: &str, (bearer, body): (&str, &str)) -> (u16, Value) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();
@@ -136,12 +136,12 @@ pub fn token(system: &System, agent: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Desk {
+pub struct Desk {
     socket: WebSocket<TcpStream>,
 }
 
 impl Desk {
-    fn open(system: &System, token: &str) -> Result<Self, String> {
+    pub fn open(system: &System, token: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(system.http).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let uri: Uri = format!("ws://{}/api/v1/desk", system.http).parse().unwrap();
@@ -158,12 +158,12 @@ impl Desk {
         desk
     }
 
-    fn say(&mut self, message: Value) {
+    pub fn say(&mut self, message: Value) {
         self.socket.send(Message::text(message.to_string())).unwrap();
     }
 
     /// The next message of a type; others are passed over.
-    fn hear(&mut self, wanted: &str) -> Value {
+    pub fn hear(&mut self, wanted: &str) -> Value {
         loop {
             let Message::Text(text) = self.socket.read().unwrap() else { continue };
             let message: Value = serde_json::from_str(&text).unwrap();
@@ -173,7 +173,7 @@ impl Desk {
         }
     }
 
-    fn state(&mut self, wanted: &str) -> Value {
+    pub fn state(&mut self, wanted: &str) -> Value {
         loop {
             let state = self.hear("state");
             if state["state"] == wanted {
@@ -184,7 +184,7 @@ impl Desk {
 }
 
 /// A phone of an agent that answers at once.
-fn agent_phone(system: &System, name: &str, note: f64) -> Agent {
+pub fn agent_phone(system: &System, name: &str, note: f64) -> Agent {
     let account = format!(
         "<sip:{name}-desk@{}>;auth_user={name}-desk;auth_pass=made-up;regint=60;answermode=auto;audio_codecs=pcmu\n",
         listener(system)

@@ -43,6 +43,7 @@ mod registrations;
 mod reload;
 mod rtp;
 mod secrets;
+mod sign_in;
 mod sipp;
 mod siprec;
 mod sounds;

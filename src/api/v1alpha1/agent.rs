@@ -234,7 +234,8 @@ pub struct AgentSignIn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
 
-    /// The `sub` claim of OpenID Connect. At most 255 characters. Exactly one of `secretRef` and `subject` stands.
+    /// Who the agent is for the Tenant's `openIdConnect`: to the letter the token's `sub`, or the claim that the Tenant's
+    /// `subjectClaim` names. Unique in the namespace. At most 255 characters. Exactly one of `secretRef` and `subject` stands.
     /// Example: `ada@example.com`.
     #[schemars(length(min = 1, max = 255))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

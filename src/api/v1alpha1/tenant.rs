@@ -363,18 +363,58 @@ pub enum Passwords {
 }
 
 /// A service that says who somebody is (OpenID Connect Core 1.0).
+///
+/// It is reached over the cluster's outbound TLS policy, at public addresses and the VoiceCluster's `reachableRanges` alone.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenIdConnect {
-    /// Its issuer. At most 1,024 characters. Example: `https://login.example.com`.
-    #[schemars(length(min = 9, max = 1024), regex(pattern = HTTPS_URL))]
+    /// Its issuer, to the letter as the `iss` of its tokens has it. Below it there must be
+    /// `/.well-known/openid-configuration`. At most 1,024 characters. Example: `https://login.example.com`.
+    #[schemars(length(min = 9, max = 1024), regex(pattern = ISSUER))]
     pub issuer: String,
 
     /// What it calls us. At most 255 characters. Example: `switchboard`.
     #[schemars(length(min = 1, max = 255))]
     pub client_id: String,
 
-    /// The client's secret. Absent: a public client with PKCE (RFC 7636).
+    /// The client's secret. Absent: a public client. PKCE (RFC 7636) either way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
+
+    /// Certificates of authorities that are trusted in place of the public ones, PEM. Absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
+    /// The claim of the ID token that the `subject` of an Agent is held against. Absent: `sub`, the only one that a provider
+    /// promises never to give to somebody else (OpenID Connect Core 1.0 §5.7). `email` counts only beside `email_verified: true`.
+    /// At most 64 characters. Example: `email`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = CLAIM))]
+    #[serde(default = "default_subject_claim")]
+    pub subject_claim: String,
+
+    /// Scopes that the page asks for besides `openid`; a claim may need one. Empty: none. At most 16, of 64 characters each.
+    /// Example: `[email]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64), regex(pattern = SCOPE)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+
+    /// Where the provider sends the browser back to; it must know the address. Absent: where the page says that it is, if the
+    /// provider knows that. At most 1,024 characters. Example: `https://desk.example.com/`.
+    #[schemars(length(min = 9, max = 1024), regex(pattern = HTTPS_URL))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
 }
+
+fn default_subject_claim() -> String {
+    "sub".to_owned()
+}
+
+/// An issuer of OpenID Connect: no query, no fragment (Discovery 1.0 §3).
+pub const ISSUER: &str = r"^https://[^\s/?#]+(/[^\s?#]*)?$";
+
+/// A claim of a token.
+pub const CLAIM: &str = "^[A-Za-z][-A-Za-z0-9_.:/]*$";
+
+/// A scope (RFC 6749 §3.3).
+pub const SCOPE: &str = r#"^[!#-\[\]-~]+$"#;

@@ -117,8 +117,8 @@ pub struct VoiceClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress_addresses: Vec<String>,
 
-    /// Private ranges that tenants' Integrations, proxies and files may be in all the same. Empty: none. At most 64.
-    /// Example: `[10.20.0.0/16]`.
+    /// Private ranges that tenants' Integrations, proxies, files and OpenID providers may be in all the same. Empty: none. At
+    /// most 64. Example: `[10.20.0.0/16]`.
     #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(r, isCIDR(r))").message("reachableRanges must be addresses with the length of their prefix"))]
     #[schemars(length(max = 64), inner(length(min = 4, max = 49)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

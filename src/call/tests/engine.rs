@@ -101,7 +101,10 @@ fn legs_that_nobody_answers_are_told_of_with_their_causes() {
         world.pbx_says(180);
         act(&mut world);
         let record = world.nothing_is_left();
-        let legs = record.egress.iter().map(|leg| (leg.sip_code, leg.cause, leg.answered_at, leg.ended_at.is_some()));
+        let legs = record
+            .egress
+            .iter()
+            .map(|leg| (leg.sip_code, leg.cause, leg.answered_at, leg.ended_at.is_some()));
         legs.collect::<Vec<_>>()
     };
     assert_eq!(told(&|world| world.pbx_says(486)), [(486, 17, None, true)]);

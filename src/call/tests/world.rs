@@ -212,6 +212,7 @@ pub fn snapshot() -> Snapshot {
             recorders: BTreeMap::new(),
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
+            providers: BTreeMap::new(),
             keeping: model::snapshot::Keeping::default(),
         },
         trunks: [

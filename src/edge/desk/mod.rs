@@ -1,7 +1,8 @@
 //! An agent's desk: who signs in, and what goes over the socket of a desk.
 //!
 //! `POST /api/v1/sessions` with `{"agent": "acme/ada", "password": "…"}` gives a token; `DELETE` with it as bearer ends the
-//! session, and the agent's last one signs the agent out. `GET /api/v1/desk` is a WebSocket whose subprotocols are `switchboard.desk.v1` and
+//! session, and the agent's last one signs the agent out. Where the Tenant has a `signIn.openIdConnect`, its agents sign in by
+//! that (below). `GET /api/v1/desk` is a WebSocket whose subprotocols are `switchboard.desk.v1` and
 //! `bearer.` with the token (pages cannot set a header). One socket stands for an agent; a second takes the place of the
 //! first. A socket that closes signs nobody out: a telephone is there without a page, and so is the agent until the session
 //! ends.
@@ -28,12 +29,47 @@
 //! `call` says whom (`to`) and how far it is (`state`: `Rings`, `Talks` or `Conference`). Then `complete` hands the contact on,
 //! and so does who hangs up; `conference` brings all three together; `endConsult` lets go whom was asked. `dial` with `to` calls
 //! somebody: the agent's own telephones ring first, and the `call` says by `rings` that the other is still to answer.
+//!
+//! # OpenID Connect
+//!
+//! `GET /api/v1/sign-in?tenant=acme` says how agents of a tenant sign in: `passwords`, and `openIdConnect` with `issuer`,
+//! `authorizationEndpoint`, `clientId`, `scopes`, `codeChallengeMethod` (S256) and perhaps `redirectUri`. The page makes up a
+//! state, a nonce and a code verifier (RFC 7636), sends its browser there, and takes the code that it comes back with to
+//!
+//! - `POST /api/v1/sessions` with `{"tenant": "acme", "code": "…", "codeVerifier": "…", "redirectUri": "…", "nonce": "…"}`:
+//!   we exchange the code at the token endpoint. `redirectUri` may be left out where the Tenant says it. Or, with a token
+//!   by itself,
+//! - `{"tenant": "acme", "idToken": "…", "nonce": "…"}`.
+//!
+//! The ID token must hold (OpenID Connect Core 1.0 §3.1.3.7): by RS256, PS256, ES256 or EdDSA with a key that the provider
+//! publishes, of the Tenant's issuer, for its `clientId`, with that nonce, not expired, and issued at most 10 minutes ago;
+//! clocks may be 60 s apart. It opens one session of the agent whose `signIn.subject` is its `sub`, or the claim that
+//! `subjectClaim` names; each pod remembers what it has taken. What the provider says of itself is kept for 15 minutes; for a
+//! key that is not known its keys are fetched anew, every 10 s at most. A session then lasts as one by password does, and ends
+//! when the Tenant has another provider or the agent another subject. It needs the provider no more.
+//!
+//! What is refused has an `error` for people and a `reason`:
+//!
+//! | status | reason | |
+//! |---|---|---|
+//! | 400 | `InvalidRequest` | a field is missing or of another form |
+//! | 401 | `CodeRefused` | the provider does not take the code, for instance a second time |
+//! | 401 | `TokenRefused` | the token does not hold |
+//! | 401 | `TokenUsed` | it has opened a session before |
+//! | 401 | `UnknownSubject` | no agent of the tenant is that subject, or several are |
+//! | 404 | `NoProvider`, `NoSignIn` | the tenant has no provider; nobody of it signs in here |
+//! | 429 | `TooManyFailures` | 50 attempts of the tenant were refused within a minute |
+//! | 503 | `ProviderUnavailable` | the provider is away, is not what the Tenant says, or does not take us |
+//! | 503 | `Busy` | too many sign in at once |
 
+mod openid;
+mod provider;
 mod sessions;
 mod socket;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use ::openid::used::Used;
 use axum::{
     Json, Router,
     extract::{State, rejection::JsonRejection},
@@ -48,6 +84,8 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use self::{
+    openid::{ByCode, ByToken, Shown},
+    provider::Providers,
     sessions::{Opened, Sessions},
     socket::Stands,
 };
@@ -58,6 +96,9 @@ pub(crate) struct Desks {
     site: Arc<Site>,
     sessions: Sessions,
     stands: Stands,
+    providers: Providers,
+    /// ID tokens that have opened a session.
+    used: Mutex<Used>,
 }
 
 impl std::fmt::Debug for Desks {
@@ -67,10 +108,17 @@ impl std::fmt::Debug for Desks {
 }
 
 pub(crate) fn router(site: Arc<Site>) -> Router {
-    let desks = Arc::new(Desks { site, sessions: Sessions::default(), stands: Stands::default() });
+    let desks = Arc::new(Desks {
+        site,
+        sessions: Sessions::default(),
+        stands: Stands::default(),
+        providers: Providers::default(),
+        used: Mutex::default(),
+    });
     tokio::spawn(sessions::watch(Arc::clone(&desks)));
     Router::new()
         .route("/api/v1/sessions", post(sign_in).delete(sign_out))
+        .route("/api/v1/sign-in", get(openid::offer))
         .route("/api/v1/desk", get(socket::open))
         .route("/api/v1/interactions", get(interactions::page))
         .route("/api/v1/interactions/{id}", get(interactions::one))
@@ -112,8 +160,16 @@ impl Desks {
 }
 
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum Proof {
+    Password(ByPassword),
+    Code(ByCode),
+    Token(ByToken),
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Proof {
+struct ByPassword {
     /// `namespace/name`.
     agent: Key,
     password: String,
@@ -124,24 +180,38 @@ pub(crate) fn problem(status: StatusCode, error: &str) -> Response {
 }
 
 async fn sign_in(State(desks): State<Arc<Desks>>, proof: Result<Json<Proof>, JsonRejection>) -> Response {
-    let Json(Proof { agent, password }) = match proof {
-        Ok(proof) => proof,
+    match proof {
+        Ok(Json(Proof::Password(proof))) => by_password(&desks, proof).await,
+        Ok(Json(Proof::Code(code))) => by_provider(&desks, Shown::Code(code)).await,
+        Ok(Json(Proof::Token(token))) => by_provider(&desks, Shown::Token(token)).await,
         Err(bad) => {
-            let what = "must be a JSON object with `agent`, such as acme/ada, and `password`";
+            let what = "must be a JSON object with `agent`, such as acme/ada, and `password`; or with `tenant`, such as acme, `nonce`, and either `idToken` or `code` and `codeVerifier`";
             // What stands in it is a secret, and what a reader says of it may quote it.
-            return problem(bad.status(), what);
+            problem(bad.status(), what)
         }
-    };
+    }
+}
+
+fn opened(agent: &AgentId, name: &str, token: &str, seconds: u64) -> Response {
+    info!(%agent, "signed in");
+    let session = json!({"token": token, "agent": agent, "displayName": name, "expiresInSeconds": seconds});
+    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(session)).into_response()
+}
+
+async fn by_provider(desks: &Desks, shown: Shown) -> Response {
+    match openid::sign_in(desks, shown).await {
+        Ok(signed) => opened(&signed.agent, &signed.display_name, &signed.token, signed.seconds),
+        Err(denied) => denied.into_response(),
+    }
+}
+
+async fn by_password(desks: &Desks, ByPassword { agent, password }: ByPassword) -> Response {
     let agent = AgentId(agent);
     let found = desks.find(&agent);
-    match sessions::open(&desks, &agent, found.as_ref(), password).await {
+    match sessions::open(desks, &agent, found.as_ref(), password).await {
         Opened::Session { token, seconds } => {
-            info!(%agent, "signed in");
             let name = found.map(|(_, agent)| agent.display_name.clone()).unwrap_or_default();
-            let session = json!({
-                "token": token, "agent": agent, "displayName": name, "expiresInSeconds": seconds,
-            });
-            (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(session)).into_response()
+            opened(&agent, &name, &token, seconds)
         }
         Opened::Wrong => {
             warn!(%agent, "could not sign in");

@@ -1,4 +1,5 @@
-//! Who has signed in: passwords by Argon2id, tokens that nobody else can make up, and what ends a session.
+//! Who has signed in: passwords by Argon2id, tokens that nobody else can make up, and what ends a session; whoever signs in by
+//! OpenID Connect has a session here too.
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +10,7 @@ use std::{
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use call::engine::AgentAct;
+use jiff::Timestamp;
 use model::{
     AgentId, Key,
     centre::{Agent, SignIn},
@@ -17,7 +19,7 @@ use openssl::{rand, sha::sha256};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::interval};
 use tracing::{info, warn};
 
-use super::Desks;
+use super::{Desks, openid};
 use crate::observed::Observed;
 
 /// A session that nobody uses ends after so long.
@@ -30,7 +32,10 @@ const SESSIONS_MAX: usize = 100_000;
 const GUESSES_MAX: u32 = 5;
 const GUESSES_IN: Duration = Duration::from_mins(1);
 
-/// Agents whose wrong passwords are remembered.
+/// The same of codes and tokens of a tenant: they cannot be guessed, and say only when they hold whose they are.
+const TENANT_GUESSES_MAX: u32 = 50;
+
+/// Agents and tenants whose failures are remembered.
 const GUESSED_MAX: usize = 10_000;
 
 /// Longest password.
@@ -53,12 +58,21 @@ static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| {
 #[derive(Default)]
 pub(super) struct Sessions {
     open: Mutex<BTreeMap<[u8; 32], Session>>,
-    guesses: Mutex<BTreeMap<AgentId, (u32, Instant)>>,
+    guesses: Mutex<BTreeMap<Whom, (u32, Instant)>>,
+}
+
+/// Whose failures are counted together.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whom {
+    /// Who is named beside a password.
+    Agent(AgentId),
+    /// Whose provider is named beside a code or a token.
+    Tenant(String),
 }
 
 struct Session {
     agent: AgentId,
-    /// Of the hash that the password was held against: another one ends the session.
+    /// Of the hash that the password was held against, or of provider and subject: another one ends the session.
     proof: [u8; 32],
     used: Instant,
     began: Instant,
@@ -82,7 +96,8 @@ pub(super) async fn open(
     found: Option<&(Arc<Observed>, Arc<Agent>)>,
     password: String,
 ) -> Opened {
-    if let Some(seconds) = desks.sessions.holds_off(id, Instant::now()) {
+    let whom = Whom::Agent(id.clone());
+    if let Some(seconds) = desks.sessions.holds_off(&whom, Instant::now()) {
         return Opened::TooOften { seconds };
     }
     if password.is_empty() || password.len() > PASSWORD_MAX {
@@ -100,22 +115,30 @@ pub(super) async fn open(
         hash.is_some_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     });
     let fits = fits.await.unwrap_or(false);
-    let mut token = [0; 32];
-    if !fits || known.is_none() || rand::rand_bytes(&mut token).is_err() {
-        desks.sessions.guessed(id, Instant::now());
-        return Opened::Wrong;
-    }
-    let token = URL_SAFE_NO_PAD.encode(token);
-    let lasts = found.map_or(Duration::ZERO, |(_, agent)| lasts(agent));
-    match desks.sessions.begin(&token, id.clone(), proof, lasts) {
-        true => Opened::Session { token, seconds: lasts.min(IDLE).as_secs() },
-        false => Opened::Busy,
+    match found.filter(|_| fits && known.is_some()) {
+        Some((_, agent)) => desks.sessions.admit(id, agent, proof),
+        None => {
+            desks.sessions.guessed(whom, Instant::now());
+            Opened::Wrong
+        }
     }
 }
 
 /// How long the tenant lets a session of an agent be.
 fn lasts(agent: &Agent) -> Duration {
     Duration::from_secs(agent.session_seconds.into())
+}
+
+/// What a session of an agent must rest on. None: the agent cannot sign in.
+fn proof_of(id: &AgentId, observed: &Observed, agent: &Agent) -> Option<[u8; 32]> {
+    match agent.sign_in.as_ref()? {
+        SignIn::Password(_) => hash_of(id, observed, agent).map(|hash| sha256(hash.as_bytes())),
+        SignIn::Subject(subject) => {
+            let world = observed.world()?;
+            let provider = world.snapshot.cluster.providers.get(id.0.namespace())?;
+            Some(openid::proof(provider, subject))
+        }
+    }
 }
 
 /// The hash of an agent's password (PHC string). None: the agent has none, or it cannot be read.
@@ -154,6 +177,19 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens one for who has proved to be an agent.
+    pub(super) fn admit(&self, id: &AgentId, agent: &Agent, proof: [u8; 32]) -> Opened {
+        let mut token = [0; 32];
+        if rand::rand_bytes(&mut token).is_err() {
+            return Opened::Busy;
+        }
+        let (token, lasts) = (URL_SAFE_NO_PAD.encode(token), lasts(agent));
+        match self.begin(&token, id.clone(), proof, lasts) {
+            true => Opened::Session { token, seconds: lasts.min(IDLE).as_secs() },
+            false => Opened::Busy,
+        }
+    }
+
     /// False: there are too many.
     fn begin(&self, token: &str, agent: AgentId, proof: [u8; 32], lasts: Duration) -> bool {
         let now = Instant::now();
@@ -182,19 +218,23 @@ impl Sessions {
         Some((agent, is_last))
     }
 
-    /// For how many seconds no password of an agent is looked at. None: it is.
-    fn holds_off(&self, agent: &AgentId, now: Instant) -> Option<u64> {
+    /// For how many seconds nothing of an agent or a tenant is looked at. None: it is.
+    pub(super) fn holds_off(&self, whom: &Whom, now: Instant) -> Option<u64> {
         let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, since) = guesses.get(agent)?;
+        let (count, since) = guesses.get(whom)?;
         let left = GUESSES_IN.checked_sub(now.saturating_duration_since(*since))?;
-        (*count >= GUESSES_MAX).then(|| left.as_secs() + 1)
+        let most = match whom {
+            Whom::Agent(_) => GUESSES_MAX,
+            Whom::Tenant(_) => TENANT_GUESSES_MAX,
+        };
+        (*count >= most).then(|| left.as_secs() + 1)
     }
 
-    fn guessed(&self, agent: &AgentId, now: Instant) {
+    pub(super) fn guessed(&self, whom: Whom, now: Instant) {
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.retain(|_, (_, since)| now.saturating_duration_since(*since) < GUESSES_IN);
         if guesses.len() < GUESSED_MAX {
-            guesses.entry(agent.clone()).or_insert((0, now)).0 += 1;
+            guesses.entry(whom).or_insert((0, now)).0 += 1;
         }
     }
 
@@ -223,20 +263,22 @@ impl Session {
     }
 }
 
-/// Ends sessions whose time is over, and those of agents who are gone or have another password.
+/// Ends sessions whose time is over, and those of agents who are gone, have another password or are another subject. Forgets
+/// tokens that hold no more.
 pub(super) async fn watch(desks: Arc<Desks>) {
     let mut interval = interval(Duration::from_secs(5));
     loop {
         interval.tick().await;
         let holds = |session: &Session| {
             let Some((observed, agent)) = desks.find(&session.agent) else { return false };
-            let hash = hash_of(&session.agent, &observed, &agent);
             session.began.elapsed() <= lasts(&agent)
-                && hash.is_some_and(|hash| sha256(hash.as_bytes()) == session.proof)
+                && proof_of(&session.agent, &observed, &agent) == Some(session.proof)
         };
         for agent in desks.sessions.expire(holds) {
             info!(%agent, "the session is over");
             desks.act(&agent, AgentAct::SignOut);
         }
+        let mut used = desks.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.forget(Timestamp::now().as_second());
     }
 }

@@ -53,8 +53,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Agent", "spec.capacity.email", &["0"], Ignored),
     ("Agent", "spec.capacity.sms", &["0"], Ignored),
     ("Agent", "spec.capacity.social", &["0"], Ignored),
-    ("Agent", "spec.signIn.subject", &[], Ignored),
-    ("Tenant", "spec.signIn.openIdConnect", &[], Ignored),
     ("PhoneNumber", "spec.porting", &[], Ignored),
     ("PhoneNumber", "spec.forwarding.since", &[], Ignored),
     ("PhoneNumber", "spec.forwarding.until", &[], Ignored),

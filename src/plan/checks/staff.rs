@@ -111,6 +111,17 @@ const fn capacity(capacity: &v1::Capacity, channel: v1::Channel) -> i32 {
 /// An agent must be able to sign in in the way that the tenant has.
 fn sign_in(item: &Item<v1::AgentSpec>, world: &World, report: &mut Report) {
     let Some(sign_in) = &item.spec.sign_in else { return };
+    if let Some(subject) = &sign_in.subject {
+        let name = (item.namespace().to_owned(), subject.clone());
+        let mut others = world.directory.subjects.get(&name).into_iter().flatten();
+        if let Some(other) = others.find(|agent| **agent != item.id.key) {
+            let message = format!(
+                "Agent {other} signs in as `{}` too: nobody could tell whose session it is. A subject must be one agent's.",
+                words::clip(subject)
+            );
+            item.error(report, "spec.signIn.subject", Reason::SubjectTaken, message);
+        }
+    }
     let Some(tenant) = world.tenants.get(item.namespace()) else { return };
     let rules = tenant.spec.sign_in.as_ref();
     if sign_in.secret_ref.is_some() && rules.is_some_and(|rules| rules.passwords == v1::Passwords::Refused) {

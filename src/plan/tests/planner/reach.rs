@@ -76,7 +76,7 @@ fn everything_secret() -> Objects {
     carrier["digest"] = json!({"username": "us", "secretRef": at("digest")});
     carrier["tls"] = json!({"caSecretRef": at("trunk-ca")});
     let acme = objects.get_mut(&("Tenant", "acme/acme")).unwrap();
-    acme["signIn"] = json!({"openIdConnect": {"issuer": "https://login.example.com", "clientId": "us", "secretRef": at("oidc")}});
+    acme["signIn"] = json!({"openIdConnect": {"issuer": "https://login.example.com", "clientId": "us", "secretRef": at("oidc"), "caSecretRef": at("oidc-ca")}});
     let agent = objects.get_mut(&("Agent", "acme/ada")).unwrap();
     agent["outboundNumber"] = Value::Null;
     agent["signIn"] = json!({"secretRef": at("ada")});
