@@ -25,7 +25,7 @@ fn prepare(system: &System) {
     system.edit("platform.yaml", "allowedNamespaces: [acme]", "allowedNamespaces: [acme, beta]");
     let (acme, beta) = (
         "    - {first: \"+18005550100\", last: \"+18005550109\"}\n",
-        "    - {first: \"+18005550100\", last: \"+18005550108\"}\n  - namespace: beta\n    ranges: [{first: \"+18005550109\"}]\n",
+        "    - {first: \"+18005550100\", last: \"+18005550108\"}\n  - namespace: beta\n    ranges: [{first: \"+18005550109\", last: \"+18005550109\"}]\n",
     );
     system.edit("platform.yaml", acme, beta);
     let text = "apiVersion: switchboard.dev/v1alpha1
