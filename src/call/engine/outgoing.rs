@@ -148,6 +148,7 @@ impl Engine {
         let world = std::sync::Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
         let call = make(id, incoming, environment);
+        self.push(Output::Begun(Box::new(call.begun())));
         self.calls.insert(id, Box::new(call));
         id
     }
