@@ -15,7 +15,7 @@ use model::{
     AgentId, CallId, LegId, PlayId, QueueId, SessionId,
     media::{Event as MediaEvent, Order, Refusal},
 };
-use sip::endpoint::{Ended, Event as SipEvent, Header};
+use sip::endpoint::{Ended, Event as SipEvent};
 use stir::Verstat;
 
 use crate::{
@@ -25,7 +25,6 @@ use crate::{
     record::{Egress, EndedBy, Measured, Visit, cause_of},
     registrar::StationId,
     sdp_leg::{At, MediaLeg, Ports},
-    siprec::description::{Records, told},
 };
 
 mod account;
