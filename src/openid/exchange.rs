@@ -99,7 +99,6 @@ fn encoded(text: &str) -> String {
 
 /// Why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Refusal {
     /// It does not take the code: it was used, is too old, of another client, or its verifier or address is another one.
     #[error("the provider does not take the code ({0})")]

@@ -238,7 +238,7 @@ impl Provider {
         let answer = service.request(&asked).await?;
         exchange::read(answer.status.as_u16(), &answer.body).map_err(|refusal| match refusal {
             Refusal::Code(_) => Away::Code(refusal.to_string()),
-            _ => {
+            Refusal::Client(_) | Refusal::Answer(_) => {
                 warn!(tenant = self.tenant, because = %refusal, "the OpenID provider gives no token");
                 Away::Unavailable(refusal.to_string())
             }
