@@ -33,6 +33,8 @@ enum Verb {
     Check(cmd::check::Arguments),
     /// Tells which calls change between two folders or Git revisions, and not which lines.
     Plan(cmd::plan::Arguments),
+    /// Runs the CallTests of a folder: made-up calls by the real engine, offline.
+    Test(cmd::test::Arguments),
     /// Tells what would become of a call and why: trunk, number, flow, and every path through it.
     Explain(cmd::explain::Arguments),
     /// Draws a flow, or what leads where, as SVG or mermaid.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Operator(arguments) => cmd::operator::run(&arguments),
         Verb::Check(arguments) => cmd::check::run(&arguments),
         Verb::Plan(arguments) => cmd::plan::run(&arguments),
+        Verb::Test(arguments) => cmd::test::run(&arguments),
         Verb::Explain(arguments) => cmd::explain::run(&arguments),
         Verb::Diagram(arguments) => cmd::diagram::run(&arguments),
         Verb::Firewall(arguments) => cmd::firewall::run(&arguments),

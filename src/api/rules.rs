@@ -97,7 +97,10 @@ fn further(kind: &str) -> (&'static str, Value) {
         ),
         "CallTest" => (
             "sales",
-            json!({"call": {"to": "+12125550100"}, "script": [{"press": "1"}], "expect": {"outcome": "Bridged"}}),
+            json!({
+                "call": {"to": "+12125550100"}, "callees": [{"extension": "200"}], "script": [{"press": "1"}],
+                "expect": {"outcome": "Bridged"},
+            }),
         ),
         _ => ("office", json!({"week": [{"days": ["Monday"], "from": "09:00", "to": "17:00"}]})),
     }
@@ -311,6 +314,7 @@ fn one_fault_of_staff_and_services_gets_one_message() {
         ("ContactPoint", "chat", Value::Null, "exactly one of chat, email, sms and social"),
         ("ContactPoint", "chat/survey/1/name", json!("team"), "questions must have unique names"),
         ("CallTest", "script/0", json!({}), "an act must have exactly one"),
+        ("CallTest", "callees/0/number", json!("+12125550100"), "exactly one of number and extension"),
     ];
     each_is_told(&rows);
 }

@@ -258,6 +258,12 @@ impl Call {
         branches.any(|one| one.media.id == branch && one.sip.is_none() && one.leaving.is_none())
     }
 
+    /// Where it is in its flow.
+    #[must_use]
+    pub const fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
     /// Call-ID of the A leg.
     #[must_use]
     pub fn call_id(&self) -> &str {
@@ -485,7 +491,7 @@ impl Call {
                 }
             }
             Action::Draw => {
-                let number = self.incoming.lots.below(100) as u8;
+                let number = self.incoming.lots.percent();
                 return self.cursor.drawn(number, context.environment);
             }
             Action::Reject(rejection) => self.finish(EndedBy::Flow, rejection.status(), None, context),

@@ -34,7 +34,7 @@ use crate::{
     bans::Bans,
     call::{Call, Context, DeskNews, Effect, Told},
     certificate::{Identity, Proof},
-    cursor::{Asked, Environment},
+    cursor::{Asked, Cursor, Environment},
     dial::Sent,
     health::Health,
     lots::Lots,
@@ -129,6 +129,8 @@ pub struct Engine {
     is_stale: bool,
     floors: Floors,
     lots: Lots,
+    /// What every `split` draws.
+    percent: Option<u8>,
     out: VecDeque<Output>,
 }
 
@@ -199,6 +201,7 @@ impl Engine {
             draining: false,
             floors: Floors::default(),
             lots,
+            percent: None,
             out: VecDeque::new(),
         }
     }
@@ -224,6 +227,23 @@ impl Engine {
     #[must_use]
     pub fn world(&self) -> &Arc<World> {
         &self.world
+    }
+
+    /// From now on every `split` of calls to come draws this number from 0 to 99: in worlds that are made up.
+    pub const fn set_percent(&mut self, percent: u8) {
+        self.percent = Some(percent);
+    }
+
+    /// Where a running call is in its flow. None: there is no such call.
+    #[must_use]
+    pub fn cursor(&self, call: CallId) -> Option<&Cursor> {
+        self.calls.get(&call).map(|call| call.cursor())
+    }
+
+    /// The running call whose A leg has this Call-ID.
+    #[must_use]
+    pub fn call_named(&self, call_id: &str) -> Option<CallId> {
+        self.calls.iter().find(|(_, call)| call.call_id() == call_id).map(|(id, _)| *id)
     }
 
     /// Calls that are up.

@@ -3,19 +3,37 @@
 /// Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014): equal seeds, equal lots. Each number
 /// is as likely as any other, to within a part in 10^17.
 #[derive(Debug, Clone)]
-pub struct Lots(u64);
+pub struct Lots {
+    state: u64,
+    /// What every number of a hundred is. None: as it comes.
+    percent: Option<u8>,
+}
 
 impl Lots {
     /// From any number.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, percent: None }
+    }
+
+    /// The same, but that [`Lots::percent`] is this number: in worlds that are made up.
+    #[must_use]
+    pub const fn with_percent(self, percent: Option<u8>) -> Self {
+        Self { percent, ..self }
+    }
+
+    /// A number below 100.
+    pub const fn percent(&mut self) -> u8 {
+        match self.percent {
+            Some(percent) => percent,
+            None => self.below(100) as u8,
+        }
     }
 
     /// Any number.
     pub const fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut lot = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut lot = self.state;
         lot = (lot ^ (lot >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         lot = (lot ^ (lot >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         lot ^ (lot >> 31)

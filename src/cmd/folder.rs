@@ -251,3 +251,10 @@ pub fn is_source(path: &Path) -> bool {
         || is_audio(path)
         || path.file_name().is_some_and(|name| name == "Kustomization")
 }
+
+/// Whether an event can have changed what [`read`] reads.
+pub fn matters(event: &notify::Event) -> bool {
+    // Reading the folder is itself an event, and what is no manifest is nobody's business; a folder may hold some.
+    let matters = |path: &PathBuf| is_source(path) || path.extension().is_none();
+    !event.kind.is_access() && event.paths.iter().any(matters)
+}

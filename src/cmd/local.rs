@@ -322,10 +322,8 @@ fn keep(state: Option<&State>, plan: &Plan) {
 fn watch(dir: &Path) -> anyhow::Result<(mpsc::Receiver<()>, notify::RecommendedWatcher)> {
     let (sender, receiver) = mpsc::channel(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the folder is itself an event, and what is no manifest is nobody's business; a folder may hold some.
-        let matters = |path: &PathBuf| folder::is_source(path) || path.extension().is_none();
         // One change that waits stands for all.
-        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(matters)) {
+        if event.is_ok_and(|event| folder::matters(&event)) {
             let _ = sender.try_send(());
         }
     })?;

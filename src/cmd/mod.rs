@@ -24,6 +24,7 @@ mod secrets;
 mod services;
 mod sounds;
 mod state;
+pub mod test;
 mod time;
 
 use std::io::{IsTerminal, Write};

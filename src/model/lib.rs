@@ -3,6 +3,7 @@
 //! What crosses a seam (edge ↔ media, operator ↔ pods, engine ↔ shell) is defined here and nowhere else, so
 //! that both sides of a seam, and the wire between them, speak of the same thing.
 
+pub mod calltest;
 pub mod centre;
 mod ids;
 pub mod kept;

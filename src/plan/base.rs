@@ -39,7 +39,7 @@ const LOOKS_AT: &[(&str, &[&str])] = &[
     ("Agent", &["Tenant", "Trunk", "Queue", "Agent"]),
     ("Campaign", &["ContactList", "DoNotCallList", "Queue", "Prompt", "Trunk", "BusinessHours", "Tenant"]),
     ("ContactPoint", &["RoutingFlow", NUMBER, "Integration"]),
-    ("CallTest", &[NUMBER, "Trunk", "Agent", "Integration", "Queue", "Prompt"]),
+    ("CallTest", &[NUMBER, "Trunk", "Agent", "BusinessHours", "Integration", "Queue", "Prompt"]),
 ];
 
 /// What has changed since the last plan.

@@ -7,6 +7,7 @@
 //! grant and a removed entry of an Allowlist are gone at once.
 
 mod base;
+mod calltests;
 mod centre;
 mod checks;
 mod content;
@@ -38,6 +39,7 @@ mod yaml;
 
 use std::sync::Arc;
 
+pub use calltests::{PlannedTest, call_tests};
 pub use diagram::{NoDiagram, Notation};
 pub use foresee::Foresight;
 pub use load::{FILE_MAX, load};

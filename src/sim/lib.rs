@@ -5,9 +5,13 @@
 //!
 //! [`changes`] holds the walks of two configurations side by side: which calls change between them.
 //!
+//! [`world`] runs CallTests: the engine itself in a made-up world.
+//!
 //! Pure: the snapshot, the time and the question come in; a value that can be printed or serialised goes out.
 
 pub mod changes;
+pub mod coverage;
 pub mod explain;
 mod text;
 pub mod walk;
+pub mod world;

@@ -1,10 +1,18 @@
 //! The verbs, as a person meets them.
 
-use std::{fs, net::UdpSocket, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::UdpSocket,
+    path::Path,
+};
+
+use tempfile::TempDir;
 
 use crate::{
     audio::{self, likeness},
-    harness::{Setup, System, switchboard, with_system},
+    harness::{SWITCHBOARD, Setup, System, switchboard, with_system},
+    plan::copy,
 };
 
 fn call(system: &System, number: &str, more: &[&str]) -> (Option<i32>, String) {
@@ -97,6 +105,109 @@ fn check_tells_good_from_bad_by_its_exit_code() {
     let missing = switchboard(&["check", "no/such/folder"]);
     assert!(matches!(missing.status.code(), Some(1 | 2)));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/folder"));
+}
+
+/// The quickstart with tests of its own, one after another.
+fn quickstart_with(tests: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+    copy(&from, folder.path());
+    fs::write(folder.path().join("calltests.yaml"), tests).unwrap();
+    folder
+}
+
+fn call_test(name: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: switchboard.dev/v1alpha1\nkind: CallTest\nmetadata: {{name: {name}, namespace: acme}}\nspec:\n  call: {{from: \"+13125550142\", to: \"+18005550100\"}}\n{more}\n"
+    )
+}
+
+fn run_tests(folder: &TempDir, more: &[&str]) -> (Option<i32>, String) {
+    let place = folder.path().display().to_string();
+    let output = switchboard(&[&["test", &place], more].concat());
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text.replace(&format!("{place}/"), ""))
+}
+
+#[test]
+fn test_tells_what_passes_what_does_not_and_what_no_test_has_taken() {
+    let billing = call_test(
+        "billing",
+        "  script: [{hear: menu}, {press: \"2\"}]\n  expect: {outcome: Completed, steps: [menu, billing], prompts: [welcome, billing]}",
+    );
+    let good = quickstart_with(&billing);
+    let (code, told) = run_tests(&good, &[]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.ends_with("\n1 tests: 1 passed, 0 failed\n"), "{told}");
+    let (code, told) = run_tests(&good, &["--coverage"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("    menu: choice 1\n") && !told.contains("    menu: choice 2\n"), "{told}");
+    let (code, told) = run_tests(&good, &["--coverage-min", "90"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.ends_with("FAIL less than 90 % is covered\n"), "{told}");
+
+    let wrong = call_test(
+        "a-b-c",
+        "  script:\n  - press: \"2\"\n  expect:\n    outcome: Completed\n    steps:\n    - sales",
+    );
+    let bad = quickstart_with(&(billing + &wrong));
+    let report = bad.path().join("junit.xml");
+    let (code, told) = run_tests(&bad, &["--junit", &report.display().to_string(), "--threads", "3"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("\n2 tests: 1 passed, 1 failed\n"), "{told}");
+    let failure = "calltests.yaml:20:7: spec.expect.steps[0]: expected step sales, but the path was main:hours (open) → main:who (otherwise) → main:welcome (played) → main:menu (choice 2) → main:billing (played) → main:goodbye (hangup)";
+    assert!(told.starts_with("FAIL acme/a-b-c: Completed after ") && told.contains(failure), "{told}");
+    let junit = fs::read_to_string(report).unwrap();
+    assert!(
+        junit.contains("<testsuite name=\"switchboard test\" tests=\"2\" failures=\"1\" errors=\"0\">"),
+        "{junit}"
+    );
+    assert!(junit.contains("<testcase classname=\"acme\" name=\"billing\" time=\""), "{junit}");
+    assert!(junit.contains("expected step sales, but the path was"), "{junit}");
+
+    let (code, told) = run_tests(&bad, &["--format", "json", "--coverage"]);
+    let json: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &json["passed"], &json["failed"]), (Some(1), &1.into(), &1.into()));
+    assert_eq!(json["tests"][0]["failures"][0]["field"], "spec.expect.steps[0]");
+    assert_eq!(json["tests"][1]["passed"], true);
+    assert!(json["coverage"]["outcomes"].as_u64().unwrap() > json["coverage"]["taken"].as_u64().unwrap());
+}
+
+#[test]
+fn test_does_not_pass_what_it_cannot_run() {
+    let empty = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/pbx-trunk").display().to_string();
+    let none = switchboard(&["test", &empty]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("holds no CallTest"));
+    let bad =
+        quickstart_with(&call_test("lost", "  expect: {outcome: Completed, prompts: [no-such-prompt]}"));
+    let (code, told) = run_tests(&bad, &[]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("calltests.yaml:7:42: spec.expect.prompts[0]: There is no Prompt acme/no-such-prompt"),
+        "{told}"
+    );
+    assert_eq!(switchboard(&["test", "--coverage-min", "101", &empty]).status.code(), Some(2));
+    assert_eq!(switchboard(&["test", "--watch", "-"]).status.code(), Some(2));
+}
+
+#[test]
+fn test_runs_again_when_a_file_changes() {
+    let folder = quickstart_with(&call_test("end", "  expect: {outcome: Bridged}"));
+    let mut child = std::process::Command::new(SWITCHBOARD)
+        .args(["test", "--watch"])
+        .arg(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "1 tests: 0 passed, 1 failed"));
+    fs::write(folder.path().join("calltests.yaml"), call_test("end", "  expect: {outcome: Completed}"))
+        .unwrap();
+    assert!(lines.any(|line| line == "1 tests: 1 passed, 0 failed"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -311,6 +311,13 @@ impl Cursor {
         &self.frame.flow
     }
 
+    /// Variables of the flow that the call began with, and what they hold.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let frame = self.callers.first().unwrap_or(&self.frame);
+        let names = frame.flow.program.variables.iter().map(|variable| variable.name.as_str());
+        names.zip(&frame.values)
+    }
+
     /// What expressions know.
     #[must_use]
     pub const fn facts(&self) -> &Facts {

@@ -154,7 +154,7 @@ impl Engine {
             diverted,
             vetted,
             max_forwards: request.max_forwards().unwrap_or(70).saturating_sub(1),
-            lots: Lots::new(self.lots.draw()),
+            lots: Lots::new(self.lots.draw()).with_percent(self.percent),
             offer,
             is_record_aware: super::is_record_aware(request),
             spoken,

@@ -220,6 +220,19 @@ pub(super) fn call_test(item: &Item<v1::CallTestSpec>, world: &World, report: &m
         let field = format!("spec.agents[{index}].name");
         named(item, world, report, &field, ("Agent", Reason::AgentNotFound), &agent.name);
     }
+    for (index, hours) in spec.hours.iter().enumerate() {
+        let field = format!("spec.hours[{index}].name");
+        named(item, world, report, &field, ("BusinessHours", Reason::HoursNotFound), &hours.name);
+    }
+    for (index, queue) in spec.queues.iter().enumerate() {
+        let field = format!("spec.queues[{index}].name");
+        named(item, world, report, &field, ("Queue", Reason::QueueNotFound), &queue.name);
+    }
+    for (index, act) in spec.script.iter().enumerate() {
+        let Some(prompt) = &act.hear else { continue };
+        let field = format!("spec.script[{index}].hear");
+        named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), prompt);
+    }
     for (index, response) in spec.responses.iter().enumerate() {
         let field = format!("spec.responses[{index}].integration");
         let kind = ("Integration", Reason::IntegrationNotFound);

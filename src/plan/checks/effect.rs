@@ -11,8 +11,7 @@ use crate::{
 };
 
 /// Kinds that are checked and nothing more.
-const KINDS: &[&str] =
-    &["CallTest", "Campaign", "ContactList", "ContactPoint", "DoNotCallList", "NumberOrder"];
+const KINDS: &[&str] = &["Campaign", "ContactList", "ContactPoint", "DoNotCallList", "NumberOrder"];
 
 /// What happens without a field.
 #[derive(Debug, Clone, Copy)]

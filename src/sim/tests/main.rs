@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod calltests;
 mod changed;
 mod changes;
 mod renamed;
