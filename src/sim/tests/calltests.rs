@@ -142,13 +142,13 @@ fn a_flow_that_fails_and_one_that_waits_for_ever_come_to_an_end() {
     let fails = "  variables: [{name: count, type: Integer, initial: \"0\"}]\n  steps:\n  - {name: divide, set: {values: [{variable: count, value: 1 / count}]}}\n  - {name: end, hangup: {}}\n";
     let told = first_line(with_flow(fails), &of_menu("  expect: {outcome: Failed, neverSteps: [end]}"));
     assert_eq!(told, "Failed after 0 s: empty");
-    // Four hours are the longest call.
-    let step = |name: &str| format!("  - {{name: {name}, wait: {{seconds: 3600}}}}\n");
-    let steps: String = ["one", "two", "three", "four", "five"].iter().map(|name| step(name)).collect();
+    // An hour is the longest call.
+    let step = |name: &str| format!("  - {{name: {name}, wait: {{seconds: 600}}}}\n");
+    let steps: String = ["one", "two", "three", "four", "five", "six", "seven"].iter().map(|name| step(name)).collect();
     let waits = format!("  steps:\n{steps}  - {{name: end, hangup: {{}}}}\n");
     let more = "  expect: {outcome: Failed, steps: [one, four], neverSteps: [end]}";
     let told = first_line(with_flow(&waits), &of_menu(more));
-    assert!(told.starts_with("Failed after 14400 s: main:one (waited) → main:two (waited)"), "{told}");
+    assert!(told.starts_with("Failed after 3600 s: main:one (waited) → main:two (waited)"), "{told}");
 }
 
 #[test]
@@ -307,8 +307,8 @@ fn a_flow_that_is_changed_by_mistake_fails_its_tests() {
         ),
         ("noInput: support\n", "noInput: reception\n", "main-silence-leads-to-support"),
         (
-            "queue: {ref: support, priority: \"vip ? 9 : 5\", next: thanks, timedOut: second-line",
-            "queue: {ref: support, priority: \"vip ? 9 : 5\", next: thanks, timedOut: message",
+            "queue: {ref: technical, maxWaitSeconds: 600, next: thanks",
+            "queue: {ref: technical, maxWaitSeconds: 600, next: message",
             "main-second-line-helps",
         ),
         (
