@@ -206,9 +206,9 @@ macro_rules! records {
             }
 
             async fn read_page(&self, wanted: &Wanted, most: usize) -> Result<Vec<Found>, sqlx::Error> {
-                let mut query = QueryBuilder::<$database>::new(concat!(
-                    "SELECT i.id, i.tenant, CAST(i.body AS TEXT) AS body FROM interactions i WHERE i.id >= "
-                ));
+                let mut query = QueryBuilder::<$database>::new(
+                    "SELECT i.id, i.tenant, CAST(i.body AS TEXT) AS body FROM interactions i WHERE i.id >= ",
+                );
                 query.push_bind(bound(wanted.from_ms.unwrap_or(0)));
                 if let Some(to) = wanted.to_ms {
                     query.push(" AND i.id < ").push_bind(bound(to));
