@@ -518,14 +518,8 @@ impl Call {
                 }
             }
             Action::Request(asked) => self.ask_service(*asked, context),
-            Action::Callback { ref queue, keep_place, number, attempts, retry } => {
-                if self.audible(false, context) {
-                    let whom = (queue.clone(), number);
-                    self.promise_step(whom, keep_place, (attempts, retry), context);
-                } else {
-                    self.waiting = Some(Waiting::For(action));
-                }
-            }
+            Action::Callback { .. } if self.audible(false, context) => self.promise_step(&action, context),
+            Action::Callback { .. } => self.waiting = Some(Waiting::For(action)),
             Action::Message { .. } => {}
         }
         Vec::new()

@@ -540,6 +540,13 @@ impl Engine {
         });
     }
 
+    fn turn_away(&mut self, at: Instant, leg: LegId, code: u16, mut headers: Vec<Header>) {
+        if code == 503 {
+            headers.push(self.retry_after());
+        }
+        let _ = self.endpoint.reject(at, leg, code, None, &headers);
+    }
+
     fn ask(&mut self, call: CallId, request: u64, asked: Asked) {
         self.push(Output::Request(Box::new(ToAsk { call, request, asked })));
     }
@@ -549,8 +556,7 @@ impl Engine {
         match effect {
             Effect::Desk(news) => self.tell_desk(call, news),
             Effect::Promise { promised, is_again } => {
-                let promised = self.promise(now, call, *promised);
-                return (!is_again).then_some(Answer::Promised(promised));
+                return self.promise_for(now, call, *promised, is_again);
             }
             Effect::Request { request, asked } => self.ask(call.id(), request, *asked),
             Effect::Provisional { leg, code, sdp } => {
@@ -559,12 +565,7 @@ impl Engine {
             Effect::Accept { leg, sdp } => {
                 let _ = self.endpoint.accept(at, leg, sdp, &[]);
             }
-            Effect::Reject { leg, code, mut headers } => {
-                if code == 503 {
-                    headers.push(self.retry_after());
-                }
-                let _ = self.endpoint.reject(at, leg, code, None, &headers);
-            }
+            Effect::Reject { leg, code, headers } => self.turn_away(at, leg, code, headers),
             Effect::Cancel { leg, reason } => {
                 let _ = self.endpoint.cancel(at, leg, &because(reason));
             }

@@ -206,7 +206,7 @@ fn run_all(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(tests.len()) {
-            scope.spawn(&work);
+            scope.spawn(work);
         }
         work();
     });

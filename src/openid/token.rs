@@ -223,7 +223,7 @@ impl Claims {
         match self.0.get("aud")? {
             Value::String(one) => Some(vec![one]),
             Value::Array(several) if !several.is_empty() => several.iter().map(Value::as_str).collect(),
-            _ => None,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         }
     }
 }

@@ -135,11 +135,8 @@ fn never(verb: &Verb, outcome: &str) -> Option<&'static str> {
     }
     match verb {
         Verb::Message { .. } => performed(&Action::Message { text: String::new(), to: None }),
-        Verb::Callback { queue, keep_place, .. } => {
-            let number = "+10".parse().ok()?;
-            performed(&Action::Callback { queue: queue.clone(), keep_place: *keep_place, number })
-        }
-        Verb::Play { .. }
+        Verb::Callback { .. }
+        | Verb::Play { .. }
         | Verb::Ask(_)
         | Verb::Hours { .. }
         | Verb::Branch { .. }

@@ -128,6 +128,7 @@ impl World {
             priority: Some(self.lots.below(10) as u8),
             entered: self.now,
             wait_max: None,
+            calls_back: false,
             sender: None,
         };
         self.next += 1;

@@ -78,13 +78,11 @@ impl Call {
             return self.acted_consulting(agent, act, context);
         }
         if self.calls().is_some_and(|talk| talk.agent == *agent) && self.joined().is_none() {
-            return match act {
-                CallAct::HangUp => {
-                    self.finish(EndedBy::Caller, 487, None, context);
-                    Ok(())
-                }
-                _ => Err("nobody has answered yet".into()),
-            };
+            if act != CallAct::HangUp {
+                return Err("nobody has answered yet".into());
+            }
+            self.finish(EndedBy::Caller, 487, None, context);
+            return Ok(());
         }
         let joined = self.joined().filter(|branch| branch.is_there() && self.ending.is_none());
         let Some(Branch { media, sip, .. }) = joined.filter(|_| self.a.state == StateA::Answered) else {

@@ -9,7 +9,7 @@ use model::{AgentId, CallId, E164, QueueId, TrunkId, program::DialTarget};
 use super::{Call, Context, Effect, Environment, Incoming, StateA};
 use crate::{
     admission::Origin,
-    cursor::Dialled,
+    cursor::{Action, Dialled},
     dial::{Branch, Party, Whom},
     record::EndedBy,
     registrar::StationId,
@@ -104,15 +104,10 @@ impl Call {
     }
 
     /// A `callback` step.
-    pub(super) fn promise_step(
-        &mut self,
-        (queue, number): (QueueId, E164),
-        keeps_place: bool,
-        (attempts, retry): (u8, Duration),
-        context: &mut Context<'_>,
-    ) {
-        let now = context.environment.now;
-        let place = self.left.as_ref().filter(|(left, ..)| keeps_place && *left == queue);
+    pub(super) fn promise_step(&mut self, step: &Action, context: &mut Context<'_>) {
+        let &Action::Callback { ref queue, keep_place, number, attempts, retry } = step else { return };
+        let (now, queue) = (context.environment.now, queue.clone());
+        let place = self.left.as_ref().filter(|(left, ..)| keep_place && *left == queue);
         let (entered, entered_at) = place.map_or((now.instant, now.wall), |(_, at, wall)| (*at, *wall));
         let not_before = None;
         let promised = Promised { queue, number, entered, entered_at, not_before, attempts, retry };

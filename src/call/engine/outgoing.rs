@@ -66,32 +66,41 @@ impl Engine {
             self.calls_for_help(now, &world, emergency, &call_id);
         }
         let led = number.as_ref().map(|(_, flow)| format!("RoutingFlow {}", flow.id));
-        self.push(Output::Explanation(Box::new(Explanation {
-            call_id: call_id.clone(),
-            at: now.wall,
-            source: None,
-            listener: String::new(),
-            from: from.clone(),
-            to: to.to_owned(),
-            candidates: Vec::new(),
-            outcome: Outcome::Placed {
-                station: station.clone(),
-                to: led.unwrap_or_else(|| told(&destination)),
-            },
-            legs: Vec::new(),
-            unperformed: Vec::new(),
-            course: Vec::new(),
-        })));
+        let outcome =
+            Outcome::Placed { station: station.clone(), to: led.unwrap_or_else(|| told(&destination)) };
+        let names = (call_id, from, to.to_owned());
+        self.push(Output::Explanation(Box::new(unheard(now, &names, outcome))));
         let (numbered, led) = match number {
             Some((numbered, flow)) => (Some(numbered), flow),
             None => (None, unled(dialler.tenant())),
         };
-        let incoming = Incoming {
+        let admitted = Admitted {
+            origin: Origin::Station(station.clone()),
+            tenant: dialler.tenant().to_owned(),
+            number: numbered,
+            dialled: ours,
+            first_dialled: None,
+            flow: led,
+        };
+        let incoming = Incoming { placement, ..self.of_ours(names, terms, admitted) };
+        let id = self.begin_outgoing(now, incoming, Call::outgoing);
+        self.with_call(now, id, Call::ring_caller);
+        Ok(())
+    }
+
+    /// What a call is made of whose first leg is ours.
+    pub(super) fn of_ours(
+        &mut self,
+        (call_id, from, to): (String, String, String),
+        terms: Terms,
+        admitted: Admitted,
+    ) -> Incoming {
+        Incoming {
             leg: NOBODY,
             call_id,
             from,
-            to: to.to_owned(),
-            placement,
+            to,
+            placement: None,
             part_of: None,
             diverted: Diverted::default(),
             vetted: Vetted::default(),
@@ -103,18 +112,8 @@ impl Engine {
             network: String::new(),
             terms,
             keys: self.keys.clone(),
-            admitted: Admitted {
-                origin: Origin::Station(station.clone()),
-                tenant: dialler.tenant().to_owned(),
-                number: numbered,
-                dialled: ours,
-                first_dialled: None,
-                flow: led,
-            },
-        };
-        let id = self.begin_outgoing(now, incoming, Call::outgoing);
-        self.with_call(now, id, Call::ring_caller);
-        Ok(())
+            admitted,
+        }
     }
 
     /// What the agent is called at: a telephone that is registered, or else one of the public network.
@@ -151,5 +150,26 @@ impl Engine {
         self.push(Output::Begun(Box::new(call.begun())));
         self.calls.insert(id, Box::new(call));
         id
+    }
+}
+
+/// Why there is a call that no INVITE has begun: its Call-ID, who calls, and whom.
+pub(super) fn unheard(
+    now: Now,
+    (call_id, from, to): &(String, String, String),
+    outcome: Outcome,
+) -> Explanation {
+    Explanation {
+        call_id: call_id.clone(),
+        at: now.wall,
+        source: None,
+        listener: String::new(),
+        from: from.clone(),
+        to: to.clone(),
+        candidates: Vec::new(),
+        outcome,
+        legs: Vec::new(),
+        unperformed: Vec::new(),
+        course: Vec::new(),
     }
 }

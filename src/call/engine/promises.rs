@@ -7,30 +7,36 @@ use model::{
     program::{Program, Queue, Step, Verb},
 };
 
-use super::{Engine, Output};
+use super::{Answer, Engine, Output, outgoing::unheard};
 use crate::{
     Now,
     admission::Admitted,
-    call::{Call, Incoming, NOBODY, PROMISE_MAX, Promised},
-    caller::Diverted,
+    call::{Call, Incoming, PROMISE_MAX, Promised},
     cursor::Environment,
     dialling,
-    explanation::{Explanation, Outcome},
-    lots::Lots,
+    explanation::Outcome,
     sdp_leg::Terms,
-    vetting::Vetted,
     world::Flow,
 };
 
-/// Hops that are left to an INVITE of ours (RFC 3261 §8.1.1.6).
-const HOPS: u8 = 70;
-
 impl Engine {
+    /// The same, and what its call is told of it: nothing of one that was promised before.
+    pub(super) fn promise_for(
+        &mut self,
+        now: Now,
+        by: &Call,
+        promised: Promised,
+        is_again: bool,
+    ) -> Option<Answer> {
+        let promised = self.promise(now, by, promised);
+        (!is_again).then_some(Answer::Promised(promised))
+    }
+
     /// Promises to call somebody back on behalf of a call.
     ///
     /// # Errors
     /// Why nobody is called back.
-    pub(super) fn promise(&mut self, now: Now, by: &Call, promised: Promised) -> Result<(), String> {
+    fn promise(&mut self, now: Now, by: &Call, promised: Promised) -> Result<(), String> {
         let world = Arc::clone(&self.world);
         let admitted = by.admitted();
         let tenant = admitted.tenant.as_str();
@@ -52,38 +58,13 @@ impl Engine {
         let call_id = format!("callback-{:016x}", self.lots.draw());
         let from = shown.map(|number| number.to_string()).unwrap_or_default();
         let to = promised.number.to_string();
-        self.push(Output::Explanation(Box::new(Explanation {
-            call_id: call_id.clone(),
-            at: now.wall,
-            source: None,
-            listener: String::new(),
-            from: from.clone(),
-            to: to.clone(),
-            candidates: Vec::new(),
-            outcome: Outcome::Promised { queue: promised.queue.clone() },
-            legs: Vec::new(),
-            unperformed: Vec::new(),
-            course: Vec::new(),
-        })));
-        let incoming = Incoming {
-            leg: NOBODY,
-            call_id,
-            from,
-            to,
-            placement: None,
-            part_of: Some(by.call_id().to_owned()),
-            diverted: Diverted::default(),
-            vetted: Vetted::default(),
-            max_forwards: HOPS,
-            lots: Lots::new(self.lots.draw()),
-            offer: None,
-            is_record_aware: false,
-            spoken: None,
-            network: String::new(),
-            terms: Terms::of_phone(model::net::Transport::Udp, false),
-            keys: self.keys.clone(),
-            admitted: Admitted { flow: waits(tenant, &promised.queue), ..admitted.clone() },
-        };
+        let names = (call_id, from, to);
+        let outcome = Outcome::Promised { queue: promised.queue.clone() };
+        self.push(Output::Explanation(Box::new(unheard(now, &names, outcome))));
+        let terms = Terms::of_phone(model::net::Transport::Udp, false);
+        let admitted = Admitted { flow: waits(tenant, &promised.queue), ..admitted.clone() };
+        let part_of = Some(by.call_id().to_owned());
+        let incoming = Incoming { part_of, ..self.of_ours(names, terms, admitted) };
         let id = self.begin_outgoing(now, incoming, |id, incoming, environment: Environment<'_>| {
             Call::called_back(id, incoming, (promised, trunks, shown), environment)
         });

@@ -303,6 +303,8 @@ impl Media {
             | Order::PlayRecording { .. }
             | Order::Say { .. }
             | Order::Listen { .. }
+            | Order::Mix(_)
+            | Order::Mute { .. }
             | Order::StopListening { .. }) => self.take_sound(now, session, order),
             Order::Fork { leg, of } => {
                 let of = of.map_or("-".into(), |of| format!("{}.{:?}", of.leg.0 & 0xffff, of.side));
@@ -311,14 +313,6 @@ impl Media {
             }
             Order::Unbridge { .. } => {
                 self.orders.push("unbridge".into());
-                Vec::new()
-            }
-            Order::Mute { muted, .. } => {
-                self.orders.push(if muted { "mute".into() } else { "unmute".into() });
-                Vec::new()
-            }
-            Order::Mix(hearings) => {
-                self.orders.push(format!("mix({})", hearings.len()));
                 Vec::new()
             }
             Order::Extend { .. } | Order::Record { .. } => Vec::new(),
@@ -360,6 +354,14 @@ impl Media {
                 self.listening = Some((session, leg, listening.id));
                 Vec::new()
             }
+            Order::Mute { muted, .. } => {
+                self.orders.push(if muted { "mute".into() } else { "unmute".into() });
+                Vec::new()
+            }
+            Order::Mix(hearings) => {
+                self.orders.push(format!("mix({})", hearings.len()));
+                Vec::new()
+            }
             Order::StopListening { .. } => {
                 self.orders.push("deaf".into());
                 self.listening = None;
@@ -375,9 +377,7 @@ impl Media {
             | Order::Unbridge { .. }
             | Order::SendDtmf { .. }
             | Order::Record { .. }
-            | Order::Mix(_)
-            | Order::Fork { .. }
-            | Order::Mute { .. } => Vec::new(),
+            | Order::Fork { .. } => Vec::new(),
         }
     }
 

@@ -155,6 +155,16 @@ pub fn trunk(address: &str, delivers: Delivers, peer: (&str, u16)) -> Trunk {
 }
 
 /// Carrier 192.0.2.1, PBX 192.0.2.2, a Voip trunk 192.0.2.3; +18005550100 leads to acme/main.
+fn public_network() -> Network {
+    Network {
+        name: "public".into(),
+        rtp_bind: "192.0.2.100".parse().unwrap(),
+        rtp_advertised: "192.0.2.100".parse().unwrap(),
+        interface: None,
+        attachment: None,
+    }
+}
+
 pub fn snapshot() -> Snapshot {
     let number = |text: &str| text.parse::<E164>().unwrap();
     let carrier = TrunkId::new("platform", "carrier");
@@ -190,13 +200,7 @@ pub fn snapshot() -> Snapshot {
                 network: "public".into(),
                 serves: Serves::Trunks,
             }],
-            networks: vec![Network {
-                name: "public".into(),
-                rtp_bind: "192.0.2.100".parse().unwrap(),
-                rtp_advertised: "192.0.2.100".parse().unwrap(),
-                interface: None,
-                attachment: None,
-            }],
+            networks: vec![public_network()],
             rtp_ports: (20_000, 20_999),
             packets: Default::default(),
             span_network: None,

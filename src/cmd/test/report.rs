@@ -210,7 +210,7 @@ impl Report {
 
 /// With one digit, and 100 only for all.
 fn percent(part: usize, whole: usize) -> String {
-    let permille = if whole == 0 { 1_000 } else { part * 1_000 / whole };
+    let permille = (part * 1_000).checked_div(whole).unwrap_or(1_000);
     format!("{}.{} %", permille / 10, permille % 10)
 }
 

@@ -64,6 +64,7 @@ pub(super) enum Away {
 }
 
 impl From<Failed> for Away {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else failed, the provider cannot be had")]
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Denied(Denied::TooMany(_)) => Self::Busy,

@@ -144,7 +144,8 @@ fn a_flow_that_fails_and_one_that_waits_for_ever_come_to_an_end() {
     assert_eq!(told, "Failed after 0 s: empty");
     // An hour is the longest call.
     let step = |name: &str| format!("  - {{name: {name}, wait: {{seconds: 600}}}}\n");
-    let steps: String = ["one", "two", "three", "four", "five", "six", "seven"].iter().map(|name| step(name)).collect();
+    let steps: String =
+        ["one", "two", "three", "four", "five", "six", "seven"].iter().map(|name| step(name)).collect();
     let waits = format!("  steps:\n{steps}  - {{name: end, hangup: {{}}}}\n");
     let more = "  expect: {outcome: Failed, steps: [one, four], neverSteps: [end]}";
     let told = first_line(with_flow(&waits), &of_menu(more));

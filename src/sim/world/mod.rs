@@ -131,7 +131,7 @@ impl Stage {
         let mut snapshot = Snapshot::clone(&world.snapshot);
         for (id, state) in &test.hours {
             if let Some(hours) = snapshot.hours.get_mut(id) {
-                *hours = Arc::new(always(&**hours, *state, test));
+                *hours = Arc::new(always(hours, *state, test));
             }
         }
         let secrets = world.secrets().clone();

@@ -413,6 +413,7 @@ impl<'a> Run<'a> {
         self.media.contact(self.session?)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`note` names them all")]
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Transmit { flow, bytes } => self.people.hear(self.now.instant, flow, bytes),
@@ -485,6 +486,7 @@ impl<'a> Run<'a> {
             | Output::TalkOver { .. }
             | Output::Refused { .. }
             | Output::Standing
+            | Output::Begun(_)
             | Output::Tidings(_) => {}
         }
     }
