@@ -75,6 +75,7 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         }
         v1::CLOCK_FROM => "hours and minutes from \"00:00\" to \"23:59\"",
         v1::CLOCK_TO => "hours and minutes from \"00:01\" to \"24:00\"",
+        v1::TEST_STEP => "a step, such as menu, or a step of a called flow, such as survey/lot",
         v1::DATE => "a date, such as \"2026-12-25\"",
         v1::KEYS => "1 to 8 keys of `0` to `9`, `*` and `#`",
         v1::PHRASE => "words: letters, digits, spaces, `'`, `.` and `-`, beginning with a letter or digit",

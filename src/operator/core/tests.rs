@@ -55,7 +55,9 @@ fn example(name: &str) -> Vec<(&'static str, Key, Value)> {
     let mut objects = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
+        // CallTests are many, and no pod ever hears of them.
+        let of_tests = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("calltests"));
+        if of_tests || path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
         }
         for document in serde_yaml::Deserializer::from_str(&std::fs::read_to_string(path).unwrap()) {
