@@ -99,6 +99,8 @@ pub fn describe_pattern(pattern: &str) -> Option<&'static str> {
         v1::PROXY_URL => "an address that begins with http:// or https:// and has no path",
         v1::ORIGIN => "an origin, such as https://www.example.com",
         v1::EMERGENCY => "3 to 6 digits, such as \"110\"",
+        v1::DATABASE_HOST => "the name or address of a host, without a port, such as db.example.com",
+        v1::DATABASE_NAME => "a letter or `_`, then letters, digits, `_`, `.` and `-`, such as switchboard",
         v1::TEST_KEYS => "1 to 32 keys of `0` to `9`, `*` and `#`",
         v1::S3_ENDPOINT => {
             "an address that begins with http:// or https:// and has no path, such as https://s3.example.com"
