@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
+use call::call::PROMISE_MAX;
 use model::{
     Key,
     kept::record_days,
@@ -85,7 +86,8 @@ impl Records {
 }
 
 fn rules(snapshot: &Snapshot) -> Rules {
-    let call_max = Duration::from_secs(snapshot.cluster.limits.call_seconds_max.into());
+    // A promise to call back is a call from the beginning, and waits before it talks.
+    let call_max = PROMISE_MAX + Duration::from_secs(snapshot.cluster.limits.call_seconds_max.into());
     Rules { days: record_days(snapshot), call_max }
 }
 

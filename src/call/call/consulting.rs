@@ -2,7 +2,7 @@
 //!
 //! The contact stays where it is until the agent hands it on (`complete`), brings all three together (`conference`), or comes
 //! back to it (`endConsult`). An agent who hangs up hands on; whoever is asked and hangs up, or is not reached, leaves the
-//! agent with the contact.
+//! agent with the contact. A contact who hangs up ends it for all.
 
 use model::{
     AgentId, LegId, PlayId,

@@ -429,6 +429,12 @@ impl Call {
         self.held = present;
     }
 
+    /// Whether an agent talks in it, on whatever telephone, or is rung to begin it.
+    #[must_use]
+    pub fn has_agent(&self, agent: &AgentId) -> bool {
+        self.held.contains(agent)
+    }
+
     fn agents_present(&self) -> Vec<AgentId> {
         let mut present = Vec::new();
         if self.ending.is_some() {

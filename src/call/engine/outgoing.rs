@@ -38,7 +38,7 @@ impl Engine {
         let world = std::sync::Arc::clone(&self.world);
         let station = self.telephone_of(&world, agent)?;
         let dialler = Dialler::of(&world, &station).ok_or_else(|| format!("{station} is gone"))?;
-        let busy = |call: &Call| !call.is_ending() && call.is_with(&station);
+        let busy = |call: &Call| call.has_agent(agent) || !call.is_ending() && call.is_with(&station);
         if self.calls.values().any(|call| busy(call)) {
             return Err("you are in a conversation: hold or end it first".into());
         }
