@@ -5,7 +5,7 @@ use model::{AgentId, CallId, media::Direction, program::DialStrategy};
 
 use crate::{
     holding::talking,
-    phones::{ADA, BOB, rings},
+    phones::{ADA, ADA_AT_HOME, BOB, rings},
     twin::Virtual,
 };
 
@@ -278,6 +278,16 @@ fn who_dials_at_the_desk_is_told_why_nobody_is_there() {
         world.nothing_is_left();
     }
     let mut world = at_their_telephones();
+    // Nor is she rung at one telephone who talks on another.
+    world.register(ADA_AT_HOME);
+    world.dials("bob", "ada-home");
+    world.other_says(BOB, 200);
+    world.other_says(ADA_AT_HOME, 200);
+    world.talks();
+    world.dials("ada", "bob-desk");
+    assert_eq!(world.talks(), ["ada: you are in a conversation: hold or end it first"]);
+    world.at_desk("bob", CallAct::HangUp);
+    world.talks();
     for (to, because) in [("bob", "that is you"), ("nobody", "nobody")] {
         world.dials("bob", to);
         let told = world.talks();

@@ -284,24 +284,10 @@ fn read(file: &File, offset: u64, end: u64) -> io::Result<Option<Vec<u8>>> {
     Ok((crc(&content) == u32::from_le_bytes([c0, c1, c2, c3])).then_some(content))
 }
 
-const TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut place = 0;
-    while place < 256 {
-        let (mut value, mut bit) = (place as u32, 0);
-        while bit < 8 {
-            value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        table[place] = value;
-        place += 1;
-    }
-    table
-};
+const SUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 fn crc(content: &[u8]) -> u32 {
-    let step = |sum: u32, octet: &u8| (sum >> 8) ^ TABLE[((sum ^ u32::from(*octet)) & 0xff) as usize];
-    !content.iter().fold(u32::MAX, step)
+    SUM.checksum(content)
 }
 
 #[cfg(test)]
