@@ -42,9 +42,10 @@ struct Lease {
     port: u16,
 }
 
-/// What a socket of one leg holds while its worker is elsewhere, in bytes of the kernel's own count: some 40 packets of 20 ms. Those
-/// of many legs and the other ends of spans have more.
-const BUFFER: usize = 16 * 1024;
+/// What a socket of one leg holds while its worker is elsewhere, in bytes; the kernel doubles it and counts its own bookkeeping in:
+/// some 80 packets by loopback (768 B each), 15 to 28 by a network card (2.3 to 4.3 kB each), a third of a second and more. Those of
+/// many legs and the other ends of spans have more.
+const BUFFER: usize = 32 * 1024;
 
 /// DSCP Expedited Forwarding in the traffic-class octet (RFC 4594 §4.1: telephony).
 const EXPEDITED: u32 = 46 << 2;
