@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("outbound", &["model"]),
     ("edge", &["acd", "call", "link", "model", "openid", "outbound", "sip", "stir", "store"]),
     ("media", &["link", "model", "rtp", "store"]),
-    ("sim", &["call", "expr", "model", "sip"]),
+    ("sim", &["acd", "call", "expr", "model", "sip"]),
     ("operator", &["api", "link", "model", "plan"]),
     (
         "switchboard",

@@ -7,7 +7,7 @@ use model::{
     centre::{Agent as Configuration, Channel},
 };
 
-use crate::{Away, ContactId, State, lanes::Free, occupancy::Occupancy};
+use crate::{Away, ContactId, State, lanes::Free, mutant, occupancy::Occupancy};
 
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -25,6 +25,8 @@ pub(crate) struct Agent {
     pub(crate) serves: Vec<Serves>,
     pub(crate) idle_since: Instant,
     pub(crate) occupancy: Occupancy,
+    /// Whether the lanes count the agent among those who take contacts.
+    pub(crate) works: bool,
     /// When an offer or the work after a contact is over.
     pub(crate) due: Option<Instant>,
     /// As it was told last.
@@ -74,6 +76,7 @@ impl Agent {
             serves: Vec::new(),
             idle_since: now,
             occupancy: Occupancy::new(now),
+            works: false,
             due: None,
             told: State::SignedOut,
         }
@@ -97,13 +100,18 @@ impl Agent {
     /// Whether a contact may be offered now. While one is offered, or one that is over is worked on, no other is.
     pub(crate) fn takes_offers(&self) -> bool {
         let engaged = |hold: &Hold| !matches!(hold.work, Work::Handling { .. });
-        self.is_present() && self.reachable && self.away.is_none() && !self.holds.iter().any(engaged)
+        self.takes_part() && !self.holds.iter().any(engaged)
+    }
+
+    /// Whether the agent takes contacts, now or when what keeps him busy is over.
+    pub(crate) const fn takes_part(&self) -> bool {
+        self.is_present() && self.reachable && self.away.is_none()
     }
 
     /// Whether one more contact of the channel may be had. What is over takes no room.
     pub(crate) fn has_room(&self, channel: Channel) -> bool {
         let takes = |hold: &&Hold| hold.channel == channel && !matches!(hold.work, Work::WrapUp { .. });
-        self.holds.iter().filter(takes).count() < self.capacity(channel)
+        mutant!(CapacityIgnored) || self.holds.iter().filter(takes).count() < self.capacity(channel)
     }
 
     pub(crate) fn has(&self, contact: ContactId) -> bool {
@@ -121,12 +129,14 @@ impl Agent {
 
     pub(crate) fn note_occupancy(&mut self, now: Instant) {
         let busy = |hold: &Hold| !matches!(hold.work, Work::Offered { .. });
-        self.occupancy.set(self.holds.iter().any(busy), now);
+        self.occupancy.set(self.holds.iter().any(busy) && !mutant!(OccupancyForgotten), now);
     }
 
     /// The first end of what ends by itself.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let ends = self.holds.iter().filter_map(|hold| match hold.work {
+            Work::Offered { .. } if mutant!(LostOfferTimeout) => None,
+            Work::WrapUp { .. } if mutant!(EndlessWrapUp) => None,
             Work::Offered { until } | Work::WrapUp { until, .. } => Some(until),
             Work::Handling { .. } => None,
         });

@@ -94,6 +94,9 @@ impl Floor {
             let present = self.agents.iter().filter(|(_, agent)| agent.is_present());
             let staffed = present.filter(|(_, agent)| agent.serves.iter().any(serves)).count();
             assert_eq!(lane.staffed as usize, staffed);
+            let take_part = self.agents.iter().filter(|(_, agent)| agent.takes_part());
+            let working = take_part.filter(|(_, agent)| agent.serves.iter().any(serves)).count();
+            assert_eq!(lane.working as usize, working);
             let mut places: Vec<&Place> = lane.stages.iter().flat_map(|stage| stage.waiting.keys()).collect();
             assert!(staffed > 0 || lane.deserted.is_some() || places.is_empty());
             places.dedup();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     ContactId, DECLINED_MAX, PRIORITY_MAX,
     lanes::{Place, Queue},
+    mutant,
 };
 
 #[derive(Debug)]
@@ -37,6 +38,9 @@ impl Contact {
         let waited = now.saturating_duration_since(self.entered).as_secs();
         let risen = queue.configuration.ageing_seconds.map_or(0, |step| waited / u64::from(step.max(1)));
         let risen = u8::try_from(risen).unwrap_or(u8::MAX);
+        if mutant!(ReversedAgeing) {
+            return (queue.stage(waited), self.base_priority.saturating_sub(risen));
+        }
         (queue.stage(waited), self.base_priority.saturating_add(risen).min(PRIORITY_MAX))
     }
 
@@ -51,7 +55,8 @@ impl Contact {
             Some(_) | None => None,
         };
         let forgets = self.declined.iter().map(|(_, until)| *until).min();
-        [relaxes, ages, forgets].into_iter().flatten().fold(self.deadline, Instant::min)
+        let later = if mutant!(LostWaitTimeout) { Duration::from_hours(48) } else { Duration::ZERO };
+        [relaxes, ages, forgets].into_iter().flatten().fold(self.deadline + later, Instant::min)
     }
 
     pub(crate) fn is_declined_by(&self, agent: usize) -> bool {

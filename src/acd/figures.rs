@@ -3,10 +3,11 @@
 //! - **Service level**: answered within the aim ÷ (offered − abandoned early), as a share of 1.
 //! - **Abandonment**: abandoned, but not early ÷ (offered − abandoned early).
 //! - **Occupancy** of a queue's agents now: those at work on contacts ÷ (those and the available ones).
-//! - **Expected wait**: contacts ahead and this one × the pace, where the pace is the time from one offer to the next while
-//!   somebody waits, as an average in which the newest counts an eighth. With all of c agents busy for times that are
-//!   exponentially distributed with mean h this is what queueing theory expects, position × h ÷ c, and it holds for agents
-//!   who serve other queues too. Before any pace is known it is the mean handling time ÷ the agents signed in.
+//! - **Occupancy** of an agent of late: [`crate::OCCUPANCY_OVER`].
+//! - **Idle since**: when the last contact that an agent had was over, with the work after it; offers do not count.
+//! - **Mean wait** of those who were answered, from the time that their wait counts from until the answer, ringing included.
+//! - **Mean handling**: from the answer to the end of the work after the contact.
+//! - **Expected wait**: `pace.rs` says how it is reckoned.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,8 @@ impl Figures {
         self.handling_ms.checked_div(self.handled).map(Duration::from_millis)
     }
 
-    const fn add(&mut self, other: &Self) {
+    /// Of two times or places together.
+    pub const fn add(&mut self, other: &Self) {
         self.offered += other.offered;
         self.answered += other.answered;
         self.answered_in_time += other.answered_in_time;
@@ -184,36 +186,3 @@ const ZERO: Figures = Figures {
     handled: 0,
     handling_ms: 0,
 };
-
-/// The time from one offer to the next while somebody waits.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pace {
-    mean: Option<Duration>,
-    /// The last offer, or when somebody began to wait after it.
-    since: Option<Instant>,
-}
-
-impl Pace {
-    /// Somebody waits where nobody did.
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.since = self.since.or(Some(now));
-    }
-
-    /// Somebody who waited is offered; `more` still wait.
-    pub(crate) fn offered(&mut self, more: bool, now: Instant) {
-        if let Some(since) = self.since {
-            let gap = now.saturating_duration_since(since);
-            self.mean = Some(self.mean.map_or(gap, |mean| (mean * 7 + gap) / 8));
-        }
-        self.since = more.then_some(now);
-    }
-
-    /// Nobody waits any more.
-    pub(crate) const fn end(&mut self) {
-        self.since = None;
-    }
-
-    pub(crate) const fn mean(&self) -> Option<Duration> {
-        self.mean
-    }
-}

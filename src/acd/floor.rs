@@ -10,12 +10,13 @@ use model::{AgentId, QueueId, centre::Channel};
 use slab::Slab;
 
 use crate::{
-    Arrival, Away, ContactId, DECLINED_FOR, DESERTED_AFTER, Live, Outcome, Output, PRIORITY_MAX, Refusal,
-    State, Unavailable, WRAP_UP_MAX, Withdrawal,
+    Arrival, Away, ContactId, DECLINED_FOR, DESERTED_AFTER, Live, OFFER_MAX, Outcome, Output, PRIORITY_MAX,
+    Refusal, State, Unavailable, WRAP_UP_MAX, Withdrawal,
     agents::{Agent, Hold, Work},
     contacts::Contact,
     figures::ABANDONED_EARLY,
-    lanes::{Lane, Queue},
+    lanes::{Lane, Place, Queue, Stage},
+    mutant,
 };
 
 /// All queues and agents of a tenant.
@@ -130,7 +131,7 @@ impl Floor {
         let refused = if self.lanes[lane].staffed == 0 && !arrival.calls_back {
             held.counted.count(now, |figures| figures.no_agents += 1);
             Some(Refusal::NoAgents)
-        } else if held.waiting >= held.configuration.contacts_max {
+        } else if held.waiting >= held.configuration.contacts_max && !mutant!(FullIgnored) {
             held.counted.count(now, |figures| figures.full += 1);
             Some(Refusal::Full)
         } else {
@@ -176,7 +177,7 @@ impl Floor {
     pub fn leave(&mut self, contact: ContactId, abandoned: bool, now: Instant) {
         let Some(place) = self.contact_names.get(&contact).copied() else { return };
         let waited = now.saturating_duration_since(self.contacts[place].entered);
-        self.remove(place, Withdrawal::ContactLeft, now, |figures| {
+        self.remove(place, (Withdrawal::ContactLeft, abandoned), now, |figures| {
             if abandoned {
                 figures.abandoned += 1;
                 figures.abandoned_early += u64::from(waited < ABANDONED_EARLY);
@@ -199,15 +200,29 @@ impl Floor {
     /// How long this one will still wait. None: not known yet, or it does not wait.
     #[must_use]
     pub fn expected_wait(&self, contact: ContactId) -> Option<Duration> {
-        let ahead = self.ahead(contact)?;
-        let lane = self.contacts[*self.contact_names.get(&contact)?].lane;
-        self.pace(lane)?.checked_mul(u32::try_from(ahead + 1).ok()?)
+        let held = &self.contacts[*self.contact_names.get(&contact)?];
+        let lane = &self.lanes[held.lane];
+        if held.offered.is_some() {
+            return Some(lane.pace.rings());
+        }
+        self.wait_behind(lane, lane.ahead(&held.place()))
     }
 
-    fn pace(&self, lane: usize) -> Option<Duration> {
-        let lane = &self.lanes[lane];
-        let handling = || self.queues[lane.queue].counted.total().mean_handling();
-        lane.pace.mean().or_else(|| Some(handling()? / lane.staffed.max(1)))
+    fn wait_behind(&self, lane: &Lane, ahead: usize) -> Option<Duration> {
+        let handling = self.queues[lane.queue].counted.total().mean_handling();
+        lane.pace.expected(ahead, lane.working, handling)
+    }
+
+    /// How long one of the queue's own priority would wait that came now.
+    fn wait_of_next(&self, lane: &Lane, now: Instant) -> Option<Duration> {
+        let queue = &self.queues[lane.queue];
+        let is_free = |stage: &Stage| !stage.free.is_empty();
+        if lane.stages.iter().take(queue.stage(0) + 1).any(is_free) {
+            return Some(lane.pace.rings());
+        }
+        let priority = queue.configuration.priority.min(PRIORITY_MAX);
+        let last = Place { priority, entered: now, contact: ContactId(u64::MAX) };
+        self.wait_behind(lane, lane.ahead(&last))
     }
 
     // --- offers ---
@@ -225,8 +240,19 @@ impl Floor {
             figures.answered_in_time += u64::from(in_time);
             figures.wait_ms += milliseconds(waited);
         });
-        self.forget(contact);
+        let rings = Duration::from_secs(held.configuration.ring_seconds.into());
+        self.lanes[lane].pace.left(waited, false);
+        if mutant!(DoubleAccept) {
+            self.contacts[contact].offered = None;
+            self.wait_again(contact, now);
+        } else {
+            self.forget(contact, now);
+        }
         if let Some(hold) = self.agents[agent].hold(id) {
+            if let Work::Offered { until } = hold.work {
+                let left = until.saturating_duration_since(now);
+                self.lanes[lane].pace.answered(rings.saturating_sub(left));
+            }
             hold.work = Work::Handling { since: now };
         }
         self.settle(agent, now);
@@ -238,7 +264,8 @@ impl Floor {
         let Some((agent, contact)) = self.offered(agent, contact) else { return false };
         let queue = self.lanes[self.contacts[contact].lane].queue;
         self.queues[queue].counted.count(now, |figures| figures.declined += 1);
-        self.contacts[contact].decline(agent, now + DECLINED_FOR);
+        let forgets = if mutant!(ForgottenDecline) { Duration::ZERO } else { DECLINED_FOR };
+        self.contacts[contact].decline(agent, now + forgets);
         self.take_back(agent, contact, now);
         true
     }
@@ -250,6 +277,41 @@ impl Floor {
         let Some(hold) = self.agents[agent].hold(id).map(|hold| *hold) else { return false };
         self.rang_out(agent, hold, now);
         true
+    }
+
+    /// The offer stands until then, at most [`OFFER_MAX`] from now: something is to be done before the agent is rung. Until
+    /// when it stands; None: it did not.
+    pub fn prolong(
+        &mut self,
+        agent: &AgentId,
+        contact: ContactId,
+        until: Instant,
+        now: Instant,
+    ) -> Option<Instant> {
+        let (agent, contact) = self.offered(agent, contact)?;
+        let id = self.contacts[contact].id;
+        let until = until.clamp(now, now + OFFER_MAX);
+        self.agents[agent].hold(id)?.work = Work::Offered { until };
+        self.settle(agent, now);
+        Some(until)
+    }
+
+    /// A contact that was to be called back has been reached, and waits on the line from now on: before all others, and for so
+    /// long at most. Nothing where it does not wait.
+    pub fn present(&mut self, contact: ContactId, wait_max: Duration, now: Instant) {
+        let Some(place) = self.contact_names.get(&contact).copied() else { return };
+        let waits = self.contacts[place].offered.is_none();
+        if waits {
+            self.stop_waiting(place);
+        }
+        let held = &mut self.contacts[place];
+        let configuration = &self.queues[self.lanes[held.lane].queue].configuration;
+        let bound = wait_max.min(Duration::from_secs(configuration.wait_seconds_max.into()));
+        (held.calls_back, held.base_priority, held.deadline) = (false, PRIORITY_MAX, now + bound);
+        if waits {
+            self.wait_again(place, now);
+            self.find_agent(place, now);
+        }
     }
 
     fn offered(&self, agent: &AgentId, contact: ContactId) -> Option<(usize, usize)> {
@@ -294,7 +356,7 @@ impl Floor {
     }
 
     /// Takes a part of an agent's capacity for a contact that no queue offers: a call to the agent, a consultation, a call that
-    /// the agent makes. Who makes one (`by_agent`) may be away.
+    /// the agent makes. Who talks already (`by_agent`) is never refused, be the agent away, not signed in or without room.
     ///
     /// # Errors
     ///
@@ -309,16 +371,27 @@ impl Floor {
         let agent = *self.agent_names.get(agent).ok_or(Unavailable::Unknown)?;
         let held = &mut self.agents[agent];
         let engaged = held.holds.iter().any(|hold| matches!(hold.work, Work::Offered { .. }));
-        if !held.is_present() || !held.reachable {
+        if !by_agent && (!held.is_present() || !held.reachable) {
             return Err(Unavailable::Absent);
         }
         if !by_agent && (held.away.is_some() || matches!(held.state(), State::WrapUp(_))) {
             return Err(Unavailable::Away);
         }
-        if engaged || !held.has_room(channel) || held.hold(contact).is_some() {
+        if !by_agent && (engaged || !held.has_room(channel) || held.hold(contact).is_some()) {
             return Err(Unavailable::Busy);
         }
-        held.holds.push(Hold { contact, channel, queue: None, work: Work::Handling { since: now } });
+        match held.hold(contact) {
+            // It is back before the work after it was done.
+            Some(hold) => {
+                if let Work::WrapUp { handled_since, .. } = hold.work {
+                    hold.work = Work::Handling { since: handled_since };
+                }
+            }
+            None => {
+                let work = Work::Handling { since: now };
+                held.holds.push(Hold { contact, channel, queue: None, work });
+            }
+        }
         self.settle(agent, now);
         Ok(())
     }
@@ -330,11 +403,15 @@ impl Floor {
         let Work::Handling { since } = hold.work else { return };
         let queue = hold.queue.and_then(|queue| self.queues.get(queue));
         let seconds = queue.map_or(0, |queue| queue.configuration.wrap_up_seconds);
-        if seconds == 0 {
-            self.let_go(agent, contact, now);
-        } else if let Some(hold) = self.agents[agent].hold(contact) {
+        if let Some(queue) = queue.filter(|_| seconds > 0 && !mutant!(ForgottenWrapUp)) {
             let until = now + Duration::from_secs(seconds.into());
-            hold.work = Work::WrapUp { until, handled_since: since };
+            let (held, queue) = (&mut self.agents[agent], queue.id.clone());
+            self.outputs.push_back(Output::WrapUp { contact, agent: held.id.clone(), queue });
+            if let Some(hold) = held.hold(contact) {
+                hold.work = Work::WrapUp { until, handled_since: since };
+            }
+        } else {
+            self.let_go(agent, contact, now);
         }
         self.settle(agent, now);
     }
@@ -381,6 +458,19 @@ impl Floor {
         agent.is_some_and(|agent| {
             agent.is_present() && (!agent.has_room(channel) || agent.holds.iter().any(offered))
         })
+    }
+
+    /// Whether an agent has come.
+    #[must_use]
+    pub fn is_signed_in(&self, agent: &AgentId) -> bool {
+        self.agent_names.get(agent).is_some_and(|agent| self.agents[*agent].is_present())
+    }
+
+    /// Whether an agent has come and is not away, be any telephone at hand or not.
+    #[must_use]
+    pub fn is_ready(&self, agent: &AgentId) -> bool {
+        let agent = self.agent_names.get(agent).map(|agent| &self.agents[*agent]);
+        agent.is_some_and(|agent| agent.is_present() && agent.away.is_none())
     }
 
     /// Whether nobody waits and nobody is signed in or at work.
@@ -438,13 +528,8 @@ impl Floor {
         now: Instant,
     ) -> Live {
         let queue = &self.queues[index];
-        let expected_wait = self.lane(index, Channel::Voice).and_then(|lane| {
-            if available > 0 {
-                return Some(Duration::ZERO);
-            }
-            let waiting: usize = self.lanes[lane].stages.iter().map(|stage| stage.waiting.len()).sum();
-            self.pace(lane)?.checked_mul(u32::try_from(waiting + 1).ok()?)
-        });
+        let voice = self.lane(index, Channel::Voice);
+        let expected_wait = voice.and_then(|lane| self.wait_of_next(&self.lanes[lane], now));
         Live {
             waiting: queue.waiting,
             longest_wait: longest.map(|entered| now.saturating_duration_since(entered)),
@@ -472,7 +557,12 @@ impl Floor {
         }) {
             match hold.work {
                 Work::Offered { .. } => self.rang_out(agent, hold, now),
-                Work::WrapUp { .. } | Work::Handling { .. } => self.let_go(agent, hold.contact, now),
+                Work::WrapUp { .. } => {
+                    let (contact, id) = (hold.contact, self.agents[agent].id.clone());
+                    self.outputs.push_back(Output::WrapUpOver { contact, agent: id });
+                    self.let_go(agent, contact, now);
+                }
+                Work::Handling { .. } => self.let_go(agent, hold.contact, now),
             }
         }
         self.settle(agent, now);
@@ -480,7 +570,9 @@ impl Floor {
 
     /// Whoever does not answer is not rung again and again: the agent is away until he says otherwise.
     fn rang_out(&mut self, agent: usize, hold: Hold, now: Instant) {
-        self.agents[agent].away = Some(Away::Unanswered);
+        if !mutant!(ForgottenMiss) {
+            self.agents[agent].away = Some(Away::Unanswered);
+        }
         let Some(contact) = self.contact_names.get(&hold.contact).copied() else {
             self.agents[agent].holds.retain(|other| other.contact != hold.contact);
             return;
@@ -527,7 +619,7 @@ impl Floor {
     pub(crate) fn give_up(&mut self, contact: usize, outcome: Outcome, now: Instant) {
         let Contact { id, lane, .. } = self.contacts[contact];
         let queue = self.queues[self.lanes[lane].queue].id.clone();
-        self.remove(contact, Withdrawal::ContactLeft, now, |figures| match outcome {
+        self.remove(contact, (Withdrawal::ContactLeft, false), now, |figures| match outcome {
             Outcome::TimedOut => figures.timed_out += 1,
             Outcome::NoAgents | Outcome::QueueGone => figures.diverted += 1,
         });

@@ -9,13 +9,10 @@ use std::{
 
 use model::{
     QueueId,
-    centre::{Channel, Queue as Configuration, Selection},
+    centre::{Agent, Channel, Queue as Configuration, Selection},
 };
 
-use crate::{
-    PRIORITY_MAX,
-    figures::{Counted, Pace},
-};
+use crate::{PRIORITY_MAX, figures::Counted, mutant, pace::Pace};
 
 /// A queue as it is now.
 #[derive(Debug)]
@@ -41,15 +38,13 @@ impl Queue {
 
     /// What so long a wait has made of it: an index of [`Self::minima`].
     pub(crate) fn stage(&self, waited_seconds: u64) -> usize {
-        self.thresholds.partition_point(|threshold| u64::from(*threshold) <= waited_seconds)
+        let passed = |threshold: &u32| u64::from(*threshold) <= waited_seconds && !mutant!(NeverRelaxes);
+        self.thresholds.partition_point(passed)
     }
 
     /// The first stage at which somebody with such skills is good enough. None: never.
     pub(crate) fn suffices(&self, level: impl Fn(&str) -> u8) -> Option<usize> {
-        let levels: Vec<u8> = self.configuration.skills.iter().map(|skill| level(&skill.name)).collect();
-        self.minima
-            .iter()
-            .position(|minima| minima.iter().zip(&levels).all(|(minimum, level)| level >= minimum))
+        suffices(&self.minima, &self.configuration, level)
     }
 
     /// The sum of somebody's levels in what the queue asks for.
@@ -61,12 +56,27 @@ impl Queue {
     pub(crate) fn selected(&self, score: i64, turn: u64, occupancy: impl FnOnce() -> i64) -> i64 {
         match self.configuration.selection {
             Selection::LongestIdle => 0,
+            Selection::MostSkilled if mutant!(WorstAgentFirst) => score,
             Selection::MostSkilled => -score,
             Selection::LeastSkilled => score,
             Selection::RoundRobin => i64::try_from(turn).unwrap_or(i64::MAX),
             Selection::LeastOccupied => occupancy(),
         }
     }
+}
+
+/// The first stage of a queue's wait, from 0, at which an agent may be offered its contacts. None: never.
+#[must_use]
+pub fn serves(agent: &Agent, id: &QueueId, queue: &Configuration) -> Option<usize> {
+    if !agent.queues.is_empty() && !agent.queues.contains_key(id) {
+        return None;
+    }
+    suffices(&stages(queue).1, queue, |skill| agent.skills.get(skill).copied().unwrap_or(0))
+}
+
+fn suffices(minima: &[Vec<u8>], queue: &Configuration, level: impl Fn(&str) -> u8) -> Option<usize> {
+    let levels: Vec<u8> = queue.skills.iter().map(|skill| level(&skill.name)).collect();
+    minima.iter().position(|minima| minima.iter().zip(&levels).all(|(minimum, level)| level >= minimum))
 }
 
 /// A level that was enough once stays enough: a list that rises again would take agents away from who waits longer.
@@ -93,6 +103,8 @@ pub(crate) struct Lane {
     pub(crate) stages: Vec<Stage>,
     /// Agents signed in who may serve it at some stage.
     pub(crate) staffed: u32,
+    /// Those of them who take contacts: reachable, and not away.
+    pub(crate) working: u32,
     /// When its contacts go, unless somebody comes.
     pub(crate) deserted: Option<Instant>,
     pub(crate) pace: Pace,
@@ -110,7 +122,7 @@ pub(crate) struct Stage {
 impl Lane {
     pub(crate) fn new(queue: usize, channel: Channel, stages: usize) -> Self {
         let stages = (0..stages).map(|_| Stage::default()).collect();
-        Self { queue, channel, stages, staffed: 0, deserted: None, pace: Pace::default() }
+        Self { queue, channel, stages, staffed: 0, working: 0, deserted: None, pace: Pace::default() }
     }
 
     /// How many go before this one.
@@ -128,14 +140,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    const fn key(&self) -> (u8, Instant, crate::ContactId) {
-        (PRIORITY_MAX.saturating_sub(self.priority), self.entered, self.contact)
+    fn key(&self) -> (u8, Instant, crate::ContactId) {
+        let before = if mutant!(ReversedPriority) { self.priority } else { PRIORITY_MAX - self.priority };
+        (before, self.entered, self.contact)
     }
 }
 
 impl Ord for Place {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        let order = self.key().cmp(&other.key());
+        if mutant!(LastComeFirst) { order.reverse() } else { order }
     }
 }
 

@@ -25,7 +25,9 @@ mod figures;
 mod floor;
 mod lanes;
 mod matching;
+pub mod mutants;
 mod occupancy;
+mod pace;
 mod setup;
 
 use std::{
@@ -36,8 +38,9 @@ use std::{
 use model::{AgentId, QueueId, centre::Channel};
 
 pub use self::{
-    figures::{Figures, Live},
+    figures::{ABANDONED_EARLY, Figures, Live},
     floor::Floor,
+    lanes::serves,
     occupancy::OCCUPANCY_OVER,
 };
 
@@ -52,6 +55,9 @@ pub const DESERTED_AFTER: Duration = Duration::from_secs(10);
 
 /// Longest work after a contact that an agent may ask for.
 pub const WRAP_UP_MAX: Duration = Duration::from_hours(1);
+
+/// Longest offer, however often it is prolonged.
+pub const OFFER_MAX: Duration = Duration::from_mins(10);
 
 /// Agents who declined a contact, and are remembered for it.
 const DECLINED_MAX: usize = 16;
@@ -199,6 +205,22 @@ pub enum Output {
         queue: QueueId,
         /// Why.
         outcome: Outcome,
+    },
+    /// An agent is done with a contact, and works on it for a while.
+    WrapUp {
+        /// Which.
+        contact: ContactId,
+        /// Who.
+        agent: AgentId,
+        /// Where the contact waited.
+        queue: QueueId,
+    },
+    /// The time for that is over, and the agent had not said to be done.
+    WrapUpOver {
+        /// Which.
+        contact: ContactId,
+        /// Who.
+        agent: AgentId,
     },
     /// An agent does something else now.
     State {

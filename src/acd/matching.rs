@@ -9,6 +9,7 @@ use crate::{
     figures::Figures,
     floor::{Wake, milliseconds},
     lanes::{Free, Place},
+    mutant,
 };
 
 impl Floor {
@@ -91,7 +92,7 @@ impl Floor {
     /// Whoever cannot be rung any more is not rung.
     fn withdraw_from_absent(&mut self, agent: usize, now: Instant) {
         let held = &self.agents[agent];
-        if held.is_present() && held.reachable {
+        if held.is_present() && held.reachable || mutant!(RungAfterSignOut) {
             return;
         }
         let offered = held.holds.iter().find(|hold| matches!(hold.work, Work::Offered { .. }));
@@ -116,7 +117,8 @@ impl Floor {
                     !self.contacts[**contact].is_declined_by(agent) && !held.has(place.contact)
                 };
                 let Some((place, contact)) = stage.waiting.iter().find(willing) else { continue };
-                let candidate = (serves.rank, *place, *contact);
+                let rank = if mutant!(RankIgnored) { 0 } else { serves.rank };
+                let candidate = (rank, *place, *contact);
                 first = Some(first.map_or(candidate, |first| first.min(candidate)));
             }
         }
@@ -135,7 +137,7 @@ impl Floor {
         let id = held.id;
         let lane = &mut self.lanes[held.lane];
         let more = lane.stages.iter().any(|stage| !stage.waiting.is_empty());
-        lane.pace.offered(more, now);
+        lane.pace.offered(more, lane.working, now);
         let queue = &self.queues[lane.queue];
         let until = now + Duration::from_secs(queue.configuration.ring_seconds.into());
         self.turns += 1;
@@ -187,6 +189,7 @@ impl Floor {
 
     /// Renews the agent's deadline, and tells of a state that is new.
     fn look(&mut self, agent: usize, now: Instant) {
+        self.note_work(agent, now);
         let held = &mut self.agents[agent];
         let due = held.next_due();
         let before = std::mem::replace(&mut held.due, due);
@@ -198,6 +201,24 @@ impl Floor {
         }
         self.rewake(Wake::Agent(agent), before, due);
         self.bury(agent);
+    }
+
+    /// Counts the agent among those who take contacts, or no more.
+    fn note_work(&mut self, agent: usize, now: Instant) {
+        let held = &mut self.agents[agent];
+        let works = held.takes_part();
+        if std::mem::replace(&mut held.works, works) != works {
+            for at in 0..self.agents[agent].serves.len() {
+                let lane = self.agents[agent].serves[at].lane;
+                self.work_lane(lane, works, now);
+            }
+        }
+    }
+
+    pub(crate) fn work_lane(&mut self, lane: usize, comes: bool, now: Instant) {
+        let lane = &mut self.lanes[lane];
+        lane.pace.pass(lane.working, now);
+        lane.working = if comes { lane.working + 1 } else { lane.working.saturating_sub(1) };
     }
 
     /// A deleted agent who has nothing more to do is forgotten.
@@ -228,6 +249,9 @@ impl Floor {
         let id = self.contacts[contact].id;
         self.agents[agent].holds.retain(|hold| hold.contact != id);
         self.contacts[contact].offered = None;
+        if mutant!(LostPlace) {
+            self.contacts[contact].entered = now;
+        }
         if self.contacts[contact].deadline <= now {
             self.give_up(contact, crate::Outcome::TimedOut, now);
             return;
@@ -241,7 +265,7 @@ impl Floor {
         let held = &mut self.agents[agent];
         let Some(at) = held.holds.iter().position(|hold| hold.contact == contact) else { return };
         let hold = held.holds.remove(at);
-        if held.holds.is_empty() {
+        if held.holds.is_empty() && !mutant!(IdleSinceForever) {
             held.idle_since = now;
         }
         let since = match hold.work {
@@ -261,12 +285,13 @@ impl Floor {
     pub(crate) fn remove(
         &mut self,
         contact: usize,
-        reason: Withdrawal,
+        (reason, hung_up): (Withdrawal, bool),
         now: Instant,
         count: impl Fn(&mut Figures),
     ) {
-        let queue = self.lanes[self.contacts[contact].lane].queue;
-        self.queues[queue].counted.count(now, count);
+        let Contact { lane, entered, .. } = self.contacts[contact];
+        self.lanes[lane].pace.left(now.saturating_duration_since(entered), hung_up);
+        self.queues[self.lanes[lane].queue].counted.count(now, count);
         let offered = self.contacts[contact].offered;
         match offered {
             Some(agent) => {
@@ -276,20 +301,20 @@ impl Floor {
             }
             None => self.stop_waiting(contact),
         }
-        self.forget(contact);
+        self.forget(contact, now);
         if let Some(agent) = offered {
             self.settle(agent, now);
         }
     }
 
     /// A contact that stands nowhere any more.
-    pub(crate) fn forget(&mut self, contact: usize) {
+    pub(crate) fn forget(&mut self, contact: usize, now: Instant) {
         let Contact { id, lane, due, .. } = self.contacts.remove(contact);
         self.contact_names.remove(&id);
         self.rewake(Wake::Contact(contact), due, None);
         let lane = &mut self.lanes[lane];
         if lane.stages.iter().all(|stage| stage.waiting.is_empty()) {
-            lane.pace.end();
+            lane.pace.end(lane.working, now);
         }
         let queue = &mut self.queues[lane.queue];
         queue.waiting = queue.waiting.saturating_sub(1);

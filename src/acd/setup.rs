@@ -99,11 +99,13 @@ impl Floor {
             self.agents[agent].serves.retain(|serves| !lanes.contains(&serves.lane));
             let lost = before - self.agents[agent].serves.len();
             debug_assert!(lost <= lanes.len());
-            if !present {
-                continue;
-            }
             for lane in lanes.iter().take(lost) {
-                self.staff_lane(*lane, false, now);
+                if self.agents[agent].works {
+                    self.work_lane(*lane, false, now);
+                }
+                if present {
+                    self.staff_lane(*lane, false, now);
+                }
             }
         }
     }
@@ -200,9 +202,12 @@ impl Floor {
 
     fn change_agent(&mut self, agent: usize, configuration: Option<Arc<AgentConfiguration>>, now: Instant) {
         self.unlist(agent);
-        if self.agents[agent].is_present() {
-            let lanes: Vec<usize> = self.agents[agent].serves.iter().map(|serves| serves.lane).collect();
-            for lane in lanes {
+        let lanes: Vec<usize> = self.agents[agent].serves.iter().map(|serves| serves.lane).collect();
+        for lane in lanes {
+            if self.agents[agent].works {
+                self.work_lane(lane, false, now);
+            }
+            if self.agents[agent].is_present() {
                 self.staff_lane(lane, false, now);
             }
         }
@@ -237,8 +242,11 @@ impl Floor {
             });
             added.extend(serves);
         }
-        let present = agent.is_present();
+        let (present, works) = (agent.is_present(), agent.works);
         for serves in added {
+            if works {
+                self.work_lane(serves.lane, true, now);
+            }
             if present {
                 self.staff_lane(serves.lane, true, now);
             }

@@ -9,24 +9,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use acd::mutant;
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AgentId, CallId, LegId, PlayId, QueueId, SessionId,
-    media::{Event as MediaEvent, Order, Refusal},
+    media::{Event as MediaEvent, Order},
 };
 use sip::endpoint::{Ended, Event as SipEvent};
 use stir::Verstat;
 
 use crate::{
     admission::{Admitted, Origin},
-    cursor::{Action, Cursor, Dialled, Environment, Facts, Speech},
+    cursor::{Action, Cursor, Environment, Facts, Speech},
     dial::{Branch, Dialling, Party, Sent},
-    record::{Egress, EndedBy, Measured, Visit, cause_of},
+    record::{Egress, EndedBy, Measured, Supervised, Visit, cause_of},
     registrar::StationId,
     sdp_leg::{At, MediaLeg, Ports},
 };
 
+mod accepting;
 mod account;
 mod asking;
 mod bodies;
@@ -46,11 +48,16 @@ mod playing;
 mod promise;
 mod queueing;
 mod recording;
+mod refusing;
 mod silence;
 mod siprec;
+mod standing;
+mod supervising;
+mod texting;
 mod tones;
 mod unprotected;
 
+use accepting::Accepting;
 use asking::Asking;
 use bodies::{configure, quoted, refusal_headers, reinvited, reinvited_as};
 use desk::Desk;
@@ -63,13 +70,17 @@ use queueing::Queueing;
 use recording::{Recorder, STORE_WAIT};
 use silence::Silenced;
 use siprec::Siprec;
+use standing::Standing;
+use supervising::Supervision;
 
 pub use confirming::Confirming;
 pub use consulting::{Consult, ConsultStage};
 pub use desk::{DeskNews, Talk};
-pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks, Unperformed, not_performed};
+pub use effect::{Context, Effect, FloorOrder, Incoming, Told, Trunks};
 pub use handover::{Connected, NOBODY};
-pub use promise::{PROMISE_MAX, Promised};
+pub use promise::{Card, PRESENT_MAX, PROMISE_MAX, Promised};
+pub use standing::{StandingEnd, StandingNews};
+pub use supervising::{Listens, NOTHING_TO_HEAR};
 
 /// How long the end of a call waits for its media server.
 const RELEASE_WAIT: Duration = Duration::from_secs(2);
@@ -89,6 +100,8 @@ pub struct Call {
     on_hold: Option<LegId>,
     desk: Desk,
     joiner: Option<Box<Joiner>>,
+    supervision: Option<Box<Supervision>>,
+    standing: Option<Box<Standing>>,
     playing: Option<(PlayId, AfterPlay)>,
     /// What is spoken once the prompts before it are over.
     to_say: Option<Box<Speech>>,
@@ -98,10 +111,13 @@ pub struct Call {
     siprec: Siprec,
     message: Option<Message>,
     queueing: Option<Box<Queueing>>,
+    accepting: Option<Box<Accepting>>,
     /// Agents who talk in it, as the floor was told.
     held: Vec<AgentId>,
     /// Waits that are over.
     visits: Vec<Visit>,
+    /// Who has listened.
+    supervisions: Vec<Supervised>,
     /// A key that has ended a message and is still to come.
     swallows: Option<char>,
     ear: Option<Ear>,
@@ -212,6 +228,8 @@ impl Call {
             on_hold: None,
             desk: Desk::default(),
             joiner: None,
+            supervision: None,
+            standing: None,
             silenced: None,
             playing: None,
             to_say: None,
@@ -221,8 +239,10 @@ impl Call {
             siprec: Siprec::default(),
             message: None,
             queueing: None,
+            accepting: None,
             held: Vec::new(),
             visits: Vec::new(),
+            supervisions: Vec::new(),
             swallows: None,
             ear: None,
             started_at: environment.now.wall,
@@ -254,8 +274,11 @@ impl Call {
     /// Whether a branch is there whose INVITE is still to be sent.
     #[must_use]
     pub fn awaits(&self, branch: LegId) -> bool {
-        let mut branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
-        branches.any(|one| one.media.id == branch && one.sip.is_none() && one.leaving.is_none())
+        let dialled = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let listening = self.supervision.iter().flat_map(|supervision| &supervision.branches);
+        dialled
+            .chain(listening)
+            .any(|one| one.media.id == branch && one.sip.is_none() && one.leaving.is_none())
     }
 
     /// Where it is in its flow.
@@ -276,6 +299,12 @@ impl Call {
         self.id
     }
 
+    /// When it began.
+    #[must_use]
+    pub const fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
     /// Number of who called; empty: withheld.
     #[must_use]
     pub fn number(&self) -> &str {
@@ -291,10 +320,15 @@ impl Call {
     /// Whether a phone is in it: it called, or was called and has answered.
     #[must_use]
     pub fn is_with(&self, station: &StationId) -> bool {
+        if self.standing.is_some() {
+            return false;
+        }
         let called = self.a.station.as_ref() == Some(station);
         let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
         let mut answered = branches.filter(|branch| branch.is_there());
-        called || answered.any(|branch| branch.now.party == Party::Station(station.clone()))
+        called
+            || answered.any(|branch| branch.now.party == Party::Station(station.clone()))
+            || self.is_listened_to_by(station)
     }
 
     /// Whether its end has begun: no leg of it is up any more.
@@ -316,18 +350,21 @@ impl Call {
         if let Some(ending) = &self.ending {
             return ending.at_most_until;
         }
-        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
-        let ringing = branches.filter(|branch| !branch.is_there());
-        let dial = ringing.filter_map(Branch::deadline).min();
+        let dialled = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let listening = self.supervision.iter().flat_map(|supervision| &supervision.branches);
+        let ringing = dialled.chain(listening).filter(|branch| !branch.is_there());
+        let dial = ringing.filter_map(Branch::deadline).min().filter(|_| !mutant!(LostRingTimeout));
         let message = self.message.as_ref().and_then(|message| message.deadline);
         let silenced = self.silenced.as_ref().map(|silenced| silenced.until);
         let announced = self.queueing.as_ref().and_then(|queueing| queueing.deadline());
         let siprec = self.siprec.deadline();
         let recorder = self.recorder.deadline();
         let asked = self.asking.as_ref().map(|asking| asking.until);
+        let asked = asked.filter(|_| !mutant!(LostRequestTimeout));
         let promise = self.promise.as_ref().and_then(|promise| promise.deadline());
-        let others =
-            [self.cursor.deadline(), dial, message, recorder, silenced, announced, siprec, asked, promise];
+        let standing = self.standing_deadline();
+        let cursor = self.cursor.deadline();
+        let others = [cursor, dial, message, recorder, silenced, announced, siprec, asked, promise, standing];
         others.into_iter().flatten().fold(self.ends_by, Instant::min)
     }
 
@@ -356,12 +393,16 @@ impl Call {
         self.queue_timeout(now, context);
         self.request_timeout(now, context);
         self.promise_timeout(now, context);
+        self.standing_timeout(now, context);
         let actions = self.cursor.silence(context.environment);
         self.perform(actions, context);
     }
 
     /// Ends the call from outside.
     pub fn end(&mut self, because: &str, context: &mut Context<'_>) {
+        if self.is_waiting_promise() {
+            return self.lose(context);
+        }
         self.finish(EndedBy::Deadline, 503, Some(because), context);
     }
 
@@ -372,6 +413,8 @@ impl Call {
             self.on_a(event, context);
         } else if self.joiner.as_ref().is_some_and(|joiner| joiner.sip == leg) {
             self.on_joiner(&event, context);
+        } else if self.is_supervisors_sip(leg) {
+            self.on_supervisor(leg, event, context);
         } else if self.is_recorders(leg) {
             self.on_recorder(event, context);
         } else {
@@ -432,6 +475,9 @@ impl Call {
     pub fn invited(&mut self, branch: LegId, sent: Sent, context: &mut Context<'_>) {
         let Some(sent) = self.siprec_invited(branch, sent, context) else { return };
         if branch == self.a.media.id {
+            if matches!(sent, Sent::Refused(_)) && self.standing_untold(context) {
+                return;
+            }
             return self.not_shown();
         }
         match (self.branch(branch), sent) {
@@ -457,10 +503,6 @@ impl Call {
     fn start(&mut self, action: Action, context: &mut Context<'_>) -> Vec<Action> {
         if self.ending.is_some() {
             return Vec::new();
-        }
-        if let Some(what) = not_performed(&action) {
-            self.unperformed(what, context);
-            return self.cursor.unperformed(context.environment);
         }
         match action {
             Action::StopPlay => {
@@ -511,7 +553,7 @@ impl Call {
                 self.waiting = Some(Waiting::For(action));
             }
             Action::Queue { ref queue, priority, max_wait } => {
-                if self.promise.is_some() || self.audible(false, context) {
+                if self.waits_without_leg() || self.audible(false, context) {
                     self.queue_up(queue.clone(), (priority, max_wait), context);
                 } else {
                     self.waiting = Some(Waiting::For(action));
@@ -520,17 +562,9 @@ impl Call {
             Action::Request(asked) => self.ask_service(*asked, context),
             Action::Callback { .. } if self.audible(false, context) => self.promise_step(&action, context),
             Action::Callback { .. } => self.waiting = Some(Waiting::For(action)),
-            Action::Message { .. } => {}
+            Action::Message { text, to } => return self.message_step(&text, to, context),
         }
         Vec::new()
-    }
-
-    fn unperformed(&self, what: &'static str, context: &mut Context<'_>) {
-        context.effects.push(Effect::Unperformed(Unperformed {
-            call_id: self.incoming.call_id.clone(),
-            step: self.cursor.step(),
-            what,
-        }));
     }
 
     /// For the call's explanation.
@@ -602,6 +636,9 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
+        if self.standing.is_some() {
+            return self.tell_standing(context);
+        }
         if let Some(offer) = self.incoming.offer.take() {
             match self.a.media.answer(&offer) {
                 Ok(answer) => {
@@ -628,33 +665,11 @@ impl Call {
         }
     }
 
-    fn refused(&mut self, leg: LegId, reason: Refusal, context: &mut Context<'_>) {
-        self.unreleased = self.unreleased.saturating_sub(1);
-        let because = match reason {
-            Refusal::PortsExhausted => "every RTP port of the VoiceCluster's media.ports is in use",
-            Refusal::NoSuchNetwork => "the media server has no such network",
-            Refusal::Draining => "the media server is draining",
-            Refusal::NoSpans => {
-                "the VoiceCluster names no media.spanNetwork, so no media pod reaches another"
-            }
-            Refusal::SpanTaken => "a span between media pods has the name of another",
-            Refusal::SpanUnprotected => "a span between media pods has not two keys of AEAD-GCM",
-        };
-        if leg == self.a.media.id {
-            self.a.media.ports = Ports::None;
-            self.finish(EndedBy::Failure, 503, Some(because), context);
-        } else if let Some(branch) = self.branch(leg) {
-            branch.media.ports = Ports::None;
-            self.branch_failed(leg, (Dialled::Failed, 503), context);
-        } else if self.siprec_refused(leg, because, context) {
-        } else if let Some(joiner) = self.joiner.take_if(|joiner| joiner.media.id == leg) {
-            let headers = refusal_headers(cause_of(503), Some(because));
-            context.effects.push(Effect::Reject { leg: joiner.sip, code: 503, headers });
-        }
-    }
-
     #[expect(clippy::wildcard_enum_match_arm, reason = "what the call did not ask for changes nothing")]
     fn on_a(&mut self, event: SipEvent, context: &mut Context<'_>) {
+        if self.on_standing(&event, context) {
+            return;
+        }
         match event {
             SipEvent::Confirmed { sdp, .. } => self.a_confirmed(sdp.as_deref(), context),
             SipEvent::Reinvited { sdp, .. } => {
@@ -670,10 +685,12 @@ impl Call {
             SipEvent::Info { content_type, body, .. } => {
                 self.informed(self.a.media.id, &content_type, &body, context);
             }
+            SipEvent::Ended { how: Ended::Cancelled { .. }, .. } if mutant!(CancelIgnored) => {}
             SipEvent::Ended { how, .. } => {
                 self.a.state = StateA::Over;
                 let (by, code, because) = match how {
                     Ended::Cancelled { .. } => (EndedBy::Caller, 487, None),
+                    Ended::Bye { .. } if mutant!(WrongEndedBy) => (EndedBy::Callee, 200, None),
                     Ended::Bye { .. } => (EndedBy::Caller, 200, None),
                     Ended::Rejected { code } => (EndedBy::Flow, code, None),
                     Ended::NoAck => (EndedBy::Failure, 408, Some("the caller never sent an ACK")),
@@ -724,6 +741,7 @@ impl Call {
         if self.ending.is_some() {
             return;
         }
+        self.standing_ends(by, code, context);
         self.drop_message(context);
         self.leave_queue(by == EndedBy::Caller, context);
         self.end_recording(context);

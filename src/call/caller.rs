@@ -163,6 +163,9 @@ pub struct Caller<'a> {
     pub verstat: Option<Verstat>,
     /// Values of Identity that go on with it where it is handed on.
     pub identities: &'a [String],
+    /// Whether the agent who is called has asked for it, or works for the queue that it came by: the telephone may answer by
+    /// itself.
+    pub is_expected: bool,
 }
 
 /// What an INVITE says of who calls.

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
-    LegId, TrunkId,
+    AgentId, LegId, TrunkId,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{Dial, DialTarget},
     snapshot::{Peer, Trunk},
@@ -162,6 +162,8 @@ pub struct Try {
     pub is_urgent: bool,
     /// Whoever answers must press a key before anybody is joined, and is asked to in this language (BCP 47).
     pub confirms: Option<String>,
+    /// Whose telephone of the public network it is, where it is an agent's.
+    pub agent: Option<AgentId>,
     /// Name of the network, for media.
     pub network: String,
     /// What the party may use.
@@ -281,6 +283,7 @@ impl Try {
             party,
             is_urgent: false,
             confirms: None,
+            agent: None,
             network,
             terms,
             route: Vec::new(),
@@ -358,7 +361,10 @@ pub fn ways(
     lots: &mut Lots,
 ) -> Ways {
     match whom {
-        Whom::Target(DialTarget::Agent(agent)) => stations::of_agent(world, agent, caller, trunks_now, lots),
+        Whom::Target(DialTarget::Agent(agent)) => {
+            stations::of_agent(world, (agent, false), caller, trunks_now, lots)
+        }
+        Whom::Standing(agent) => stations::of_agent(world, (agent, true), caller, trunks_now, lots),
         Whom::Station(station) => stations::of_station(world, station, caller, trunks_now),
         Whom::Emergency(emergency) => help::ways(world, emergency, (trunks_now, now), lots),
         Whom::Target(target) => by_trunks(world, target, caller, trunks_now, lots),
@@ -486,6 +492,7 @@ fn way(
         party: Party::Peer { trunk: id.clone(), peer: peer.name.clone() },
         is_urgent: false,
         confirms: None,
+        agent: None,
         attached: None,
         network: trunk.network.clone(),
         terms: Terms::of_trunk(trunk, flow.transport),

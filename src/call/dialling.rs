@@ -203,6 +203,13 @@ pub(crate) fn may_dial(tenant: &str, rules: Option<&Dialling>, number: E164) -> 
         refusal(403, because, 21)
     };
     let rules = rules.filter(|rules| !rules.trunks.is_empty()).ok_or_else(none)?;
+    may_reach(tenant, Some(rules), number)
+}
+
+/// The same of what needs no trunk.
+pub(crate) fn may_reach(tenant: &str, rules: Option<&Dialling>, number: E164) -> Result<(), Refusal> {
+    let none = || refusal(403, format!("nothing says which numbers {tenant} may reach."), 21);
+    let rules = rules.ok_or_else(none)?;
     let place = numbering::place(number);
     if !rules.countries.iter().any(|country| place.is_of(country)) {
         let country = match place {

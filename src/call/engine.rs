@@ -15,9 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use acd::mutant;
 use bytes::Bytes;
 use model::{
-    CallId, LegId, SessionId, TrunkId,
+    AgentId, CallId, LegId, QueueId, SessionId, TrunkId,
     media::{MediaEvent, MediaOrder, Order},
     net::Flow as NetFlow,
     secrets::Secrets,
@@ -32,7 +33,7 @@ use sip::{
 use crate::{
     Now, admission,
     bans::Bans,
-    call::{Call, Context, DeskNews, Effect, Told},
+    call::{Call, Context, DeskNews, Effect, FloorOrder, NOBODY, Told},
     certificate::{Identity, Proof},
     cursor::{Asked, Cursor, Environment},
     dial::Sent,
@@ -44,6 +45,7 @@ use crate::{
     world::{Names, Refused, World},
 };
 
+mod accepting;
 mod arrival;
 mod attempts;
 mod contract;
@@ -56,14 +58,18 @@ mod placing;
 mod promises;
 mod shard;
 mod sources;
+mod standing;
 mod stations;
 mod stir;
+mod supervising;
 mod transfers;
+mod wraps;
 
 pub use attempts::Attempt;
 use attempts::Attempts;
 pub use contract::{
-    AgentAct, AgentOrder, CallAct, Config, Input, Offered, Output, StationNews, Talking, ToAsk, TrunkNews,
+    AfterWork, AgentAct, AgentOrder, CallAct, Config, Input, Offered, Output, StationNews, Supervisee,
+    Talking, ToAsk, TrunkNews, WrapUp,
 };
 pub use expr::{BODY_MAX as ANSWER_MAX, Response};
 use floors::Floors;
@@ -73,8 +79,12 @@ pub use load::{Tallies, Together};
 use outside::Outside;
 pub use placing::CALLBACK;
 use placing::Callbacks;
+pub use promises::{Preview, may_preview};
 pub use shard::{HOME, SHARDS_MAX, Shard, Tidings};
+use standing::Standing;
 pub use stir::{SIGN_WAIT, ToSign, ToVerify, VERIFY_WAIT};
+pub use wraps::NOTES_MAX;
+use wraps::Wraps;
 
 /// Outputs that wait to be drained: beyond it new calls are refused, never forgotten.
 const OUTPUTS_MAX: usize = 65_536;
@@ -86,10 +96,14 @@ enum Answer {
     Sent(LegId, Sent),
     /// Whether the contact may wait.
     Entered(Result<(), acd::Refusal>),
+    /// A telephone could not be asked to answer.
+    Unasked(LegId),
     /// How many go before the contact, if it waits, and how long it will wait, if that is known.
     Placed(Option<usize>, Option<Duration>),
     /// Whether somebody is called back.
     Promised(Result<(), String>),
+    /// Until when an agent is held ready.
+    Prolonged(Instant, AgentId),
 }
 
 /// One shard.
@@ -106,6 +120,8 @@ pub struct Engine {
     identities: BTreeMap<u64, Identity>,
     next_call: u64,
     draining: bool,
+    /// All calls were ended, and the edge goes.
+    is_stopping: bool,
     health: Health,
     registrations: Registrations,
     outside: Outside,
@@ -125,9 +141,13 @@ pub struct Engine {
     attempts: Attempts,
     waiting: stir::Waiting,
     callbacks: Callbacks,
+    standing: Standing,
     /// Whether the world is another than peers and registrations were told of.
     is_stale: bool,
     floors: Floors,
+    wraps: Wraps,
+    /// Calls that only wait for their turn, without a leg.
+    promises: BTreeSet<CallId>,
     lots: Lots,
     /// What every `split` draws.
     percent: Option<u8>,
@@ -184,6 +204,7 @@ impl Engine {
             attempts: Attempts::default(),
             waiting: stir::Waiting::default(),
             callbacks: Callbacks::default(),
+            standing: Standing::default(),
             rates: Rates::new(config.seed.rotate_left(32)),
             rates_of_help: Rates::new(config.seed.rotate_left(48)),
             connecting: Rates::new(config.seed.rotate_left(16)),
@@ -199,7 +220,10 @@ impl Engine {
             identities: BTreeMap::new(),
             next_call: config.first_call,
             draining: false,
+            is_stopping: false,
             floors: Floors::default(),
+            wraps: Wraps::default(),
+            promises: BTreeSet::new(),
             lots,
             percent: None,
             out: VecDeque::new(),
@@ -240,16 +264,28 @@ impl Engine {
         self.calls.get(&call).map(|call| call.cursor())
     }
 
+    /// Where a running call waits for an agent, who is rung for it, and how many steps it has passed. None: it does not wait.
+    #[must_use]
+    pub fn waits(&self, call: CallId) -> Option<(&QueueId, Option<&AgentId>, usize)> {
+        self.calls.get(&call)?.waits()
+    }
+
     /// The running call whose A leg has this Call-ID.
     #[must_use]
     pub fn call_named(&self, call_id: &str) -> Option<CallId> {
         self.calls.iter().find(|(_, call)| call.call_id() == call_id).map(|(id, _)| *id)
     }
 
-    /// Calls that are up.
+    /// Calls that are up, without promises that only wait.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.calls.len()
+        self.calls.len() - self.promises.len()
+    }
+
+    /// Promises to call somebody back, or to show an agent whom to call, that only wait.
+    #[must_use]
+    pub fn promises(&self) -> usize {
+        self.promises.len()
     }
 
     /// SIP messages that were sent once more for want of an answer, since the engine began.
@@ -258,10 +294,13 @@ impl Engine {
         self.endpoint.retransmitted()
     }
 
-    /// Whether nothing is left: no call, no leg, no transaction.
+    /// Whether nothing is left: no call, no leg, no transaction, and no agent who is to say what has come of a contact.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.endpoint.legs() == 0 && self.endpoint.transactions() == 0
+        self.calls.is_empty()
+            && self.endpoint.legs() == 0
+            && self.endpoint.transactions() == 0
+            && !self.wraps.is_waited_for()
     }
 
     /// Takes an input.
@@ -311,30 +350,41 @@ impl Engine {
             Input::Signed { ticket, signature } => self.signed(now, ticket, signature),
             Input::Lift { address } => self.lift(now, address),
             Input::Agent(order) => self.agent_acts(now, &order),
+            Input::Preview(preview) => self.preview(now, *preview),
             Input::Drain => self.begin_draining(),
-            Input::Stop { because } => {
-                self.begin_draining();
-                let calls: Vec<_> = self.calls.keys().copied().collect();
-                for call in calls {
-                    self.with_call(now, call, |call, context| call.end(because, context));
-                }
-            }
+            Input::Stop { because } => self.stop(now, because),
             Input::Timeout => self.timeout(now),
         }
         if std::mem::take(&mut self.is_stale) {
             self.look_over(now);
             self.look_over_stations();
             self.look_over_floors(now.instant);
+            self.look_over_supervisors(now);
+            self.look_over_standing();
         }
         self.drain_endpoint(now);
         while self.drain_outside(now) || self.drain_floors(now) {
             self.drain_endpoint(now);
         }
+        if self.is_stopping {
+            self.end_wraps(now);
+        }
+        self.lose_promises(now);
+    }
+
+    fn stop(&mut self, now: Now, because: &'static str) {
+        self.begin_draining();
+        let calls: Vec<_> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.with_call(now, call, |call, context| call.end(because, context));
+        }
+        self.is_stopping = true;
     }
 
     fn begin_draining(&mut self) {
         self.draining = true;
         self.endpoint.set_draining(true);
+        self.look_over_standing();
         self.registrations.drain();
     }
 
@@ -354,6 +404,7 @@ impl Engine {
             self.registrar.poll_timeout(),
             self.waiting.poll_timeout(),
             self.floors.poll_timeout(),
+            self.standing.poll_timeout(),
         ];
         [endpoint, call].into_iter().chain(beside).flatten().min()
     }
@@ -414,6 +465,7 @@ impl Engine {
         self.tell_of_stations();
         self.stop_waiting(now);
         self.floors.timeout(now.instant);
+        self.standing.timeout(now.instant);
         while let Some((at, call)) = self.deadlines.first().copied()
             && at <= now.instant
         {
@@ -456,7 +508,8 @@ impl Engine {
             }
             return;
         };
-        if over {
+        if let SipEvent::Ended { how, .. } = &event {
+            self.standing.ended(leg, how);
             self.legs.remove(&leg);
             self.load.unburden(leg);
         }
@@ -481,6 +534,15 @@ impl Engine {
                 Some(Answer::Promised(promised)) => {
                     self.run(now, &world, &mut call, |call, context| call.promised(promised, context))
                 }
+                Some(Answer::Prolonged(until, agent)) => {
+                    if let Some(offered) = call.card_of_queue(now.instant, agent, until) {
+                        self.push(Output::Offered(Box::new(offered)));
+                    }
+                    continue;
+                }
+                Some(Answer::Unasked(leg)) => {
+                    self.run(now, &world, &mut call, |call, _| call.answer_refused(leg))
+                }
                 Some(Answer::Placed(ahead, wait)) => {
                     self.run(now, &world, &mut call, |call, context| call.placed(ahead, wait, context))
                 }
@@ -488,10 +550,11 @@ impl Engine {
             };
             pending.extend(more);
         }
+        self.count_promise(&call);
         // Caps count calls, not what is left to tidy up: whoever hung up may call again at once.
-        if call.is_ending() {
-            let admitted = call.admitted();
-            self.load.end(id, call.a_leg(), admitted.number.as_ref());
+        if call.is_ending() && !mutant!(CapKept) {
+            let leg = if self.standing.is_lent(call.a_leg()) { NOBODY } else { call.a_leg() };
+            self.load.end(id, leg, call.burdens());
         }
         if call.is_over(now.instant) {
             return self.close(now, &call);
@@ -515,6 +578,7 @@ impl Engine {
             endpoint: &self.endpoint,
             registrar: &self.registrar,
             floors: &self.floors,
+            standing: &self.standing,
             now: now.instant,
         };
         let environment = Environment { world, expressions: &self.expressions, now };
@@ -533,7 +597,8 @@ impl Engine {
             DeskNews::Talk(talk) => {
                 let number = call.number_for(&talk.agent).to_owned();
                 let call_id = call.call_id().to_owned();
-                Output::Talk(Box::new(Talking { call: id, call_id, number, talk }))
+                let queue = call.queue_of().cloned();
+                Output::Talk(Box::new(Talking { call: id, call_id, number, queue, talk }))
             }
             DeskNews::Over(agent) => Output::TalkOver { call: id, agent },
             DeskNews::Refused { agent, because } => Output::Refused { call: Some(id), agent, because },
@@ -569,8 +634,16 @@ impl Engine {
             Effect::Cancel { leg, reason } => {
                 let _ = self.endpoint.cancel(at, leg, &because(reason));
             }
+            Effect::Standing(news) => self.standing.said(call.id(), news),
+            Effect::Announce { agent, rings } => self.standing.wants(call.id(), agent, rings),
+            // It goes on where it is kept up.
+            Effect::Bye { leg, .. } if self.standing.takes_back(leg) => {}
+            Effect::Forget { leg } if self.standing.is_lent(leg) => {}
             Effect::Bye { leg, reason } => {
                 let _ = self.endpoint.bye(at, leg, &because(reason));
+            }
+            Effect::AskToAnswer { leg } => {
+                return self.endpoint.ask_to_answer(at, leg).err().map(|_| Answer::Unasked(leg));
             }
             Effect::AnswerReinvite { leg, sdp } => {
                 let _ = self.endpoint.answer_reinvite(at, leg, sdp);
@@ -581,14 +654,10 @@ impl Engine {
             effect @ (Effect::Reinvite { .. } | Effect::TellRecorder { .. }) => {
                 return self.reinvite(at, effect);
             }
-            Effect::AcceptRefer { leg } => {
-                let _ = self.endpoint.accept_refer(at, leg);
-            }
-            Effect::RejectRefer { leg, code, because } => {
-                self.refuse_refer(now, leg, call.call_id(), (code, because))
-            }
-            Effect::NotifyRefer { leg, code, is_final } => {
-                let _ = self.endpoint.notify_refer(at, leg, code, is_final);
+            effect @ (Effect::AcceptRefer { .. }
+            | Effect::RejectRefer { .. }
+            | Effect::NotifyRefer { .. }) => {
+                self.refer(now, call, effect);
             }
             Effect::Forget { leg } => {
                 self.legs.remove(&leg);
@@ -602,10 +671,9 @@ impl Engine {
             }
             Effect::SpeaksPlain { who } => self.health.found_plain(at, who),
             Effect::Media(order) => self.order(call.session(), order),
-            Effect::Unperformed(step) => self.push(Output::Unperformed(Box::new(step))),
             Effect::Tell(told) => self.push(Output::Told(Box::new(told))),
             Effect::Saved(saved) => self.push(Output::Saved(saved)),
-            Effect::Floor(order) => return self.floors.carry_out(at, call.id(), *order),
+            Effect::Floor(order) => return self.tell_floor(at, call, *order),
             Effect::Heard { who, heard } if self.shard.is_home() => self.health.called(now, &who, heard),
             Effect::Heard { who, heard } => self.tell_others(Tidings::Heard(Box::new(who), heard)),
             Effect::Invite { branch, trunk, is_urgent, invite, claim } => {
@@ -621,6 +689,13 @@ impl Engine {
             }
         }
         None
+    }
+
+    fn tell_floor(&mut self, at: Instant, call: &Call, order: FloorOrder) -> Option<Answer> {
+        if matches!(order, FloorOrder::Release(_)) {
+            self.wraps.released(call);
+        }
+        self.floors.carry_out(at, call.id(), order)
     }
 
     fn invite(
@@ -656,7 +731,10 @@ impl Engine {
     }
 
     fn close(&mut self, now: Now, call: &Call) {
-        self.legs.remove(&call.a_leg());
+        // One that is kept up is in another call by now.
+        if self.legs.get(&call.a_leg()) == Some(&call.id()) {
+            self.legs.remove(&call.a_leg());
+        }
         self.push(Output::Record(Box::new(call.record(now.wall))));
     }
 
@@ -666,6 +744,16 @@ impl Engine {
 
     fn push(&mut self, output: Output) {
         self.out.push_back(output);
+    }
+
+    fn refer(&mut self, now: Now, call: &Call, effect: Effect) {
+        if let Effect::AcceptRefer { leg } = effect {
+            let _ = self.endpoint.accept_refer(now.instant, leg);
+        } else if let Effect::RejectRefer { leg, code, because } = effect {
+            self.refuse_refer(now, leg, call.call_id(), (code, because));
+        } else if let Effect::NotifyRefer { leg, code, is_final } = effect {
+            let _ = self.endpoint.notify_refer(now.instant, leg, code, is_final);
+        }
     }
 
     fn reinvite(&mut self, at: Instant, effect: Effect) -> Option<Answer> {

@@ -32,9 +32,6 @@ pub struct Explanation {
     /// Call-IDs of the legs that were dialled for it, in order; at most [`LEGS_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<String>,
-    /// Steps that the call came to and that this edge has no means for yet, in order; at most [`UNPERFORMED_MAX`].
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unperformed: Vec<String>,
     /// What befell it on its way to callees: which peers were tried and why others were, in order; at most
     /// [`COURSE_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -43,9 +40,6 @@ pub struct Explanation {
 
 /// Most entries of [`Explanation::legs`].
 pub const LEGS_MAX: usize = 64;
-
-/// Most entries of [`Explanation::unperformed`].
-pub const UNPERFORMED_MAX: usize = 64;
 
 /// Most entries of [`Explanation::course`].
 pub const COURSE_MAX: usize = 64;
@@ -134,7 +128,6 @@ impl fmt::Display for Explanation {
             Outcome::Challenged { because } => write!(f, "  → 401: {because}"),
             Outcome::Ignored { because } => write!(f, "  → no answer: {because}"),
         }?;
-        self.unperformed.iter().try_for_each(|step| write!(f, "\n  ! {step}"))?;
         self.course.iter().try_for_each(|event| write!(f, "\n  · {event}"))
     }
 }

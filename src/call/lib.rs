@@ -23,6 +23,7 @@ pub mod hours;
 pub mod locate;
 mod location;
 pub mod lots;
+pub mod messaging;
 pub mod rates;
 pub mod record;
 pub mod registrar;

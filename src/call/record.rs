@@ -1,5 +1,6 @@
 //! What is kept of a call once it is over.
 
+mod disposed;
 mod sound;
 
 use jiff::Timestamp;
@@ -10,7 +11,10 @@ use model::{
 use serde::Serialize;
 use stir::{Attestation, Verstat};
 
-pub use self::sound::{Saved, Sound};
+pub use self::{
+    disposed::{Disposed, NONE},
+    sound::{Saved, Sound},
+};
 use crate::registrar::StationId;
 
 /// Who ended a call.
@@ -28,6 +32,8 @@ pub enum EndedBy {
     MediaTimeout,
     /// A failure that no step handles, or a leg lost.
     Failure,
+    /// The edge went away while somebody waited to be called back, and no other could take that over.
+    Lost,
 }
 
 /// The record of one call.
@@ -107,6 +113,9 @@ pub struct Record {
     /// Waits for an agent, in their order. At most [`VISITS_MAX`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<Visit>,
+    /// Who listened to an agent's conversation, mode by mode, in their order. At most [`SUPERVISIONS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub supervisions: Vec<Supervised>,
 }
 
 /// A leg that was dialled.
@@ -183,6 +192,48 @@ pub struct Visit {
 
 /// Most entries of [`Record::queues`].
 pub const VISITS_MAX: usize = 64;
+
+/// Who hears a supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum SupervisionMode {
+    /// Nobody.
+    Monitor,
+    /// The agent alone.
+    Whisper,
+    /// All.
+    Barge,
+}
+
+impl SupervisionMode {
+    /// Its name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Monitor => "Monitor",
+            Self::Whisper => "Whisper",
+            Self::Barge => "Barge",
+        }
+    }
+}
+
+/// A supervisor in a conversation, as long as the same may hear them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Supervised {
+    /// Who listened.
+    pub supervisor: AgentId,
+    /// To whose conversation.
+    pub agent: AgentId,
+    /// Who heard the supervisor.
+    pub mode: SupervisionMode,
+    /// From when.
+    pub started_at: Timestamp,
+    /// Till when.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Most entries of [`Record::supervisions`].
+pub const SUPERVISIONS_MAX: usize = 64;
 
 /// Most entries of [`Record::path`].
 pub const PATH_MAX: usize = 256;

@@ -29,6 +29,7 @@ use crate::{
     hours::Hours,
     locate::{Asked, Locate, Located, Target},
     lots::Lots,
+    messaging::{self, Sender},
     rates::{self, Rate},
     registrar::StationId,
 };
@@ -250,6 +251,8 @@ pub struct World {
     emergency_numbers: BTreeSet<String>,
     /// Addresses of peers by network: those that we call speak too.
     peers: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// What SMS are sent by, by tenant.
+    senders: BTreeMap<String, Vec<Sender>>,
 }
 
 impl World {
@@ -278,6 +281,7 @@ impl World {
         let rules = snapshot.centre.dialling.values();
         let emergency_numbers = rules.flat_map(|rules| rules.emergency_numbers.iter().cloned()).collect();
         let places = places(&snapshot);
+        let senders = messaging::senders(&snapshot);
         Ok(Self {
             snapshot,
             flows,
@@ -290,6 +294,7 @@ impl World {
             forwarded,
             emergency_numbers,
             peers,
+            senders,
         })
     }
 
@@ -303,6 +308,12 @@ impl World {
     #[must_use]
     pub const fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// What SMS of a tenant are sent by.
+    #[must_use]
+    pub fn senders(&self, tenant: &str) -> &[Sender] {
+        self.senders.get(tenant).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether a tenant, which is a namespace, has agents or queues: then all that is for it meets in one engine.

@@ -9,6 +9,7 @@ pub mod diagram;
 pub mod edge;
 pub mod explain;
 pub mod firewall;
+mod floor;
 mod folder;
 mod ladder;
 pub mod local;

@@ -279,6 +279,7 @@ mod tests {
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
             providers: BTreeMap::new(),
+            services: BTreeMap::new(),
             keeping: Keeping::default(),
         }
     }

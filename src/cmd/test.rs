@@ -61,6 +61,8 @@ pub struct Arguments {
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    floor: super::floor::Arguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,8 +73,18 @@ enum Format {
     Json,
 }
 
+impl Arguments {
+    fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        self.threads.map_or_else(cores, usize::from)
+    }
+}
+
 /// Runs them. Exit code 0: all pass; 1: one fails, or too little is covered.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.floor.is_asked() {
+        return arguments.floor.run(&arguments.dir, arguments.threads(), arguments.format == Format::Json);
+    }
     if !arguments.watch {
         return once(arguments).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
@@ -81,14 +93,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     }
     let (sender, changes) = mpsc::sync_channel(1);
+    // A file that an editor replaces is another one: its folder says when.
+    let file = arguments.dir.file_name().filter(|_| arguments.dir.is_file()).map(ToOwned::to_owned);
+    let folder = arguments.dir.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let (place, mode) = match &file {
+        Some(_) => (folder.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive),
+        None => (arguments.dir.as_path(), RecursiveMode::Recursive),
+    };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let is_of = |event: &notify::Event| {
+            file.as_ref()
+                .is_none_or(|file| event.paths.iter().any(|path| path.file_name() == Some(file.as_os_str())))
+        };
         // One change that waits stands for all.
-        if event.is_ok_and(|event| folder::matters(&event)) {
+        if event.is_ok_and(|event| folder::matters(&event) && is_of(&event)) {
             let _ = sender.try_send(());
         }
     })?;
     let about = || format!("cannot watch {}", arguments.dir.display());
-    watcher.watch(&arguments.dir, RecursiveMode::Recursive).with_context(about)?;
+    watcher.watch(place, mode).with_context(about)?;
     loop {
         // A folder that is wrong is told, and waited for.
         if let Err(error) = once(arguments) {
@@ -112,11 +135,7 @@ fn once(arguments: &Arguments) -> anyhow::Result<bool> {
     warn_of_errors(&plan, &arguments.dir);
     let stages = stages(&plan)?;
     let planned: Vec<&PlannedTest> = tests.iter().filter_map(|(_, test)| test.as_ref()).collect();
-    let threads = arguments.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-        usize::from,
-    );
-    let mut ran = run_all(&planned, &plan, &stages, threads).into_iter();
+    let mut ran = run_all(&planned, &plan, &stages, arguments.threads()).into_iter();
     let mut taken = BTreeSet::new();
     let mut results = Vec::new();
     for (key, test) in &tests {
@@ -144,7 +163,7 @@ fn once(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 /// What is wrong beside the tests is left out of what they run on.
-fn warn_of_errors(plan: &Plan, dir: &Path) {
+pub fn warn_of_errors(plan: &Plan, dir: &Path) {
     let is_beside = |problem: &&Problem| {
         problem.severity == Severity::Error
             && problem.object.as_ref().is_none_or(|object| object.kind != "CallTest")

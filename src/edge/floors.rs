@@ -9,11 +9,11 @@ use std::{
 use acd::{Away, Figures, Live, State};
 use call::{
     Now,
-    call::{Consult, ConsultStage, Talk},
-    engine::{Offered, Talking},
+    call::{Consult, ConsultStage, Listens, Talk},
+    engine::{Offered, Talking, WrapUp},
 };
 use jiff::{SignedDuration, Timestamp};
-use model::{AgentId, CallId, QueueId};
+use model::{AgentId, CallId, QueueId, centre::Disposition};
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tracing::info;
@@ -134,6 +134,14 @@ pub struct OfferNow {
     pub dialled: String,
     /// Whether it is called back, once the agent is there.
     pub callback: bool,
+    /// Whether the telephones ring only once the agent has said so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub preview: bool,
+    /// Of a preview: the contact's name, if it is known, and whatever else is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variables: Option<BTreeMap<String, String>>,
     /// Steps of the flow that it has passed.
     pub path: Vec<String>,
     /// How long it has waited.
@@ -162,8 +170,24 @@ pub struct CallNow {
     /// Whom the agent asks back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consult: Option<ConsultNow>,
-    /// Whether whom the agent calls is still to answer.
+    /// Whether whom the agent calls is still to answer, or the own telephone of one who is to listen.
     pub rings: bool,
+    /// The queue that it came by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueId>,
+    /// Whose it is, where the agent only listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervision: Option<SupervisionNow>,
+}
+
+/// A conversation that a supervisor listens to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SupervisionNow {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// `Monitor`, `Whisper` or `Barge`.
+    pub mode: &'static str,
 }
 
 /// Somebody whom an agent asks back.
@@ -174,6 +198,25 @@ pub struct ConsultNow {
     pub to: String,
     /// `Rings`, `Talks` or `Conference`.
     pub state: &'static str,
+}
+
+/// The work after a contact, and what its agent may say of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WrapUpNow {
+    /// Which contact.
+    pub interaction: String,
+    /// Call-ID of its first leg.
+    pub call_id: String,
+    /// Whose work.
+    #[serde(skip)]
+    pub agent: AgentId,
+    /// Where the contact waited.
+    pub queue: QueueId,
+    /// What may have come of it, each with a `name` and a `title`. None: nothing is asked.
+    pub dispositions: Vec<Disposition>,
+    /// Whether `finish` must name one of them.
+    pub required: bool,
 }
 
 /// Something that an agent's desk shows.
@@ -199,6 +242,15 @@ pub enum Shown {
         /// Which.
         interaction: String,
     },
+    /// Work after a contact begins.
+    WrapUp(WrapUpNow),
+    /// It is done, or its time is over.
+    WrapUpOver {
+        /// Whose.
+        agent: AgentId,
+        /// After which.
+        interaction: String,
+    },
     /// Something was not done, or came to nothing.
     Refused {
         /// For whom.
@@ -220,6 +272,7 @@ pub struct Floors {
     agents: Mutex<BTreeMap<AgentId, AgentNow>>,
     offers: Mutex<BTreeMap<AgentId, OfferNow>>,
     calls: Mutex<BTreeMap<(AgentId, CallId), CallNow>>,
+    wraps: Mutex<BTreeMap<(AgentId, CallId), WrapUpNow>>,
     shown: OnceLock<broadcast::Sender<Shown>>,
 }
 
@@ -264,6 +317,7 @@ impl Floors {
         info!(call_id = offered.call_id, agent = %offered.agent, queue = %offered.queue, "offered");
         let left = offered.until.saturating_duration_since(now.instant);
         let until = now.wall.checked_add(SignedDuration::try_from(left).unwrap_or_default());
+        let card = offered.preview.as_deref();
         let offer = OfferNow {
             interaction: offered.call.to_string(),
             call_id: offered.call_id,
@@ -272,6 +326,9 @@ impl Floors {
             number: offered.number,
             dialled: offered.dialled,
             callback: offered.is_callback,
+            preview: card.is_some(),
+            name: card.map(|card| card.name.clone()).filter(|name| !name.is_empty()),
+            variables: card.map(|card| card.variables.clone()),
             path: offered.path,
             waited_seconds: offered.waited.as_secs_f64(),
             until: until.unwrap_or(now.wall),
@@ -287,8 +344,9 @@ impl Floors {
         self.tell(Shown::OfferOver { agent, interaction: call.to_string() });
     }
 
-    pub(crate) fn talk(&self, Talking { call, call_id, number, talk }: Talking) {
-        let Talk { agent, on_hold, muted, consult, rings } = talk;
+    pub(crate) fn talk(&self, Talking { call, call_id, number, queue, talk }: Talking) {
+        let Talk { agent, on_hold, muted, consult, rings, listens } = talk;
+        let supervision = listens.map(|Listens { agent, mode }| SupervisionNow { agent, mode: mode.word() });
         let consult = consult.map(|Consult { to, stage }| {
             let state = match stage {
                 ConsultStage::Rings => "Rings",
@@ -298,8 +356,18 @@ impl Floors {
             ConsultNow { to, state }
         });
         let interaction = call.to_string();
-        let now =
-            CallNow { interaction, call_id, agent: agent.clone(), number, on_hold, muted, consult, rings };
+        let now = CallNow {
+            interaction,
+            call_id,
+            agent: agent.clone(),
+            number,
+            on_hold,
+            muted,
+            consult,
+            rings,
+            queue,
+            supervision,
+        };
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).insert((agent, call), now.clone());
         self.tell(Shown::Call(now));
     }
@@ -308,6 +376,20 @@ impl Floors {
         let key = (agent, call);
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         self.tell(Shown::CallOver { agent: key.0, interaction: call.to_string() });
+    }
+
+    pub(crate) fn wrap_up(&self, WrapUp { call, call_id, agent, queue, dispositions, is_required }: WrapUp) {
+        let interaction = call.to_string();
+        let required = is_required;
+        let now = WrapUpNow { interaction, call_id, agent: agent.clone(), queue, dispositions, required };
+        self.wraps.lock().unwrap_or_else(PoisonError::into_inner).insert((agent, call), now.clone());
+        self.tell(Shown::WrapUp(now));
+    }
+
+    pub(crate) fn wrap_up_over(&self, call: CallId, agent: AgentId) {
+        let key = (agent, call);
+        self.wraps.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        self.tell(Shown::WrapUpOver { agent: key.0, interaction: call.to_string() });
     }
 
     pub(crate) fn refused(&self, call: Option<CallId>, agent: AgentId, because: String) {
@@ -319,12 +401,25 @@ impl Floors {
     /// Conversations of an agent.
     #[must_use]
     pub fn calls_of(&self, agent: &AgentId) -> Vec<CallNow> {
+        of_one(&self.calls, agent)
+    }
+
+    /// Work of an agent after contacts.
+    #[must_use]
+    pub fn wraps_of(&self, agent: &AgentId) -> Vec<WrapUpNow> {
+        of_one(&self.wraps, agent)
+    }
+
+    /// Conversations of agents that came by queues which `is_theirs` names.
+    #[must_use]
+    pub fn conversations(&self, is_theirs: impl Fn(&QueueId) -> bool) -> Vec<CallNow> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = (agent.clone(), CallId(0));
+        let own = |call: &&CallNow| call.supervision.is_none() && !call.rings;
         calls
-            .range(first..)
-            .take_while(|((whose, _), _)| whose == agent)
-            .map(|(_, call)| call.clone())
+            .values()
+            .filter(own)
+            .filter(|call| call.queue.as_ref().is_some_and(&is_theirs))
+            .cloned()
             .collect()
     }
 
@@ -362,6 +457,12 @@ impl Floors {
     pub fn agents(&self) -> Vec<AgentNow> {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
+}
+
+fn of_one<T: Clone>(all: &Mutex<BTreeMap<(AgentId, CallId), T>>, agent: &AgentId) -> Vec<T> {
+    let all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = (agent.clone(), CallId(0));
+    all.range(first..).take_while(|((whose, _), _)| whose == agent).map(|(_, one)| one.clone()).collect()
 }
 
 fn of(id: &QueueId, live: &Live, at: Timestamp) -> QueueNow {

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::{desk, observed::Observed};
+use crate::{desk, observed::Observed, openapi};
 
 /// Reads what is stored under a name, or says why it cannot be read.
 pub type Stored = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Bytes, String>> + Send + Sync>;
@@ -67,10 +67,12 @@ impl std::fmt::Debug for Site {
 /// # Errors
 /// The listener's.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
+    let is_loopback = listener.local_addr()?.ip().is_loopback();
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .route("/api/v1/openapi.json", get(openapi::serve))
         .route("/api/v1/explanations/{call_id}", get(explanation))
         .route("/api/v1/ladders/{call_id}", get(ladder))
         .route("/api/v1/bans", get(bans))
@@ -82,7 +84,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) -> io::Result<()> {
         .route("/api/v1/recordings/{*name}", get(bytes))
         .route("/api/v1/voicemails", get(voicemails))
         .with_state(Arc::clone(&site))
-        .merge(desk::router(site));
+        .merge(desk::router(site, is_loopback));
     axum::serve(listener, router).await
 }
 

@@ -3,12 +3,16 @@
 //! `GET /api/v1/interactions` gives those that are over, the newest first, as a JSON array, or as CSV with `format=csv` or
 //! `Accept: text/csv`. Each filter that is given must fit: `tenant` (a namespace), `number` (the calling one, the one dialled,
 //! or a PhoneNumber as `namespace/name`), `agent`, `queue`, `flow` and `trunk` (`namespace/name`), `from` and `to` (times of the
-//! beginning as RFC 3339 says them; `to` is not included), `endedBy`. `open=true` adds those that are up. `limit` is 1 to 1,000;
+//! beginning as RFC 3339 says them; `to` is not included), `endedBy`, `disposition` (as an agent has named it, or `none`). A record's
+//! `dispositions` are what agents have said in the work after the contact, and come when that is done. `open=true` adds those that are up. `limit` is 1 to 1,000;
 //! where there is more, the header field Link (RFC 8288) has the next page, with an opaque `cursor`.
 //! `GET /api/v1/interactions/{id}` gives one.
 //!
 //! They come out of the database of the cluster, where there is one, and out of memory: what has ended just now is there before
-//! the database has it. With the session of an agent (`Authorization: Bearer …`), those of another tenant are not there.
+//! the database has it. With the session of an agent (`Authorization: Bearer …`), those of another tenant are not there; without
+//! one, records are given out where HTTP is served at a loopback address, and nowhere else.
+
+mod said;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::records::{self, Found, Kind, LOST, Row, Source, Wanted};
 
+pub use self::said::Said;
+use self::said::Sayings;
 use crate::{
     desk::{Desks, problem},
     observed::Observed,
@@ -33,7 +39,7 @@ use crate::{
 const FRESH_MS: i64 = 10 * 60 * 1_000;
 
 /// The columns of a list in CSV, by where they are in a record.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 22] = [
     "id",
     "tenant",
     "callId",
@@ -54,10 +60,13 @@ const COLUMNS: [&str; 20] = [
     "waitedMs",
     "recordings",
     "voicemails",
+    "dispositions",
+    "notes",
 ];
 
 /// What of a record a desk shows with an offer.
-const PREVIOUS: [&str; 8] = ["id", "from", "to", "flow", "startedAt", "endedAt", "endedBy", "queues"];
+const PREVIOUS: [&str; 9] =
+    ["id", "from", "to", "flow", "startedAt", "endedAt", "endedBy", "queues", "dispositions"];
 
 /// A record as it is kept.
 #[derive(Debug)]
@@ -142,6 +151,7 @@ impl Kept {
             ended_ms,
             ended_by: ended_by.map(Into::into),
             names,
+            said: None,
             body,
             id,
         }
@@ -156,6 +166,7 @@ const fn word(by: EndedBy) -> &'static str {
         EndedBy::Deadline => "Deadline",
         EndedBy::MediaTimeout => "MediaTimeout",
         EndedBy::Failure => "Failure",
+        EndedBy::Lost => LOST,
     }
 }
 
@@ -210,6 +221,7 @@ pub(crate) struct Asked {
     queue: Option<String>,
     flow: Option<String>,
     trunk: Option<String>,
+    disposition: Option<String>,
     from: Option<String>,
     to: Option<String>,
     ended_by: Option<String>,
@@ -247,6 +259,7 @@ impl Asked {
             ("queue", &self.queue),
             ("flow", &self.flow),
             ("trunk", &self.trunk),
+            ("disposition", &self.disposition),
             ("endedBy", &self.ended_by),
         ];
         if let Some((name, _)) = all.iter().find(|(_, value)| value.as_deref() == Some("")) {
@@ -274,6 +287,7 @@ impl Asked {
                 names.push((kind, object(name, value)?));
             }
         }
+        names.extend(self.disposition.clone().map(|name| (Kind::Disposition, name)));
         let wanted = Wanted {
             tenant: self.tenant.clone(),
             names,
@@ -374,8 +388,9 @@ async fn listed(edges: &[Arc<Observed>], wanted: &Wanted, most: usize) -> Result
             all.extend(page.into_iter().map(|found| (found.id.clone(), found)));
             since = Timestamp::now().as_millisecond() - FRESH_MS;
         }
+        let said = Sayings::of(edge.said());
         let fresh = edge.records().into_iter().filter(|kept| kept.ended_ms().is_some_and(|at| at >= since));
-        let rows = fresh.map(|kept| kept.row()).filter(|row| wanted.fits(row));
+        let rows = fresh.map(|kept| said.complete(kept.row())).filter(|row| wanted.fits(row));
         all.extend(rows.map(|row| (row.id.clone(), found(row))));
     }
     Ok(all.into_values().rev().take(most).collect())
@@ -387,7 +402,7 @@ async fn by_id(edges: &[Arc<Observed>], id: &str) -> Result<Option<Found>, Strin
     }
     for edge in edges {
         if let Some(kept) = edge.records().into_iter().find(|kept| kept.id() == id) {
-            return Ok(Some(found(kept.row())));
+            return Ok(Some(found(Sayings::of(edge.said()).complete(kept.row()))));
         }
         let Some(recorder) = edge.recorder() else { continue };
         let found = recorder.store().find(id).await;
@@ -455,6 +470,11 @@ fn column(record: &Value, name: &str) -> String {
     match name {
         "queues" => list("queues", &|visit| text("queue", visit)),
         "agents" => list("queues", &|visit| text("agent", visit)),
+        "dispositions" => list(name, &|said| text("disposition", said)),
+        "notes" => {
+            let said = record.get("dispositions").and_then(Value::as_array).into_iter().flatten();
+            said.filter_map(|said| text("notes", said)).collect::<Vec<_>>().join(" / ")
+        }
         "recordings" | "voicemails" => list(name, &|sound| text("name", sound)),
         "waitedMs" => {
             let visits = record.get("queues").and_then(Value::as_array).into_iter().flatten();
@@ -538,12 +558,13 @@ mod tests {
     fn csv_quotes_what_must_be_and_has_nothing_worked_out() {
         let body = r#"{"id":"0a","from":"=1+1","to":"+18005550100","because":"a, \"b\"","sipCode":200,"answeredAt":null,
             "queues":[{"queue":"acme/a","agent":"acme/ada","waitedMs":5},{"queue":"acme/b","waitedMs":6}],
-            "voicemails":[{"name":"acme/voicemail/1.wav"}]}"#;
+            "voicemails":[{"name":"acme/voicemail/1.wav"}],
+            "dispositions":[{"disposition":"sale","notes":"=2"},{"disposition":"none"},{"disposition":"no","notes":"a\nb"}]}"#;
         let found = Found { id: "0a".into(), tenant: "acme".into(), body: body.into() };
         let text = csv(&[found]);
         let lines: Vec<&str> = text.split("\r\n").collect();
         assert_eq!(lines[0], COLUMNS.join(","));
-        let row = "0a,,,'=1+1,+18005550100,,,,,,,,200,,\"a, \"\"b\"\"\",acme/a acme/b,acme/ada,11,,acme/voicemail/1.wav";
+        let row = "0a,,,'=1+1,+18005550100,,,,,,,,200,,\"a, \"\"b\"\"\",acme/a acme/b,acme/ada,11,,acme/voicemail/1.wav,sale none no,\"'=2 / a\nb\"";
         assert_eq!(lines[1..], [row, ""]);
     }
 }

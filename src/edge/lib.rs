@@ -16,6 +16,7 @@ pub mod ladder;
 mod movable;
 mod neighbours;
 pub mod observed;
+mod openapi;
 mod requests;
 mod secure;
 mod shell;
@@ -116,6 +117,7 @@ pub(crate) enum Control {
     Apply(Arc<Snapshot>, oneshot::Sender<Result<(), Refused>>),
     Names(Names),
     Secrets(Secrets),
+    Preview(Box<call::engine::Preview>),
     Capture(Option<hep::Settings>),
     Lift(IpAddr),
     Agent(Box<AgentOrder>),

@@ -11,11 +11,11 @@ use std::{
 };
 
 use call::{
-    call::{Told, Unperformed},
-    engine::{AgentOrder, Attempt, Engine, StationNews},
-    explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome, UNPERFORMED_MAX},
+    call::Told,
+    engine::{AgentOrder, Attempt, Engine, Preview, StationNews},
+    explanation::{COURSE_MAX, Explanation, LEGS_MAX, Outcome},
     locate::Asked,
-    record::{Begun, Record},
+    record::{Begun, Disposed, Record},
     registrar::StationId,
     world::{Names, World},
 };
@@ -29,7 +29,7 @@ use crate::{
     Control,
     figures::Figures,
     floors::{self, Floors},
-    interactions::Kept,
+    interactions::{Kept, Said},
     ladder::{Ladder, Rung},
     sounds::Sounds,
 };
@@ -165,6 +165,8 @@ pub struct Observed {
     world: Mutex<Option<Arc<World>>>,
     explanations: Mutex<VecDeque<Explanation>>,
     records: Mutex<VecDeque<Arc<Kept>>>,
+    /// What agents have said of contacts of late.
+    said: Mutex<VecDeque<Arc<Said>>>,
     /// Where records go besides. None: nowhere.
     recorder: OnceLock<Recorder>,
     /// Which run of a process it is: a part of the ids of records.
@@ -215,7 +217,7 @@ impl Observed {
             // The INVITE that answers is the one that counts; a promise is a call once somebody is rung.
             Outcome::Challenged { .. } | Outcome::Promised { .. } => {}
         }
-        keep(&self.explanations, explanation);
+        keep(&self.explanations, explanation, KEPT_MAX);
     }
 
     /// Adds the Call-ID of a leg that was dialled to the latest explanation of its call.
@@ -226,17 +228,6 @@ impl Observed {
             && explanation.legs.len() < LEGS_MAX
         {
             explanation.legs.push(leg);
-        }
-    }
-
-    /// Adds to the latest explanation of a call that a step of it cannot be performed yet.
-    pub fn unperformed(&self, step: &Unperformed) {
-        let mut kept = self.explanations.lock().unwrap_or_else(PoisonError::into_inner);
-        let explanation = kept.iter_mut().rev().find(|explanation| explanation.call_id == step.call_id);
-        if let Some(explanation) = explanation
-            && explanation.unperformed.len() < UNPERFORMED_MAX
-        {
-            explanation.unperformed.push(format!("step `{}`: not performed yet: {}", step.step, step.what));
         }
     }
 
@@ -370,6 +361,12 @@ impl Observed {
         control.is_some_and(|control| control.try_send(Control::Agent(Box::new(order))).is_ok())
     }
 
+    /// Has an agent shown whom it may call. False: the edge is going, or too busy.
+    pub(crate) fn preview(&self, preview: Preview) -> bool {
+        let control = self.control.get().and_then(mpsc::WeakSender::upgrade);
+        control.is_some_and(|control| control.try_send(Control::Preview(Box::new(preview))).is_ok())
+    }
+
     /// Where records go besides. Once, before the first.
     pub(crate) fn record_to(&self, recorder: Recorder) {
         let _ = self.instance.set(recorder.instance().into());
@@ -408,7 +405,23 @@ impl Observed {
         if let Some(recorder) = self.recorder.get() {
             recorder.put(Arc::clone(&kept) as _);
         }
-        keep(&self.records, kept);
+        keep(&self.records, kept, KEPT_MAX);
+    }
+
+    /// Keeps what an agent has said of a contact.
+    pub fn disposed(&self, disposed: Disposed) {
+        let kept = Arc::new(Said::new(disposed, self.instance()));
+        if let Some(recorder) = self.recorder.get() {
+            recorder.put(Arc::clone(&kept) as _);
+        }
+        // Several agents may have had one contact.
+        keep(&self.said, kept, 4 * KEPT_MAX);
+    }
+
+    /// What agents have said of late, the first first.
+    #[must_use]
+    pub(crate) fn said(&self) -> Vec<Arc<Said>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// The latest explanation of the INVITE with that Call-ID.
@@ -615,9 +628,9 @@ pub fn write_metric(text: &mut String, name: &str, kind: &str, help: &str, value
     let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
 }
 
-fn keep<T>(kept: &Mutex<VecDeque<T>>, item: T) {
+fn keep<T>(kept: &Mutex<VecDeque<T>>, item: T, most: usize) {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if kept.len() == KEPT_MAX {
+    if kept.len() == most {
         kept.pop_front();
     }
     kept.push_back(item);

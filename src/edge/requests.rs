@@ -78,8 +78,12 @@ pub async fn serve(core: Shared) {
 
 async fn answer(integrations: Arc<Integrations>, asked: Asked) -> Result<Response, String> {
     let service = integrations.get(&asked.integration).map_err(|failed| failed.to_string())?;
+    let is_message = asked.is_message;
     let request = written(asked)?;
     let answer = service.request(&request).await.map_err(|failed| failed.to_string())?;
+    if is_message {
+        return Ok(Response::of_status(answer.status.as_u16()));
+    }
     Response::parse(answer.status.as_u16(), &answer.body).map_err(|unreadable| unreadable.to_string())
 }
 
@@ -95,6 +99,8 @@ fn written(asked: Asked) -> Result<outbound::Asked, String> {
     let body = asked.body.unwrap_or_default().into_bytes();
     let mut request = outbound::Asked::new(method, asked.path, body, ANSWER_MAX);
     request.timeout = asked.timeout;
+    // It bears an id, by which the service knows what it has had.
+    request.idempotent |= asked.is_message;
     if has_body {
         let json = hyper::header::HeaderValue::from_static("application/json");
         request.headers.insert(hyper::header::CONTENT_TYPE, json);

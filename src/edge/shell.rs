@@ -235,10 +235,6 @@ impl Core {
                     }
                     self.observed.explain(*explanation);
                 }
-                Output::Unperformed(step) => {
-                    warn!(call_id = step.call_id, step = step.step, "not performed yet: {}", step.what);
-                    self.observed.unperformed(&step);
-                }
                 Output::Told(told) => {
                     info!(call_id = told.call_id, "{}", told.what);
                     self.traces.told(&told.call_id, &told.what, now.wall);
@@ -253,6 +249,9 @@ impl Core {
                 Output::OfferOver { call, agent } => self.observed.floors.offer_over(call, agent),
                 Output::Talk(talking) => self.observed.floors.talk(*talking),
                 Output::TalkOver { call, agent } => self.observed.floors.talk_over(call, agent),
+                Output::WrapUp(begun) => self.observed.floors.wrap_up(*begun),
+                Output::WrapUpOver { call, agent } => self.observed.floors.wrap_up_over(call, agent),
+                Output::Disposed(disposed) => self.observed.disposed(*disposed),
                 Output::Refused { call, agent, because } => {
                     self.observed.floors.refused(call, agent, because)
                 }
@@ -619,6 +618,7 @@ impl Core {
             Control::Capture(settings) => self.capture_to(settings),
             Control::Lift(address) => self.step(Input::Lift { address }),
             Control::Agent(order) => self.step(Input::Agent(order)),
+            Control::Preview(preview) => self.step(Input::Preview(preview)),
             Control::Secrets(secrets) => {
                 self.step(Input::Secrets(secrets));
                 self.observed.show_world(self.engine.world());

@@ -186,6 +186,7 @@ mod tests {
             countries: Default::default(),
             speech: Default::default(),
             providers: Default::default(),
+            services: Default::default(),
             keeping: Default::default(),
         }
     }

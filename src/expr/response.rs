@@ -44,6 +44,12 @@ impl Response {
         Ok(Self { status, body: to_cel(json) })
     }
 
+    /// An answer of which nothing but its status is read.
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        Self { status, body: to_cel(Json::Object(serde_json::Map::new())) }
+    }
+
     /// Status code.
     #[must_use]
     pub const fn status(&self) -> u16 {

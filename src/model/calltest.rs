@@ -94,6 +94,23 @@ pub struct Answer {
     pub after_seconds: u32,
 }
 
+impl Answer {
+    /// Whether the service has done what it was asked.
+    #[must_use]
+    pub const fn is_good(&self) -> bool {
+        self.status >= 200 && self.status <= 299
+    }
+}
+
+/// An SMS that must be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// To whom. None: to whomever.
+    pub to: Option<E164>,
+    /// What. None: whatever.
+    pub text: Option<String>,
+}
+
 /// A prompt by its name, and all that it sounds like: in each language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sound {
@@ -149,6 +166,8 @@ pub struct Expectation {
     pub variables: Vec<(String, String)>,
     /// Prompts that must be heard, in this order.
     pub prompts: Vec<Sound>,
+    /// SMS that must be sent, in this order.
+    pub messages: Vec<Text>,
     /// The outcome within so many seconds.
     pub within_seconds: Option<u32>,
 }

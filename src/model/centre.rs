@@ -1,7 +1,10 @@
 //! What a tenant's contact centre is made of besides its flows: queues, agents, voicemail, services, campaigns and points of
 //! contact. Names are resolved, sounds are audio, durations are seconds; secrets are named, never held.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AgentId, AudioId, CampaignId, ContactListId, ContactPointId, DoNotCallListId, E164, FlowId, HoursId,
     IntegrationId, Key, NumberId, QueueId, TenantId, TrunkId, VoicemailBoxId, numbering::CostClass,
+    program::First,
 };
 
 /// All of it, of every tenant of a cluster.
@@ -116,6 +120,28 @@ pub struct Queue {
     pub ring_seconds: u32,
     /// How long an agent has after a contact before the next is offered.
     pub wrap_up_seconds: u32,
+    /// Who is called first when a contact is called back, where the flow does not say.
+    #[serde(default, skip_serializing_if = "First::is_agent")]
+    pub callback_first: First,
+    /// What a contact hears that is called first, when it answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callback_prompt: Vec<AudioId>,
+    /// What an agent may say of a contact in that time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dispositions: Vec<Disposition>,
+    /// Whether an agent must say one of them to be done before it is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disposition_required: bool,
+}
+
+/// What has come of a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disposition {
+    /// As records have it.
+    pub name: String,
+    /// For people.
+    pub title: String,
 }
 
 /// What an agent must be able to do, and how well.
@@ -206,6 +232,9 @@ pub struct Agent {
     /// queues whose skills suffice, and all alike.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub queues: BTreeMap<QueueId, u8>,
+    /// Queues to whose conversations the agent may listen. Empty: to none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub supervises: BTreeSet<QueueId>,
 }
 
 /// Seconds of an agent's session where the tenant says nothing.
@@ -244,6 +273,9 @@ pub struct Station {
     pub kind: StationKind,
     /// Whether its leg stays up between calls.
     pub persistent: bool,
+    /// Whether it answers by itself what a queue offers and what its agent begins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answers_itself: bool,
     /// Where help is to be sent.
     pub emergency_location: Option<Location>,
 }

@@ -5,6 +5,7 @@
 
 pub mod calltest;
 pub mod centre;
+pub mod demand;
 mod ids;
 pub mod kept;
 pub mod media;

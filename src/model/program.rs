@@ -141,6 +141,24 @@ pub struct Step {
     pub verb: Verb,
 }
 
+/// Who of the two is called first when a contact is called back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum First {
+    /// The agent, who hears it ring at the contact.
+    #[default]
+    Agent,
+    /// The contact, for whom an agent is held ready.
+    Contact,
+}
+
+impl First {
+    /// Whether nothing need be said of it.
+    #[must_use]
+    pub const fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent)
+    }
+}
+
 /// Where an outcome leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leads {
@@ -255,6 +273,9 @@ pub enum Verb {
         /// How long after one that was in vain the next one is.
         #[serde(default)]
         retry_ms: u32,
+        /// Who is called first. None: as the queue says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<First>,
         /// After the promise.
         next: StepIx,
         /// It could not be given. None: a failure of the flow.

@@ -115,9 +115,31 @@ pub struct Cluster {
     /// Who says who agents are, of tenants that have such a service, by namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub providers: BTreeMap<String, OpenIdProvider>,
+    /// Services that may do something for tenants by HTTP, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, Vec<Service>>,
     /// Where recordings and messages are kept, and for how long.
     #[serde(default, skip_serializing_if = "Keeping::is_default")]
     pub keeping: Keeping,
+}
+
+/// Somebody who does things for a tenant by HTTP, and proves it by a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// For people.
+    pub name: String,
+    /// The token, of the tenant's namespace.
+    pub secret: SecretKey,
+    /// What it may do.
+    pub may: Vec<May>,
+}
+
+/// What a service may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum May {
+    /// Have agents shown whom they may call.
+    Previews,
 }
 
 /// A session recording server (RFC 7866) to which calls of a tenant are told and copied.
@@ -716,6 +738,7 @@ mod tests {
                 countries: BTreeMap::new(),
                 speech: BTreeMap::new(),
                 providers: BTreeMap::new(),
+                services: BTreeMap::new(),
                 keeping: Keeping::default(),
             },
             trunks: BTreeMap::new(),

@@ -30,6 +30,7 @@ const PLATFORM: &[&str] = &["VoiceCluster", "Tenant", "Allowlist", "Trunk", "Car
 /// one object of it is held against another.
 const LOOKS_AT: &[(&str, &[&str])] = &[
     ("Tenant", &["Agent", "Trunk", "Integration"]),
+    ("RoutingFlow", &["ContactPoint", "RoutingFlow", NUMBER]),
     ("Prompt", &["Tenant"]),
     ("Carrier", &["PointOfPresence"]),
     ("NumberOrder", &["Carrier", "RoutingFlow", "Trunk"]),

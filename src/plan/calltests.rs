@@ -6,7 +6,9 @@ use api::v1alpha1 as v1;
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, E164, HoursId, IntegrationId, Key, QueueId, TrunkId,
-    calltest::{Act, Answer, Behaviour, CallOutcome, CallTest, Does, Expectation, HoursState, Sound, Whom},
+    calltest::{
+        Act, Answer, Behaviour, CallOutcome, CallTest, Does, Expectation, HoursState, Sound, Text, Whom,
+    },
 };
 
 use crate::{
@@ -165,9 +167,15 @@ impl Reader<'_> {
             never: expect.never_steps.clone(),
             variables: variables.map(|wanted| (wanted.name.clone(), wanted.value.clone())).collect(),
             prompts: expect.prompts.iter().map(|prompt| self.sound(prompt)).collect::<Option<_>>()?,
+            messages: expect.messages.iter().map(text).collect::<Option<_>>()?,
             within_seconds: expect.within_seconds.map(i32::unsigned_abs),
         })
     }
+}
+
+fn text(message: &v1::TestMessage) -> Option<Text> {
+    let to = message.to.as_ref().map(|number| number.parse()).transpose().ok()?;
+    Some(Text { to, text: message.text.clone() })
 }
 
 fn callee(callee: &v1::TestCallee) -> Option<(Whom, Behaviour)> {

@@ -12,11 +12,12 @@ use api::v1alpha1 as v1;
 use model::{
     AgentId, AudioId, ContactListId, DoNotCallListId, FlowId, HoursId, IntegrationId, Key, NumberId, QueueId,
     centre::{
-        Agent, Announcement, Campaign, CampaignMode, Channel, ContactList, ContactPoint, DoNotCallList,
-        Header, HeaderValue, Integration, ListSource, ListedContact, Location, PointKind, Proxy, Question,
-        Queue, RequiredSkill, SESSION_SECONDS, SecretKey, Selection, SignIn, SocialNetwork, Station,
-        StationKind, VoicemailBox, WaitFigure,
+        Agent, Announcement, Campaign, CampaignMode, Channel, ContactList, ContactPoint, Disposition,
+        DoNotCallList, Header, HeaderValue, Integration, ListSource, ListedContact, Location, PointKind,
+        Proxy, Question, Queue, RequiredSkill, SESSION_SECONDS, SecretKey, Selection, SignIn, SocialNetwork,
+        Station, StationKind, VoicemailBox, WaitFigure,
     },
+    program::First,
     snapshot::BusinessHours,
 };
 use serde::{Deserialize, Serialize};
@@ -257,7 +258,22 @@ fn queue(spec: &v1::QueueSpec, writer: &mut Writer<'_>) -> Option<Queue> {
         language,
         ring_seconds: figure(spec.ring_seconds),
         wrap_up_seconds: figure(spec.wrap_up_seconds),
+        callback_first: first(spec.callback_first),
+        callback_prompt: writer.prompt(spec.callback_prompt.as_ref()),
+        dispositions: spec.dispositions.iter().map(disposition).collect(),
+        disposition_required: spec.disposition_choice == v1::DispositionChoice::Required,
     })
+}
+
+pub(crate) const fn first(first: v1::CallbackFirst) -> First {
+    match first {
+        v1::CallbackFirst::Agent => First::Agent,
+        v1::CallbackFirst::Contact => First::Contact,
+    }
+}
+
+fn disposition(disposition: &v1::Disposition) -> Disposition {
+    Disposition { name: disposition.name.clone(), title: disposition.title.clone() }
 }
 
 fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
@@ -301,6 +317,12 @@ fn agent(spec: &v1::AgentSpec, writer: &mut Writer<'_>) -> Option<Agent> {
             .iter()
             .map(|queue| (QueueId(writer.key(&queue.name)), small(queue.rank)))
             .collect(),
+        supervises: spec
+            .supervises
+            .iter()
+            .flat_map(|supervision| &supervision.queues)
+            .map(|queue| QueueId(writer.key(queue)))
+            .collect(),
     })
 }
 
@@ -325,6 +347,10 @@ fn station(station: &v1::Station) -> Option<Station> {
         name: station.name.clone(),
         kind,
         persistent: station.leg == v1::StationLeg::Persistent,
+        answers_itself: match station.answering {
+            Some(answering) => answering == v1::Answering::Automatic,
+            None => station.leg == v1::StationLeg::Persistent,
+        },
         emergency_location: station.emergency_location.as_ref().map(location),
     })
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use api::v1alpha1 as v1;
 use model::{
     Key, TenantId, TrunkId,
-    centre::{Centre, Dialling},
+    centre::{Centre, ContactPoint, Dialling, PointKind},
     numbering::{self, CostClass, Country},
 };
 
@@ -16,14 +16,19 @@ use crate::{
     world::{Item, World},
 };
 
-/// Of each served tenant that has agents: nobody else dials.
+/// Of each served tenant that has agents or sends SMS: nobody else reaches anybody.
 pub(crate) fn of(
     world: &World,
     centre: &Centre,
     serves: &dyn Fn(&Key) -> bool,
 ) -> BTreeMap<TenantId, Arc<Dialling>> {
     let tenants = world.tenants.values().filter(|item| !item.draft && serves(&item.id.key));
-    let dials = |namespace: &str| centre.agents.keys().any(|agent| agent.0.namespace() == namespace);
+    let is_sms = |point: &ContactPoint| matches!(point.kind, PointKind::Sms { .. });
+    let dials = |namespace: &str| {
+        let mut points = centre.contact_points.iter();
+        centre.agents.keys().any(|agent| agent.0.namespace() == namespace)
+            || points.any(|(id, point)| id.0.namespace() == namespace && is_sms(point))
+    };
     let tenants = tenants.filter(|item| dials(item.namespace()));
     tenants.map(|item| (TenantId(item.id.key.clone()), Arc::new(compile(item, world)))).collect()
 }

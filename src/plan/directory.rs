@@ -34,6 +34,8 @@ pub(crate) struct Directory {
     pub called: BTreeSet<Key>,
     /// Flows that orders of numbers and points of contact lead to, with the first object that does.
     pub entered: BTreeMap<Key, ObjectId>,
+    /// Namespaces with a point of contact that SMS are sent by.
+    pub texting: BTreeSet<String>,
 }
 
 /// PhoneNumbers by name, and what they claim, right or wrong.
@@ -151,6 +153,7 @@ impl Directory {
             called: calls.iter().map(|(_, callee)| callee.clone()).collect(),
             calls,
             entered: entered(resources),
+            texting: texting(resources),
             flows,
             carriers: of_kind(resources, "Carrier", Spec::carrier),
             hours: of_kind(resources, "BusinessHours", Spec::business_hours),
@@ -168,6 +171,21 @@ impl Directory {
     pub fn entered(&self, flow: &Key) -> Option<ObjectId> {
         let number = self.numbers.lead(flow).map(|key| ObjectId { kind: NUMBER, key: key.clone() });
         number.or_else(|| self.entered.get(flow).cloned())
+    }
+
+    /// Whether points of contact alone lead to a flow, or to those that call it.
+    pub fn is_for_writing(&self, flow: &Key) -> bool {
+        let (mut waiting, mut seen, mut written) = (vec![flow], BTreeSet::from([flow]), false);
+        while let Some(flow) = waiting.pop() {
+            match self.entered(flow) {
+                Some(ObjectId { kind: "ContactPoint", .. }) => written = true,
+                Some(_) => return false,
+                None => {}
+            }
+            let callers = self.calls.iter().filter(|(_, callee)| callee == flow).map(|(caller, _)| caller);
+            waiting.extend(callers.filter(|caller| seen.insert(*caller)));
+        }
+        written
     }
 
     /// Whether a flow calls this one.
@@ -190,6 +208,15 @@ fn subjects(agents: &BTreeMap<Key, Item<v1::AgentSpec>>) -> BTreeMap<(String, St
 fn calls(flow: &Item<v1::RoutingFlowSpec>) -> Vec<(Key, Key)> {
     let calls = flow.spec.steps.iter().filter_map(|step| step.call.as_ref());
     calls.map(|call| (flow.id.key.clone(), Key::new(flow.namespace(), &call.flow))).collect()
+}
+
+/// Namespaces with a point of contact that SMS are sent by.
+fn texting(resources: &Resources) -> BTreeSet<String> {
+    let points = resources.of("ContactPoint").filter(|object| match &object.spec {
+        Some(Spec::ContactPoint(point)) => point.sms.is_some(),
+        _ => false,
+    });
+    points.map(|object| object.id.key.namespace().to_owned()).collect()
 }
 
 /// Flows that orders of numbers and points of contact lead to.

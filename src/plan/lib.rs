@@ -11,6 +11,7 @@ mod calltests;
 mod centre;
 mod checks;
 mod content;
+mod demand;
 mod diagram;
 mod dialling;
 mod directory;
@@ -40,6 +41,7 @@ mod yaml;
 use std::sync::Arc;
 
 pub use calltests::{PlannedTest, call_tests};
+pub use demand::{HOURS, PlannedDemand, REPLICATIONS, RETURN_SECONDS, read_demand};
 pub use diagram::{NoDiagram, Notation};
 pub use foresee::Foresight;
 pub use load::{FILE_MAX, load};

@@ -358,7 +358,7 @@ fn items(root: &Node) -> Option<Vec<Node>> {
     Some(items.clone())
 }
 
-fn text_of(bytes: &[u8]) -> Result<&str, (Position, String)> {
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, (Position, String)> {
     let start = Position { line: 1, column: 1 };
     if bytes.len() > FILE_MAX {
         let message =

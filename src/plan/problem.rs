@@ -191,6 +191,8 @@ reasons! {
     NoOutboundTrunk ResolvedRefs
     /// A flow of a tenant without a recorder has calls recorded by it.
     NoRecorder ResolvedRefs
+    /// A flow writes to callers, and its tenant has no point of contact that SMS are sent by.
+    NoSmsService ResolvedRefs
     /// Two steps of one name.
     DuplicateStep Accepted
     /// No step of that name in the flow.

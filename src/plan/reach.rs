@@ -74,6 +74,7 @@ pub(crate) fn needs(item: &Item<v1::VoiceClusterSpec>, world: &World) -> SecretN
         let provider = tenant.spec.sign_in.as_ref().and_then(|sign_in| sign_in.open_id_connect.as_ref());
         let secrets = provider.into_iter().flat_map(|of| [&of.secret_ref, &of.ca_secret_ref]).flatten();
         secrets.for_each(|secret| needs.edge(tenant.namespace(), secret));
+        tenant.spec.services.iter().for_each(|service| needs.edge(tenant.namespace(), &service.secret_ref));
     }
     of_centre(world, &serves, &mut needs);
     let speech = world.tenants.values().filter(|tenant| !tenant.draft && serves(&tenant.id.key));

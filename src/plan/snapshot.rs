@@ -15,9 +15,9 @@ use model::{
     net::Transport,
     section::{BucketEntry, Section},
     snapshot::{
-        Audio, Bucket, BusinessHours, Cluster, Database, Delivers, Grant, Keeping, Limits, Listener, Network,
-        NumberRange, OpenIdProvider, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Snapshot, Speech,
-        TenantLimits, Trunk, TrunkDirection,
+        Audio, Bucket, BusinessHours, Cluster, Database, Delivers, Grant, Keeping, Limits, Listener, May,
+        Network, NumberRange, OpenIdProvider, Packets, Peer, Recorder, SCHEMA, SealingKey, Serves, Service,
+        Snapshot, Speech, TenantLimits, Trunk, TrunkDirection,
     },
     trunk::{DtmfMethod, SrtpKeying, SrtpUse},
 };
@@ -214,6 +214,25 @@ fn providers(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<Strin
     served.filter_map(provider).collect()
 }
 
+/// Services that may do something for the tenants that the cluster serves.
+fn services(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, Vec<Service>> {
+    let served = world
+        .tenants
+        .values()
+        .filter(|tenant| !tenant.draft && world.served.get(tenant.namespace()) == Some(&item.id.key));
+    let may = |may: &v1::ServiceMay| match may {
+        v1::ServiceMay::Previews => May::Previews,
+    };
+    let service = |service: &v1::TenantService| Service {
+        name: service.name.clone(),
+        secret: centre::secret(&service.secret_ref),
+        may: service.may.iter().map(may).collect(),
+    };
+    let with_some = served.filter(|tenant| !tenant.spec.services.is_empty());
+    let all = |tenant: &Item<v1::TenantSpec>| tenant.spec.services.iter().map(service).collect();
+    with_some.map(|tenant| (tenant.namespace().to_owned(), all(tenant))).collect()
+}
+
 /// Bounds of the tenants that the cluster serves.
 fn tenants(item: &Item<v1::VoiceClusterSpec>, world: &World) -> BTreeMap<String, TenantLimits> {
     let served = world
@@ -289,6 +308,7 @@ fn settings(item: &Item<v1::VoiceClusterSpec>, world: &World) -> Cluster {
         countries: countries(item, world),
         speech: speech(item, world),
         providers: providers(item, world),
+        services: services(item, world),
         keeping: keeping(item, world),
     }
 }

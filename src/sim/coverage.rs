@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use call::{call::not_performed, cursor::Action};
 use model::{
     FlowId,
     program::{Ask, Program, Verb},
@@ -43,9 +42,6 @@ pub struct Missed {
     pub step: String,
     /// As a call's path names it.
     pub outcome: String,
-    /// Why none can. None: one could.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub because: Option<&'static str>,
 }
 
 impl Coverage {
@@ -92,8 +88,7 @@ impl Covered {
         for (step, outcome) in all {
             outcomes += 1;
             if !taken.contains(&(id.clone(), step.name.clone(), outcome.clone())) {
-                let because = never(&step.verb, &outcome);
-                missed.push(Missed { step: step.name.clone(), outcome, because });
+                missed.push(Missed { step: step.name.clone(), outcome });
             }
         }
         Self { flow: id.clone(), outcomes, taken: outcomes - missed.len(), missed }
@@ -124,32 +119,4 @@ fn outcomes(verb: &Verb) -> Vec<String> {
         | Verb::Message { .. } => {}
     }
     outcomes
-}
-
-/// Why the engine never takes an outcome: a step that it does not perform fails.
-fn never(verb: &Verb, outcome: &str) -> Option<&'static str> {
-    let performed = |action: &Action| not_performed(action).map(|_| "the step is not performed yet");
-    let (first, _) = verb.outcomes().into_iter().next()?;
-    if outcome != first {
-        return None;
-    }
-    match verb {
-        Verb::Message { .. } => performed(&Action::Message { text: String::new(), to: None }),
-        Verb::Callback { .. }
-        | Verb::Play { .. }
-        | Verb::Ask(_)
-        | Verb::Hours { .. }
-        | Verb::Branch { .. }
-        | Verb::Set { .. }
-        | Verb::Split { .. }
-        | Verb::Request(_)
-        | Verb::Call { .. }
-        | Verb::Wait { .. }
-        | Verb::Dial(_)
-        | Verb::Transfer { .. }
-        | Verb::Queue(_)
-        | Verb::Voicemail { .. }
-        | Verb::Record { .. }
-        | Verb::Hangup { .. } => None,
-    }
 }

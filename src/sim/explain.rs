@@ -148,7 +148,6 @@ pub fn ask(world: &World, question: &Question, entry: &Entry, now: Now) -> Expla
         candidates: Vec::new(),
         outcome: Outcome::Ignored { because: String::new() },
         legs: Vec::new(),
-        unperformed: Vec::new(),
         course: Vec::new(),
     };
     let mut walk = None;

@@ -7,11 +7,15 @@
 //!
 //! [`world`] runs CallTests: the engine itself in a made-up world.
 //!
+//! [`forecast`] simulates a floor: what waits, service level and occupancy would come of contacts and agents.
+//!
 //! Pure: the snapshot, the time and the question come in; a value that can be printed or serialised goes out.
 
 pub mod changes;
 pub mod coverage;
+pub mod crowd;
 pub mod explain;
+pub mod forecast;
 mod text;
 pub mod walk;
 pub mod world;

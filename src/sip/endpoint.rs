@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod again;
+mod answering;
 mod api;
 mod ask;
 mod event;

@@ -72,6 +72,10 @@ fn queue(at: usize) -> Queue {
         language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 0,
+        callback_first: Default::default(),
+        callback_prompt: Vec::new(),
+        dispositions: Vec::new(),
+        disposition_required: false,
     }
 }
 
@@ -92,6 +96,7 @@ fn agent(lots: &mut Lots) -> Agent {
         lossy: false,
         music: Vec::new(),
         queues: BTreeMap::new(),
+        supervises: Default::default(),
     }
 }
 

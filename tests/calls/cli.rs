@@ -211,6 +211,142 @@ fn test_runs_again_when_a_file_changes() {
 }
 
 #[test]
+fn test_runs_again_when_the_one_manifest_that_it_reads_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    // Its prompts are words, so that one file is all of it.
+    let tenant = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tenant");
+    let mut whole = String::new();
+    for entry in fs::read_dir(tenant).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.ends_with(".yaml") && !name.starts_with("calltests") {
+            whole += &format!("---\n{}\n", fs::read_to_string(path).unwrap());
+        }
+    }
+    whole += &call_test("end", "  script: [{hangUp: {afterSeconds: 3}}]\n  expect: {outcome: Bridged}");
+    let file = folder.path().join("whole.yaml");
+    fs::write(&file, &whole).unwrap();
+    let mut child = std::process::Command::new(SWITCHBOARD)
+        .args(["test", "--watch"])
+        .arg(&file)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let ends = |passed: usize| {
+        move |line: String| line == format!("1 tests: {passed} passed, {} failed", 1 - passed)
+    };
+    assert!(lines.any(ends(0)));
+    for (outcome, passed) in [("Abandoned", 1), ("Bridged", 0), ("Abandoned", 1)] {
+        let other = folder.path().join("whole.yaml.new");
+        fs::write(&other, whole.replace("{outcome: Bridged}", &format!("{{outcome: {outcome}}}"))).unwrap();
+        fs::rename(&other, &file).unwrap();
+        assert!(lines.any(ends(passed)), "{outcome}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn floor(more: &[&str]) -> (Option<i32>, String) {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tenant").display().to_string();
+    let output = switchboard(&[&["test", &place], more].concat());
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text)
+}
+
+#[test]
+fn test_foretells_a_floor_and_finds_how_many_agents_are_needed() {
+    let asked = ["--floor", "--contacts-per-hour", "support=100", "--handling-seconds", "180"];
+    let small = ["--replications", "4", "--seed", "3"];
+    let (code, told) = floor(&[&asked[..], &["--agents", "7"], &small].concat());
+    assert_eq!(code, Some(0), "{told}");
+    for part in [
+        "floor of acme: 4 runs of 20 h",
+        "support  80 % / 20 s",
+        "Erlang C for support, 7 agents",
+        "agents             7  ",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+    let json = [&asked[..], &["--find-agents", "90/15", "--format", "json"], &small].concat();
+    let (code, one) = floor(&[&json[..], &["--threads", "1"]].concat());
+    let (_, two) = floor(&[&json[..], &["--threads", "2"]].concat());
+    assert_eq!((code, &one), (Some(0), &two), "any number of threads gives the same");
+    let json: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(json["found"][0]["agents"], 9, "{one}");
+    let level = json["forecast"]["queues"][0]["serviceLevel"]["value"].as_f64().unwrap();
+    assert!(level >= 0.9, "{one}");
+
+    let day = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tenant-floor.yaml");
+    let file = format!("--floor={}", day.display());
+    let (code, told) = floor(&[&file, "--replications", "2"]);
+    assert_eq!(code, Some(0), "{told}");
+    for part in [
+        "from   contacts/h",
+        "13:30",
+        "no figures of queueing theory: rates or agents change",
+        "who serve billing",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+}
+
+#[test]
+fn test_says_what_of_a_floor_cannot_be_foretold() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("floor.yaml");
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tenant-floor.yaml")).unwrap();
+    let with = |line: &str, by: &str| {
+        assert!(text.contains(line));
+        fs::write(&file, text.replacen(line, by, 1)).unwrap();
+        let (code, told) = floor(&[&format!("--floor={}", file.display())]);
+        assert_eq!(code, Some(1), "{told}");
+        told.replace(&format!("{}/", folder.path().display()), "")
+    };
+    for (line, by, part) in [
+        (
+            "name: support",
+            "name: supprt",
+            "floor.yaml:7:9: error: `queues[0].name` must be a Queue of tenant acme (",
+        ),
+        (
+            "answerSeconds: 4",
+            "answerSeconds: 40",
+            "floor.yaml:27:16: error: `answerSeconds` must be less than the 15 s",
+        ),
+        (
+            "missedPercent: 1",
+            "missedPercent: lots",
+            "floor.yaml:28:16: error[WrongType]: `missedPercent` must be a number of 0 to 90, not `lots`.",
+        ),
+    ] {
+        let told = with(line, by);
+        assert!(told.contains(part), "{told}");
+    }
+    for (flags, part) in [
+        (&["--floor"][..], "--floor needs --contacts-per-hour QUEUE=N"),
+        (&["--floor", "--contacts-per-hour", "12"], "--contacts-per-hour 12 must name its queue"),
+        (
+            &["--floor", "--contacts-per-hour", "lost=12"],
+            "--contacts-per-hour must be a Queue of tenant acme (",
+        ),
+        (&["--floor", "--contacts-per-hour", "support=many"], "must end in a number of 0 to 100000"),
+        (
+            &["--floor", "--contacts-per-hour", "support=9", "--agents", "lost=3"],
+            "--agents names queue `lost`",
+        ),
+        (&["--floor", "--contacts-per-hour", "support=9", "--find-agents", "80"], "such as 80/20"),
+        (&["--floor", "--coverage"], "cannot be used with"),
+        (&["--agents", "3"], "--floor"),
+    ] {
+        let (code, told) = floor(flags);
+        assert!(code == Some(2) && told.contains(part), "{flags:?}: {code:?} {told}");
+    }
+}
+
+#[test]
 fn crds_writes_what_stands_in_the_repository() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     let written = tempfile::tempdir().unwrap();

@@ -97,13 +97,13 @@ spec:
 }
 
 /// Argon2id with little memory, so that a test need not wait.
-fn hash() -> String {
+pub fn hash() -> String {
     let few = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(256, 1, 1, None).unwrap());
     let salt = SaltString::encode_b64(b"made-up for this").unwrap();
     few.hash_password(PASSWORD.as_bytes(), &salt).unwrap().to_string()
 }
 
-fn listener(system: &System) -> SocketAddr {
+pub fn listener(system: &System) -> SocketAddr {
     SocketAddr::new(system.sip.ip(), system.own_port(2))
 }
 
@@ -152,7 +152,7 @@ impl Desk {
         Ok(Self { socket })
     }
 
-    fn of(system: &System, agent: &str) -> Self {
+    pub fn of(system: &System, agent: &str) -> Self {
         let mut desk = Self::open(system, &token(system, agent)).unwrap();
         assert_eq!(desk.hear("welcome")["agent"], agent);
         desk
@@ -197,7 +197,7 @@ pub fn agent_phone(system: &System, name: &str, note: f64) -> Agent {
     phone
 }
 
-fn contact(system: &System) -> Agent {
+pub fn contact(system: &System) -> Agent {
     Agent::start(system, system.peer_port(), "pcmu", &tone(CONTACT, SPEECH_SECONDS), Some("+18005550100"))
 }
 
@@ -410,6 +410,169 @@ fn a_contact_is_called_back_once_an_agent_is_there() {
         let back = records.iter().find(|record| record["partOf"].is_string()).unwrap();
         assert_eq!(back["from"], "+18005550100");
         ada.say(json!({"type": "signOut"}));
+    });
+}
+
+/// Sue listens to whoever serves sales.
+fn with_a_supervisor(system: &System) {
+    prepare(system);
+    let sue = "kind: Agent
+metadata: {name: sue, namespace: acme}
+spec:
+  displayName: Sue Park
+  supervises: {queues: [sales]}
+  signIn: {secretRef: {name: people, key: password}}
+  stations:
+  - {name: desk, sip: {username: sue-desk, secretRef: {name: people, key: phone}}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: Queue
+";
+    system.edit("floor.yaml", "kind: Queue\n", sue);
+}
+
+/// Of each second of what was heard, whose notes were in it.
+fn by_seconds(heard: &[i16], notes: &[(char, f64)]) -> Vec<String> {
+    let whose = |second: &[i16]| -> String {
+        notes.iter().filter(|(_, note)| share(second, *note) > 0.2).map(|(who, _)| *who).collect()
+    };
+    heard.chunks_exact(8_000).map(whose).collect()
+}
+
+/// The same with equal seconds told once, and how many there were.
+fn told_once(seconds: &[String]) -> Vec<(String, usize)> {
+    let mut told: Vec<(String, usize)> = Vec::new();
+    for second in seconds {
+        match told.last_mut().filter(|(last, _)| last == second) {
+            Some((_, count)) => *count += 1,
+            None => told.push((second.clone(), 1)),
+        }
+    }
+    told
+}
+
+#[test]
+fn a_supervisor_listens_whispers_and_barges_in_and_is_heard_by_whom_it_may() {
+    const SUE: f64 = 2_100.0;
+    const NOTES: [(char, f64); 3] = [('a', ADA), ('c', CONTACT), ('s', SUE)];
+    with_prepared(&Setup::default(), with_a_supervisor, |system| {
+        let (ada_phone, sue_phone) = (agent_phone(system, "ada", ADA), agent_phone(system, "sue", SUE));
+        let (mut ada, mut sue) = (Desk::of(system, "acme/ada"), Desk::of(system, "acme/sue"));
+        ada.say(json!({"type": "ready"}));
+        ada.state("Available");
+        let caller = contact(system);
+        let call = ada.hear("call");
+        caller.wait_for("Call established");
+        thread::sleep(Duration::from_secs(2));
+        sue.say(json!({"type": "conversations"}));
+        let told = sue.hear("conversations")["conversations"].clone();
+        let told: Vec<_> = told.as_array().unwrap().iter().map(|it| (&it["agent"], &it["queue"])).collect();
+        assert_eq!(told, [(&json!("acme/ada"), &json!("acme/sales"))]);
+        let supervise = |mode: &str| json!({"type": "supervise", "agent": "ada", "mode": mode});
+        sue.say(supervise("Monitor"));
+        let rings = sue.hear("call");
+        assert_eq!(rings["supervision"], json!({"agent": "acme/ada", "mode": "Monitor"}));
+        assert_eq!(rings["interaction"], call["interaction"]);
+        while sue.hear("call")["rings"] == true {}
+        thread::sleep(Duration::from_secs(4));
+        sue.say(supervise("Whisper"));
+        assert_eq!(sue.hear("call")["supervision"]["mode"], "Whisper");
+        thread::sleep(Duration::from_secs(4));
+        sue.say(supervise("Barge"));
+        assert_eq!(sue.hear("call")["supervision"]["mode"], "Barge");
+        thread::sleep(Duration::from_secs(4));
+        sue.say(json!({"type": "hangUp", "interaction": call["interaction"]}));
+        sue.hear("callOver");
+        sue.state("Away");
+        thread::sleep(Duration::from_secs(3));
+        let metrics = system.get("/metrics");
+        let mixed =
+            metrics.lines().filter(|line| line.starts_with("switchboard_media_worker_sessions_mixed{"));
+        let mixed: Vec<&str> = mixed.filter(|line| !line.ends_with(" 0")).collect();
+        assert!(mixed.is_empty(), "relayed as before: {mixed:?}");
+        let (by_contact, by_ada, by_sue) = (caller.heard(), ada_phone.heard(), sue_phone.heard());
+        let [contact, agent, supervisor] =
+            [&by_contact, &by_ada, &by_sue].map(|heard| by_seconds(heard, &NOTES));
+        // The contact hears Ada, and Sue while she barges in; not even a second is without Ada.
+        let told = told_once(&contact);
+        let whom: Vec<&str> = told.iter().map(|(who, _)| who.as_str()).collect();
+        assert_eq!(whom, ["a", "as", "a"], "{told:?}");
+        assert!(told[0].1 >= 9 && (3..=6).contains(&told[1].1) && told[2].1 >= 2, "{told:?}");
+        let told = told_once(&agent);
+        let whom: Vec<&str> = told.iter().map(|(who, _)| who.as_str()).collect();
+        assert_eq!(whom, ["c", "cs", "c"], "{told:?}");
+        assert!(told[0].1 >= 5 && (7..=10).contains(&told[1].1) && told[2].1 >= 2, "{told:?}");
+        let both = supervisor.iter().filter(|who| *who == "ac").count();
+        assert!(both >= 11 && supervisor.iter().all(|who| !who.contains('s')), "{supervisor:?}");
+        wait_until("the record is there", || !system.records().is_empty());
+        let listened = system.records()[0]["supervisions"].clone();
+        let modes: Vec<_> =
+            listened.as_array().unwrap().iter().map(|it| (&it["supervisor"], &it["mode"])).collect();
+        let sue = json!("acme/sue");
+        assert_eq!(modes, [(&sue, &json!("Monitor")), (&sue, &json!("Whisper")), (&sue, &json!("Barge"))]);
+        assert!(listened[2]["endedAt"].is_string(), "{listened}");
+        ada.say(json!({"type": "signOut"}));
+    });
+}
+
+#[test]
+fn a_telephone_that_is_kept_up_is_rung_once_and_hears_each_contact_announced() {
+    let kept = |system: &System| {
+        prepare(system);
+        system.edit(
+            "floor.yaml",
+            "  - {name: desk, sip: {username: ada-desk, secretRef: {name: people, key: phone}}}\n",
+            "  - {name: desk, leg: Persistent, sip: {username: ada-desk, secretRef: {name: people, key: phone}}}\n",
+        );
+        system.edit("floor.yaml", "  wrapUpSeconds: 60\n", "  wrapUpSeconds: 1\n");
+    };
+    with_prepared(&Setup::default(), kept, |system| {
+        let ada_phone = agent_phone(system, "ada", ADA);
+        let mut ada = Desk::of(system, "acme/ada");
+        ada.say(json!({"type": "ready"}));
+        ada.state("Available");
+        ada_phone.wait_for("Call established");
+        for _ in 0..2 {
+            let caller = contact(system);
+            let offer = ada.hear("offer");
+            assert_eq!(offer["queue"], "acme/sales");
+            ada.state("Busy");
+            thread::sleep(Duration::from_secs(4));
+            let heard = caller.heard();
+            assert!(share(&heard[heard.len() - 8_000..], ADA) > 0.9, "the contact hears Ada");
+            ada.state("Available");
+        }
+        ada.say(json!({"type": "signOut"}));
+        ada_phone.wait_for("terminated");
+        let heard = ada_phone.heard();
+        let notes = by_seconds(&heard, &[('c', CONTACT), ('b', 1_000.0)]);
+        let told = told_once(&notes);
+        let contacts = told.iter().filter(|(who, seconds)| who == "c" && *seconds >= 2).count();
+        assert_eq!(contacts, 2, "both contacts on one call: {told:?}");
+        wait_until("the records are there", || system.records().len() == 3);
+    });
+}
+
+#[test]
+fn what_a_supervisor_may_not_hear_is_as_what_there_is_not() {
+    with_prepared(&Setup::default(), with_a_supervisor, |system| {
+        let mut sue = Desk::of(system, "acme/sue");
+        let mut bob = Desk::of(system, "acme/bob");
+        let told = |desk: &mut Desk, message: Value| {
+            desk.say(message);
+            desk.hear("error")["message"].as_str().unwrap().to_owned()
+        };
+        let nothing = "there is no such conversation that you may listen to";
+        let of_ada = json!({"type": "supervise", "agent": "acme/ada", "mode": "Monitor"});
+        assert_eq!(told(&mut sue, of_ada.clone()), nothing);
+        assert_eq!(told(&mut bob, of_ada), nothing);
+        let both = json!({"type": "supervise", "agent": "ada", "interaction": "1", "mode": "Monitor"});
+        assert!(told(&mut sue, both).starts_with("one of `agent`"));
+        let loud = json!({"type": "supervise", "agent": "ada", "mode": "Loud"});
+        assert!(told(&mut sue, loud).contains("`Loud`"));
+        bob.say(json!({"type": "conversations"}));
+        assert_eq!(bob.hear("conversations")["conversations"], json!([]));
+        sue.say(json!({"type": "signOut"}));
     });
 }
 

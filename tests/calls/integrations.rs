@@ -119,6 +119,8 @@ pub fn serve(acceptor: SslAcceptor, does: Does) -> Service {
                     asked.lock().unwrap().push(request);
                     match answer {
                         None => thread::sleep(Duration::from_secs(60)),
+                        // It says nothing and closes.
+                        Some(answer) if answer.is_empty() => return,
                         Some(answer) => {
                             if stream.write_all(&answer).is_err() {
                                 return;
@@ -572,5 +574,128 @@ fn a_recogniser_on_a_websocket_that_hangs_is_no_match_and_says_so() {
             told.contains("could not be understood: Integration acme/speech: no answer within"),
             "{told}"
         );
+    });
+}
+
+const TEXTS: &str = r#"apiVersion: switchboard.dev/v1alpha1
+kind: RoutingFlow
+metadata: {name: texting, namespace: acme}
+spec:
+  steps:
+  - {name: note, message: {text: "'We have got your call.'", next: good, failed: bad}}
+  - {name: good, play: {prompt: good, next: bye}}
+  - {name: bad, play: {prompt: bad, next: bye}}
+  - {name: bye, hangup: {}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: PhoneNumber
+metadata: {name: texting, namespace: acme}
+spec:
+  number: "+18005550108"
+  kind: TollFree
+  origin: RespOrg
+  trunkRef: {namespace: platform, name: carrier}
+  flowRef: {name: texting}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: RoutingFlow
+metadata: {name: texts, namespace: acme}
+spec:
+  steps:
+  - {name: end, hangup: {}}
+---
+apiVersion: switchboard.dev/v1alpha1
+kind: ContactPoint
+metadata: {name: text, namespace: acme}
+spec:
+  flowRef: {name: texts}
+  sms: {numberRef: {name: texting}, integrationRef: {name: speech}}
+---
+"#;
+
+/// Calls the number that writes back. Gives the path and what the explanation says.
+fn written(system: &System, last: &str) -> (Vec<String>, String) {
+    let mut phone = Phone::new(system, CARRIER, "+18005550108");
+    phone.call("0 101");
+    phone.wait_for_bye();
+    let found = likeness(&system.prompt(last), &phone.rtp.samples());
+    assert!(found > 0.9, "prompt {last}: {found:.3}");
+    let path = system.path_of_call(1);
+    (path, system.get(&format!("/api/v1/explanations/{}", phone.call_id)))
+}
+
+/// By a service of SMS that does so with each request.
+fn texting(does: Does, run: impl FnOnce(&System, &Service)) {
+    let (authority, shown) = here();
+    let service = serve(shown, does);
+    let prepare = |system: &System| {
+        prepare(system, (&authority, service.port), "", "");
+        let text = fs::read_to_string(system.manifest("integrations.yaml")).unwrap();
+        fs::write(system.manifest("integrations.yaml"), format!("{TEXTS}{text}")).unwrap();
+    };
+    with_prepared(&Setup::default(), prepare, |system| run(system, &service));
+}
+
+#[test]
+fn an_sms_is_handed_to_the_tenants_service_whose_answer_is_the_outcome() {
+    // That it answers in a page of HTML does not matter: its status does.
+    let taken: Does = Arc::new(|_| Some(answer("202 Accepted", "text/html", b"<p>Taken.</p>")));
+    texting(taken, |system, service| {
+        let (path, _) = written(system, "good");
+        assert_eq!(path[0], "note: sent");
+        let asked = service.asked.lock().unwrap();
+        assert_eq!(asked.len(), 1);
+        let head = asked[0].head.to_ascii_lowercase();
+        assert!(head.starts_with("post / http/1.1"), "{head}");
+        assert!(head.contains("authorization: bearer t0ken"), "{head}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let body: serde_json::Value = serde_json::from_slice(&asked[0].body).unwrap();
+        let id = body["id"].as_str().unwrap();
+        assert_eq!(id.len(), 32);
+        assert!(head.contains(&format!("idempotency-key: \"{id}\"")), "{head}");
+        let text = "We have got your call.";
+        assert_eq!(
+            body,
+            serde_json::json!({"id": id, "from": "+18005550108", "to": body["to"], "text": text})
+        );
+        assert!(body["to"].as_str().unwrap().starts_with('+'), "{body}");
+        assert!(!system.log().contains(text), "what is written is told nobody");
+    });
+}
+
+#[test]
+fn an_sms_that_the_service_does_not_take_is_a_failure_with_its_reason() {
+    let rows: [(Does, &str); 2] = [
+        (Arc::new(|_| Some(answer("422 No", "application/json", b"{}"))), "it answers 422"),
+        (Arc::new(|_| None), "no answer within 1000 ms"),
+    ];
+    for (does, because) in rows {
+        texting(does, |system, _| {
+            let (path, told) = written(system, "bad");
+            assert_eq!(path[0], format!("note: failed (Integration acme/speech: {because})"));
+            assert!(
+                told.contains(&format!("Step note: no SMS is sent: Integration acme/speech: {because}")),
+                "{told}"
+            );
+        });
+    }
+}
+
+#[test]
+fn an_sms_whose_connection_breaks_is_sent_once_more_with_the_same_id() {
+    let times = std::sync::atomic::AtomicUsize::new(0);
+    let does: Does = Arc::new(move |_| match times.fetch_add(1, Ordering::Relaxed) {
+        // It goes away without a word, as one that restarts does.
+        0 => Some(Vec::new()),
+        _ => Some(answer("200 OK", "application/json", b"{}")),
+    });
+    texting(does, |system, service| {
+        let (path, _) = written(system, "good");
+        assert_eq!(path[0], "note: sent");
+        let asked = service.asked.lock().unwrap();
+        let ids: Vec<serde_json::Value> =
+            asked.iter().map(|asked| serde_json::from_slice(&asked.body).unwrap()).collect();
+        assert_eq!(asked.len(), 2, "{ids:?}");
+        assert_eq!(ids[0], ids[1]);
     });
 }

@@ -76,6 +76,10 @@ pub(super) fn queue(skills: Vec<RequiredSkill>, selection: Selection) -> Queue {
         language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 0,
+        callback_first: Default::default(),
+        callback_prompt: Vec::new(),
+        dispositions: Vec::new(),
+        disposition_required: false,
     }
 }
 
@@ -92,6 +96,7 @@ pub(super) fn agent(skills: &[(&str, u8)]) -> Agent {
         lossy: false,
         music: Vec::new(),
         queues: BTreeMap::new(),
+        supervises: Default::default(),
     }
 }
 
@@ -163,7 +168,7 @@ impl Day {
                     assert_eq!(self.offers.remove(&contact.0), Some(agent), "withdrawn what was not offered");
                 }
                 Output::Left { contact, .. } => assert!(!self.offers.contains_key(&contact.0)),
-                Output::State { .. } => {}
+                Output::WrapUp { .. } | Output::WrapUpOver { .. } | Output::State { .. } => {}
             }
         }
         self.floor.audit();

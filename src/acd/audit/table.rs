@@ -122,7 +122,11 @@ impl World {
         let said = std::mem::take(&mut self.said);
         let offers = said.iter().filter_map(|output| match output {
             Output::Offer { contact, agent, .. } => Some(format!("{}>{}", contact.0, agent.0.name())),
-            Output::Withdrawn { .. } | Output::Left { .. } | Output::State { .. } => None,
+            Output::Withdrawn { .. }
+            | Output::Left { .. }
+            | Output::WrapUp { .. }
+            | Output::WrapUpOver { .. }
+            | Output::State { .. } => None,
         });
         offers.collect()
     }
@@ -460,4 +464,171 @@ fn figures_say_what_happened() {
     let live = world.sales();
     assert_eq!((live.recent.offered, live.total.offered), (0, 4));
     assert!(world.now > world.began);
+}
+
+#[test]
+fn an_offer_is_prolonged_while_something_is_done_before_the_agent_is_rung() {
+    let team = ["ada", "bob"].map(|name| (name, agent(&[])));
+    let mut world = World::new(&[("sales", queue(Vec::new(), Selection::LongestIdle))], &team);
+    world.enter(1, "sales");
+    let prolong = |world: &mut World, agent: &str, seconds: u64| {
+        let until = world.now + Duration::from_secs(seconds);
+        let told = world.floor.prolong(&agent_id(agent), ContactId(1), until, world.now);
+        world.drain();
+        told.map(|told| told.saturating_duration_since(world.now).as_secs())
+    };
+    assert_eq!(prolong(&mut world, "ada", 40), Some(40));
+    assert_eq!(prolong(&mut world, "bob", 40), None, "it is not offered to bob");
+    world.pass(39);
+    assert_eq!(world.state("ada"), State::Offered);
+    world.pass(1);
+    assert_eq!(world.state("ada"), State::Away(Away::Unanswered));
+    assert_eq!(world.offers(), ["1>ada", "1>bob"]);
+    assert_eq!(prolong(&mut world, "bob", 86_400), Some(600), "not for ever");
+    world.accept("bob", 1);
+    assert_eq!(prolong(&mut world, "bob", 5), None);
+}
+
+#[test]
+fn who_was_called_back_and_is_there_goes_first_and_waits_for_a_bounded_time() {
+    let mut sales = queue(Vec::new(), Selection::LongestIdle);
+    sales.wait_seconds_max = 60;
+    let mut world = World::new(&[("sales", sales)], &[("ada", agent(&[]))]);
+    world.floor.away(&agent_id("ada"), Some("Lunch".into()), world.now);
+    world.enter_with(1, "sales", |arrival| arrival.priority = Some(9)).unwrap();
+    let day = Some(Duration::from_secs(86_400));
+    let calls_back = |arrival: &mut Arrival| (arrival.calls_back, arrival.wait_max) = (true, day);
+    world.enter_with(2, "sales", calls_back).unwrap();
+    world.enter_with(3, "sales", calls_back).unwrap();
+    assert_eq!(world.floor.ahead(ContactId(2)), Some(1));
+    for contact in [2, 3] {
+        world.floor.present(ContactId(contact), Duration::from_secs(10), world.now);
+        world.drain();
+    }
+    assert_eq!(world.floor.ahead(ContactId(2)), Some(1), "of two of the highest who came first");
+    world.pass(9);
+    world.floor.away(&agent_id("ada"), None, world.now);
+    world.drain();
+    assert_eq!(world.offers(), ["1>ada"]);
+    world.accept("ada", 1);
+    world.pass(1);
+    let left = |contact| Output::Left {
+        contact: ContactId(contact),
+        queue: queue_id("sales"),
+        outcome: Outcome::TimedOut,
+    };
+    assert!(world.said.contains(&left(2)) && world.said.contains(&left(3)), "{:?}", world.said);
+}
+
+#[test]
+fn the_work_after_a_contact_begins_and_ends_for_everybody_to_see() {
+    let mut sales = queue(Vec::new(), Selection::LongestIdle);
+    sales.wrap_up_seconds = 10;
+    let mut world = World::new(&[("sales", sales)], &[("ada", agent(&[]))]);
+    for is_done in [true, false] {
+        world.enter(1, "sales");
+        world.accept("ada", 1);
+        world.said.clear();
+        world.release("ada", 1);
+        let (contact, agent) = (ContactId(1), agent_id("ada"));
+        let begins = Output::WrapUp { contact, agent: agent.clone(), queue: queue_id("sales") };
+        assert_eq!(world.said[0], begins);
+        world.said.clear();
+        if is_done {
+            assert!(world.floor.finish_wrap_up(&agent, contact, world.now));
+        }
+        world.drain();
+        world.pass(10);
+        let over = Output::WrapUpOver { contact, agent };
+        assert_eq!(world.said.contains(&over), !is_done, "{:?}", world.said);
+    }
+}
+
+#[test]
+fn occupancy_is_work_beside_work_and_readiness() {
+    let team = ["ada", "ben", "cleo", "dan"].map(|name| (name, agent(&[])));
+    let mut sales = queue(Vec::new(), Selection::LongestIdle);
+    sales.wrap_up_seconds = 30;
+    let mut world = World::new(&[("sales", sales)], &team);
+    assert_eq!(world.sales().occupancy, Some(0.0), "all wait for contacts");
+    world.enter(1, "sales");
+    assert_eq!(world.sales().occupancy, Some(0.0), "who is rung counts in neither part");
+    world.accept("ada", 1);
+    assert_eq!(world.sales().occupancy, Some(0.25));
+    world.floor.away(&agent_id("dan"), Some("Lunch".into()), world.now);
+    world.drain();
+    assert_eq!(world.sales().occupancy, Some(1.0 / 3.0), "nor who is away");
+    world.pass(60);
+    world.release("ada", 1);
+    assert_eq!(world.sales().occupancy, Some(1.0 / 3.0), "the work after a contact is work");
+    world.pass(30);
+    let live = world.sales();
+    assert_eq!((live.occupancy, live.total.mean_handling()), (Some(0.0), Some(Duration::from_secs(90))));
+    // 90 s of work, less what has been forgotten of it: 1 - e^(-90/1800).
+    let late = world.floor.occupancy(&agent_id("ada"), world.now).unwrap();
+    assert!((late - 0.0488).abs() < 1e-4, "{late}");
+    assert_eq!(world.floor.occupancy(&agent_id("ben"), world.now), Some(0.0));
+}
+
+#[test]
+fn idle_since_is_the_end_of_the_work_after_a_contact_and_no_offer_changes_it() {
+    let team = ["ada", "ben"].map(|name| (name, agent(&[])));
+    let mut sales = queue(Vec::new(), Selection::LongestIdle);
+    sales.wrap_up_seconds = 30;
+    let mut world = World::new(&[("sales", sales)], &team);
+    world.enter(1, "sales");
+    world.enter(2, "sales");
+    assert_eq!(world.offers(), ["1>ada", "2>ben"], "who signed in first");
+    world.accept("ada", 1);
+    world.accept("ben", 2);
+    world.pass(10);
+    world.release("ada", 1);
+    world.pass(5);
+    world.release("ben", 2);
+    world.floor.finish_wrap_up(&agent_id("ben"), ContactId(2), world.now);
+    world.drain();
+    world.pass(60);
+    // ben's work ended first, though his contact went later; an offer that is declined changes nothing.
+    world.enter(3, "sales");
+    assert_eq!(world.offers(), ["3>ben"]);
+    world.floor.decline(&agent_id("ben"), ContactId(3), world.now);
+    world.drain();
+    world.enter(4, "sales");
+    assert_eq!(world.offers(), ["3>ada", "4>ben"]);
+}
+
+#[test]
+fn a_wait_is_expected_by_the_work_of_those_who_are_there() {
+    let team = ["ada", "ben"].map(|name| (name, agent(&[])));
+    let mut world = World::new(&[("sales", queue(Vec::new(), Selection::LongestIdle))], &team);
+    assert_eq!(world.sales().expected_wait, Some(Duration::ZERO), "somebody is free");
+    for contact in 1..=5 {
+        world.enter(contact, "sales");
+    }
+    world.pass(2);
+    world.accept("ada", 1);
+    world.accept("ben", 2);
+    let expected = |world: &World, contact| world.floor.expected_wait(ContactId(contact));
+    assert_eq!(expected(&world, 3), None, "nothing is known yet");
+    world.pass(60);
+    world.release("ada", 1);
+    // Both worked for 62 s until 3 was offered; 3 rings for about as long as the first two.
+    assert_eq!(expected(&world, 3), Some(Duration::from_secs(2)));
+    assert_eq!(expected(&world, 4), Some(Duration::from_secs(62 + 2)));
+    assert_eq!(expected(&world, 5), Some(Duration::from_secs(2 * 62 + 2)));
+    assert_eq!(world.sales().expected_wait, Some(Duration::from_secs(3 * 62 + 2)));
+    world.floor.away(&agent_id("ben"), Some("Lunch".into()), world.now);
+    world.drain();
+    assert_eq!(expected(&world, 4), Some(Duration::from_secs(124 + 2)), "half as many, twice as long");
+    world.floor.sign(&agent_id("ada"), false, world.now);
+    world.drain();
+    assert_eq!(expected(&world, 4), None, "nobody takes contacts");
+}
+
+#[test]
+fn somebody_free_who_is_not_yet_good_enough_ends_no_wait() {
+    let skill = RequiredSkill { name: "sales".into(), minimum: 5, relax: vec![(60, 1)] };
+    let team = [("ada", agent(&[("sales", 2)]))];
+    let world = World::new(&[("sales", queue(vec![skill], Selection::LongestIdle))], &team);
+    assert_eq!((world.sales().available, world.sales().expected_wait), (1, None));
 }

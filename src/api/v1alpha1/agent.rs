@@ -53,6 +53,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<AgentQueue>,
 
+    /// Whose conversations the agent may listen to, as a supervisor. Absent: nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervises: Option<Supervision>,
+
     /// Languages the agent speaks, the best first. Empty: the Tenant's first. At most 16. Example: `[en-US, es-US]`.
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     #[schemars(length(max = 16), inner(length(min = 2, max = 16), regex(pattern = LANGUAGE)))]
@@ -99,6 +103,16 @@ pub struct AgentQueue {
     pub rank: i32,
 }
 
+/// Whose conversations a supervisor may listen to, whisper into, and join.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Supervision {
+    /// Queues of this namespace: conversations with their contacts, whichever agent has them. 1 to 64. Example: `[sales]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253), regex(pattern = OBJECT_NAME)))]
+    pub queues: Vec<String>,
+}
+
 /// A place where an agent can be reached.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("(has(self.webRtc) ? 1 : 0) + (has(self.sip) ? 1 : 0) + (has(self.pstn) ? 1 : 0) == 1")
@@ -126,6 +140,11 @@ pub struct Station {
     /// Whether each contact is a call of its own. Absent: `PerCall`.
     #[serde(default)]
     pub leg: StationLeg,
+
+    /// Who takes what a queue offers. Absent: `ByHand`, of a `Persistent` leg `Automatic`. A number of the public telephone network
+    /// that is rung for each contact is always answered by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answering: Option<Answering>,
 
     /// Where emergency services would go. Absent: nobody knows; `check` warns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,6 +184,16 @@ pub struct SipStation {
     pub secret_ref: SecretKeyRef,
 }
 
+/// Who takes what a queue offers.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Answering {
+    /// The agent: at the telephone or, where it can be asked to answer (NOTIFY of `talk`) or is up already, at the desk.
+    ByHand,
+    /// The telephone: it is told to answer at once (RFC 5373, `answer-after=0`) what a queue offers, and what the agent begins at
+    /// the desk. Calls of others ring.
+    Automatic,
+}
+
 /// A number of the public telephone network.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -180,7 +209,8 @@ pub enum StationLeg {
     /// Rung for each contact.
     #[default]
     PerCall,
-    /// Rung once when the agent goes available, and kept.
+    /// Rung once when the agent is ready, and kept up until the agent signs out: each contact is told by a tone and the name of its
+    /// Queue, and connected without ringing.
     Persistent,
 }
 

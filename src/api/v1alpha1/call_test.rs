@@ -73,7 +73,7 @@ pub struct CallTestSpec {
     #[serde(default)]
     pub store: TestStore,
 
-    /// What Integrations answer; one that is not named fails. At most 32.
+    /// What Integrations answer, to requests and to the SMS that they are given to send; one that is not named fails. At most 32.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["integration".into()]))]
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -360,10 +360,33 @@ pub struct Expectation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<String>,
 
+    /// SMS that must be sent, in this order; others may come between. One is sent once its Integration, by `responses`, answers
+    /// 200 to 299. Empty: not looked at. At most 32.
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<TestMessage>,
+
     /// The outcome within so long, counted from the INVITE. 1 to 86,400; absent: not looked at.
     #[schemars(range(min = 1, max = 86_400))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_seconds: Option<i32>,
+}
+
+/// An SMS that must be sent.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("has(self.to) || has(self.text)").message("a message must have to, text or both"))]
+#[serde(rename_all = "camelCase")]
+pub struct TestMessage {
+    /// The number that it goes to, in E.164. Absent: not looked at. Example: `"+12125550142"`.
+    #[schemars(length(min = 3, max = 16), regex(pattern = E164))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+
+    /// Its whole text. Absent: not looked at. At most 1,600 characters. Example: `We call you back.`.
+    #[schemars(length(min = 1, max = 1600))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// A step: its name, or that of a called flow, a stroke, and the step's.

@@ -151,10 +151,10 @@ pub struct EmailPoint {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SmsPoint {
-    /// A PhoneNumber of this namespace.
+    /// A PhoneNumber of this namespace: what receivers see.
     pub number_ref: LocalRef,
 
-    /// The Integration of this namespace that messages are sent by.
+    /// The Integration of this namespace that messages are sent by: how, `message` of a RoutingFlow says.
     pub integration_ref: LocalRef,
 }
 

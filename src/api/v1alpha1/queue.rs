@@ -34,6 +34,8 @@ use super::{Channel, LABEL, OBJECT_NAME, Status};
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(validation = Rule::new("!has(self.dispositions) || self.dispositions.size() == 0 || (has(self.wrapUpSeconds) && self.wrapUpSeconds > 0)")
+        .message("dispositions may stand only where wrapUpSeconds is more than 0").field_path(".dispositions"))]
 #[serde(rename_all = "camelCase")]
 pub struct QueueSpec {
     /// What may wait in it. Absent: `[Voice]`. 1 to 5.
@@ -92,6 +94,63 @@ pub struct QueueSpec {
     #[schemars(range(min = 0, max = 3_600))]
     #[serde(default)]
     pub wrap_up_seconds: i32,
+
+    /// Who of the two is called first when a contact is called back, where the flow's `callback` does not say. Absent: `Agent`.
+    #[serde(default)]
+    pub callback_first: CallbackFirst,
+
+    /// A Prompt of this namespace that a contact hears when it answers and is called first, before the queue's music: the agent's
+    /// telephone rings meanwhile. Absent: the music alone. Example: `we-call-you-back`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_prompt: Option<String>,
+
+    /// What may have come of a contact: the agent names one of them, at the desk, in the `wrapUpSeconds` after it. Empty: none is
+    /// asked for. At most 64.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dispositions: Vec<Disposition>,
+
+    /// Whether the agent must name one to be done before `wrapUpSeconds` are over. Absent: `Optional`.
+    #[serde(default)]
+    pub disposition_choice: DispositionChoice,
+}
+
+/// Who of the two is called first when a contact is called back.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CallbackFirst {
+    /// The agent, as soon as one is free; the contact is called when the agent is there, and never waits.
+    #[default]
+    Agent,
+    /// The contact, as soon as an agent is free, who is held ready and rung once the contact answers: no agent waits for a
+    /// contact that does not. If that agent does not come to the telephone, the contact goes before all others, and for 2
+    /// minutes at most.
+    Contact,
+}
+
+/// What may have come of a contact.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.name != 'none'").message("name must not be none: that is what records say where the agent named nothing").field_path(".name"))]
+#[serde(rename_all = "camelCase")]
+pub struct Disposition {
+    /// As records and reports have it; not `none`. Unique in the list. Example: `sale`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+
+    /// What the agent chooses from. At most 128 characters. Example: `Has bought something`.
+    #[schemars(length(min = 1, max = 128))]
+    pub title: String,
+}
+
+/// Whether an agent must name a disposition.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DispositionChoice {
+    /// It may be left out; records then say `none`.
+    #[default]
+    Optional,
+    /// The work after the contact is done with it only, or when its time is over; records then say `none`.
+    Required,
 }
 
 const fn default_priority() -> i32 {

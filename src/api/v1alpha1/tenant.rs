@@ -110,6 +110,36 @@ pub struct TenantSpec {
     /// How agents sign in. Absent: by passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<TenantSignIn>,
+
+    /// Services of the tenant's that may do something by HTTP. Empty: none may. At most 16.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<TenantService>,
+}
+
+/// A service of the tenant's, and what it may do by HTTP.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantService {
+    /// For people. Unique in the list. Example: `dialler`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub name: String,
+
+    /// The token that it shows as bearer: whoever has it may do what `may` says. An empty one lets nobody in.
+    pub secret_ref: SecretKeyRef,
+
+    /// What it may do. 1 to 8. Example: `[Previews]`.
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(min = 1, max = 8))]
+    pub may: Vec<ServiceMay>,
+}
+
+/// What a service may do.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ServiceMay {
+    /// Have agents shown whom they may call: `POST /api/v1/previews`.
+    Previews,
 }
 
 fn default_languages() -> Vec<String> {

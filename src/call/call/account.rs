@@ -95,6 +95,7 @@ impl Call {
             recordings: self.recorder.kept(false),
             voicemails: self.recorder.kept(true),
             queues: self.visits.clone(),
+            supervisions: self.supervisions.clone(),
         }
     }
 

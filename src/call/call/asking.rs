@@ -1,4 +1,4 @@
-//! A `request`: a service is asked what the flow wants to know, while the contact waits.
+//! A `request`: a service is asked what the flow wants to know, while the contact waits; or it is given a message to send.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub(super) struct Asking {
     request: u64,
     /// Name of the Integration.
     whom: String,
+    /// Whether it was given a message, and asked nothing.
+    is_message: bool,
     pub until: Instant,
 }
 
@@ -29,7 +31,8 @@ impl Call {
         let own = known.map_or(0, |integration| integration.timeout_seconds);
         let longest = asked.timeout.unwrap_or_else(|| Duration::from_secs(own.into())) + SLACK;
         let (whom, until) = (asked.integration.to_string(), environment.now.instant + longest);
-        self.asking = Some(Box::new(Asking { request, whom, until }));
+        let is_message = asked.is_message;
+        self.asking = Some(Box::new(Asking { request, whom, is_message, until }));
         context.effects.push(Effect::Request { request, asked: Box::new(asked) });
     }
 
@@ -42,6 +45,9 @@ impl Call {
     ) {
         let asking = self.asking.take_if(|asking| asking.request == request);
         let Some(asking) = asking.filter(|_| self.ending.is_none()) else { return };
+        if asking.is_message {
+            return self.message_answered(&asking.whom, answer, context);
+        }
         let (step, before) = (self.cursor.step(), self.cursor.path().len());
         let outcome = answer.as_ref().map_or(Requested::Failed, Requested::Answered);
         let actions = self.cursor.requested(outcome, context.environment);

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use acd::mutant;
 use model::{
     AgentId, LegId,
     media::{Codec, Order, Tone},
@@ -35,10 +36,10 @@ const NORMAL: u8 = 16;
 const TIMER_EXPIRED: u8 = 102;
 
 /// Most phones of one target that ring at once.
-const FORKS_MAX: usize = 32;
+pub(super) const FORKS_MAX: usize = 32;
 
 /// Told to phones that rang while another one answered (RFC 3326 §2).
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+pub(super) const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 impl Call {
     pub(super) fn dial(&mut self, dial: Box<Dial>, context: &mut Context<'_>) {
@@ -66,6 +67,8 @@ impl Call {
     pub(super) fn ring_next(&mut self, context: &mut Context<'_>) {
         let environment = context.environment;
         let world = environment.world;
+        let dials_back = self.dials_back();
+        let shows_whom = [false, true].map(|usual| self.shows_whom_it_calls_back(usual));
         loop {
             let Some(dialling) = &mut self.dialling else { return };
             let Some(whom) = dialling.targets.get(dialling.next_target) else { return };
@@ -90,22 +93,27 @@ impl Call {
             // Who is handed on is shown, not who hands on.
             // So is whom a telephone is to be joined with, where the desk has it rung.
             let handed_on = self.handover.is_some() || self.a.state == StateA::Outgoing;
-            let number = if handed_on && (phone.is_some() || self.is_outgoing) {
-                &self.incoming.to
-            } else {
-                &self.incoming.from
+            let usual = handed_on && (phone.is_some() || self.is_outgoing);
+            let number = match shows_whom[usize::from(usual)] {
+                true => &self.incoming.to,
+                false => &self.incoming.from,
             };
             let shown = phone.filter(|_| !handed_on);
+            // Nobody else may have a telephone listen into the room.
+            let offered = |agent: &AgentId| self.queueing.as_ref().is_some_and(|it| it.rings(agent));
+            let is_expected =
+                whom.agent().is_some_and(|agent| offered(agent) || self.a.state == StateA::Outgoing);
             let by = self.handover.as_ref().and_then(|handover| Dialler::of(world, &handover.station));
             let caller = Caller {
                 number,
-                dialled: admitted.dialled.filter(|_| phone.is_none()),
+                dialled: admitted.dialled.filter(|_| phone.is_none() && !dials_back),
                 phone: shown.map(|phone| (phone.username(), phone.agent.display_name.as_str())),
                 referred_by: by.map(|by| by.username()),
                 tenant: &admitted.tenant,
                 diverted: &self.incoming.diverted,
                 verstat: self.incoming.vetted.verstat,
                 identities: &self.incoming.vetted.identities,
+                is_expected,
             };
             let standing = (context.trunks, environment.now.wall);
             let ways = dial::ways(world, whom, caller, standing, &mut self.incoming.lots);
@@ -133,7 +141,7 @@ impl Call {
     }
 
     /// The next try that can come to something.
-    fn next_way(&self, tries: &mut VecDeque<Try>, context: &mut Context<'_>) -> Option<Try> {
+    pub(super) fn next_way(&self, tries: &mut VecDeque<Try>, context: &mut Context<'_>) -> Option<Try> {
         loop {
             let way = tries.pop_front()?;
             if way.terms.contradict() {
@@ -150,16 +158,32 @@ impl Call {
     }
 
     fn ring(&mut self, now: Try, tries: VecDeque<Try>, ring_until: Instant, context: &mut Context<'_>) {
+        if self.dialling.is_none() {
+            return;
+        }
+        let branch = self.new_branch(now, tries, ring_until, context);
+        if let Some(dialling) = &mut self.dialling {
+            // Mostly there is one, and it lasts as long as the call.
+            dialling.branches.reserve_exact(1);
+            dialling.branches.push(branch);
+        }
+    }
+
+    /// Somebody who is about to be rung: ports are asked for.
+    pub(super) fn new_branch(
+        &mut self,
+        now: Try,
+        tries: VecDeque<Try>,
+        ring_until: Instant,
+        context: &mut Context<'_>,
+    ) -> Branch {
         let id = LegId(self.fresh_id());
         let terms = self.preferred(&now.terms);
-        let Some(dialling) = &mut self.dialling else { return };
         let mut media = MediaLeg::new(id, terms, self.incoming.keys.clone());
         let order = media.allocate(now.network.clone());
-        // Mostly there is one, and it lasts as long as the call.
-        dialling.branches.reserve_exact(1);
-        dialling.branches.push(Branch::new(media, now, tries, ring_until));
         self.unreleased += 1;
         context.effects.push(Effect::Media(order));
+        Branch::new(media, now, tries, ring_until)
     }
 
     /// The A leg's codec first: equal codecs are relayed as they are. What cannot be decoded has no other.
@@ -219,12 +243,16 @@ impl Call {
             (branch.now, branch.tries, branch.plain) = (next, tries, false);
             return self.invite(media, context);
         }
+        if self.is_supervisors(media) {
+            let branch = self.new_branch(next, tries, ring_until, context);
+            return self.retry_supervisor(media, branch, context);
+        }
         self.drop_branches(|branch| branch.media.id == media, None, context);
         self.ring(next, tries, ring_until, context);
     }
 
     /// The leg's end comes next.
-    fn redirected(&mut self, media: LegId, response: &Message, context: &mut Context<'_>) {
+    pub(super) fn redirected(&mut self, media: LegId, response: &Message, context: &mut Context<'_>) {
         let world = context.environment.world;
         let mut lots = self.incoming.lots.clone();
         let Some(branch) = self.branch(media) else { return };
@@ -236,8 +264,9 @@ impl Call {
     }
 
     pub(super) fn branch(&mut self, media: LegId) -> Option<&mut Branch> {
-        let dialling = self.dialling.as_mut()?;
-        dialling.branches.iter_mut().find(|branch| branch.media.id == media)
+        let dialled = self.dialling.iter_mut().flat_map(|dialling| &mut dialling.branches);
+        let listening = self.supervision.iter_mut().flat_map(|supervision| &mut supervision.branches);
+        dialled.chain(listening).find(|branch| branch.media.id == media)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "what the call did not ask for changes nothing")]
@@ -257,6 +286,7 @@ impl Call {
             SipEvent::Refused { response, .. } if (300..400).contains(&response.code()) => {
                 self.redirected(media, &response, context);
             }
+            SipEvent::AnswerRefused { .. } => self.answer_refused(leg),
             SipEvent::Answered { sdp, .. } => self.b_answered(media, sdp.as_deref(), context),
             SipEvent::Reinvited { sdp, .. } => reinvited(leg, &mut branch.media, sdp.as_deref(), context),
             SipEvent::ReinviteAnswered { sdp, .. } => self.rejoined(media, sdp.as_deref(), context),
@@ -361,6 +391,9 @@ impl Call {
 
     /// Somebody is there.
     pub(super) fn taken(&mut self, media: LegId, context: &mut Context<'_>) {
+        if self.is_supervisors(media) {
+            return self.supervisor_there(media, context);
+        }
         if let Some(dialling) = &mut self.dialling {
             dialling.joined = Some(media);
         }
@@ -368,7 +401,7 @@ impl Call {
         if self.a.state == StateA::Outgoing {
             return self.caller_answered(context);
         }
-        self.promise_kept();
+        self.promise_kept(context.environment.now.wall);
         if self.consulted(media, context) {
             return;
         }
@@ -403,6 +436,10 @@ impl Call {
         if branch.confirming.is_some() {
             return self.unconfirmed(media, context);
         }
+        if branch.answered && self.is_supervisors(media) {
+            return self.end_supervision(context);
+        }
+        let Some(branch) = self.branch(media) else { return };
         if branch.answered {
             self.waiting = None;
             self.drop_branches(|_| true, None, context);
@@ -438,6 +475,7 @@ impl Call {
             return self.try_on(media, dial::outcome_of(how), context);
         }
         if declined
+            && !self.is_supervisors(media)
             && let Some(dialling) = &mut self.dialling
             && dialling.joined.is_none()
         {
@@ -456,6 +494,9 @@ impl Call {
     }
 
     pub(super) fn branch_failed(&mut self, media: LegId, failure: (Dialled, u16), context: &mut Context<'_>) {
+        if self.is_supervisors(media) {
+            return self.supervisor_missed(media, failure.1, context);
+        }
         self.drop_branches(|branch| branch.media.id == media, None, context);
         let Some(dialling) = &mut self.dialling else { return };
         // Of several phones that rang, the one that was busy says more than those that nobody heard.
@@ -549,23 +590,35 @@ impl Call {
         dialling.branches = kept;
         let gone: Vec<Branch> = gone;
         for branch in gone {
-            if let Some(leg) = branch.sip {
-                self.leg_ended(leg, (487, NORMAL), context.environment.now.wall);
-                context.effects.push(Effect::Forget { leg });
-                context.effects.push(match branch.answered {
-                    true => Effect::Bye { leg, reason: None },
-                    false => Effect::Cancel { leg, reason },
-                });
+            self.drop_branch(branch, reason, context);
+        }
+    }
+
+    pub(super) fn drop_branch(
+        &mut self,
+        branch: Branch,
+        reason: Option<&'static str>,
+        context: &mut Context<'_>,
+    ) {
+        if let Some(leg) = branch.sip {
+            self.leg_ended(leg, (487, NORMAL), context.environment.now.wall);
+            context.effects.push(Effect::Forget { leg });
+            match branch.answered {
+                true if mutant!(LostBye) => {}
+                false if mutant!(LostCancel) => {}
+                true => context.effects.push(Effect::Bye { leg, reason: None }),
+                false => context.effects.push(Effect::Cancel { leg, reason }),
             }
-            if branch.media.is_known() {
-                context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
-            }
+        }
+        if branch.media.is_known() && !mutant!(LostRelease) {
+            context.effects.push(Effect::Media(Order::Release { leg: branch.media.id }));
         }
     }
 
     pub(super) fn ring_timeouts(&mut self, now: Instant, context: &mut Context<'_>) {
-        let Some(dialling) = &self.dialling else { return };
-        let ringing = dialling.branches.iter().filter(|branch| !branch.is_there());
+        let dialled = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let listening = self.supervision.iter().flat_map(|supervision| &supervision.branches);
+        let ringing = dialled.chain(listening).filter(|branch| !branch.is_there());
         let due = ringing.filter(|branch| branch.deadline().is_some_and(|at| at <= now));
         let due: Vec<LegId> = due.map(|branch| branch.media.id).collect();
         for media in due {
@@ -579,7 +632,7 @@ impl Call {
                 && dialling.next_target < dialling.targets.len()
                 && dialling.branches.len() == 1
         };
-        let more_targets = self.dialling.as_ref().is_some_and(in_order);
+        let more_targets = self.dialling.as_ref().is_some_and(in_order) && !self.is_supervisors(media);
         let Some(branch) = self.branch(media) else { return };
         if branch.confirming.is_some() {
             return self.unconfirmed(media, context);

@@ -55,8 +55,10 @@ impl Call {
     /// A playing has ended that was not the caller's: perhaps the question.
     pub(super) fn asked_for_key(&mut self, play: PlayId, how: PlayEnd, context: &mut Context<'_>) {
         let asks = |confirming: &Confirming| confirming.play == play;
-        let branches = self.dialling.iter().flat_map(|dialling| &dialling.branches);
-        let mut asking = branches.filter(|branch| branch.confirming.as_ref().is_some_and(asks));
+        let dialled = self.dialling.iter().flat_map(|dialling| &dialling.branches);
+        let listening = self.supervision.iter().flat_map(|supervision| &supervision.branches);
+        let mut asking =
+            dialled.chain(listening).filter(|branch| branch.confirming.as_ref().is_some_and(asks));
         let Some(branch) = asking.next() else { return };
         let (media, asked) = (branch.media.id, branch.confirming.as_ref().map_or(0, |it| it.asked));
         match how {

@@ -4,6 +4,7 @@
 //! back to it (`endConsult`). An agent who hangs up hands on; whoever is asked and hangs up, or is not reached, leaves the
 //! agent with the contact. A contact who hangs up ends it for all.
 
+use acd::mutant;
 use model::{
     AgentId, LegId, PlayId,
     media::{Hearing, Order, Source, Tone},
@@ -165,6 +166,21 @@ impl Call {
         Ok(())
     }
 
+    /// The leg of an agent who asks somebody back, or is asked, and the legs of those who hear it.
+    pub(super) fn consulting_with(&self, agent: &AgentId) -> Option<(LegId, Vec<LegId>)> {
+        let stage = self.consult()?.stage;
+        let (own, other) = self.consulting_legs();
+        let (leg, peer) = if self.asked_agent() == Some(agent) { (other?, own) } else { (own?, other) };
+        Some((
+            leg,
+            match stage {
+                ConsultStage::Rings => Vec::new(),
+                ConsultStage::Talks => peer.into_iter().collect(),
+                ConsultStage::Conference => std::iter::once(self.a.media.id).chain(peer).collect(),
+            },
+        ))
+    }
+
     /// The agent who is asked and there.
     pub(super) fn asked_agent(&self) -> Option<&AgentId> {
         self.consult()?;
@@ -190,6 +206,7 @@ impl Call {
             muted: is_muted(own),
             consult: Some(consult.clone()),
             rings: false,
+            listens: None,
         };
         let asked = self.asked_agent().map(|agent| Talk {
             agent: agent.clone(),
@@ -197,6 +214,7 @@ impl Call {
             muted: is_muted(other),
             consult: None,
             rings: false,
+            listens: None,
         });
         Some(std::iter::once(asking).chain(asked).collect())
     }
@@ -295,7 +313,9 @@ impl Call {
             joined,
             failure: (Dialled::Failed, 480),
         });
-        self.join(context);
+        if !mutant!(ReturnUnjoined) {
+            self.join(context);
+        }
         None
     }
 }

@@ -3,7 +3,7 @@
 
 use model::{AgentId, LegId, media::Order, program::DialTarget};
 
-use super::{Call, Consult, Context, Effect, StateA, handover::Target, promise::public_telephone};
+use super::{Call, Consult, Context, Effect, Listens, StateA, handover::Target, promise::public_telephone};
 use crate::{
     cursor::Dialled,
     dial::{Branch, Party, Whom},
@@ -34,8 +34,10 @@ pub struct Talk {
     pub muted: bool,
     /// Whom the agent asks back.
     pub consult: Option<Consult>,
-    /// Whether whom the agent calls is still to answer.
+    /// Whether whom the agent calls is still to answer, or the own telephone of one who is to listen.
     pub rings: bool,
+    /// Whose conversation it is, where the agent only listens.
+    pub listens: Option<Listens>,
 }
 
 /// What an agent's desk is told of a conversation.
@@ -60,10 +62,10 @@ impl Call {
         if is_a {
             return self.a.station.as_ref().map(|station| &station.agent);
         }
-        match &self.joined()?.now.party {
+        let now = &self.joined()?.now;
+        match &now.party {
             Party::Station(station) => Some(&station.agent),
-            // A telephone of the public network does not say whose it is.
-            Party::Peer { .. } => self.agent_of_queue(),
+            Party::Peer { .. } => now.agent.as_ref(),
             Party::Joined(_) => None,
         }
     }
@@ -74,6 +76,9 @@ impl Call {
     /// Why not, for the agent.
     pub fn acted(&mut self, agent: &AgentId, act: CallAct, context: &mut Context<'_>) -> Result<(), String> {
         const NOBODY: &str = "you talk to nobody there";
+        if let Some(done) = self.acted_listening(agent, &act, context) {
+            return done;
+        }
         if self.consult().is_some() && self.ending.is_none() {
             return self.acted_consulting(agent, act, context);
         }
@@ -168,7 +173,7 @@ impl Call {
         let is_self = |whom: &Whom| match whom {
             Whom::Target(DialTarget::Agent(named)) => named == agent,
             Whom::Station(station) => station.agent == *agent,
-            Whom::Target(_) | Whom::Emergency(_) => false,
+            Whom::Target(_) | Whom::Standing(_) | Whom::Emergency(_) => false,
         };
         match &target {
             Target::Rings(whom) if is_self(whom) => Err("that is you".into()),
@@ -178,7 +183,7 @@ impl Call {
 
     /// Tells agents how the conversation stands for them, where that is other than it was.
     pub(super) fn attend_talk(&mut self, context: &mut Context<'_>) {
-        let talks = self.talks();
+        let talks: Vec<Talk> = self.talks().into_iter().chain(self.talk_of_supervisor()).collect();
         if talks == self.desk.told {
             return;
         }
@@ -196,17 +201,25 @@ impl Call {
     fn calls(&self) -> Option<Talk> {
         let station = self.a.station.as_ref().filter(|_| self.is_outgoing && self.ending.is_none())?;
         let agent = station.agent.clone();
-        Some(Talk { agent, on_hold: false, muted: false, consult: None, rings: true })
+        Some(Talk { agent, on_hold: false, muted: false, consult: None, rings: true, listens: None })
     }
 
     /// The other side's number for an agent; empty: withheld.
     #[must_use]
     pub fn number_for(&self, agent: &AgentId) -> &str {
+        let agent = self.supervised(agent).unwrap_or(agent);
         let calls = self.a.station.as_ref().is_some_and(|station| station.agent == *agent);
-        if calls && self.is_outgoing { &self.incoming.to } else { &self.incoming.from }
+        if self.shows_whom_it_calls_back(calls && self.is_outgoing) {
+            &self.incoming.to
+        } else {
+            &self.incoming.from
+        }
     }
 
-    fn talks(&self) -> Vec<Talk> {
+    pub(super) fn talks(&self) -> Vec<Talk> {
+        if self.standing.is_some() {
+            return Vec::new();
+        }
         if let Some(talks) = self.talks_consulting() {
             return talks;
         }
@@ -220,6 +233,7 @@ impl Call {
                 muted: self.desk.muted == Some(own),
                 consult: None,
                 rings: false,
+                listens: None,
             })
         };
         sides.into_iter().filter_map(talk).collect()

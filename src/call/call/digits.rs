@@ -32,7 +32,7 @@ impl Call {
             if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
         if let Some(leg) = leg.filter(|leg| leg.hears_digits()) {
             let came = if leg.has_events() { Came::Event } else { Came::Tones };
-            if is_a || !self.confirmed_by(media, digit, context) {
+            if is_a || !self.confirmed_by(media, digit, context) && !self.is_supervisors(media) {
                 self.key(is_a, digit, came, context);
             }
         }
@@ -50,7 +50,8 @@ impl Call {
         let is_a = media == self.a.media.id;
         let leg =
             if is_a { Some(&mut self.a.media) } else { self.branch(media).map(|branch| &mut branch.media) };
-        if leg.is_some_and(|leg| leg.takes_info()) && (is_a || !self.confirmed_by(media, digit, context)) {
+        let taken = leg.is_some_and(|leg| leg.takes_info());
+        if taken && (is_a || !self.confirmed_by(media, digit, context) && !self.is_supervisors(media)) {
             self.key(is_a, digit, Came::Info, context);
         }
     }

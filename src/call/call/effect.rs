@@ -15,11 +15,11 @@ use sip::{
 };
 use stir::claim::Claim;
 
-use super::{desk::DeskNews, promise::Promised};
+use super::{desk::DeskNews, promise::Promised, standing::StandingNews};
 use crate::{
     admission::Admitted,
     caller::Diverted,
-    cursor::{Action, Asked, Environment},
+    cursor::{Asked, Environment},
     dial::Placement,
     health::{Heard, Who},
     lots::Lots,
@@ -105,6 +105,20 @@ pub enum Effect {
         /// What is signed of it.
         claim: Option<Claim>,
     },
+    /// Ask whoever rings to answer.
+    AskToAnswer {
+        /// SIP leg.
+        leg: LegId,
+    },
+    /// Tell the telephone of an agent that is kept up of this contact; ring the agent where there is none any more.
+    Announce {
+        /// Whose.
+        agent: AgentId,
+        /// How long.
+        rings: Duration,
+    },
+    /// Say what becomes of a telephone that is kept up.
+    Standing(StandingNews),
     /// Re-INVITE.
     Reinvite {
         /// Media leg of the branch.
@@ -164,8 +178,6 @@ pub enum Effect {
         /// What.
         asked: Box<Asked>,
     },
-    /// Say that a step cannot be performed by this edge.
-    Unperformed(Unperformed),
     /// Say what befell the call.
     Tell(Told),
     /// OPTIONS in the dialog: a peer that knows of none says so, which ends the leg.
@@ -225,6 +237,10 @@ pub enum FloorOrder {
         /// Whether the contact hung up.
         abandoned: bool,
     },
+    /// Who was to be called back is on the line, and waits for so long at most from now on.
+    Present(QueueId, Duration),
+    /// The agent who is offered it is rung later: the offer stands for so long from now on.
+    Prolong(AgentId, Duration),
     /// Tell [`Call::placed`](super::Call::placed) how far the contact has come.
     Place(QueueId),
     /// The agent who is offered it has answered.
@@ -244,8 +260,12 @@ impl FloorOrder {
     #[must_use]
     pub fn tenant(&self) -> &str {
         match self {
-            Self::Enter { queue, .. } | Self::Leave { queue, .. } | Self::Place(queue) => queue.0.namespace(),
+            Self::Enter { queue, .. }
+            | Self::Leave { queue, .. }
+            | Self::Present(queue, _)
+            | Self::Place(queue) => queue.0.namespace(),
             Self::Accept(agent)
+            | Self::Prolong(agent, _)
             | Self::Decline(agent)
             | Self::Miss(agent)
             | Self::Take(agent)
@@ -261,39 +281,6 @@ pub struct Told {
     pub call_id: String,
     /// A sentence, without its full stop.
     pub what: String,
-}
-
-/// A step, or a callee, that this edge has no means for. The call goes on by the outcome of its failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unperformed {
-    /// Call-ID of the A leg.
-    pub call_id: String,
-    /// Name of the step, as the path has it.
-    pub step: String,
-    /// What cannot be done yet.
-    pub what: &'static str,
-}
-
-/// What an edge has no means for yet. None: it performs the action.
-#[must_use]
-pub const fn not_performed(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::Message { .. } => Some("writing messages"),
-        Action::Play { .. }
-        | Action::StopPlay
-        | Action::Request(_)
-        | Action::Callback { .. }
-        | Action::Queue { .. }
-        | Action::Wait(_)
-        | Action::Dial(_)
-        | Action::Draw
-        | Action::Voicemail { .. }
-        | Action::Record(..)
-        | Action::Reject(_)
-        | Action::Hangup(_)
-        | Action::End
-        | Action::Fail(_) => None,
-    }
 }
 
 /// What a call may look at, and where its effects go.
@@ -329,6 +316,9 @@ pub trait Trunks: std::fmt::Debug {
 
     /// Whether an agent who is signed in has no room for one more call, or is being offered one.
     fn is_engaged(&self, agent: &AgentId) -> bool;
+
+    /// Whether a telephone of an agent is kept up, and with nobody.
+    fn is_up(&self, agent: &AgentId) -> bool;
 
     /// Where a phone has registered, the most preferred first.
     fn bindings(&self, station: &StationId) -> &[Bound];

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use acd::mutant;
 use model::{
     AgentId, E164, LegId,
     media::Order,
@@ -15,11 +16,11 @@ use sip::{endpoint::Event as SipEvent, uri::Uri};
 use super::{AfterPlay, Call, Consult, Context, DeskNews, Effect, StateA, configure, reinvited};
 use crate::{
     cursor::{Cursor, Dialled, Facts},
-    dial::{Branch, Dialling, Party, Try, Whom},
+    dial::{Branch, Dialling, Party, Whom},
     dialling::{self, Destination, Dialler},
     record::EndedBy,
     registrar::StationId,
-    sdp_leg::{MediaLeg, Terms},
+    sdp_leg::Terms,
     world::Flow,
 };
 
@@ -62,10 +63,10 @@ pub(super) enum Target {
 pub struct Connected {
     /// SIP leg.
     pub sip: LegId,
-    party: Party,
-    network: String,
-    terms: Terms,
-    is_protected: bool,
+    pub(super) party: Party,
+    pub(super) network: String,
+    pub(super) terms: Terms,
+    pub(super) is_protected: bool,
 }
 
 /// What hands a contact on: every failure is told to whoever does it.
@@ -288,7 +289,9 @@ impl Call {
         if let Some(dialling) = &mut self.dialling {
             dialling.dial = handover.original;
         }
-        end(handover.referrer, context);
+        if !mutant!(ReferrerStays) {
+            end(handover.referrer, context);
+        }
     }
 
     /// Nobody has: the phone has the contact back, or is rung again.
@@ -354,6 +357,7 @@ impl Call {
 
     /// The end of the call is the end of whoever else waits in it.
     pub(super) fn drop_others(&mut self, context: &mut Context<'_>) {
+        self.end_supervision(context);
         self.tell_referrer(487, true, context);
         if let Some(handover) = self.handover.take() {
             end(handover.referrer, context);
@@ -396,13 +400,7 @@ impl Call {
         }
         self.end_hold(context);
         context.effects.push(Effect::Media(Order::Unbridge { leg: self.a.media.id }));
-        let id = LegId(self.fresh_id());
-        let mut media = MediaLeg::new(id, self.preferred(&whom.terms), self.incoming.keys.clone());
-        let order = media.allocate(whom.network.clone());
-        let now = Try::joined(whom.party, whom.network, whom.terms);
-        let mut branch = Branch::new(media, now, Default::default(), self.ends_by);
-        (branch.sip, branch.answered) = (Some(whom.sip), true);
-        branch.plain = !whom.is_protected;
+        let branch = self.connected_branch(whom, context);
         self.dialling = Some(Dialling {
             dial: rings(),
             targets: Vec::new(),
@@ -411,8 +409,6 @@ impl Call {
             joined: None,
             failure: (Dialled::Failed, 480),
         });
-        self.unreleased += 1;
-        context.effects.push(Effect::Media(order));
     }
 
     /// Somebody of another call is told where their audio goes from now on.
@@ -436,13 +432,18 @@ impl Call {
         if let Some(dialling) = &mut self.dialling {
             dialling.joined = Some(media);
         }
+        if self.a.state == StateA::Outgoing {
+            return self.caller_answered(context);
+        }
         self.handed_on(context);
+        self.agent_answered(context);
         self.join(context);
     }
 
     /// They do not: what they heard is gone, so they are let go.
     pub(super) fn not_rejoined(&mut self, media: LegId, code: u16, context: &mut Context<'_>) {
-        if self.handover.is_some() {
+        let offered = self.queueing.as_ref().is_some_and(|queueing| queueing.is_rung());
+        if self.handover.is_some() || offered || self.a.state == StateA::Outgoing {
             self.branch_failed(media, (Dialled::Failed, code), context);
         }
     }

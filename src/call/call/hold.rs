@@ -1,6 +1,7 @@
 //! What a contact hears while an agent's phone holds it or hands it on: the tenant's music, for a phone says nothing then, or only
 //! that it holds (RFC 3264 §8.4).
 
+use acd::mutant;
 use model::{
     AgentId, AudioId, LegId, PlayId,
     media::{Direction, Order},
@@ -23,13 +24,16 @@ impl Call {
             (Some((leg, music)), None) => {
                 let play = PlayId(self.fresh_id());
                 self.on_hold = Some(leg);
-                context.effects.push(Effect::Media(Order::Unbridge { leg }));
+                if !mutant!(HoldIgnored) {
+                    context.effects.push(Effect::Media(Order::Unbridge { leg }));
+                }
                 if !music.is_empty() {
                     let order = Order::Play { leg, play, audio: music, times: None };
                     context.effects.push(Effect::Media(order));
                 }
             }
             // Joined again they hear each other, and no music.
+            (None, Some(_)) if mutant!(RetrieveIgnored) => self.on_hold = None,
             (None, Some(_)) => self.bridge(context),
             (Some(_), Some(_)) | (None, None) => {}
         }

@@ -27,7 +27,13 @@ impl Call {
     /// Who makes it is there: from here on it is a call like any other of a telephone.
     pub(super) fn caller_answered(&mut self, context: &mut Context<'_>) {
         if self.promise.is_some() {
-            return self.agent_for_promise(context);
+            return match self.dials_back() {
+                true => self.contact_for_promise(context),
+                false => self.agent_for_promise(context),
+            };
+        }
+        if self.standing.is_some() {
+            return self.standing_up(context);
         }
         let branch = self.dialling.take().and_then(|dialling| dialling.branches.into_iter().next());
         if !self.become_caller(branch, context) {
@@ -38,6 +44,9 @@ impl Call {
 
     /// Who makes it does not answer.
     pub(super) fn caller_unanswered(&mut self, code: u16, context: &mut Context<'_>) {
+        if self.standing.is_some() {
+            return self.standing_unanswered(code, context);
+        }
         self.tell_caller(format!("your telephone was not answered ({code})"), context);
         self.finish(EndedBy::Failure, 480, Some("the caller's telephone was not answered"), context);
     }

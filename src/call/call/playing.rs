@@ -57,6 +57,9 @@ impl Call {
     }
 
     pub(super) fn play_ended(&mut self, play: PlayId, how: PlayEnd, context: &mut Context<'_>) {
+        if self.standing_played(play, context) {
+            return;
+        }
         let Some((_, then)) = self.playing.take_if(|(playing, _)| *playing == play) else {
             return self.asked_for_key(play, how, context);
         };

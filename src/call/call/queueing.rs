@@ -5,13 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use acd::{Outcome, Refusal, Withdrawal};
+use acd::{Outcome, Refusal, Withdrawal, mutant};
 use jiff::Timestamp;
 use model::{
     AgentId, AudioId, QueueId,
     centre::WaitFigure,
-    media::Order,
-    program::{Dial, DialStrategy, DialTarget},
+    media::{Order, Tone},
+    program::DialTarget,
     spoken,
 };
 
@@ -70,6 +70,11 @@ impl Queueing {
         matches!(&self.stage, Stage::Rings(rung) if rung == agent)
     }
 
+    /// Where it waits.
+    pub const fn queue(&self) -> &QueueId {
+        &self.queue
+    }
+
     /// Whether an agent is being rung.
     pub const fn is_rung(&self) -> bool {
         matches!(self.stage, Stage::Rings(_))
@@ -85,6 +90,18 @@ impl Call {
     /// The queue that the contact waits in, or came from.
     pub(super) fn queue(&self) -> Option<&QueueId> {
         self.queueing.as_ref().map(|queueing| &queueing.queue)
+    }
+
+    /// Where the contact waits, who is rung for it, and how many steps it has passed. None: it does not wait.
+    #[must_use]
+    pub fn waits(&self) -> Option<(&QueueId, Option<&AgentId>, usize)> {
+        let queueing = self.queueing.as_ref()?;
+        let passed = self.earlier.len() + self.cursor.path().len();
+        match &queueing.stage {
+            Stage::Waits => Some((&queueing.queue, None, passed)),
+            Stage::Rings(agent) => Some((&queueing.queue, Some(agent), passed)),
+            Stage::Asks | Stage::With(_) | Stage::HandedOn => None,
+        }
     }
 
     /// The agent whom the queue has brought the contact to.
@@ -103,8 +120,8 @@ impl Call {
         context: &mut Context<'_>,
     ) {
         let now = context.environment.now;
-        let kept =
-            self.promise.as_ref().map(|promise| (promise.promised.entered, promise.promised.entered_at));
+        let kept = self.promise.as_ref().filter(|promise| !promise.is_there);
+        let kept = kept.map(|promise| (promise.promised.entered, promise.promised.entered_at));
         let (entered, entered_at) = kept.unwrap_or((now.instant, now.wall));
         self.queueing = Some(Box::new(Queueing {
             queue,
@@ -128,7 +145,7 @@ impl Call {
         let (queue, priority) = (queueing.queue.clone(), queueing.priority);
         let (entered, wait_max) = (queueing.entered, queueing.wait_max);
         let sender = queueing.sender.clone();
-        let calls_back = self.promise.is_some();
+        let calls_back = self.promise.as_ref().is_some_and(|promise| !promise.is_there);
         let order = FloorOrder::Enter { queue, priority, entered, wait_max, calls_back, sender };
         context.effects.push(Effect::Floor(Box::new(order)));
     }
@@ -141,7 +158,7 @@ impl Call {
             Ok(()) => {
                 queueing.stage = Stage::Waits;
                 // Nobody is there to hear anything.
-                if self.promise.is_some() {
+                if self.promise.as_ref().is_some_and(|promise| !promise.is_there) {
                     return;
                 }
                 // What changes while it waits is for those who come later.
@@ -171,8 +188,34 @@ impl Call {
     }
 
     fn play_music(&mut self, context: &mut Context<'_>) {
-        let music = self.queueing.as_ref().map(|queueing| queueing.music.clone()).unwrap_or_default();
+        let mut music = self.queueing.as_ref().map(|queueing| queueing.music.clone()).unwrap_or_default();
+        // Who was called, and hears nothing, hangs up.
+        if music.is_empty() && self.promise.is_some() {
+            music.push(self.tone(Tone::Ringback, context));
+        }
         self.play_on(music, AfterPlay::Queue, context);
+    }
+
+    /// Who was called back is there and hears why; the agent who is held ready, if one still is, is rung.
+    pub(super) fn greet_and_ring(&mut self, context: &mut Context<'_>) {
+        let queues = &context.environment.world.snapshot.centre.queues;
+        let now = context.environment.now.instant;
+        let Some(queueing) = &mut self.queueing else { return };
+        let found = queues.get(&queueing.queue);
+        queueing.music = found.map(|queue| queue.music.clone()).unwrap_or_default();
+        let greeting = found.map(|queue| queue.callback_prompt.clone()).unwrap_or_default();
+        let rings = Duration::from_secs(found.map_or(0, |queue| queue.ring_seconds).into());
+        // After the last announcement comes the first one.
+        let last = found.map_or(0, |queue| queue.announcements.len().saturating_sub(1));
+        (queueing.announcement, queueing.announcing) = (Some((now, last)), true);
+        let ready = match &queueing.stage {
+            Stage::Rings(agent) => Some(agent.clone()),
+            Stage::Asks | Stage::Waits | Stage::With(_) | Stage::HandedOn => None,
+        };
+        self.play(greeting, AfterPlay::Queue, context);
+        if let Some(agent) = ready {
+            self.ring_held(agent, rings, context);
+        }
     }
 
     fn announce_next(&mut self, place: usize, context: &mut Context<'_>) {
@@ -249,23 +292,37 @@ impl Call {
 
     /// The floor offers the contact to an agent.
     pub fn offered(&mut self, agent: AgentId, until: Instant, context: &mut Context<'_>) {
-        let free = self.dialling.is_none() && self.ending.is_none();
-        let waits = self.queueing.as_mut().filter(|queueing| free && queueing.stage == Stage::Waits);
-        let Some(queueing) = waits else {
+        if self.begin_offer(&agent).is_none() {
             return context.effects.push(Effect::Floor(Box::new(FloorOrder::Decline(agent))));
-        };
-        queueing.stage = Stage::Rings(agent.clone());
-        let rings = until.saturating_duration_since(context.environment.now.instant) + RING_SLACK;
-        let dial = Box::new(Dial {
-            targets: Vec::new(),
-            strategy: DialStrategy::InOrder,
-            ring_ms: u32::try_from(rings.as_millis()).unwrap_or(u32::MAX),
-            ended: None,
-            busy: None,
-            no_answer: None,
-            failed: None,
-            relay_failure: false,
-        });
+        }
+        if !self.holds_ready(&agent, context) {
+            let rings = until.saturating_duration_since(context.environment.now.instant);
+            self.ring_agent(agent, rings, context);
+        }
+    }
+
+    /// It is offered to an agent from now on. None: it does not wait.
+    pub(super) fn begin_offer(&mut self, agent: &AgentId) -> Option<()> {
+        let free = (self.dialling.is_none() || self.dials_contact_first()) && self.ending.is_none();
+        let waits = self.queueing.as_mut().filter(|queueing| free && queueing.stage == Stage::Waits);
+        waits.map(|queueing| queueing.stage = Stage::Rings(agent.clone()))
+    }
+
+    /// An agent who was held ready takes the contact: the offer ends anew, and a telephone that is up is told, or others ring.
+    pub(super) fn ring_held(&mut self, agent: AgentId, rings: Duration, context: &mut Context<'_>) {
+        let order = FloorOrder::Prolong(agent.clone(), rings);
+        context.effects.push(Effect::Floor(Box::new(order)));
+        if context.trunks.is_up(&agent) {
+            context.effects.push(Effect::Announce { agent, rings });
+        } else {
+            self.ring_agent(agent, rings, context);
+        }
+    }
+
+    /// Rings the agent who is offered the contact.
+    pub fn ring_agent(&mut self, agent: AgentId, rings: Duration, context: &mut Context<'_>) {
+        let ring_ms = u32::try_from((rings + RING_SLACK).as_millis()).unwrap_or(u32::MAX);
+        let dial = super::handover::rings_for(ring_ms);
         self.dial_whom(dial, vec![Whom::Target(DialTarget::Agent(agent))], context);
     }
 
@@ -279,12 +336,20 @@ impl Call {
             agent,
             queue,
             number: if self.promise.is_some() { &self.incoming.to } else { &self.incoming.from }.clone(),
-            is_callback: self.promise.is_some(),
+            is_callback: self.promise.is_some() && !self.is_preview(),
+            preview: self.promise.as_ref().and_then(|promise| promise.promised.card.clone()),
             dialled: self.cursor.facts().call_number.clone(),
             path: self.earlier.iter().map(|(step, _)| step).chain(self.cursor.path()).cloned().collect(),
             waited: now.saturating_duration_since(entered),
             until,
         }
+    }
+
+    /// The same of where it waits.
+    #[must_use]
+    pub fn card_of_queue(&self, now: Instant, agent: AgentId, until: Instant) -> Option<Offered> {
+        let queue = self.queue()?.clone();
+        Some(self.card(now, (agent, queue, until)))
     }
 
     /// The floor takes an offer back.
@@ -309,6 +374,10 @@ impl Call {
     }
 
     fn stop_ringing(&mut self, context: &mut Context<'_>) {
+        // Whoever is called rings on: another agent may be free by then.
+        if self.dials_contact_first() {
+            return;
+        }
         self.drop_branches(|_| true, None, context);
         self.dialling = None;
         if matches!(self.waiting, Some(Waiting::Join | Waiting::JoinEarly)) {
@@ -324,6 +393,9 @@ impl Call {
         }
         self.stop_ringing(context);
         self.stop_queue_sound(context);
+        if self.promise.is_some() {
+            return self.promise_waited_in_vain(outcome, context);
+        }
         let environment = context.environment;
         let actions = match outcome {
             Outcome::TimedOut => {
@@ -374,7 +446,7 @@ impl Call {
             // Nobody whom the agent named took the contact, and the agent did not come back: it waits as if it had never
             // been answered.
             Stage::With(agent) => {
-                queueing.sender = Some(agent);
+                queueing.sender = Some(agent).filter(|_| !mutant!(SenderForgotten));
                 self.ask_floor(context);
             }
             Stage::HandedOn => self.ask_floor(context),
@@ -387,13 +459,22 @@ impl Call {
         let Some(queueing) = &self.queueing else { return };
         if matches!(queueing.stage, Stage::Asks | Stage::Waits | Stage::Rings(_)) {
             let order = FloorOrder::Leave { queue: queueing.queue.clone(), abandoned };
-            context.effects.push(Effect::Floor(Box::new(order)));
-            self.note_visit(if abandoned { "abandoned" } else { "ended" }, None, context);
+            if !mutant!(LostAbandon) {
+                context.effects.push(Effect::Floor(Box::new(order)));
+            }
+            if !mutant!(VisitForgotten) {
+                self.note_visit(if abandoned { "abandoned" } else { "ended" }, None, context);
+            }
         }
         self.queueing = None;
     }
 
-    fn leave_for(&mut self, outcome: &'static str, agent: Option<AgentId>, context: &mut Context<'_>) {
+    pub(super) fn leave_for(
+        &mut self,
+        outcome: &'static str,
+        agent: Option<AgentId>,
+        context: &mut Context<'_>,
+    ) {
         self.note_visit(outcome, agent, context);
         self.queueing = None;
     }
@@ -402,7 +483,8 @@ impl Call {
         let Some(queueing) = self.queueing.as_ref().filter(|_| self.visits.len() < VISITS_MAX) else {
             return;
         };
-        let waited = context.environment.now.instant.saturating_duration_since(queueing.entered);
+        let since = if mutant!(WrongWait) { context.environment.now.instant } else { queueing.entered };
+        let waited = context.environment.now.instant.saturating_duration_since(since);
         self.left = Some((queueing.queue.clone(), queueing.entered, queueing.entered_at));
         self.visits.push(Visit {
             queue: queueing.queue.clone(),
@@ -420,10 +502,10 @@ impl Call {
             return;
         }
         let mut order = |order| context.effects.push(Effect::Floor(Box::new(order)));
-        for agent in self.held.iter().filter(|agent| !present.contains(agent)) {
+        for agent in self.held.iter().filter(|agent| !present.contains(agent) && !mutant!(ForgottenRelease)) {
             order(FloorOrder::Release(agent.clone()));
         }
-        for agent in present.iter().filter(|agent| !self.held.contains(agent)) {
+        for agent in present.iter().filter(|agent| !self.held.contains(agent) && !mutant!(ForgottenTake)) {
             order(FloorOrder::Take(agent.clone()));
         }
         self.held = present;
@@ -437,7 +519,7 @@ impl Call {
 
     fn agents_present(&self) -> Vec<AgentId> {
         let mut present = Vec::new();
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.standing.is_some() {
             return present;
         }
         let mut add = |agent: &AgentId| {
@@ -455,8 +537,9 @@ impl Call {
         let mut answered = false;
         for branch in branches.filter(|branch| branch.is_there()) {
             answered = true;
-            if let Party::Station(station) = &branch.now.party {
-                add(&station.agent);
+            match &branch.now.party {
+                Party::Station(station) => add(&station.agent),
+                Party::Peer { .. } | Party::Joined(_) => branch.now.agent.iter().for_each(&mut add),
             }
         }
         // A telephone of the public network does not say whose it is.
@@ -466,6 +549,7 @@ impl Call {
         {
             add(agent);
         }
+        self.supervisor().into_iter().for_each(add);
         present
     }
 }

@@ -79,10 +79,13 @@ impl Recorder {
 impl Call {
     /// Brings what is recorded and listened to into line with where the call is: after all that happens to it.
     pub fn attend(&mut self, context: &mut Context<'_>) {
+        self.attend_accepting(context);
+        self.attend_supervisor(context);
         self.attend_agents(context);
         self.attend_talk(context);
         if self.ending.is_none() {
             self.attend_hold(context);
+            self.attend_hearing(context);
             self.attend_recording(context);
             self.attend_siprec(context);
             self.show_recording(context);
@@ -159,7 +162,7 @@ impl Call {
     }
 
     fn voices(&self) -> Voices {
-        if self.is_conference() {
+        if self.is_conference() || self.is_barged() {
             return Voices::Mixed;
         }
         match self.joined() {

@@ -44,6 +44,9 @@ impl Call {
         if self.ending.is_some() || self.silenced.is_some() {
             return;
         }
+        if self.is_supervisors(leg) {
+            return self.supervisor_silent(leg, silent_ms, context);
+        }
         let of_caller = leg == self.a.media.id;
         let answered = match of_caller {
             true => self.a.state == StateA::Answered,
@@ -71,6 +74,23 @@ impl Call {
         }
         if !heard_before {
             self.tell(no_inbound_media(who, silent_ms, remote), context);
+        }
+    }
+}
+
+impl Call {
+    /// A supervisor's leg that is dead must not listen for ever; the conversation goes on.
+    fn supervisor_silent(&mut self, leg: LegId, silent_ms: u32, context: &mut Context<'_>) {
+        let Some(branch) = self.branch(leg) else { return };
+        if !branch.answered {
+            return configure(&branch.media, context);
+        }
+        if silent_ms >= DEAD_MS {
+            let seconds = silent_ms / 1_000;
+            self.break_supervision(
+                format!("neither RTP nor RTCP came from your telephone for {seconds} s"),
+                context,
+            );
         }
     }
 }

@@ -179,7 +179,8 @@ impl Call {
     /// Brings what the recorder knows into line with where the call is.
     pub(super) fn attend_siprec(&mut self, context: &mut Context<'_>) {
         let all = self.recorder_of(context).map(|recorder| recorder.all);
-        let talks = self.a.state == StateA::Answered && self.a.media.is_agreed();
+        let is_call = self.standing.is_none();
+        let talks = is_call && self.a.state == StateA::Answered && self.a.media.is_agreed();
         let wanted = all.is_some_and(|all| all || self.siprec.on) && talks && !self.siprec.given_up;
         if wanted {
             self.follow_participants(context);
@@ -246,6 +247,7 @@ impl Call {
             diverted: &Default::default(),
             verstat: None,
             identities: &[],
+            is_expected: false,
         };
         let standing = (context.trunks, now.wall);
         let ways = dial::ways(

@@ -20,6 +20,9 @@ impl Call {
         let Some(Srtp::Dtls(dtls)) = agreed else { return };
         let who = if of_caller { "the caller" } else { "the callee" };
         let because = because(who, dtls, why);
+        if self.is_supervisors(leg) {
+            return self.break_supervision(because, context);
+        }
         self.tell(because.clone(), context);
         self.finish(EndedBy::Failure, 488, Some(&because), context);
     }

@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use model::{
     AudioId, E164, FlowId, IntegrationId, QueueId, VoicemailBoxId,
     program::{
-        Dial, Expression, LANGUAGE, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx, Value,
-        VariableIx, Verb,
+        Dial, Expression, First, LANGUAGE, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx,
+        Value, VariableIx, Verb,
     },
 };
 
@@ -103,6 +103,8 @@ pub enum Action {
         attempts: u8,
         /// How long after one that was in vain the next one is.
         retry: Duration,
+        /// Who is called first. None: as the queue says.
+        first: Option<First>,
     },
     /// Take a message, then tell [`Cursor::done`].
     Voicemail {
@@ -115,7 +117,7 @@ pub enum Action {
     },
     /// Turn the recording of the call on or off, then tell [`Cursor::done`].
     Record(RecordAction, RecordTo),
-    /// Write, then tell [`Cursor::done`].
+    /// Write, then tell [`Cursor::messaged`].
     Message {
         /// What.
         text: String,
@@ -159,6 +161,9 @@ pub struct Asked {
     pub body: Option<String>,
     /// How long the answer may take. None: as long as the service's own bound.
     pub timeout: Option<Duration>,
+    /// Whether it takes a message along: what is answered but the status is not read, and asking twice does no more than
+    /// asking once.
+    pub is_message: bool,
 }
 
 /// How a `dial` or `transfer` came out.
@@ -450,14 +455,14 @@ impl Cursor {
         self.come("queue", outcome.name(), environment)
     }
 
-    /// A callback, voicemail, record or message came out: it was done, or it failed.
+    /// A callback, voicemail or record came out: it was done, or it failed.
     pub fn done(&mut self, success: bool, environment: Environment<'_>) -> Vec<Action> {
         if success && matches!(self.verb(), Verb::Voicemail { .. }) {
             self.acted();
         }
         let outcomes = self.verb().outcomes();
         match self.verb() {
-            Verb::Callback { .. } | Verb::Voicemail { .. } | Verb::Record { .. } | Verb::Message { .. } => {
+            Verb::Callback { .. } | Verb::Voicemail { .. } | Verb::Record { .. } => {
                 let outcome = outcomes.into_iter().nth(usize::from(!success));
                 outcome.map_or_else(Vec::new, |(name, leads)| self.take(&name, leads, environment))
             }
@@ -473,6 +478,7 @@ impl Cursor {
             | Verb::Dial(_)
             | Verb::Transfer { .. }
             | Verb::Queue(_)
+            | Verb::Message { .. }
             | Verb::Hangup { .. } => Vec::new(),
         }
     }
@@ -498,12 +504,15 @@ impl Cursor {
         outcome.map_or_else(Vec::new, |(name, leads)| self.take(&name, leads, environment))
     }
 
-    /// The present step cannot be performed by whoever runs the flow: the outcome of its failure is taken, and the path
-    /// says why.
-    pub fn unperformed(&mut self, environment: Environment<'_>) -> Vec<Action> {
-        let outcome = self.verb().outcomes().into_iter().next_back();
-        let Some((name, leads)) = outcome else { return Vec::new() };
-        self.take(&format!("{name} (not performed yet)"), leads, environment)
+    /// A message was handed over, or was not, for a reason that the path tells if there is one.
+    pub fn messaged(&mut self, sent: Result<(), &str>, environment: Environment<'_>) -> Vec<Action> {
+        let Verb::Message { next, failed, .. } = self.verb() else { return Vec::new() };
+        let (next, failed) = (Leads::To(*next), failed.map_or(Leads::Failure, Leads::To));
+        match sent {
+            Ok(()) => self.take("sent", next, environment),
+            Err("") => self.take("failed", failed, environment),
+            Err(because) => self.take_because(("failed", because), failed, environment),
+        }
     }
 
     /// Something failed that the present step has no outcome for.
@@ -535,6 +544,17 @@ impl Cursor {
     fn take(&mut self, outcome: &str, leads: Leads, environment: Environment<'_>) -> Vec<Action> {
         let onward = self.onward(outcome, leads);
         self.leave(outcome, onward, environment)
+    }
+
+    /// An outcome whose reason the path tells besides.
+    fn take_because(
+        &mut self,
+        (outcome, because): (&str, &str),
+        leads: Leads,
+        environment: Environment<'_>,
+    ) -> Vec<Action> {
+        let onward = self.onward(outcome, leads);
+        self.leave(&format!("{outcome} ({because})"), onward, environment)
     }
 
     fn onward(&self, outcome: &str, leads: Leads) -> Onward {

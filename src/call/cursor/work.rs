@@ -6,8 +6,8 @@ use model::{
 };
 
 use super::{
-    Action, Asked, Cursor, Duration, E164, Environment, Expression, Onward, PRIORITY_MAX, Passed, Requested,
-    SPEECH_MAX, Speech, StepIx, Value, VariableIx, Verb,
+    Action, Asked, Cursor, Duration, E164, Environment, Expression, Leads, Onward, PRIORITY_MAX, Passed,
+    Requested, SPEECH_MAX, Speech, StepIx, Value, VariableIx, Verb,
 };
 use crate::hours;
 
@@ -89,7 +89,7 @@ impl Cursor {
                     max_wait: queue.max_wait_ms.map(milliseconds),
                 }]))
             }
-            Verb::Callback { queue, keep_place, number, attempts, retry_ms, .. } => {
+            Verb::Callback { queue, keep_place, number, attempts, retry_ms, first, .. } => {
                 let number = match number {
                     Some(source) => self.text(source, environment)?,
                     None => self.facts.contact_number.clone(),
@@ -101,15 +101,13 @@ impl Cursor {
                     number,
                     attempts: *attempts,
                     retry: milliseconds(*retry_ms),
+                    first: *first,
                 }]))
             }
-            Verb::Message { text, to, .. } => {
+            Verb::Message { text, to, failed, .. } => {
                 let text = self.text(text, environment)?;
                 let to = to.as_ref().map(|source| self.text(source, environment)).transpose()?;
-                let Ok(to) = to.map(|to| to.parse::<E164>()).transpose() else {
-                    return Ok(self.give_up(verb));
-                };
-                Ok(Passed::Wait(vec![Action::Message { text, to }]))
+                Ok(self.message(text, to, *failed))
             }
             Verb::Play { audio, say: Some(say), early, .. } => {
                 let say = Some(Box::new(self.speech(say, environment)?));
@@ -125,6 +123,14 @@ impl Cursor {
             | Verb::Wait { .. }
             | Verb::Hangup { .. } => Err("the step has nothing to decide".into()),
         }
+    }
+
+    fn message(&self, text: String, to: Option<String>, failed: Option<StepIx>) -> Passed {
+        let Ok(to) = to.map(|to| to.parse::<E164>()).transpose() else {
+            let onward = self.onward("failed", failed.map_or(Leads::Failure, Leads::To));
+            return Passed::Go("failed (`to` is no telephone number)".into(), onward);
+        };
+        Passed::Wait(vec![Action::Message { text, to }])
     }
 
     /// The outcome `failed`, which each verb that has it names last.
@@ -187,6 +193,7 @@ impl Cursor {
             headers,
             body,
             timeout: request.timeout_ms.map(milliseconds),
+            is_message: false,
         }))]))
     }
 

@@ -40,6 +40,7 @@ pub(super) fn ways(
                 party: Party::Peer { trunk: id.clone(), peer: peer.name.clone() },
                 is_urgent: true,
                 confirms: None,
+                agent: None,
                 attached,
                 network: trunk.network.clone(),
                 terms: Terms::of_trunk(trunk, flow.transport).for_help(),

@@ -20,10 +20,11 @@ use crate::{
 /// The language of an agent where neither it nor its tenant names one.
 const LANGUAGE: &str = "en-US";
 
-/// All of an agent's phones, which ring at once: those that have registered, and those of the public network.
+/// All of an agent's phones, which ring at once: those that have registered, and those of the public network; or of these only those
+/// that are kept up.
 pub(super) fn of_agent(
     world: &World,
-    id: &AgentId,
+    (id, kept): (&AgentId, bool),
     caller: Caller<'_>,
     trunks_now: &dyn Trunks,
     lots: &mut Lots,
@@ -36,7 +37,7 @@ pub(super) fn of_agent(
         return ways;
     };
     let rules = centre.dialling(id.0.namespace());
-    for station in &agent.stations {
+    for station in agent.stations.iter().filter(|station| station.persistent || !kept) {
         let more = match &station.kind {
             StationKind::Sip { .. } => {
                 let station = StationId { agent: id.clone(), station: station.name.clone() };
@@ -49,7 +50,7 @@ pub(super) fn of_agent(
                 let mut ways = by_trunks(world, &target, caller, trunks_now, lots);
                 let language = agent.languages.first().map_or(LANGUAGE, String::as_str);
                 for way in ways.forks.iter_mut().flatten() {
-                    way.confirms = Some(language.to_owned());
+                    (way.confirms, way.agent) = (Some(language.to_owned()), Some(id.clone()));
                 }
                 ways
             }
@@ -85,15 +86,20 @@ fn way(world: &World, id: &StationId, caller: Caller<'_>, bound: &Bound) -> Opti
     let shown = caller::to_station(caller, domain);
     let dialler = Dialler::of(world, id)?;
     let (user, lossy) = (dialler.username().to_owned(), dialler.agent.lossy);
+    let mut headers = shown.headers;
+    if caller.is_expected && dialler.station.answers_itself {
+        headers.extend(answer_at_once(domain));
+    }
     Some(Try {
         party: Party::Station(id.clone()),
         is_urgent: false,
         confirms: None,
+        agent: None,
         attached: None,
         network: listener.network.clone(),
         terms: Terms::of_phone(bound.flow.transport, lossy),
         route: bound.path.iter().map(|route| Header::new("Route", &**route).value).collect(),
-        identity: shown.headers,
+        identity: headers,
         challenges: false,
         claim: None,
         tcp: None,
@@ -102,4 +108,13 @@ fn way(world: &World, id: &StationId, caller: Caller<'_>, bound: &Bound) -> Opti
         from: shown.from,
         to: format!("<sip:{user}@{domain}>"),
     })
+}
+
+/// What has a telephone answer by itself: RFC 5373 §4, and what telephones knew before it.
+fn answer_at_once(domain: &str) -> [Header; 3] {
+    [
+        Header::new("Answer-Mode", "Auto"),
+        Header::new("Call-Info", format!("<sip:{domain}>;answer-after=0")),
+        Header::new("Alert-Info", format!("<sip:{domain}>;info=alert-autoanswer;delay=0")),
+    ]
 }

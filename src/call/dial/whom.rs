@@ -13,6 +13,8 @@ pub enum Whom {
     Target(DialTarget),
     /// A phone, wherever it has registered.
     Station(StationId),
+    /// The telephones of an agent that are kept up.
+    Standing(AgentId),
     /// Those who send help.
     Emergency(Arc<Emergency>),
 }
@@ -22,7 +24,7 @@ impl Whom {
     #[must_use]
     pub const fn agent(&self) -> Option<&AgentId> {
         match self {
-            Self::Target(DialTarget::Agent(agent)) => Some(agent),
+            Self::Target(DialTarget::Agent(agent)) | Self::Standing(agent) => Some(agent),
             Self::Station(station) => Some(&station.agent),
             Self::Target(DialTarget::Number { .. } | DialTarget::Extension { .. }) | Self::Emergency(_) => {
                 None

@@ -253,7 +253,6 @@ impl Engine {
             candidates: Vec::new(),
             outcome: Outcome::Ignored { because: String::new() },
             legs: Vec::new(),
-            unperformed: Vec::new(),
             course: Vec::new(),
         }
     }

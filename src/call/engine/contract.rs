@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use model::{
     AgentId, CallId, QueueId,
+    centre::Disposition,
     media::{MediaEvent, MediaOrder},
     net::Flow as NetFlow,
     secrets::Secrets,
@@ -20,13 +21,13 @@ use sip::{
     wire::{Malformed, Message},
 };
 
-use super::{Attempt, Shard, Tidings, ToSign, ToVerify, Together};
+use super::{Attempt, Preview, Shard, Tidings, ToSign, ToVerify, Together};
 use crate::{
-    call::{Talk, Told, Unperformed},
+    call::{Card, Talk, Told},
     certificate::Identity,
     cursor::Asked,
     explanation::Explanation,
-    record::{Begun, Record, Saved},
+    record::{Begun, Disposed, Record, Saved, SupervisionMode},
     registrar::StationId,
     world::{Names, World},
 };
@@ -139,6 +140,8 @@ pub enum Input {
     },
     /// An agent does something: for the engine that [`Engine::floor_of`](super::Engine::floor_of) names.
     Agent(Box<AgentOrder>),
+    /// Somebody is to be shown to an agent, who may have it called: for the engine that has the floor of its queue.
+    Preview(Box<Preview>),
     /// Take no new calls; those that are there go on.
     Drain,
     /// End all calls.
@@ -192,8 +195,6 @@ pub enum Output {
         /// Call-ID of the leg.
         leg: String,
     },
-    /// A step was reached that this edge has no means for.
-    Unperformed(Box<Unperformed>),
     /// Something in the course of a call that a person who asks about it should know.
     Told(Box<Told>),
     /// A recording or a message is stored.
@@ -244,6 +245,17 @@ pub enum Output {
         /// Why, for people.
         because: String,
     },
+    /// An agent works on a contact that is over.
+    WrapUp(Box<WrapUp>),
+    /// That is done, or its time is over.
+    WrapUpOver {
+        /// On which.
+        call: CallId,
+        /// Who.
+        agent: AgentId,
+    },
+    /// What has come of a contact: beside its record, which may have been given out before.
+    Disposed(Box<Disposed>),
     /// [`Engine::peers`](super::Engine::peers) and [`Engine::registrations`](super::Engine::registrations) are others than before.
     Standing,
     /// Let the other engines of the edge know.
@@ -282,12 +294,31 @@ pub struct Offered {
     pub dialled: String,
     /// Whether it is called back, once the agent is there.
     pub is_callback: bool,
+    /// What the agent is to see before it says whether to call. None: it is not asked.
+    pub preview: Option<Arc<Card>>,
     /// Steps of the flow that it has passed.
     pub path: Vec<String>,
     /// How long it has waited.
     pub waited: Duration,
     /// Until when it is offered.
     pub until: Instant,
+}
+
+/// The work after a contact, and what the agent may say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrapUp {
+    /// On which.
+    pub call: CallId,
+    /// Call-ID of its A leg.
+    pub call_id: String,
+    /// Who.
+    pub agent: AgentId,
+    /// Where the contact waited.
+    pub queue: QueueId,
+    /// What may have come of it. None: the agent is not asked.
+    pub dispositions: Vec<Disposition>,
+    /// Whether one must be named to be done before its time is over.
+    pub is_required: bool,
 }
 
 /// What an agent does, beside telephoning.
@@ -310,16 +341,40 @@ pub enum AgentAct {
     Ready,
     /// Takes none, for this reason.
     Away(Arc<str>),
+    /// Takes the contact that is offered: the telephone that rings is asked to answer.
+    Accept(CallId),
     /// Does not want the contact that is offered.
     Decline(CallId),
-    /// Is done with the work after a contact.
-    Finish(CallId),
+    /// Is done with the work after a contact, and says this of it.
+    Finish(CallId, AfterWork),
     /// Works on a contact for so long from now.
     Extend(CallId, Duration),
+    /// Has whom a card shows called, or not.
+    Preview(CallId, bool),
     /// Calls a number, an extension or an agent, named as the telephone would: the agent's own telephones ring first.
     Dial(String),
     /// Does something with a conversation.
     Call(CallId, CallAct),
+    /// Listens to a conversation, or is heard otherwise in the one that is listened to: the own telephones ring first.
+    Supervise(Supervisee, SupervisionMode),
+}
+
+/// What a supervisor wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Supervisee {
+    /// This conversation.
+    Call(CallId),
+    /// The conversation of this agent.
+    Agent(AgentId),
+}
+
+/// What an agent says of a contact in the work after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AfterWork {
+    /// One of the queue's dispositions.
+    pub disposition: Option<String>,
+    /// At most [`NOTES_MAX`](super::NOTES_MAX) characters.
+    pub notes: Option<String>,
 }
 
 /// What an agent does with a conversation, beside the telephone that it is on.
@@ -357,6 +412,8 @@ pub struct Talking {
     pub call_id: String,
     /// The other side's number; empty: withheld.
     pub number: String,
+    /// The queue that it came by.
+    pub queue: Option<QueueId>,
     /// For whom, and how.
     pub talk: Talk,
 }

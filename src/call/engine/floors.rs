@@ -13,7 +13,7 @@ use model::{
     centre::{Agent, Channel, StationKind},
 };
 
-use super::{AgentAct, AgentOrder, Answer, CallAct, Engine, Output};
+use super::{AgentAct, AgentOrder, Answer, CallAct, Engine, Output, Standing};
 use crate::{
     Now,
     call::FloorOrder,
@@ -29,6 +29,8 @@ pub(super) struct Floors {
     touched: BTreeSet<String>,
     /// Agents whose telephones have changed.
     stirred: BTreeSet<AgentId>,
+    /// Offers that telephones have declined, and desks are still to be told of.
+    declined: Vec<(CallId, AgentId)>,
 }
 
 impl Floors {
@@ -50,6 +52,27 @@ impl Floors {
     pub(super) fn is_engaged(&self, agent: &AgentId) -> bool {
         let floor = self.floors.get(agent.0.namespace());
         floor.is_some_and(|floor| floor.is_engaged(agent, Channel::Voice))
+    }
+
+    /// Whether a contact is offered to an agent just now.
+    pub(super) fn is_offered(&self, agent: &AgentId) -> bool {
+        let floor = self.floors.get(agent.0.namespace());
+        floor.and_then(|floor| floor.state(agent)) == Some(State::Offered)
+    }
+
+    pub(super) fn is_signed_in(&self, agent: &AgentId) -> bool {
+        self.floors.get(agent.0.namespace()).is_some_and(|floor| floor.is_signed_in(agent))
+    }
+
+    pub(super) fn is_ready(&self, agent: &AgentId) -> bool {
+        self.floors.get(agent.0.namespace()).is_some_and(|floor| floor.is_ready(agent))
+    }
+
+    /// An agent is away from now on.
+    pub(super) fn leave(&mut self, agent: &AgentId, reason: &str, now: Instant) {
+        if let Some(floor) = self.touch(agent.0.namespace()) {
+            floor.away(agent, Some(reason.into()), now);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -74,6 +97,8 @@ impl Floors {
                 FloorOrder::Enter { .. } => Some(Answer::Entered(Err(acd::Refusal::NoQueue))),
                 FloorOrder::Place(_) => Some(Answer::Placed(None, None)),
                 FloorOrder::Leave { .. }
+                | FloorOrder::Present(..)
+                | FloorOrder::Prolong(..)
                 | FloorOrder::Accept(_)
                 | FloorOrder::Decline(_)
                 | FloorOrder::Miss(_)
@@ -92,17 +117,23 @@ impl Floors {
                 return Some(Answer::Placed(floor.ahead(contact), floor.expected_wait(contact)));
             }
             FloorOrder::Leave { abandoned, .. } => floor.leave(contact, abandoned, now),
+            FloorOrder::Present(_, wait_max) => floor.present(contact, wait_max, now),
+            FloorOrder::Prolong(agent, time) => {
+                return Some(Answer::Prolonged(floor.prolong(&agent, contact, now + time, now)?, agent));
+            }
             FloorOrder::Accept(agent) => {
                 floor.accept(&agent, contact, now);
             }
             FloorOrder::Decline(agent) => {
-                floor.decline(&agent, contact, now);
+                if floor.decline(&agent, contact, now) {
+                    self.declined.push((call, agent));
+                }
             }
             FloorOrder::Miss(agent) => {
                 floor.miss(&agent, contact, now);
             }
             FloorOrder::Take(agent) => {
-                // Whoever is not signed in telephones all the same.
+                // Only who is no agent any more is refused.
                 let _ = floor.take(&agent, (contact, Channel::Voice), true, now);
             }
             FloorOrder::Release(agent) => floor.release(&agent, contact, now),
@@ -137,7 +168,7 @@ impl Engine {
             if let Some(floor) = self.floors.touch(tenant) {
                 floor.configure(queues, agents(), now);
                 for (id, agent) in agents() {
-                    floor.reach(id, is_reachable(&self.registrar, id, agent), now);
+                    floor.reach(id, is_reachable(&self.registrar, &self.standing, (id, agent)), now);
                 }
             }
         }
@@ -146,27 +177,48 @@ impl Engine {
     /// An agent does something.
     pub(super) fn agent_acts(&mut self, now: Now, AgentOrder { agent, act }: &AgentOrder) {
         let at = now.instant;
+        self.standing.touch(agent);
         let Some(floor) = self.floors.touch(agent.0.namespace()) else { return };
         match act {
             AgentAct::SignIn => floor.sign(agent, true, at),
-            AgentAct::SignOut => floor.sign(agent, false, at),
+            AgentAct::SignOut => {
+                floor.sign(agent, false, at);
+                self.stop_listening(now, agent);
+            }
             AgentAct::Ready => {
                 floor.away(agent, None, at);
                 floor.sign(agent, true, at);
             }
             AgentAct::Away(reason) => floor.away(agent, Some(reason.clone()), at),
+            AgentAct::Accept(call) => self.agent_accepts(now, agent, *call),
             AgentAct::Decline(call) => {
                 let contact = ContactId(call.0);
                 if floor.decline(agent, contact, at) {
+                    self.withdraw_standing(now, agent, *call);
                     self.push(Output::OfferOver { call: *call, agent: agent.clone() });
                     self.with_call(now, *call, |call, context| call.declined(agent, context));
                 }
             }
-            AgentAct::Finish(call) => {
-                floor.finish_wrap_up(agent, ContactId(call.0), at);
+            AgentAct::Finish(call, after) => match self.finish_wrap_up(now, (*call, agent), after.clone()) {
+                Ok(()) => {
+                    if let Some(floor) = self.floors.touch(agent.0.namespace()) {
+                        floor.finish_wrap_up(agent, ContactId(call.0), at);
+                    }
+                }
+                Err(because) => {
+                    self.push(Output::Refused { call: Some(*call), agent: agent.clone(), because });
+                }
+            },
+            AgentAct::Preview(call, dials) => {
+                let mut done = Err("nobody waits there for your word".to_owned());
+                self.with_call(now, *call, |call, context| done = call.previewed(agent, *dials, context));
+                if let Err(because) = done {
+                    self.push(Output::Refused { call: Some(*call), agent: agent.clone(), because });
+                }
             }
             AgentAct::Dial(to) => self.agent_calls(now, agent, to),
             AgentAct::Call(call, act) => self.agent_talks(now, agent, *call, act.clone()),
+            AgentAct::Supervise(heard, mode) => self.agent_supervises(now, agent, (heard, *mode)),
             AgentAct::Extend(call, time) => {
                 floor.extend_wrap_up(agent, ContactId(call.0), at + *time, at);
             }
@@ -186,12 +238,17 @@ impl Engine {
     pub(super) fn drain_floors(&mut self, now: Now) -> bool {
         while let Some(agent) = self.floors.stirred.pop_first() {
             let found = self.world.snapshot.centre.agents.get(&agent);
-            let reachable = found.is_some_and(|found| is_reachable(&self.registrar, &agent, found));
+            let reachable =
+                found.is_some_and(|found| is_reachable(&self.registrar, &self.standing, (&agent, found)));
+            self.standing.touch(&agent);
             if let Some(floor) = self.floors.touch(agent.0.namespace()) {
                 floor.reach(&agent, reachable, now.instant);
             }
         }
-        let mut any = false;
+        for (call, agent) in std::mem::take(&mut self.floors.declined) {
+            self.push(Output::OfferOver { call, agent });
+        }
+        let mut any = self.attend_standing(now);
         while let Some(tenant) = self.floors.touched.pop_first() {
             while let Some(said) = self.floors.floors.get_mut(&tenant).and_then(Floor::poll) {
                 any = true;
@@ -207,21 +264,29 @@ impl Engine {
                 None => self.floors.due.remove(&tenant),
             };
         }
+        self.wraps.settle();
         any
     }
 
     fn floor_says(&mut self, now: Now, said: Said) {
         match said {
             Said::Offer { contact, agent, queue, until } => {
-                let call = CallId(contact.0);
-                if let Some(held) = self.calls.get(&call) {
+                let (call, held_queue) = (CallId(contact.0), queue.clone());
+                // One who is not rung yet is told once it is said for how long.
+                let rung = self.calls.get(&call).filter(|held| !held.holds_agents_ready());
+                let is_rung = rung.is_some();
+                if let Some(held) = rung {
                     let offered = held.card(now.instant, (agent.clone(), queue, until));
                     self.push(Output::Offered(Box::new(offered)));
+                }
+                if is_rung && self.offer_standing(now, (call, &agent), &held_queue) {
+                    return;
                 }
                 self.with_call(now, call, |call, context| call.offered(agent, until, context));
             }
             Said::Withdrawn { contact, agent, reason } => {
                 self.push(Output::OfferOver { call: CallId(contact.0), agent: agent.clone() });
+                self.withdraw_standing(now, &agent, CallId(contact.0));
                 self.with_call(now, CallId(contact.0), |call, context| {
                     call.withdrawn(&agent, reason, context)
                 });
@@ -229,6 +294,8 @@ impl Engine {
             Said::Left { contact, outcome, .. } => {
                 self.with_call(now, CallId(contact.0), |call, context| call.wait_over(outcome, context));
             }
+            Said::WrapUp { contact, agent, queue } => self.wrap_up(CallId(contact.0), agent, queue),
+            Said::WrapUpOver { contact, agent } => self.wrap_up_over(now, CallId(contact.0), agent),
             Said::State { agent, state } => self.push(Output::AgentState { agent, state }),
         }
     }
@@ -246,9 +313,10 @@ impl Engine {
     }
 }
 
-/// Whether some telephone of an agent can be rung.
-fn is_reachable(registrar: &Registrar, id: &AgentId, agent: &Agent) -> bool {
+/// Whether some telephone of an agent can be rung, or is up.
+fn is_reachable(registrar: &Registrar, standing: &Standing, (id, agent): (&AgentId, &Agent)) -> bool {
     agent.stations.iter().any(|station| match &station.kind {
+        _ if station.persistent => standing.is_up(id),
         StationKind::Sip { .. } => {
             let station = StationId { agent: id.clone(), station: station.name.clone() };
             !registrar.bindings(&station).is_empty()

@@ -16,7 +16,7 @@ use model::{
 
 use sip::endpoint::Endpoint;
 
-use super::floors::Floors;
+use super::{floors::Floors, standing::Standing};
 use crate::{
     admission::{Load, Numbered},
     call::Trunks,
@@ -190,6 +190,11 @@ impl Loads {
         }
     }
 
+    /// Whether a call is counted.
+    pub(super) fn is_counted(&self, call: CallId) -> bool {
+        self.counted.contains(&call)
+    }
+
     /// Calls in all.
     pub(super) fn calls_now(&self) -> u32 {
         self.read(|tallies| tallies.calls)
@@ -319,6 +324,7 @@ pub(super) struct Standings<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) registrar: &'a Registrar,
     pub(super) floors: &'a Floors,
+    pub(super) standing: &'a Standing,
     pub(super) now: Instant,
 }
 
@@ -344,6 +350,10 @@ impl Trunks for Standings<'_> {
 
     fn is_engaged(&self, agent: &AgentId) -> bool {
         self.floors.is_engaged(agent)
+    }
+
+    fn is_up(&self, agent: &AgentId) -> bool {
+        self.standing.free(agent).is_some()
     }
 
     fn bindings(&self, station: &StationId) -> &[Bound] {

@@ -36,7 +36,10 @@ impl Engine {
 
     fn agent_tries(&mut self, now: Now, agent: &AgentId, to: &str) -> Result<(), String> {
         let world = std::sync::Arc::clone(&self.world);
-        let station = self.telephone_of(&world, agent)?;
+        let station = match self.standing_of(agent) {
+            Some(station) => station,
+            None => self.telephone_of(&world, agent)?,
+        };
         let dialler = Dialler::of(&world, &station).ok_or_else(|| format!("{station} is gone"))?;
         let busy = |call: &Call| call.has_agent(agent) || !call.is_ending() && call.is_with(&station);
         if self.calls.values().any(|call| busy(call)) {
@@ -84,7 +87,10 @@ impl Engine {
         };
         let incoming = Incoming { placement, ..self.of_ours(names, terms, admitted) };
         let id = self.begin_outgoing(now, incoming, Call::outgoing);
-        self.with_call(now, id, Call::ring_caller);
+        match self.lend_own(now, agent, id) {
+            Some(connected) => self.with_call(now, id, |call, context| call.attach(connected, context)),
+            None => self.with_call(now, id, Call::ring_caller),
+        }
         Ok(())
     }
 
@@ -136,14 +142,25 @@ impl Engine {
         incoming: Incoming,
         make: impl FnOnce(CallId, Incoming, Environment<'_>) -> Call,
     ) -> CallId {
-        let id = CallId(self.next_call);
-        self.next_call += 1;
-        let number = incoming.admitted.number.as_ref();
-        self.load.begin(id, NOBODY, None, number);
+        let number = incoming.admitted.number.clone();
+        let id = self.make_outgoing(now, incoming, make);
+        self.load.begin(id, NOBODY, None, number.as_ref());
         if let Some(numbered) = number {
             let tenant = self.world.snapshot.cluster.tenants.get(numbered.range.id.0.namespace());
             self.load.spend_number(&numbered.trunk, &numbered.range, tenant, now.instant);
         }
+        id
+    }
+
+    /// The same of one that is not counted yet.
+    pub(super) fn make_outgoing(
+        &mut self,
+        now: Now,
+        incoming: Incoming,
+        make: impl FnOnce(CallId, Incoming, Environment<'_>) -> Call,
+    ) -> CallId {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
         let world = std::sync::Arc::clone(&self.world);
         let environment = Environment { world: &world, expressions: &self.expressions, now };
         let call = make(id, incoming, environment);
@@ -169,7 +186,6 @@ pub(super) fn unheard(
         candidates: Vec::new(),
         outcome,
         legs: Vec::new(),
-        unperformed: Vec::new(),
         course: Vec::new(),
     }
 }

@@ -95,6 +95,7 @@ fn an_agent_on_a_telephone_is_called_by_the_tenants_trunk() {
         name: "mobile".into(),
         kind: StationKind::Pstn { number: "+12125550144".parse().unwrap() },
         persistent: false,
+        answers_itself: false,
         emergency_location: None,
     }];
     let mut world = Virtual::office(snapshot);

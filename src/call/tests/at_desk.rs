@@ -10,18 +10,18 @@ use crate::{
 };
 
 impl Virtual {
-    fn at_desk(&mut self, name: &str, act: CallAct) {
+    pub fn at_desk(&mut self, name: &str, act: CallAct) {
         let call = self.talking.expect("a conversation");
         self.does(name, call, act);
     }
 
-    fn does(&mut self, name: &str, call: CallId, act: CallAct) {
+    pub fn does(&mut self, name: &str, call: CallId, act: CallAct) {
         let order = AgentOrder { agent: AgentId::new("acme", name), act: AgentAct::Call(call, act) };
         self.engine.handle(self.now, Input::Agent(Box::new(order)));
         self.settle();
     }
 
-    fn talks(&mut self) -> Vec<String> {
+    pub fn talks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.talks)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `wait` in sales for 20 s, then `promise` to call back, then hang up; failed f.
-fn promising(keep_place: bool, number: Option<&str>) -> Snapshot {
+pub fn promising(keep_place: bool, number: Option<&str>) -> Snapshot {
     let mut snapshot = centre(sales());
     let queue = QueueId::new("acme", "sales");
     let waits = Waits {
@@ -33,6 +33,7 @@ fn promising(keep_place: bool, number: Option<&str>) -> Snapshot {
         number: number.map(|number| Expression(format!("'{number}'"))),
         attempts: 2,
         retry_ms: 60_000,
+        first: None,
         next: step(2),
         failed: Some(step(3)),
     };
@@ -47,7 +48,7 @@ fn promising(keep_place: bool, number: Option<&str>) -> Snapshot {
 }
 
 /// Nobody is free, so the contact is promised a call and goes.
-fn promised(keep_place: bool) -> Virtual {
+pub fn promised(keep_place: bool) -> Virtual {
     let mut world = Virtual::floor(promising(keep_place, None));
     for name in ["ada", "bob"] {
         world.acts(name, AgentAct::Away("Lunch".into()));

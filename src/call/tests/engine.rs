@@ -483,6 +483,7 @@ fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
         number: None,
         attempts: 1,
         retry_ms: 0,
+        first: None,
         next,
         failed: Some(step(1)),
     };
@@ -499,13 +500,16 @@ fn what_the_edge_has_no_means_for_takes_its_failure_and_is_told() {
     ];
     let mut world = Virtual::new(steps);
     world.call("+18005550100");
-    assert_eq!(world.unperformed, ["message: writing messages"]);
     assert!(world.told[0].starts_with("nobody is called back: the Tenant of acme has no `outboundTrunks`"));
-    assert_eq!(world.told[1..], ["Agent acme/ada is gone"]);
+    let unsent = "no ContactPoint of acme with `sms` has a live number";
+    assert_eq!(
+        world.told[1..],
+        [format!("Step message: no SMS is sent: {unsent}"), "Agent acme/ada is gone".into()]
+    );
     // The agent is passed over, the telephone behind it rings.
     assert_eq!(world.pbx.heard.join(" "), "INVITE");
     world.pbx_says(486);
     world.pass(3);
     let path = &world.nothing_is_left().path;
-    assert_eq!(path[..2], ["wait: failed", "message: failed (not performed yet)"]);
+    assert_eq!(path[..2], ["wait: failed".to_owned(), format!("message: failed ({unsent})")]);
 }

@@ -101,6 +101,10 @@ impl Engines {
                 let owner = self.all[HOME].floor_of(order.agent.0.namespace());
                 self.all[owner].handle(now, Input::Agent(order));
             }
+            Input::Preview(preview) => {
+                let owner = self.all[HOME].floor_of(preview.queue.0.namespace());
+                self.all[owner].handle(now, Input::Preview(preview));
+            }
             Input::Names(_) | Input::Secrets(_) => {
                 self.all[HOME].handle(now, input);
                 self.share(now);
@@ -175,6 +179,11 @@ impl Engines {
 
     pub fn world(&self) -> &Arc<World> {
         self.all[HOME].world()
+    }
+
+    /// Queues as they stand, whichever engine has them.
+    pub fn queues(&self, now: Now) -> Vec<acd::Live> {
+        self.all.iter().flat_map(|engine| engine.queues(now)).map(|(_, live)| live).collect()
     }
 
     pub fn calls(&self) -> usize {

@@ -34,6 +34,7 @@ pub fn sip_station(name: &str, username: &str) -> Station {
         name: name.into(),
         kind: StationKind::Sip { username: username.into(), secret },
         persistent: false,
+        answers_itself: false,
         emergency_location: None,
     }
 }
@@ -51,6 +52,7 @@ fn agent(name: &str, stations: Vec<Station>, number: Option<&str>) -> Arc<Agent>
         lossy: false,
         music: Vec::new(),
         queues: std::collections::BTreeMap::new(),
+        supervises: Default::default(),
     })
 }
 

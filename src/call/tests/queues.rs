@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use call::engine::{AgentAct, AgentOrder, Input};
+use call::engine::{AgentAct, AgentOrder, CallAct, Input};
 use model::{
     AgentId, QueueId,
     centre::{Agent, Announcement, Channel, Queue, RequiredSkill, Selection, StationKind, WaitFigure},
@@ -33,6 +33,10 @@ pub fn sales() -> Queue {
         language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 10,
+        callback_first: Default::default(),
+        callback_prompt: Vec::new(),
+        dispositions: Vec::new(),
+        disposition_required: false,
     }
 }
 
@@ -84,7 +88,7 @@ impl Virtual {
         world
     }
 
-    fn caller_hangs_up(&mut self) {
+    pub fn caller_hangs_up(&mut self) {
         let leg = self.carrier.leg();
         self.carrier.endpoint.bye(self.now.instant, leg, &[]).unwrap();
         self.settle();
@@ -98,7 +102,7 @@ impl Virtual {
         self.settle();
     }
 
-    fn visits(&self) -> Vec<String> {
+    pub fn visits(&self) -> Vec<String> {
         let visits = self.records.iter().flat_map(|record| &record.queues);
         let words = visits.map(|visit| {
             let agent = visit.agent.as_ref().map_or("-", |agent| agent.0.name());
@@ -245,7 +249,9 @@ fn waiting_contacts_are_told_their_place_and_how_long_it_will_take() {
     world.other_says(ADA, 200);
     world.pass(150);
     world.hangs_up(ADA);
-    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.pass(10);
+    world.call("+18005550100");
+    world.other_says(ADA, 200);
     world.call("+18005550100");
     world.call("+18005550100");
     world.media.orders.clear();
@@ -265,7 +271,9 @@ fn waiting_contacts_are_told_their_place_and_how_long_it_will_take() {
         world.media.orders
     );
     // Whoever is answered meanwhile hears no more of it.
-    world.acts("ada", AgentAct::Ready);
+    let talking = world.talking.unwrap();
+    world.acts("ada", AgentAct::Call(talking, CallAct::HangUp));
+    world.pass(10);
     world.other_says(ADA, 200);
     assert_eq!(world.media.orders.last().unwrap(), "bridge");
 }
@@ -308,7 +316,7 @@ fn a_declined_offer_goes_on_to_the_next_and_the_desk_ends_the_work_after() {
     world.other_says(BOB, 200);
     world.caller_hangs_up();
     assert_eq!(world.states.last().unwrap(), "bob: WrapUp(10)");
-    world.acts("bob", AgentAct::Finish(call));
+    world.acts("bob", AgentAct::Finish(call, Default::default()));
     assert_eq!(world.states.last().unwrap(), "bob: Available");
     world.nothing_is_left();
 }

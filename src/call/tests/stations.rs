@@ -42,6 +42,7 @@ fn station(name: &str, username: &str) -> Station {
         name: name.into(),
         kind: StationKind::Sip { username: username.into(), secret },
         persistent: false,
+        answers_itself: false,
         emergency_location: None,
     }
 }
@@ -59,6 +60,7 @@ pub fn agent(stations: Vec<Station>) -> Arc<Agent> {
         lossy: false,
         music: Vec::new(),
         queues: std::collections::BTreeMap::new(),
+        supervises: Default::default(),
     })
 }
 

@@ -4,23 +4,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use call::{
     Now,
-    call::{Consult, Talk},
+    call::{Card, Consult, Listens, Talk},
     engine::{Config, Input, Output, Shard, StationNews, ToAsk, ToSign, ToVerify},
     explanation::Explanation,
-    record::{Begun, Record, Saved},
+    record::{Begun, Disposed, Record, Saved},
 };
 use jiff::{Timestamp, ToSpan};
 use model::{
     AudioId, CallId, LegId, PlayId, SessionId,
     media::{
-        CertificateHash, Codec, Event as MediaEvent, Fingerprint, ListenId, MediaEvent as Told, MediaOrder,
-        MediaParameters, Order, PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices, tone_of,
+        CertificateHash, Codec, Event as MediaEvent, Fingerprint, Hearing, ListenId, MediaEvent as Told,
+        MediaOrder, MediaParameters, Order, PlayEnd, Recorded, Recording, RecordingEnd, Refusal, Voices,
+        tone_of,
     },
     net::{Flow, ListenerIx, Transport},
     program::Step,
@@ -67,6 +69,8 @@ pub struct Phone {
     pub srtp: SrtpUse,
     /// How it agrees on them.
     pub keying: SrtpKeying,
+    /// What it says to being asked to answer, where it is not what our endpoint does, which knows of no such thing.
+    pub to_talk: Option<u16>,
 }
 
 impl Phone {
@@ -104,6 +108,7 @@ impl Phone {
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             srtp: SrtpUse::Disabled,
             keying: SrtpKeying::Sdes,
+            to_talk: None,
         }
     }
 
@@ -208,6 +213,8 @@ pub struct Media {
     pub listening: Option<(SessionId, LegId, ListenId)>,
     /// Names of what was stored, in order.
     pub stored: Vec<String>,
+    /// Who hears whom by the last mixing.
+    pub hearings: Vec<Hearing>,
 }
 
 impl Media {
@@ -360,6 +367,7 @@ impl Media {
             }
             Order::Mix(hearings) => {
                 self.orders.push(format!("mix({})", hearings.len()));
+                self.hearings = hearings;
                 Vec::new()
             }
             Order::StopListening { .. } => {
@@ -405,7 +413,6 @@ pub struct Virtual {
     pub begun: Vec<Begun>,
     pub records: Vec<Record>,
     pub strangers: usize,
-    pub unperformed: Vec<String>,
     pub told: Vec<String>,
     pub saved: Vec<Saved>,
     pub news: Vec<String>,
@@ -419,9 +426,18 @@ pub struct Virtual {
     pub states: Vec<String>,
     /// Queue and agent.
     pub offers: Vec<String>,
+    /// What agents see of whom they may call.
+    pub cards: Vec<Arc<Card>>,
+    /// The contact that was offered last.
+    pub offered: Option<CallId>,
+    /// Agents whose offers came to nothing.
+    pub offers_over: Vec<String>,
     /// How conversations stand for agents, and what was refused them, in words; and which the last one was.
     pub talks: Vec<String>,
     pub talking: Option<CallId>,
+    /// Work after contacts, and what was said of them, in words.
+    pub wraps: Vec<String>,
+    pub disposed: Vec<Disposed>,
     pub wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
     /// What came to the engine, and from whom.
     pub sent: Vec<(SocketAddr, String)>,
@@ -461,7 +477,6 @@ impl Virtual {
             begun: Vec::new(),
             records: Vec::new(),
             strangers: 0,
-            unperformed: Vec::new(),
             told: Vec::new(),
             saved: Vec::new(),
             news: Vec::new(),
@@ -472,8 +487,13 @@ impl Virtual {
             stations: Vec::new(),
             states: Vec::new(),
             offers: Vec::new(),
+            cards: Vec::new(),
+            offered: None,
+            offers_over: Vec::new(),
             talks: Vec::new(),
             talking: None,
+            wraps: Vec::new(),
+            disposed: Vec::new(),
             wire: VecDeque::new(),
             sent: Vec::new(),
             holds: None,
@@ -619,6 +639,15 @@ impl Virtual {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 // Our own endpoint is no recorder, and says so of what it does not know.
                 let bytes = Bytes::from(text.replace("Require: siprec\r\n", ""));
+                if let Some(code) = phone.to_talk.filter(|_| text.contains("\r\nEvent: talk\r\n")) {
+                    phone.heard.push("talk".into());
+                    let kept = ["Via: ", "From: ", "To: ", "Call-ID: ", "CSeq: "];
+                    let kept = text.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
+                    let lines: Vec<&str> = kept.collect();
+                    let answer =
+                        format!("SIP/2.0 {code} So\r\n{}\r\nContent-Length: 0\r\n\r\n", lines.join("\r\n"));
+                    return self.wire.push_back((to, from, answer.into()));
+                }
                 phone.last = Some(text);
                 return phone.endpoint.handle(self.now.instant, endpoint::Input::datagram(flow, bytes));
             }
@@ -647,7 +676,6 @@ impl Virtual {
             Output::Stranger { .. } | Output::Excess { .. } => self.strangers += 1,
             Output::Heard { .. } | Output::Dialled { .. } => {}
             Output::Explanation(explanation) => self.explanations.push(*explanation),
-            Output::Unperformed(step) => self.unperformed.push(format!("{}: {}", step.step, step.what)),
             Output::Told(told) => self.told.push(told.what),
             Output::Saved(saved) => self.saved.push(*saved),
             Output::TrunkNews(news) => self.news.push(news.what),
@@ -664,22 +692,36 @@ impl Virtual {
                 self.states.push(format!("{}: {state}", agent.0.name()));
             }
             Output::Talk(talking) => {
-                let Talk { agent, on_hold, muted, consult, rings } = talking.talk;
+                let Talk { agent, on_hold, muted, consult, rings, listens } = talking.talk;
                 let how = [(on_hold, " held"), (muted, " muted"), (rings, " rings")]
                     .map(|(is, word)| if is { word } else { "" });
                 self.talking = Some(talking.call);
                 let consult =
                     consult.map(|Consult { to, stage }| format!(" {stage:?} {to}")).unwrap_or_default();
-                self.talks.push(format!("{}: talks{}{consult}", agent.0.name(), how.concat()));
+                let listens = listens
+                    .map(|Listens { agent, mode }| format!(" {} {}", mode.word(), agent.0.name()))
+                    .unwrap_or_default();
+                self.talks.push(format!("{}: talks{}{consult}{listens}", agent.0.name(), how.concat()));
             }
+            Output::WrapUp(begun) => {
+                let names: Vec<_> = begun.dispositions.iter().map(|one| one.name.as_str()).collect();
+                let must = if begun.is_required { "!" } else { "" };
+                let (who, queue) = (begun.agent.0.name(), begun.queue.0.name());
+                self.wraps.push(format!("{who} {queue} [{}]{must}", names.join(" ")));
+            }
+            Output::WrapUpOver { agent, .. } => self.wraps.push(format!("{} over", agent.0.name())),
+            Output::Disposed(disposed) => self.disposed.push(*disposed),
             Output::TalkOver { agent, .. } => self.talks.push(format!("{}: over", agent.0.name())),
             Output::Refused { agent, because, .. } => {
                 self.talks.push(format!("{}: {because}", agent.0.name()));
             }
             Output::Offered(offered) => {
+                self.cards.extend(offered.preview.clone());
+                self.offered = Some(offered.call);
                 self.offers.push(format!("{}>{}", offered.queue.0.name(), offered.agent.0.name()));
             }
-            Output::OfferOver { .. } | Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
+            Output::OfferOver { agent, .. } => self.offers_over.push(agent.0.name().to_owned()),
+            Output::Standing | Output::Attempt(_) | Output::Tidings(_) => {}
             Output::Begun(begun) => self.begun.push(*begun),
             Output::Record(record) => self.records.push(*record),
         }

@@ -79,7 +79,8 @@ impl Contact {
                 "done" => cursor.done(true, environment),
                 "failed" => cursor.done(false, environment),
                 "unanswered" => cursor.requested(Requested::Failed, environment),
-                "unperformed" => cursor.unperformed(environment),
+                "sent" => cursor.messaged(Ok(()), environment),
+                "unsent" => cursor.messaged(Err("it answers 500"), environment),
                 word => match word.split_once(' ') {
                     Some(("say", words)) => cursor.said(words, environment),
                     Some(("lot", number)) => cursor.drawn(number.parse().unwrap(), environment),
@@ -152,12 +153,8 @@ fn a_queue_goes_by_its_outcome_and_ends_the_call_after_a_conversation() {
                 &["begin", "no-agents", "played", "no-agents"],
                 "queue(sales@9) play(a) queue(sales@9) fail(step `wait`: `noAgents` is not handled, and the contact has done nothing since `onError` was gone to)",
             ),
-            (&["begin", "unperformed", "played", "full"], "queue(sales@9) play(a) queue(sales@9) hangup(f)"),
         ],
     );
-    let mut contact = Contact::of(flows());
-    contact.hears(&["begin", "unperformed"]);
-    assert_eq!(contact.cursor.path(), ["wait: noAgents (not performed yet)"]);
 }
 
 #[test]
@@ -194,7 +191,6 @@ fn an_answer_is_saved_whole_or_not_at_all() {
         ("200 []", "hangup(n)"),
         ("404 {\"vip\": true, \"tier\": 3}", "hangup(n)"),
         ("unanswered", "hangup(n)"),
-        ("unperformed", "hangup(n)"),
     ];
     for (answer, wanted) in rows_of {
         let wanted = format!("{asks} {wanted}");
@@ -280,6 +276,7 @@ fn callback_voicemail_record_and_message_are_done_or_fail() {
         number: number.map(cel),
         attempts: 1,
         retry_ms: 0,
+        first: None,
         next,
         failed,
     };
@@ -296,12 +293,22 @@ fn callback_voicemail_record_and_message_are_done_or_fail() {
         (callback(Some("'+16175550150'")), "callback(sales:+16175550150)"),
         (voicemail, "voicemail(support)"),
         (Verb::Record { action: RecordAction::Pause, to: RecordTo::Store, next, failed }, "record(Pause)"),
+    ] {
+        for (how, wanted) in [("done", "d"), ("failed", "f")] {
+            let told = Contact::of(then("step", verb.clone())).hears(&["begin", how]);
+            assert_eq!(told, format!("{does} hangup({wanted})"), "{how}");
+        }
+    }
+    for (verb, does) in [
         (message(None), "message(Hello)"),
         (message(Some("'+1617' + '5550150'")), "message(Hello>+16175550150)"),
     ] {
-        for (how, wanted) in [("done", "d"), ("failed", "f"), ("unperformed", "f")] {
-            let told = Contact::of(then("step", verb.clone())).hears(&["begin", how]);
-            assert_eq!(told, format!("{does} hangup({wanted})"), "{how}");
+        for (how, wanted, passed) in
+            [("sent", "d", "step: sent"), ("unsent", "f", "step: failed (it answers 500)")]
+        {
+            let mut contact = Contact::of(then("step", verb.clone()));
+            assert_eq!(contact.hears(&["begin", how]), format!("{does} hangup({wanted})"), "{how}");
+            assert_eq!(contact.cursor.path()[0], passed);
         }
     }
     for verb in [callback(Some("'anonymous'")), message(Some("''"))] {

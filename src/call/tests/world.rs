@@ -217,6 +217,7 @@ pub fn snapshot() -> Snapshot {
             countries: BTreeMap::new(),
             speech: BTreeMap::new(),
             providers: BTreeMap::new(),
+            services: BTreeMap::new(),
             keeping: model::snapshot::Keeping::default(),
         },
         trunks: [

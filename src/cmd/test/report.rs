@@ -120,8 +120,7 @@ impl Report {
             let share = percent(flow.taken, flow.outcomes);
             let _ = writeln!(text, "  {}: {share}: {} of {}", flow.flow, flow.taken, flow.outcomes);
             for missed in &flow.missed {
-                let because = missed.because.map(|because| format!(" ({because})")).unwrap_or_default();
-                let _ = writeln!(text, "    {}: {}{because}", missed.step, missed.outcome);
+                let _ = writeln!(text, "    {}: {}", missed.step, missed.outcome);
             }
         }
         for flow in &self.elsewhere {

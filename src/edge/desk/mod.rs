@@ -11,24 +11,69 @@
 //!
 //! | type | fields | when |
 //! |---|---|---|
-//! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer`, `calls` | first |
+//! | `welcome` | `version`, `agent`, `displayName`, `state`, `offer`, `calls`, `wrapUps`, `supervises` | first |
 //! | `state` | those of `/api/v1/agents` | the agent does something else |
 //! | `offer` | `interaction`, `callId`, `queue`, `number`, `dialled`, `callback`, `path`, `waitedSeconds`, `until` | the telephones ring |
+//! | `preview` | those of `offer` but `dialled`, and `name`, `variables` | somebody may be called: nothing rings until the desk says `dial` |
 //! | `contact` | `interaction`, `number`, `previous` | soon after an offer of who shows a number: the latest calls with that number, of `/api/v1/interactions`; null where nobody knows |
 //! | `offerOver` | `interaction` | they ring no more |
-//! | `call` | `interaction`, `callId`, `number`, `onHold`, `muted`, `consult`, `rings` | a conversation begins, or stands otherwise |
+//! | `call` | `interaction`, `callId`, `number`, `onHold`, `muted`, `consult`, `rings`, `queue`, `supervision` | a conversation begins, or stands otherwise |
 //! | `callOver` | `interaction` | it is over for the agent |
+//! | `wrapUp` | `interaction`, `callId`, `queue`, `dispositions` (each with `name` and `title`), `required` | the work after a contact begins |
+//! | `wrapUpOver` | `interaction` | it is done, or its time is over |
+//! | `conversations` | `conversations`, each with `agent` and what its `call` has | the desk has asked for them |
 //! | `replaced` | | another socket stands for the agent |
 //! | `error` | `message`, `interaction` | the last message could not be read, or was not done; or a transfer came to nothing |
 //!
-//! From the desk: `ready`, which signs in again whoever signed out; `away` with `reason`; `decline` with `interaction`; `finish` with `interaction`: the work after a
-//! contact is done; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`. With the
+//! From the desk: `ready`, which signs in again whoever signed out; `away` with `reason`; `accept` with `interaction`: the telephone that rings is
+//! asked to answer (below), however often it is said; `decline` with `interaction`; `finish` with `interaction`: the work after a
+//! contact is done; `disposition`, one of those that `wrapUp` lists, and `notes`, of at most 2,000 characters, may say what has
+//! come of it, and go into its record; `extend` with `interaction` and `seconds`: that work lasts so long from now; `signOut`. With the
 //! `interaction` of a `call`, on whatever telephone it is: `hold` and `retrieve`; `mute` and `unmute`; `digits` with `digits`;
 //! `hangUp`; `transfer` with `to`, a number, an extension or an agent, dialled as the telephone would: if nobody there
 //! answers, the contact is back. `consult` with `to` asks somebody back while the contact hears music: the `consult` of the
 //! `call` says whom (`to`) and how far it is (`state`: `Rings`, `Talks` or `Conference`). Then `complete` hands the contact on,
 //! and so does who hangs up; `conference` brings all three together; `endConsult` lets go whom was asked. `dial` with `to` calls
-//! somebody: the agent's own telephones ring first, and the `call` says by `rings` that the other is still to answer.
+//! somebody, with the `interaction` of a `preview` whom that shows: the agent's own telephones ring first, and the `call` says
+//! by `rings` that the other is still to answer. `skip` with the `interaction` of a `preview`: nobody is called, and the record
+//! says who skipped it. A preview that is let be until its `until` is shown to the next agent, and who let it be is away.
+//!
+//! An `offer` of who is called back (`callback`) and is called first comes when the contact is dialled, and again, with another
+//! `until`, when it has answered and the telephones ring.
+//!
+//! # Previews
+//!
+//! `POST /api/v1/previews` has agents of a queue shown whom they may call, one after the other: `src/edge/desk/previews.rs`.
+//!
+//! # Who picks up
+//!
+//! `accept` asks the first of the agent's registered telephones that ring to answer: by a NOTIFY of the event `talk` in the early
+//! dialog of its INVITE, as telephones with remote call control understand it. One that refuses is passed over; where
+//! none is left, an `error` says so, and the telephones ring on. A station with `answering: Automatic` is told in the INVITE to answer by
+//! itself what a queue offers, what the agent dials at the desk and whom a supervisor listens to (`Answer-Mode`, RFC 5373;
+//! `answer-after=0` in Call-Info; `alert-autoanswer` in Alert-Info); calls of others ring there as everywhere.
+//!
+//! A station with `leg: Persistent` is rung once when its agent is ready, and kept up until the agent signs out; until it is answered (and 1
+//! is pressed at a telephone of the public network) the agent is `Unreachable`. At each contact it hears a tone and the queue's name,
+//! and is connected, or with `answering: ByHand` once the desk says `accept`. What the agent dials, and whom a supervisor
+//! listens to, goes by it without ringing. Whoever hangs it up is away (`HungUp`), as is who does not answer it (`Unanswered`), until
+//! `ready`; one that is lost is rung again by itself.
+//!
+//! # Supervisors
+//!
+//! An Agent with `supervises` may listen to conversations that came by those queues (`supervises` of the `welcome`), and to no
+//! others: what is not theirs is answered as what there is not. `conversations` asks which there are. `supervise` with `mode` and
+//! either `agent` (`acme/bob`, or `bob` of the own tenant) or `interaction` rings the supervisor's own telephones; who answers
+//! hears the agent and the contact, and is heard by nobody (`Monitor`), by the agent alone (`Whisper`) or by all (`Barge`). The
+//! same again with another `mode` changes that while it lasts; `hangUp`, or hanging up the telephone, ends it. Neither the agent
+//! nor the contact hears or is told that somebody comes or goes. The supervisor's `call` has a `supervision` with `agent` and
+//! `mode`, and `rings` until the telephone is answered.
+//!
+//! A supervisor listens to one conversation at a time, and has none of their own meanwhile; a conversation has one supervisor.
+//! While the contact is on hold the agent alone is heard, and hears who whispers or barges in; whom the agent asks back is heard
+//! in the contact's place, and with it in a conference. It ends with the agent's part in the conversation: when the agent, the contact
+//! or the supervisor hangs up, the agent hands the contact on, the supervisor signs out, or `supervises` has the queue no more.
+//! The record of the call says who listened, in which mode, and from when till when (`supervisions`).
 //!
 //! # OpenID Connect
 //!
@@ -63,6 +108,7 @@
 //! | 503 | `Busy` | too many sign in at once |
 
 mod openid;
+mod previews;
 mod provider;
 mod sessions;
 mod socket;
@@ -94,6 +140,8 @@ use crate::{http::Site, interactions, observed::Observed};
 /// What the handlers of desks look at.
 pub(crate) struct Desks {
     site: Arc<Site>,
+    /// Whether nobody but this machine asks.
+    is_loopback: bool,
     sessions: Sessions,
     stands: Stands,
     providers: Providers,
@@ -107,9 +155,10 @@ impl std::fmt::Debug for Desks {
     }
 }
 
-pub(crate) fn router(site: Arc<Site>) -> Router {
+pub(crate) fn router(site: Arc<Site>, is_loopback: bool) -> Router {
     let desks = Arc::new(Desks {
         site,
+        is_loopback,
         sessions: Sessions::default(),
         stands: Stands::default(),
         providers: Providers::default(),
@@ -120,6 +169,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/sessions", post(sign_in).delete(sign_out))
         .route("/api/v1/sign-in", get(openid::offer))
         .route("/api/v1/desk", get(socket::open))
+        .route("/api/v1/previews", post(previews::post))
         .route("/api/v1/interactions", get(interactions::page))
         .route("/api/v1/interactions/{id}", get(interactions::one))
         .with_state(desks)
@@ -140,13 +190,17 @@ impl Desks {
         (self.site.observed)()
     }
 
-    /// Whose session a request names, which is used hereby. None: it names none.
+    /// Whose session a request names, which is used hereby. None: it names none, and comes from this machine.
     ///
     /// # Errors
-    /// There is no such session.
+    /// There is no such session, or there must be one.
     pub(crate) fn whose(&self, headers: &HeaderMap) -> Result<Option<AgentId>, Box<Response>> {
         if !headers.contains_key(header::AUTHORIZATION) {
-            return Ok(None);
+            let must = "this takes the token of an agent's session as bearer; without one it is told at a loopback address alone";
+            return match self.is_loopback {
+                true => Ok(None),
+                false => Err(Box::new(problem(StatusCode::UNAUTHORIZED, must))),
+            };
         }
         let agent = bearer(headers).and_then(|token| self.sessions.used(token));
         let unknown = || Box::new(problem(StatusCode::UNAUTHORIZED, "there is no such session"));

@@ -16,9 +16,12 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use call::engine::{AgentAct, CallAct};
+use call::{
+    engine::{AfterWork, AgentAct, CallAct, NOTES_MAX, Supervisee},
+    record::SupervisionMode,
+};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use model::{AgentId, CallId};
+use model::{AgentId, CallId, Key};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -74,8 +77,9 @@ pub(super) type Stands = Mutex<BTreeMap<AgentId, watch::Sender<u64>>>;
 enum Said {
     Ready {},
     Away { reason: String },
+    Accept { interaction: String },
     Decline { interaction: String },
-    Finish { interaction: String },
+    Finish { interaction: String, disposition: Option<String>, notes: Option<String> },
     Extend { interaction: String, seconds: u32 },
     Hold { interaction: String },
     Retrieve { interaction: String },
@@ -88,8 +92,18 @@ enum Said {
     Complete { interaction: String },
     Conference { interaction: String },
     EndConsult { interaction: String },
-    Dial { to: String },
+    Dial { to: Option<String>, interaction: Option<String> },
+    Skip { interaction: String },
+    Supervise { agent: Option<String>, interaction: Option<String>, mode: Mode },
+    Conversations {},
     SignOut {},
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum Mode {
+    Monitor,
+    Whisper,
+    Barge,
 }
 
 pub(super) async fn open(
@@ -173,6 +187,8 @@ impl Desk {
         let welcome = json!({
             "type": "welcome", "version": VERSION, "agent": self.agent, "displayName": agent.display_name,
             "state": state, "offer": offer, "calls": observed.floors.calls_of(&self.agent),
+            "wrapUps": observed.floors.wraps_of(&self.agent),
+            "supervises": agent.supervises,
         });
         self.send(&welcome).await?;
         offer.iter().for_each(|offer| self.look_up(offer));
@@ -204,6 +220,9 @@ impl Desk {
                         }
                         for call in observed.floors.calls_of(&self.agent) {
                             self.show(&Shown::Call(call)).await?;
+                        }
+                        for work in observed.floors.wraps_of(&self.agent) {
+                            self.show(&Shown::WrapUp(work)).await?;
                         }
                     }
                     Err(RecvError::Closed) => return None,
@@ -254,13 +273,19 @@ impl Desk {
         }
         let message = match event {
             Shown::State(state) if state.id == self.agent => typed("state", json!(state)),
-            Shown::Offer(offer) if offer.agent == self.agent => typed("offer", json!(offer)),
+            Shown::Offer(offer) if offer.agent == self.agent => {
+                typed(if offer.preview { "preview" } else { "offer" }, json!(offer))
+            }
             Shown::OfferOver { agent, interaction } if *agent == self.agent => {
                 json!({"type": "offerOver", "interaction": interaction})
             }
             Shown::Call(call) if call.agent == self.agent => typed("call", json!(call)),
             Shown::CallOver { agent, interaction } if *agent == self.agent => {
                 json!({"type": "callOver", "interaction": interaction})
+            }
+            Shown::WrapUp(work) if work.agent == self.agent => typed("wrapUp", json!(work)),
+            Shown::WrapUpOver { agent, interaction } if *agent == self.agent => {
+                json!({"type": "wrapUpOver", "interaction": interaction})
             }
             Shown::Refused { agent, interaction, message } if *agent == self.agent => {
                 json!({"type": "error", "interaction": interaction, "message": message})
@@ -270,6 +295,8 @@ impl Desk {
             | Shown::OfferOver { .. }
             | Shown::Call(_)
             | Shown::CallOver { .. }
+            | Shown::WrapUp(_)
+            | Shown::WrapUpOver { .. }
             | Shown::Refused { .. } => return Some(()),
         };
         self.send(&message).await
@@ -277,7 +304,8 @@ impl Desk {
 
     async fn hear(&mut self, text: &str) -> Option<()> {
         let act = match serde_json::from_str(text) {
-            Ok(said) => act(said),
+            Ok(Said::Conversations {}) => return self.tell_conversations().await,
+            Ok(said) => act(said, &self.agent),
             Err(error) => Err(format!("the message cannot be read: {error}")),
         };
         let told = act.and_then(|act| {
@@ -291,18 +319,60 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// What a supervisor may listen to, as it stands.
+    async fn tell_conversations(&mut self) -> Option<()> {
+        let found = self.desks.find(&self.agent);
+        let conversations = found.map(|(observed, agent)| {
+            let calls = observed.floors.conversations(|queue| agent.supervises.contains(queue));
+            let told = calls.into_iter().filter(|call| call.agent != self.agent).map(|call| {
+                let mut told = json!(call);
+                told["agent"] = json!(call.agent);
+                told
+            });
+            told.collect::<Vec<Value>>()
+        });
+        let conversations = conversations.unwrap_or_default();
+        self.send(&json!({"type": "conversations", "conversations": conversations})).await
+    }
+}
+
 fn typed(name: &str, mut message: Value) -> Value {
     message["type"] = name.into();
     message
 }
 
-fn act(said: Said) -> Result<AgentAct, String> {
-    let call = |interaction: &str| {
-        let id = u64::from_str_radix(interaction, 16).map(CallId);
-        id.map_err(|_| {
-            format!("`interaction` must be as an offer has it, not `{}`", interaction.escape_default())
-        })
-    };
+fn call(interaction: &str) -> Result<CallId, String> {
+    let id = u64::from_str_radix(interaction, 16).map(CallId);
+    id.map_err(|_| {
+        format!("`interaction` must be as an offer has it, not `{}`", interaction.escape_default())
+    })
+}
+
+/// Whom a supervisor names: a conversation, or an agent of the own tenant.
+fn supervisee(
+    by: &AgentId,
+    agent: Option<String>,
+    interaction: Option<String>,
+) -> Result<Supervisee, String> {
+    match (agent, interaction) {
+        (None, Some(interaction)) => Ok(Supervisee::Call(call(&interaction)?)),
+        (Some(agent), None) => {
+            let bare = whom(agent).map_err(|_| {
+                format!(
+                    "`agent` must be the name of an Agent, such as acme/ada or ada, of 1 to {TO_MAX} bytes"
+                )
+            })?;
+            let (namespace, name) = bare.split_once('/').unwrap_or((by.0.namespace(), &bare));
+            Ok(Supervisee::Agent(AgentId(Key::new(namespace, name))))
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            Err("one of `agent`, whose conversation it is, and `interaction` must be given".into())
+        }
+    }
+}
+
+fn act(said: Said, by: &AgentId) -> Result<AgentAct, String> {
     Ok(match said {
         Said::Ready {} => AgentAct::Ready,
         Said::Away { reason }
@@ -311,8 +381,17 @@ fn act(said: Said) -> Result<AgentAct, String> {
             return Err(format!("`reason` must be 1 to {REASON_MAX} bytes without control characters"));
         }
         Said::Away { reason } => AgentAct::Away(reason.into()),
+        Said::Accept { interaction } => AgentAct::Accept(call(&interaction)?),
         Said::Decline { interaction } => AgentAct::Decline(call(&interaction)?),
-        Said::Finish { interaction } => AgentAct::Finish(call(&interaction)?),
+        Said::Finish { interaction, disposition, notes } => {
+            let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+            if notes.as_ref().is_some_and(|it| it.chars().count() > NOTES_MAX || it.contains(is_control)) {
+                return Err(format!(
+                    "`notes` must be at most {NOTES_MAX} characters, without control characters but line feed and tab"
+                ));
+            }
+            AgentAct::Finish(call(&interaction)?, AfterWork { disposition, notes })
+        }
         Said::Extend { interaction, seconds } => {
             AgentAct::Extend(call(&interaction)?, Duration::from_secs(seconds.into()))
         }
@@ -335,7 +414,24 @@ fn act(said: Said) -> Result<AgentAct, String> {
         Said::Complete { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Complete),
         Said::Conference { interaction } => AgentAct::Call(call(&interaction)?, CallAct::Conference),
         Said::EndConsult { interaction } => AgentAct::Call(call(&interaction)?, CallAct::EndConsult),
-        Said::Dial { to } => AgentAct::Dial(whom(to)?),
+        Said::Dial { to: Some(to), interaction: None } => AgentAct::Dial(whom(to)?),
+        Said::Dial { to: None, interaction: Some(interaction) } => {
+            AgentAct::Preview(call(&interaction)?, true)
+        }
+        Said::Dial { .. } => {
+            return Err("`dial` must have either `to`, or the `interaction` of a preview".into());
+        }
+        Said::Skip { interaction } => AgentAct::Preview(call(&interaction)?, false),
+        Said::Supervise { agent, interaction, mode } => {
+            let mode = match mode {
+                Mode::Monitor => SupervisionMode::Monitor,
+                Mode::Whisper => SupervisionMode::Whisper,
+                Mode::Barge => SupervisionMode::Barge,
+            };
+            AgentAct::Supervise(supervisee(by, agent, interaction)?, mode)
+        }
+        // It is answered where it is read.
+        Said::Conversations {} => return Err("nothing is to be done for it".into()),
         Said::SignOut {} => AgentAct::SignOut,
     })
 }

@@ -44,6 +44,10 @@ impl Core {
                 let owner = self.engine.floor_of(order.agent.0.namespace());
                 self.hand(owner, Input::Agent(order))
             }
+            Input::Preview(preview) => {
+                let owner = self.engine.floor_of(preview.queue.0.namespace());
+                self.hand(owner, Input::Preview(preview))
+            }
             input => Some(input),
         }
     }

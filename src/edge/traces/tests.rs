@@ -86,7 +86,6 @@ fn explanation(outcome: Outcome) -> Explanation {
         candidates: vec![Candidate { object: "PhoneNumber acme/main".into(), failed: None }],
         outcome,
         legs: Vec::new(),
-        unperformed: Vec::new(),
         course: Vec::new(),
     }
 }
@@ -147,6 +146,7 @@ fn record() -> Record {
         recordings: Vec::new(),
         voicemails: Vec::new(),
         queues: Vec::new(),
+        supervisions: Vec::new(),
     }
 }
 

@@ -20,7 +20,8 @@ const SENSITIVE: &[&str] = &["card", "cvv", "cvc", "pan", "pin", "ssn", "iban"];
 const CALLING_HOURS: (&str, &str) = ("08:00", "21:00");
 
 /// Digits of cards must be masked wherever they could be kept.
-pub(super) fn flow(item: &Item<v1::RoutingFlowSpec>, report: &mut Report) {
+pub(super) fn flow(item: &Item<v1::RoutingFlowSpec>, world: &World, report: &mut Report) {
+    unsent(item, world, report);
     for (index, step) in item.spec.steps.iter().enumerate() {
         let Some(ask) = step.ask.as_ref().filter(|ask| !ask.secret) else {
             continue;
@@ -31,6 +32,26 @@ pub(super) fn flow(item: &Item<v1::RoutingFlowSpec>, report: &mut Report) {
                 "`{variable}` sounds like something that must not be kept; say `secret: true`, so that its digits are masked."
             );
             item.warning(report, &format!("spec.steps[{index}].ask"), Reason::CardDigitsNotSecret, message);
+        }
+    }
+}
+
+/// Steps that would send an SMS, of a tenant that has no service for it.
+fn unsent(item: &Item<v1::RoutingFlowSpec>, world: &World, report: &mut Report) {
+    let namespace = item.namespace();
+    let writes = item.spec.steps.iter().any(|step| step.message.is_some());
+    if !writes || world.directory.texting.contains(namespace) {
+        return;
+    }
+    let is_written = world.directory.is_for_writing(&item.id.key);
+    for (index, step) in item.spec.steps.iter().enumerate() {
+        let Some(message) = &step.message else { continue };
+        // Whoever writes is answered by the way it wrote.
+        if message.to.is_some() || !is_written {
+            let message = format!(
+                "No ContactPoint of {namespace} has `sms`: whoever calls is sent nothing, and the step takes `failed`. Declare one with the Integration that sends SMS."
+            );
+            item.warning(report, &format!("spec.steps[{index}].message"), Reason::NoSmsService, message);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Fields that the schema accepts although nothing acts on them yet: nobody shall believe in a setting that does
-//! nothing. A step of a flow that cannot be performed takes the outcome of its failure.
+//! nothing.
 
 use serde_json::Value;
 
 use super::{Fields, has_form};
 use crate::{
     problem::Reason,
-    resources::{Object, Report},
+    resources::{Object, Report, Spec},
     words,
 };
 
@@ -20,11 +20,9 @@ enum Meanwhile {
     Ignored,
     /// Nothing listens on the network, and no audio goes there.
     Silent,
-    /// The step takes this outcome at once.
-    Takes(&'static str),
 }
 
-use Meanwhile::{Ignored, Silent, Takes};
+use Meanwhile::{Ignored, Silent};
 
 /// Suites that our servers have; those with finite-field Diffie-Hellman or CBC they have not.
 const SERVED_SUITES: &[&str] = &[
@@ -47,7 +45,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("Carrier", "spec.ordering", &[], Ignored),
     ("Queue", "spec.channels[]", &["Voice"], Ignored),
     ("Agent", "spec.stations[].webRtc", &[], Ignored),
-    ("Agent", "spec.stations[].leg", &["PerCall"], Ignored),
     ("Agent", "spec.capacity.chat", &["0"], Ignored),
     ("Agent", "spec.capacity.email", &["0"], Ignored),
     ("Agent", "spec.capacity.sms", &["0"], Ignored),
@@ -57,7 +54,6 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
     ("PhoneNumber", "spec.forwarding.until", &[], Ignored),
     ("PhoneNumber", "spec.channels", &[], Ignored),
     ("PhoneNumber", "spec.emergencyLocation", &[], Ignored),
-    ("RoutingFlow", "spec.steps[].message", &[], Takes("failed")),
     ("RoutingFlow", "spec.steps[].transfer.kind", &["Blind"], Ignored),
     ("VoicemailBox", "spec.emails", &[], Ignored),
     ("VoicemailBox", "spec.queueRef", &[], Ignored),
@@ -69,7 +65,12 @@ const FIELDS: &[(&str, &str, &[&str], Meanwhile)] = &[
 pub(super) fn check(object: &Object, fields: &Fields, report: &mut Report) {
     let (id, source) = (&object.id, Some(&object.source));
     if KINDS.contains(&id.kind) {
-        let message = format!("{} objects are checked, but nothing acts on them yet.", id.kind);
+        let message = match &object.spec {
+            Some(Spec::ContactPoint(point)) if point.sms.is_some() => {
+                "Messages are sent by this ContactPoint, but none that come in are taken yet.".to_owned()
+            }
+            _ => format!("{} objects are checked, but nothing acts on them yet.", id.kind),
+        };
         report.warning(id, source, "kind", Reason::NotYetEffective, message);
         return;
     }
@@ -95,7 +96,6 @@ fn sentence(path: &str, value: &Value, meanwhile: Meanwhile) -> String {
     match meanwhile {
         Ignored => format!("{name} is accepted, but nothing acts on it yet."),
         Silent => format!("{name} is not available yet: nothing listens on this network until it is."),
-        Takes(outcome) => format!("{name} is not performed yet: the step takes `{outcome}` at once."),
     }
 }
 

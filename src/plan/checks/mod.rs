@@ -47,7 +47,7 @@ fn by_kind(object: &Object, world: &World, report: &mut Report) {
     };
     match spec {
         Spec::Tenant(spec) => staff::tenant(&item(object, spec), world, report),
-        Spec::RoutingFlow(spec) => calls::flow(&item(object, spec), report),
+        Spec::RoutingFlow(spec) => calls::flow(&item(object, spec), world, report),
         Spec::Prompt(spec) => calls::prompt(&item(object, spec), world, report),
         Spec::Carrier(spec) => trunks::carrier(&item(object, spec), world, report),
         Spec::NumberOrder(spec) => trunks::order(&item(object, spec), world, report),

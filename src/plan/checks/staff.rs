@@ -64,6 +64,9 @@ pub(super) fn queue(item: &Item<v1::QueueSpec>, world: &World, report: &mut Repo
             named(item, world, report, &field, ("Prompt", Reason::PromptNotFound), prompt);
         }
     }
+    if let Some(prompt) = &item.spec.callback_prompt {
+        named(item, world, report, "spec.callbackPrompt", ("Prompt", Reason::PromptNotFound), prompt);
+    }
     let mut had = true;
     for (index, skill) in item.spec.skills.iter().enumerate() {
         let field = format!("spec.skills[{index}].name");
@@ -142,7 +145,8 @@ pub(super) fn agent(item: &Item<v1::AgentSpec>, world: &World, report: &mut Repo
     languages(item, world, report);
     sign_in(item, world, report);
     let v1::Capacity { voice, chat, email, sms, social } = item.spec.capacity;
-    if voice + chat + email + sms + social == 0 {
+    let listens = item.spec.supervises.as_ref();
+    if voice + chat + email + sms + social == 0 && listens.is_none() {
         let message =
             "An agent must have room for at least one contact of one channel, or nothing is ever offered.";
         item.warning(report, "spec.capacity", Reason::NoCapacity, message);
@@ -150,6 +154,9 @@ pub(super) fn agent(item: &Item<v1::AgentSpec>, world: &World, report: &mut Repo
     if voice > 0 && item.spec.stations.is_empty() {
         let message = "An agent who takes calls must have a station in `stations`; say `capacity: {voice: 0}` if it takes none.";
         item.warning(report, "spec", Reason::NoStation, message);
+    }
+    if let Some(supervision) = listens {
+        supervises(item, supervision, world, report);
     }
     stations(item, world, report);
     for (index, queue) in item.spec.queues.iter().enumerate() {
@@ -160,6 +167,18 @@ pub(super) fn agent(item: &Item<v1::AgentSpec>, world: &World, report: &mut Repo
         let none = Vec::new();
         let trunks = world.outbound.get(item.namespace()).unwrap_or(&none);
         caller_id(item, number, "spec.outboundNumber", trunks, world, report);
+    }
+}
+
+/// A supervisor: to whom, and by what.
+fn supervises(item: &Item<v1::AgentSpec>, supervision: &v1::Supervision, world: &World, report: &mut Report) {
+    for (index, queue) in supervision.queues.iter().enumerate() {
+        let field = format!("spec.supervises.queues[{index}]");
+        named(item, world, report, &field, ("Queue", Reason::QueueNotFound), queue);
+    }
+    if !item.spec.stations.iter().any(|station| station.sip.is_some() || station.pstn.is_some()) {
+        let message = "A supervisor must have a telephone in `stations`, `sip` or `pstn`, to listen by.";
+        item.warning(report, "spec.supervises", Reason::NoStation, message);
     }
 }
 

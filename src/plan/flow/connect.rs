@@ -154,6 +154,7 @@ impl Compiler<'_> {
             number,
             attempts: u8::try_from(callback.attempts.max(1)).unwrap_or(u8::MAX),
             retry_ms: milliseconds(callback.retry_seconds),
+            first: callback.first.map(crate::centre::first),
             next,
             failed,
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod demand;
 mod diagram;
 mod examples;
 mod firewall;

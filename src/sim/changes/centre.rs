@@ -87,6 +87,7 @@ pub fn queue(snapshot: &Snapshot, id: &QueueId) -> Told {
         ("contacts that may wait", Shown::plain(queue.contacts_max.to_string())),
         ("longest wait", Shown::plain(format!("{} s", queue.wait_seconds_max))),
         ("rings an agent for", Shown::plain(format!("{} s", queue.ring_seconds))),
+        ("called back first is", Shown::plain(format!("the {:?}", queue.callback_first).to_lowercase())),
         ("announced after", announced(queue)),
         ("is told of", told_of(queue)),
     ];
@@ -94,6 +95,7 @@ pub fn queue(snapshot: &Snapshot, id: &QueueId) -> Told {
     let audio = vec![
         ("hears while waiting", queue.music.iter().copied().map(Sound::Audio).collect()),
         ("is told while waiting", announcements.copied().map(Sound::Audio).collect()),
+        ("hears when called back", queue.callback_prompt.iter().copied().map(Sound::Audio).collect()),
     ];
     (aspects, audio)
 }

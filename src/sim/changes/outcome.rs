@@ -305,13 +305,12 @@ impl View<'_> {
         }
     }
 
-    /// What a place does, be it that an edge performs it already or not, for whomever calls: what is declared is compared.
+    /// What a place does, for whomever calls.
     fn declared(&self, does: &str) -> String {
-        let declared = does.rsplit_once(NOT_PERFORMED).map_or(does, |(declared, _)| declared);
         if self.caller.is_empty() {
-            return declared.to_owned();
+            return does.to_owned();
         }
-        declared.replace(self.caller, "‹contact.number›")
+        does.replace(self.caller, "‹contact.number›")
     }
 
     fn target(&self, target: &Target) -> String {
@@ -501,9 +500,6 @@ fn ending(end: End, how: &str) -> Ending {
         End::Failed => Ending::Broken,
     }
 }
-
-/// What stands before a remark that an edge has no means for something yet.
-const NOT_PERFORMED: &str = " (not performed yet: ";
 
 impl Ending {
     /// For people.

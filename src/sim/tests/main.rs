@@ -5,6 +5,8 @@
 mod calltests;
 mod changed;
 mod changes;
+mod crowds;
+mod forecast;
 mod renamed;
 mod verbs;
 

@@ -19,8 +19,8 @@ use std::{
 
 use call::{
     Now,
-    call::not_performed,
     cursor::{Action, Cursor, Dialled, Environment, Facts, Queued, Requested, State},
+    messaging::{self, Envelope},
     world::Flow,
 };
 use model::{
@@ -181,6 +181,8 @@ struct Fork {
     cursor: Cursor,
     answered: bool,
     depth: usize,
+    /// The number that a `message` step names.
+    writes_to: Option<E164>,
 }
 
 struct Walker<'a> {
@@ -196,7 +198,8 @@ struct Walker<'a> {
 pub fn walk(flow: &Arc<Flow>, facts: Facts, environment: Environment<'_>) -> Walk {
     let mut walker =
         Walker { environment, places: Vec::new(), known: Vec::new(), queue: VecDeque::new(), cut: 0 };
-    let mut fork = Fork { cursor: Cursor::new(Arc::clone(flow), facts), answered: false, depth: 0 };
+    let mut fork =
+        Fork { cursor: Cursor::new(Arc::clone(flow), facts), answered: false, depth: 0, writes_to: None };
     let actions = fork.cursor.begin(environment);
     let passed = fork.cursor.path().to_vec();
     let next = walker.settle(fork, actions);
@@ -262,13 +265,21 @@ impl Walker<'_> {
         let place = self.places.len();
         let verb = fork.cursor.verb();
         let mut does = told::does(self.environment.world, verb, action);
-        if let (Some(_), Some((outcome, _))) = (not_performed(action), verb.outcomes().last()) {
-            does += &format!(" (not performed yet: {outcome} at once)");
+        let mut targets = told::targets(action);
+        if let Action::Message { to, .. } = action {
+            match self.envelope(&fork.cursor, *to) {
+                Ok(Envelope { integration, from, .. }) => {
+                    does += &format!(" from {from} by Integration {integration}");
+                    targets.push(Target::Integration(integration));
+                }
+                Err(because) => does += &format!(" (not sent: {because})"),
+            }
+            fork.writes_to = *to;
         }
         self.places.push(Place {
             step: fork.cursor.step(),
             verb: verb.name(),
-            targets: told::targets(action),
+            targets,
             does,
             answered: fork.answered,
             ways: Vec::new(),
@@ -276,6 +287,13 @@ impl Walker<'_> {
         self.known.push(key);
         self.queue.push_back((place, fork));
         Next::Place(place)
+    }
+
+    /// Who sends an SMS of a step. An error: nobody does.
+    fn envelope(&self, cursor: &Cursor, to: Option<E164>) -> Result<Envelope, String> {
+        let Facts { contact_number, call_number, .. } = cursor.facts();
+        let tenant = cursor.flow().id.0.namespace();
+        messaging::envelope(self.environment.world, tenant, (contact_number, call_number), to)
     }
 
     fn ways(&mut self, fork: &Fork) -> Vec<Way> {
@@ -293,7 +311,13 @@ impl Walker<'_> {
                 let lots = lots(parts, otherwise.is_some()).into_iter();
                 lots.map(|lot| self.after(fork, |cursor| cursor.drawn(lot, environment))).collect()
             }
-            Verb::Callback { .. } | Verb::Voicemail { .. } | Verb::Record { .. } | Verb::Message { .. } => {
+            Verb::Message { .. } => {
+                let sent = self.envelope(&fork.cursor, fork.writes_to).is_ok();
+                let outcomes = sent.then_some(Ok(())).into_iter().chain([Err("")]);
+                let way = |outcome| self.after(fork, |cursor| cursor.messaged(outcome, environment));
+                outcomes.map(way).collect()
+            }
+            Verb::Callback { .. } | Verb::Voicemail { .. } | Verb::Record { .. } => {
                 let way = |success| self.after(fork, |cursor| cursor.done(success, environment));
                 [true, false].into_iter().map(way).collect()
             }

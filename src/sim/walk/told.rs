@@ -8,7 +8,7 @@ use call::{
 };
 use model::{
     AudioId,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Part, RecordAction, RecordTo, Verb},
+    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, First, Part, RecordAction, RecordTo, Verb},
     snapshot::{Audio, AudioSource},
 };
 
@@ -74,13 +74,18 @@ pub(super) fn does(world: &World, verb: &Verb, action: &Action) -> String {
             let priority = priority.map(|priority| format!(" at priority {priority}")).unwrap_or_default();
             format!("waits in Queue {queue}{priority}{}", at_most(*max_wait))
         }
-        (Action::Callback { queue, keep_place, number, attempts, retry }, _) => {
+        (Action::Callback { queue, keep_place, number, attempts, retry, first }, _) => {
             let place = if *keep_place { "the place it had" } else { "a place at the end" };
             let again = match attempts {
                 0 | 1 => String::new(),
                 most => format!(", {most} times at most and {} s apart", retry.as_secs()),
             };
-            format!("promises to call {number} back, with {place} in Queue {queue}{again}")
+            let first = match first {
+                Some(First::Contact) => ", the contact before the agent",
+                Some(First::Agent) => ", the agent before the contact",
+                None => "",
+            };
+            format!("promises to call {number} back{first}, with {place} in Queue {queue}{again}")
         }
         (Action::Voicemail { voicemail_box, greeting, longest }, _) => {
             let greeting = if greeting.is_empty() { "its greeting".into() } else { heard(world, greeting) };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use model::{
     AudioId,
-    calltest::{Act, CallOutcome, CallTest, Expectation, Sound},
+    calltest::{Act, CallOutcome, CallTest, Expectation, Sound, Text},
 };
 
 use super::{Failure, run::Run, story::Story};
@@ -34,6 +34,7 @@ pub(super) fn judge(run: &Run<'_>, test: &CallTest, names: &BTreeMap<AudioId, St
     failures.extend(steps(run, expect));
     failures.extend(variables(story, expect));
     failures.extend(prompts(story, expect, names));
+    failures.extend(messages(story, expect));
     failures
 }
 
@@ -149,6 +150,22 @@ fn prompts(story: &Story, expect: &Expectation, names: &BTreeMap<AudioId, String
         heard(&story.begun, names)
     );
     Some(Failure::new(&format!("spec.expect.prompts[{place}]"), message))
+}
+
+fn messages(story: &Story, expect: &Expectation) -> Option<Failure> {
+    let fits = |(to, text): &(String, String), wanted: &Text| {
+        wanted.to.is_none_or(|number| number.to_string() == *to)
+            && wanted.text.as_ref().is_none_or(|wanted| wanted == text)
+    };
+    let place = missed(&story.messages, &expect.messages, fits)?;
+    let Text { to, text } = &expect.messages[place];
+    let wanted = text.as_ref().map(|text| format!(" `{text}`")).into_iter();
+    let wanted: String = wanted.chain(to.map(|to| format!(" to {to}"))).collect();
+    let sent: Vec<String> = story.messages.iter().map(|(to, text)| format!("`{text}` to {to}")).collect();
+    let sent: Vec<&str> = sent.iter().map(String::as_str).collect();
+    let message =
+        format!("expected the message{wanted}, but those sent were {}{}", listed(&sent), because(story));
+    Some(Failure::new(&format!("spec.expect.messages[{place}]"), message))
 }
 
 /// The first that is wanted and does not come after those before it.

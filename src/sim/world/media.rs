@@ -1,7 +1,7 @@
 //! The media server of a made-up world: prompts last as long as their audio, nobody is heard but as a test says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
@@ -24,13 +24,13 @@ const TONE: Duration = Duration::from_millis(500);
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
 /// How long it takes to say something.
-pub(super) fn spoken_time(text: &str) -> Duration {
+pub(crate) fn spoken_time(text: &str) -> Duration {
     let letters = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
     LETTER.saturating_mul(letters).max(SPOKEN_MIN)
 }
 
 /// How long each sound of a snapshot lasts; of files, as `known` says.
-pub(super) fn lengths(
+pub(crate) fn lengths(
     snapshot: &Snapshot,
     known: &BTreeMap<AudioId, Duration>,
 ) -> BTreeMap<AudioId, Duration> {
@@ -67,7 +67,7 @@ impl Playing {
 
 /// A sound reached the ears of the contact of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Noticed {
+pub(crate) struct Noticed {
     pub session: SessionId,
     pub audio: AudioId,
     /// It began; else it was heard whole. What is endless is as good as whole once it begins.
@@ -76,7 +76,7 @@ pub(super) struct Noticed {
 
 /// A callee is asked for a key.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AskedForKey {
+pub(crate) struct AskedForKey {
     pub session: SessionId,
     pub leg: LegId,
 }
@@ -105,7 +105,7 @@ impl Recorder {
 }
 
 #[derive(Debug)]
-pub(super) struct Media {
+pub(crate) struct Media {
     lengths: std::sync::Arc<BTreeMap<AudioId, Duration>>,
     /// Whether sounds can be stored.
     stores: bool,
@@ -113,6 +113,8 @@ pub(super) struct Media {
     /// The first leg of each session is the contact's.
     contacts: BTreeMap<SessionId, LegId>,
     playing: BTreeMap<LegId, Playing>,
+    /// When what plays comes to the end of a part: hundreds may wait and hear music.
+    ends: BTreeSet<(Instant, LegId)>,
     listening: BTreeMap<LegId, Listening>,
     recorders: BTreeMap<String, Recorder>,
     bridges: BTreeMap<LegId, LegId>,
@@ -130,6 +132,7 @@ impl Media {
             port: 20_000,
             contacts: BTreeMap::new(),
             playing: BTreeMap::new(),
+            ends: BTreeSet::new(),
             listening: BTreeMap::new(),
             recorders: BTreeMap::new(),
             bridges: BTreeMap::new(),
@@ -189,16 +192,15 @@ impl Media {
 
     /// When something ends by itself.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let plays = self.playing.values().filter_map(Playing::due);
+        let plays = self.ends.first().map(|(at, _)| *at).into_iter();
         let recordings = self.recorders.values().filter_map(|recorder| recorder.due().map(|(at, _)| at));
         plays.chain(recordings).min()
     }
 
     /// Ends what is due.
     pub fn timeout(&mut self, now: Instant) {
-        let due = |due: Option<Instant>| due.is_some_and(|at| at <= now);
-        let legs: Vec<LegId> =
-            self.playing.iter().filter(|(_, one)| due(one.due())).map(|(leg, _)| *leg).collect();
+        let due = self.ends.iter().take_while(|(at, _)| *at <= now);
+        let legs: BTreeSet<LegId> = due.map(|(_, leg)| *leg).collect();
         for leg in legs {
             self.play_on(now, leg);
         }
@@ -213,6 +215,7 @@ impl Media {
 
     fn play_on(&mut self, now: Instant, leg: LegId) {
         let Some(playing) = self.playing.get_mut(&leg) else { return };
+        let before = playing.due();
         let is_contact = self.contacts.get(&playing.session) == Some(&leg);
         while let Some((audio, end)) = playing.parts.get(playing.at).copied()
             && end <= now
@@ -229,13 +232,27 @@ impl Media {
                 }
             }
         }
-        if playing.at >= playing.parts.len() && !playing.is_endless {
+        let is_over = playing.at >= playing.parts.len() && !playing.is_endless;
+        self.note(leg, before);
+        if is_over {
             self.stop(leg, PlayEnd::Finished);
         }
     }
 
+    /// What a leg hears comes to another end than before.
+    fn note(&mut self, leg: LegId, before: Option<Instant>) {
+        if let Some(before) = before {
+            self.ends.remove(&(before, leg));
+        }
+        if let Some(end) = self.playing.get(&leg).and_then(Playing::due) {
+            self.ends.insert((end, leg));
+        }
+    }
+
     fn stop(&mut self, leg: LegId, how: PlayEnd) {
-        if let Some(Playing { session, play, .. }) = self.playing.remove(&leg) {
+        if let Some(playing) = self.playing.remove(&leg) {
+            self.note(leg, playing.due());
+            let Playing { session, play, .. } = playing;
             self.tell(session, Event::PlayEnded { leg, play, how });
         }
     }
@@ -262,6 +279,7 @@ impl Media {
         }
         let is_empty = parts.is_empty();
         self.playing.insert(leg, Playing { session, play, parts, at: 0, is_endless });
+        self.note(leg, None);
         if is_empty && !is_endless {
             self.stop(leg, PlayEnd::Finished);
         }

@@ -9,9 +9,9 @@
 //! out: TLS, registrations and digests of trunks, SRTP, ways of writing numbers, rates of tenants.
 
 mod judge;
-mod media;
+pub(crate) mod media;
 mod people;
-mod plain;
+pub(crate) mod plain;
 mod run;
 mod story;
 

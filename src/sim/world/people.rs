@@ -337,6 +337,7 @@ impl People {
             | Event::ReinviteFailed { .. }
             | Event::Info { .. }
             | Event::ReferProgress { .. }
+            | Event::AnswerRefused { .. }
             | Event::RequestDone { .. } => {}
         }
     }

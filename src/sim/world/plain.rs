@@ -1,7 +1,7 @@
 //! A snapshot as a made-up world has it: everybody speaks SIP by UDP from an address of their own, in E.164 and in the clear.
 //!
 //! What a call goes through stays as it is: flows, queues, agents, hours, grants, directions, caps of trunks. What belongs to
-//! the wire goes: TLS, digests and registrations of trunks, SRTP, probes, signatures, ways of writing numbers. Beside the
+//! the wire goes: telephones that are kept up, TLS, digests and registrations of trunks, SRTP, probes, signatures, ways of writing numbers. Beside the
 //! snapshot's own there is a trunk, and a number and a flow for each queue, by which others come to wait there.
 
 use std::{
@@ -30,10 +30,10 @@ use model::{
 const PORT: u16 = 5060;
 
 /// Every secret of a made-up world.
-pub(super) const SECRET: &str = "made-up";
+pub(crate) const SECRET: &str = "made-up";
 
 /// Most contacts of a test that have come before.
-pub(super) const OTHERS_MAX: u32 = 1_000;
+pub(crate) const OTHERS_MAX: u32 = 1_000;
 
 /// Begins names of objects that are no objects; none of Kubernetes begins so.
 const MADE_UP: char = '~';
@@ -48,7 +48,7 @@ const NUMBERS: u64 = 999_000_000;
 
 /// A world made of a snapshot, and where everybody in it is.
 #[derive(Debug)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
     pub world: Arc<World>,
     /// Our listeners.
     pub ours: Vec<SocketAddr>,
@@ -60,11 +60,11 @@ pub(super) struct Plain {
     pub others: (TrunkId, BTreeMap<QueueId, E164>),
 }
 
-pub(super) fn trunk_address(place: usize) -> SocketAddr {
+pub(crate) fn trunk_address(place: usize) -> SocketAddr {
     address(TRUNKS, place)
 }
 
-pub(super) fn phone_address(place: usize) -> SocketAddr {
+pub(crate) fn phone_address(place: usize) -> SocketAddr {
     address(PHONES, place)
 }
 
@@ -85,6 +85,12 @@ impl Plain {
         let trunks: Vec<TrunkId> = plain.trunks.keys().cloned().collect();
         for (place, trunk) in plain.trunks.values_mut().enumerate() {
             plain_trunk(trunk, trunk_address(place));
+        }
+        // Whoever is rung takes contacts as who is up does.
+        for agent in plain.centre.agents.values_mut() {
+            if agent.stations.iter().any(|station| station.persistent) {
+                Arc::make_mut(agent).stations.iter_mut().for_each(|station| station.persistent = false);
+            }
         }
         let secrets = secrets(&plain);
         let world = World::new(Arc::new(plain), Names::new(), None)?.with_secrets(secrets);

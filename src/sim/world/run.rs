@@ -440,9 +440,6 @@ impl<'a> Run<'a> {
                 self.dialled.insert(leg);
             }
             Output::Told(told) if told.call_id == self.story.call_id => self.story.tell(told.what),
-            Output::Unperformed(step) if step.call_id == self.story.call_id => {
-                self.story.tell(format!("step {}: {}", step.step, step.what));
-            }
             Output::Saved(saved) if saved.call_id == self.story.call_id => {
                 if saved.sound.voicemail_box.is_some() {
                     self.story.message_at.get_or_insert(self.now.instant);
@@ -468,7 +465,6 @@ impl<'a> Run<'a> {
             | Output::Stranger { .. }
             | Output::Excess { .. }
             | Output::Told(_)
-            | Output::Unperformed(_)
             | Output::Saved(_)
             | Output::Offered(_)
             | Output::OfferOver { .. }
@@ -484,6 +480,9 @@ impl<'a> Run<'a> {
             | Output::StationNews(_)
             | Output::AgentState { .. }
             | Output::TalkOver { .. }
+            | Output::WrapUp(_)
+            | Output::WrapUpOver { .. }
+            | Output::Disposed(_)
             | Output::Refused { .. }
             | Output::Standing
             | Output::Begun(_)
@@ -493,6 +492,12 @@ impl<'a> Run<'a> {
 
     fn serve(&mut self, ToAsk { call, request, asked }: ToAsk) {
         let (after, answer) = match self.test.answers.get(&asked.integration) {
+            Some(answer) if asked.is_message => {
+                if let Some(text) = asked.body.filter(|_| Some(call) == self.story.call && answer.is_good()) {
+                    self.story.write(&text);
+                }
+                (answer.after_seconds, Ok(Response::of_status(answer.status)))
+            }
             Some(answer) => {
                 let read = Response::parse(answer.status, answer.body.as_bytes());
                 (answer.after_seconds, read.map_err(|unreadable| unreadable.to_string()))

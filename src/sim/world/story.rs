@@ -11,7 +11,7 @@ use model::{AgentId, AudioId, CallId, FlowId, QueueId, calltest::CallOutcome, pr
 /// Most sentences that are kept of what the engine told.
 const TOLD_MAX: usize = 64;
 
-/// Most sounds that are kept.
+/// Most sounds, and most messages, that are kept.
 const SOUNDS_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -50,6 +50,8 @@ pub(super) struct Story {
     /// Why it was refused or not heard.
     pub because: Option<String>,
     pub record: Option<Record>,
+    /// Receiver and text of each SMS that was sent.
+    pub messages: Vec<(String, String)>,
     /// Sentences of the engine.
     pub told: Vec<String>,
 }
@@ -58,6 +60,17 @@ impl Story {
     pub fn tell(&mut self, what: String) {
         if self.told.len() < TOLD_MAX && !self.told.contains(&what) {
             self.told.push(what);
+        }
+    }
+
+    /// A service has taken the request that an SMS is.
+    pub fn write(&mut self, request: &str) {
+        let field = |name: &str| {
+            let request: serde_json::Value = serde_json::from_str(request).ok()?;
+            Some(request.get(name)?.as_str()?.to_owned())
+        };
+        if self.messages.len() < SOUNDS_MAX {
+            self.messages.extend(field("to").zip(field("text")));
         }
     }
 
@@ -134,7 +147,9 @@ impl Story {
             EndedBy::Flow | EndedBy::Callee if record.answered_at.is_none() => over(CallOutcome::Rejected),
             EndedBy::Flow => over(CallOutcome::Completed),
             EndedBy::Callee => bridged,
-            EndedBy::Deadline | EndedBy::MediaTimeout | EndedBy::Failure => over(CallOutcome::Failed),
+            EndedBy::Deadline | EndedBy::MediaTimeout | EndedBy::Failure | EndedBy::Lost => {
+                over(CallOutcome::Failed)
+            }
         }
     }
 

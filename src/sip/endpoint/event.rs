@@ -115,6 +115,13 @@ pub enum Event {
         /// Whether nothing more will be told.
         is_final: bool,
     },
+    /// Whoever our INVITE rings does not answer for being asked to; it rings on.
+    AnswerRefused {
+        /// The leg.
+        leg: LegId,
+        /// Status code; 408 where nothing was said.
+        code: u16,
+    },
     /// A request of ours got a 401 or 407. Await `retry_with` or `give_up`, for 64·T1 at most. Of a BYE it comes after
     /// the leg's `Ended`.
     Challenged {
@@ -175,6 +182,7 @@ impl Event {
             | Self::Info { leg, .. }
             | Self::Referred { leg, .. }
             | Self::ReferProgress { leg, .. }
+            | Self::AnswerRefused { leg, .. }
             | Self::Ended { leg, .. } => Some(*leg),
             Self::Challenged { leg, .. } => *leg,
             Self::Requested { .. } | Self::RequestDone { .. } => None,

@@ -72,6 +72,7 @@ impl Endpoint {
             (Purpose::Update, 200..) => self.on_update_final(now, outcome, response),
             (Purpose::Refer, 200..) => self.on_refer_final(now, outcome, response),
             (Purpose::Notify, code @ 200..) => self.on_notify_final(now, outcome, code),
+            (Purpose::Talk, code @ 300..) => self.on_answer_refused(outcome.leg, code),
             (Purpose::Bye, 200..) => self.on_bye_final(outcome),
             (Purpose::Info | Purpose::Probe, code @ (408 | 481)) => self.lose_dialog(now, outcome, code),
             (Purpose::Request(id), 200..) => self.finish_request(id, Some(response), Failure::Response),
@@ -84,6 +85,7 @@ impl Endpoint {
                 | Purpose::Update
                 | Purpose::Refer
                 | Purpose::Notify
+                | Purpose::Talk
                 | Purpose::Cancel
                 | Purpose::Request(_)
                 | Purpose::Serve,
@@ -111,6 +113,7 @@ impl Endpoint {
             Purpose::Reinvite | Purpose::Update => self.fail_reinvite(now, id, code),
             Purpose::Refer => self.finish_refer(id, code),
             Purpose::Notify => self.on_notify_final(now, outcome, code),
+            Purpose::Talk => self.on_answer_refused(Some(id), code),
             Purpose::Bye => self.on_bye_final(outcome),
             Purpose::Serve => self.fail_ringing(id),
             Purpose::Info | Purpose::Probe | Purpose::Prack | Purpose::Cancel | Purpose::Request(_) => {}

@@ -39,6 +39,8 @@ pub enum Purpose {
     Update,
     Refer,
     Notify,
+    /// NOTIFY that asks for an answer.
+    Talk,
     /// Ours, outside of dialogs.
     Request(RequestId),
     /// The peer's request.
@@ -48,7 +50,7 @@ pub enum Purpose {
 impl Purpose {
     /// Whether its request carries our Contact (RFC 3261 §12.2, RFC 3311 §5.1, RFC 6665 §8.1).
     pub const fn refreshes_target(self) -> bool {
-        matches!(self, Self::Invite | Self::Reinvite | Self::Update | Self::Refer | Self::Notify)
+        matches!(self, Self::Invite | Self::Reinvite | Self::Update | Self::Refer | Self::Notify | Self::Talk)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     wire::Message,
 };
 
+mod answering;
 mod challenges;
 mod chaos;
 mod doors;
@@ -85,6 +86,7 @@ fn words(event: &Event) -> String {
             format!("Referred {refer_to} {} {} {wants_progress}", given(replaces), given(referred_by))
         }
         Event::ReferProgress { code, is_final, .. } => format!("ReferProgress {code} {is_final}"),
+        Event::AnswerRefused { code, .. } => format!("AnswerRefused {code}"),
         Event::Challenged { leg, method, response, .. } => {
             format!("Challenged {} {} {}", leg.map_or(0, |leg| leg.0), method.as_str(), response.code())
         }

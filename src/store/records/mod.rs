@@ -43,6 +43,8 @@ pub enum Kind {
     Flow,
     /// A Trunk, `namespace/name`.
     Trunk,
+    /// What an agent has said of it.
+    Disposition,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Queue => "queue",
             Self::Flow => "flow",
             Self::Trunk => "trunk",
+            Self::Disposition => "disposition",
         }
     }
 }
@@ -76,9 +79,21 @@ pub struct Row {
     pub ended_by: Option<String>,
     /// What it can be found by.
     pub names: Vec<(Kind, String)>,
-    /// The whole record: a JSON object.
+    /// What this is in place of an interaction's record: something that an agent has said of it. None: it is the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+    /// The whole record, or what was said: a JSON object.
     #[serde(skip)]
     pub body: String,
+}
+
+/// Something that is said of an interaction beside its record, once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Said {
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// By which Agent, `namespace/name`.
+    pub agent: String,
 }
 
 /// The id of an interaction: twelve hexadecimal digits of when it began, in milliseconds since 1970, then which run of a
@@ -164,7 +179,8 @@ pub enum RecordsError {
 /// A database of records. Each call ends within a minute.
 pub trait Records: Send + Sync + fmt::Debug {
     /// Writes rows, all or none. A row that is there already is closed if it is open and this one is not, or if it was closed
-    /// as [`LOST`]; else it stays as it is.
+    /// as [`LOST`]; else it stays as it is. What was [`Said`] of an interaction is there once, however often it comes, and goes
+    /// with it.
     ///
     /// # Errors
     /// [`RecordsError`].
@@ -273,11 +289,23 @@ pub(crate) fn lost(row: Row, now_ms: i64) -> Row {
     Row { ended_ms: Some(now_ms), ended_by: Some(LOST.into()), body, ..row }
 }
 
+/// A record with what was said of it, in order: `dispositions`, a list.
+#[must_use]
+pub fn with_dispositions(mut body: String, said: &[String]) -> String {
+    if said.is_empty() || !body.ends_with('}') {
+        return body;
+    }
+    body.pop();
+    let comma = if body.trim_end().ends_with('{') { "" } else { "," };
+    body.push_str(&format!("{comma}\"dispositions\":[{}]}}", said.join(",")));
+    body
+}
+
 /// A row of each id, closed if one of them is.
 pub(crate) fn once(rows: &[Row]) -> Vec<&Row> {
     let mut places = std::collections::BTreeMap::new();
     let mut once: Vec<&Row> = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in rows.iter().filter(|row| row.said.is_none()) {
         let place = *places.entry(&row.id).or_insert(once.len());
         match once.get_mut(place) {
             None => once.push(row),
@@ -310,6 +338,7 @@ mod tests {
             ended_ms: ended_by.map(|_| 2),
             ended_by: ended_by.map(Into::into),
             names: vec![(Kind::Agent, "acme/ada".into())],
+            said: None,
             body: r#"{"to":"a\nb"}"#.into(),
         }
     }
@@ -332,6 +361,21 @@ mod tests {
         }
         assert_eq!(of_entry(b"{}\n{}"), None);
         assert_eq!(of_entry(b"no line"), None);
+    }
+
+    #[test]
+    fn what_was_said_is_a_part_of_the_record() {
+        let said = [r#"{"disposition":"sale"}"#.to_owned(), r#"{"disposition":"none"}"#.to_owned()];
+        let told = with_dispositions(r#"{"id":"a"}"#.into(), &said);
+        assert_eq!(told, r#"{"id":"a","dispositions":[{"disposition":"sale"},{"disposition":"none"}]}"#);
+        assert_eq!(
+            with_dispositions("{}".into(), &said[..1]),
+            r#"{"dispositions":[{"disposition":"sale"}]}"#
+        );
+        assert_eq!(with_dispositions("{}".into(), &[]), "{}");
+        let note = Row { said: Some(Said { at_ms: 5, agent: "acme/ada".into() }), ..row("a", None) };
+        assert_eq!(of_entry(&entry(&note)).unwrap(), note);
+        assert_eq!(once(std::slice::from_ref(&note)), Vec::<&Row>::new());
     }
 
     #[test]

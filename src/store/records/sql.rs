@@ -1,6 +1,6 @@
 //! SQLite and PostgreSQL, which say the same in almost the same words.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{
@@ -11,7 +11,7 @@ use sqlx::{
 };
 use tokio::sync::OnceCell;
 
-use super::{Found, LOST, PAGE_MAX, Records, RecordsError, Row, Wanted, bound, once};
+use super::{Found, LOST, PAGE_MAX, Records, RecordsError, Row, Wanted, bound, once, with_dispositions};
 
 /// Connections at once: one writes, the others read.
 const CONNECTIONS_MAX: u32 = 4;
@@ -110,14 +110,12 @@ impl Postgres {
     }
 }
 
-fn migrations(first: &'static str) -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "interactions".into(),
-        MigrationType::Simple,
-        first.into_sql_str(),
-        false,
-    )])
+fn migrations(all: [(&'static str, &'static str); 2]) -> Migrator {
+    let numbered = all.into_iter().zip(1..);
+    let migration = |((name, text), number): ((&'static str, &'static str), i64)| {
+        Migration::new(number, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(numbered.map(migration).collect())
 }
 
 /// Bounded in time, and in our words.
@@ -146,11 +144,13 @@ fn text(value: &str) -> String {
 }
 
 macro_rules! records {
-    ($store:ty, $database:ty, $migrations:literal, $as_json:literal) => {
+    ($store:ty, $database:ty, $interactions:literal, $dispositions:literal, $as_json:literal) => {
         impl $store {
             async fn ready(&self) -> Result<(), RecordsError> {
                 let migrate = async {
-                    let migrator = migrations(include_str!($migrations));
+                    let interactions = ("interactions", include_str!($interactions));
+                    let dispositions = ("dispositions", include_str!($dispositions));
+                    let migrator = migrations([interactions, dispositions]);
                     let run = async { migrator.run(&self.pool).await.map_err(sqlx::Error::from) };
                     bounded(run).await
                 };
@@ -159,7 +159,9 @@ macro_rules! records {
             }
 
             async fn write_all(&self, rows: &[Row]) -> Result<(), sqlx::Error> {
-                let rows = once(rows);
+                let (all, rows) = (rows, once(rows));
+                let said: Vec<_> =
+                    all.iter().filter_map(|row| Some((row, row.said.as_ref()?))).collect();
                 let mut transaction = self.pool.begin().await?;
                 for rows in rows.chunks(ROWS_MAX) {
                     let mut query = QueryBuilder::<$database>::new(
@@ -189,8 +191,23 @@ macro_rules! records {
                         .push("))");
                     query.build().execute(&mut *transaction).await?;
                 }
-                let names: Vec<_> = rows
-                    .iter()
+                for said in said.chunks(ROWS_MAX) {
+                    let mut query = QueryBuilder::<$database>::new(
+                        "INSERT INTO interaction_dispositions (id, at_ms, agent, body) ",
+                    );
+                    query.push_values(said, |mut values, (row, said)| {
+                        values
+                            .push_bind(row.id.clone())
+                            .push_bind(said.at_ms)
+                            .push_bind(text(&said.agent))
+                            .push_bind(row.body.clone())
+                            .push_unseparated($as_json);
+                    });
+                    query.push(" ON CONFLICT DO NOTHING");
+                    query.build().execute(&mut *transaction).await?;
+                }
+                let with_names = rows.iter().copied().chain(said.iter().map(|(row, _)| *row));
+                let names: Vec<_> = with_names
                     .flat_map(|row| row.names.iter().map(move |(kind, name)| (&row.id, *kind, name)))
                     .collect();
                 for names in names.chunks(NAMES_MAX) {
@@ -235,7 +252,8 @@ macro_rules! records {
                 }
                 query.push(" ORDER BY i.id DESC LIMIT ").push_bind(most.min(PAGE_MAX) as i64);
                 let rows = query.build().fetch_all(&self.pool).await?;
-                rows.iter()
+                let found: Result<Vec<Found>, sqlx::Error> = rows
+                    .iter()
                     .map(|row| {
                         Ok(Found {
                             id: row.try_get("id")?,
@@ -243,7 +261,32 @@ macro_rules! records {
                             body: row.try_get("body")?,
                         })
                     })
-                    .collect()
+                    .collect();
+                self.with_said(found?).await
+            }
+
+            /// Adds what agents have said of each.
+            async fn with_said(&self, mut all: Vec<Found>) -> Result<Vec<Found>, sqlx::Error> {
+                if all.is_empty() {
+                    return Ok(all);
+                }
+                let mut query = QueryBuilder::<$database>::new(
+                    "SELECT id, CAST(body AS TEXT) AS body FROM interaction_dispositions WHERE id IN (",
+                );
+                let mut ids = query.separated(", ");
+                for found in &all {
+                    ids.push_bind(found.id.clone());
+                }
+                query.push(") ORDER BY id, at_ms, agent");
+                let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
+                for row in query.build().fetch_all(&self.pool).await? {
+                    said.entry(row.try_get("id")?).or_default().push(row.try_get("body")?);
+                }
+                for found in &mut all {
+                    let said = said.remove(&found.id).unwrap_or_default();
+                    found.body = with_dispositions(std::mem::take(&mut found.body), &said);
+                }
+                Ok(all)
             }
 
             async fn read_one(&self, id: &str) -> Result<Option<Found>, sqlx::Error> {
@@ -251,15 +294,13 @@ macro_rules! records {
                     "SELECT i.id, i.tenant, CAST(i.body AS TEXT) AS body FROM interactions i WHERE i.id = ",
                 );
                 query.push_bind(id.to_owned());
-                let row = query.build().fetch_optional(&self.pool).await?;
-                row.map(|row| {
-                    Ok(Found {
-                        id: row.try_get("id")?,
-                        tenant: row.try_get("tenant")?,
-                        body: row.try_get("body")?,
-                    })
-                })
-                .transpose()
+                let Some(row) = query.build().fetch_optional(&self.pool).await? else { return Ok(None) };
+                let found = Found {
+                    id: row.try_get("id")?,
+                    tenant: row.try_get("tenant")?,
+                    body: row.try_get("body")?,
+                };
+                Ok(self.with_said(vec![found]).await?.pop())
             }
 
             async fn read_orphans(
@@ -292,6 +333,7 @@ macro_rules! records {
                             ended_ms: None,
                             ended_by: None,
                             names: Vec::new(),
+                            said: None,
                             body: row.try_get("body")?,
                         })
                     })
@@ -365,5 +407,17 @@ macro_rules! records {
     };
 }
 
-records!(Sqlite, sqlx::Sqlite, "../migrations/sqlite/0001_interactions.sql", "");
-records!(Postgres, sqlx::Postgres, "../migrations/postgres/0001_interactions.sql", "::json");
+records!(
+    Sqlite,
+    sqlx::Sqlite,
+    "../migrations/sqlite/0001_interactions.sql",
+    "../migrations/sqlite/0002_dispositions.sql",
+    ""
+);
+records!(
+    Postgres,
+    sqlx::Postgres,
+    "../migrations/postgres/0001_interactions.sql",
+    "../migrations/postgres/0002_dispositions.sql",
+    "::json"
+);

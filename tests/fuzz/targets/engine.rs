@@ -246,6 +246,7 @@ fn snapshot() -> Snapshot {
         name: "desk".into(),
         kind: StationKind::Sip { username: "ada-desk".into(), secret },
         persistent: false,
+        answers_itself: false,
         emergency_location: None,
     };
     let ada = Agent {
@@ -260,6 +261,7 @@ fn snapshot() -> Snapshot {
         lossy: false,
         music: Vec::new(),
         queues: Default::default(),
+        supervises: Default::default(),
     };
     snapshot.centre.agents.insert(AgentId::new("acme", "ada"), Arc::new(ada));
     let steps =

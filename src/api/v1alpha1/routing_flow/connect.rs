@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::v1alpha1::{E164, LABEL, OBJECT_NAME, ObjectRef};
+use crate::v1alpha1::{CallbackFirst, E164, LABEL, OBJECT_NAME, ObjectRef};
 
 /// Rings others and joins the first who answers.
 ///
@@ -226,6 +226,10 @@ pub struct Callback {
     #[serde(default = "default_retry_seconds")]
     pub retry_seconds: i32,
 
+    /// Who is called first. Absent: whoever the Queue's `callbackFirst` says. Example: `Contact`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<CallbackFirst>,
+
     /// The step after the promise. Absent: the next of the list.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +250,11 @@ const fn default_retry_seconds() -> i32 {
 }
 
 /// Writes to the contact: an answer in the chat or mail it wrote by, an SMS to whoever calls.
+///
+/// An SMS is sent by a ContactPoint with `sms` of this namespace: that of the number that was called, else the first by name
+/// whose number is live. Its Integration is sent `POST` with the JSON object `{"id", "from", "to", "text"}`, all of them
+/// strings: both numbers in E.164, and an id that a request which is sent once more, since its connection broke, bears again
+/// (it is the header `Idempotency-Key`, too). Whatever it answers from 200 to 299 within its `timeoutSeconds` is `next`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageStep {
@@ -254,9 +263,9 @@ pub struct MessageStep {
     #[schemars(length(min = 1, max = 1_024))]
     pub text: String,
 
-    /// A CEL expression that gives a number, in E.164, that an SMS is sent to, from the number that was called. Absent:
-    /// the contact itself, on its own channel; a caller gets an SMS at `contact.number`. At most 1,024 characters.
-    /// Example: `mobile`.
+    /// A CEL expression that gives a number, in E.164, that an SMS is sent to; its country and cost must be among the Tenant's
+    /// `dialling`. Absent: the contact itself, on its own channel; a caller gets an SMS at `contact.number`. At most 1,024
+    /// characters. Example: `mobile`.
     #[schemars(length(min = 1, max = 1_024))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -266,7 +275,8 @@ pub struct MessageStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 
-    /// The step where it cannot be sent: a withheld number, a telephone of no messages, no SMS service. Absent: a failure.
+    /// The step where it cannot be sent: a withheld number, one that may not be reached, no SMS service, or one that answers
+    /// something else, or not in time. Absent: a failure.
     #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,

@@ -77,6 +77,7 @@ fn everything_secret() -> Objects {
     carrier["tls"] = json!({"caSecretRef": at("trunk-ca")});
     let acme = objects.get_mut(&("Tenant", "acme/acme")).unwrap();
     acme["signIn"] = json!({"openIdConnect": {"issuer": "https://login.example.com", "clientId": "us", "secretRef": at("oidc"), "caSecretRef": at("oidc-ca")}});
+    acme["services"] = json!([{"name": "dialler", "secretRef": at("dialler"), "may": ["Previews"]}]);
     let agent = objects.get_mut(&("Agent", "acme/ada")).unwrap();
     agent["outboundNumber"] = Value::Null;
     agent["signIn"] = json!({"secretRef": at("ada")});

@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use store::records::{
-    Found, Kind, LOST, Postgres, PostgresConfig, Recorder, Records, RecordsError, Row, Rules, Settings,
+    Found, Kind, LOST, Postgres, PostgresConfig, Recorder, Records, RecordsError, Row, Rules, Said, Settings,
     Shared, Source, Sqlite, Unready, Wanted, id,
 };
 use tempfile::TempDir;
@@ -41,6 +41,20 @@ fn row(call: u64, ended_by: Option<&str>) -> Row {
             (Kind::Agent, format!("acme/agent-{}", call % 3)),
             (Kind::Queue, "acme/sales\0".into()),
         ],
+        said: None,
+    }
+}
+
+/// What an agent has said of a call, so long after it.
+fn said(call: u64, agent: &str, after_ms: i64, disposition: &str) -> Row {
+    let of = row(call, None);
+    let at_ms = of.started_ms + after_ms;
+    Row {
+        ended_ms: Some(at_ms),
+        names: vec![(Kind::Disposition, disposition.into())],
+        body: format!(r#"{{"disposition":"{disposition}","agent":"{agent}"}}"#),
+        said: Some(Said { at_ms, agent: agent.into() }),
+        ..of
     }
 }
 
@@ -107,6 +121,7 @@ async fn promises(records: &dyn Records) {
         assert_eq!(ids(records, &wanted, 100).await, calls, "{what}");
     }
     opens_and_closes(records).await;
+    keeps_what_is_said(records).await;
 
     assert_eq!(records.delete("acme", START + 6_000).await.unwrap(), 3);
     assert_eq!(records.delete("acme", START + 6_000).await.unwrap(), 0);
@@ -114,6 +129,29 @@ async fn promises(records: &dyn Records) {
         ids(records, &Wanted { to_ms: Some(START + 10_000), ..any }, 100).await,
         [9, 8, 7, 6, 5, 3, 1]
     );
+}
+
+async fn keeps_what_is_said(records: &dyn Records) {
+    let [sale, none] = [said(7, "acme/ada", 9_000, "sale"), said(7, "acme/bob", 4_000, "none")];
+    records.write(&[sale.clone(), none.clone(), sale.clone()]).await.unwrap();
+    records.write(&[sale, said(40, "acme/ada", 1, "sale"), row(40, None), none]).await.unwrap();
+    let of = |name: &str| Wanted { names: vec![(Kind::Disposition, name.into())], ..Wanted::default() };
+    assert_eq!(ids(records, &of("sale"), 9).await, [7], "and none that is up");
+    assert_eq!(ids(records, &of("none"), 9).await, [7]);
+    assert_eq!(ids(records, &of("sal"), 9).await, [0; 0]);
+    let told = r#","dispositions":[{"disposition":"none","agent":"acme/bob"},{"disposition":"sale","agent":"acme/ada"}]}"#;
+    let body = closed(7).body;
+    let wanted = format!("{}{told}", body.strip_suffix('}').unwrap());
+    let found = records.find(&closed(7).id).await.unwrap().unwrap();
+    assert_eq!(found.body, wanted, "each once, in the order of time");
+    assert_eq!(records.page(&of("sale"), 9).await.unwrap()[0].body, wanted);
+    let orphan = records.write(&[said(41, "acme/ada", 1, "sale")]).await;
+    assert!(matches!(orphan, Err(RecordsError::Refused(_))), "of a call that there is not: {orphan:?}");
+    records.write(&[closed(40)]).await.unwrap();
+    assert_eq!(records.delete("acme", START + 40_001).await.unwrap(), 7, "what was said goes with its call");
+    assert_eq!(ids(records, &of("sale"), 9).await, [7]);
+    let again: Vec<Row> = [0, 2, 4, 6, 8, 20].into_iter().map(closed).collect();
+    records.write(&again).await.unwrap();
 }
 
 async fn opens_and_closes(records: &dyn Records) {
