@@ -10,7 +10,6 @@ use model::{
         Agent, Announcement, Channel, Dialling, Integration, Queue, RequiredSkill, SecretKey, Selection,
         Station, StationKind, VoicemailBox, WaitFigure,
     },
-    media::Codec,
     net::Transport,
     numbering::CostClass,
     program::{
@@ -18,13 +17,10 @@ use model::{
         Queue as Waits, Request, Step, StepIx, Value, Variable, VariableIx, VariableKind, Verb,
     },
     snapshot::{
-        Cluster, Delivers, Grant, Keeping, Limits, Listener, Network, NumberRange, Peer, SCHEMA, Serves,
-        Snapshot, Source, Trunk, TrunkDirection,
+        Cluster, Grant, Keeping, Limits, Listener, Network, NumberRange, Peer, SCHEMA, Serves, Snapshot,
+        Source, Trunk, TrunkDirection,
     },
-    trunk::{
-        CallerIdPolicy, DtmfMethod, NumberFormats, SrtpKeying, SrtpUse, Stir, TlsPolicy, TrunkTls,
-        default_digest_algorithms, default_failover_codes,
-    },
+    trunk::{TlsPolicy, default_digest_algorithms},
 };
 
 use super::plan::{self, NUMBERS, QUEUES};
@@ -301,7 +297,7 @@ fn queue(place: usize, plan: &plan::Queue) -> Queue {
         language: String::new(),
         ring_seconds: plan.ring,
         wrap_up_seconds: plan.wrap_up,
-        callback_first: model::program::First::Agent,
+        callback_first: model::centre::First::Agent,
         callback_prompt: Vec::new(),
         dispositions: Vec::new(),
         disposition_required: false,
@@ -380,32 +376,10 @@ fn trunk() -> Trunk {
         large_by_tcp: false,
     };
     Trunk {
-        network: "public".into(),
-        delivers: Delivers::Pstn,
-        ucaas_partner: false,
         direction: TrunkDirection::Both,
-        sources: vec![source],
         peers: vec![peer],
-        codecs: vec![Codec::Pcmu],
-        calls_max: None,
         grants: vec![Grant { namespace: TENANT.into(), first: own_number(0), last: own_number(NUMBERS) }],
-        calls_per_second_max: None,
-        failover_codes: default_failover_codes(),
-        digest: None,
-        register: None,
-        outbound_proxy: None,
-        tls: TrunkTls::default(),
-        number_formats: NumberFormats::default(),
-        caller_id_policy: CallerIdPolicy::default(),
-        emergency: false,
-        health: None,
-        stir: Stir::default(),
-        srtp: SrtpUse::Disabled,
-        srtp_keying: SrtpKeying::default(),
-        insecure_keys: false,
-        dtmf: DtmfMethod::default(),
-        peer_first: false,
-        shared_ports: false,
+        ..crate::world::plain::usual_trunk("public".into(), source)
     }
 }
 

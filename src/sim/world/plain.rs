@@ -186,11 +186,12 @@ fn add_others(plain: &mut Snapshot, network: String) -> (TrunkId, BTreeMap<Queue
         numbers.insert(queue, number);
     }
     plain.numbers.insert(id.clone(), ranges);
-    plain.trunks.insert(id.clone(), others_trunk(network, source));
+    plain.trunks.insert(id.clone(), usual_trunk(network, source));
     (id, numbers)
 }
 
-fn others_trunk(network: String, source: Source) -> Trunk {
+/// A trunk that is as trunks are where nothing is said, and takes calls from there.
+pub fn usual_trunk(network: String, source: Source) -> Trunk {
     Trunk {
         network,
         delivers: Delivers::Pstn,
