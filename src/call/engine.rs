@@ -637,7 +637,7 @@ impl Engine {
             Effect::Standing(news) => self.standing.said(call.id(), news),
             Effect::Announce { agent, rings } => self.standing.wants(call.id(), agent, rings),
             // It goes on where it is kept up.
-            Effect::Bye { leg, .. } if self.standing.takes_back(leg) => {}
+            Effect::Bye { leg, .. } if self.standing.is_lent(leg) => self.standing.take_back(leg),
             Effect::Forget { leg } if self.standing.is_lent(leg) => {}
             Effect::Bye { leg, reason } => {
                 let _ = self.endpoint.bye(at, leg, &because(reason));

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AgentId, AudioId, CampaignId, ContactListId, ContactPointId, DoNotCallListId, E164, FlowId, HoursId,
     IntegrationId, Key, NumberId, QueueId, TenantId, TrunkId, VoicemailBoxId, numbering::CostClass,
-    program::First,
 };
 
 /// All of it, of every tenant of a cluster.
@@ -81,6 +80,24 @@ pub enum Channel {
     Chat,
     /// A message of a social network.
     Social,
+}
+
+/// Who of the two is called first when a contact is called back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum First {
+    /// The agent, who hears it ring at the contact.
+    #[default]
+    Agent,
+    /// The contact, for whom an agent is held ready.
+    Contact,
+}
+
+impl First {
+    /// Whether nothing need be said of it.
+    #[must_use]
+    pub const fn is_agent(&self) -> bool {
+        matches!(self, Self::Agent)
+    }
 }
 
 /// All of them, in their order.

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, AudioId, E164, FlowId, HoursId, IntegrationId, QueueId, TrunkId, VoicemailBoxId};
+use crate::{
+    AgentId, AudioId, E164, FlowId, HoursId, IntegrationId, QueueId, TrunkId, VoicemailBoxId, centre::First,
+};
 
 /// Most steps a flow may have.
 pub const STEPS_MAX: usize = 500;
@@ -139,24 +141,6 @@ pub struct Step {
     pub name: String,
     /// What it does.
     pub verb: Verb,
-}
-
-/// Who of the two is called first when a contact is called back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum First {
-    /// The agent, who hears it ring at the contact.
-    #[default]
-    Agent,
-    /// The contact, for whom an agent is held ready.
-    Contact,
-}
-
-impl First {
-    /// Whether nothing need be said of it.
-    #[must_use]
-    pub const fn is_agent(&self) -> bool {
-        matches!(self, Self::Agent)
-    }
 }
 
 /// Where an outcome leads.

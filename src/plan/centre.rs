@@ -13,11 +13,10 @@ use model::{
     AgentId, AudioId, ContactListId, DoNotCallListId, FlowId, HoursId, IntegrationId, Key, NumberId, QueueId,
     centre::{
         Agent, Announcement, Campaign, CampaignMode, Channel, ContactList, ContactPoint, Disposition,
-        DoNotCallList, Header, HeaderValue, Integration, ListSource, ListedContact, Location, PointKind,
-        Proxy, Question, Queue, RequiredSkill, SESSION_SECONDS, SecretKey, Selection, SignIn, SocialNetwork,
-        Station, StationKind, VoicemailBox, WaitFigure,
+        DoNotCallList, First, Header, HeaderValue, Integration, ListSource, ListedContact, Location,
+        PointKind, Proxy, Question, Queue, RequiredSkill, SESSION_SECONDS, SecretKey, Selection, SignIn,
+        SocialNetwork, Station, StationKind, VoicemailBox, WaitFigure,
     },
-    program::First,
     snapshot::BusinessHours,
 };
 use serde::{Deserialize, Serialize};

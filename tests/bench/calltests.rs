@@ -111,7 +111,7 @@ fn floor() {
         language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 10,
-        callback_first: model::program::First::Agent,
+        callback_first: model::centre::First::Agent,
         callback_prompt: Vec::new(),
         dispositions: Vec::new(),
         disposition_required: false,

@@ -15,10 +15,7 @@ use std::{
 
 use acd::{Outcome, mutant};
 use jiff::Timestamp;
-use model::{
-    AgentId, CallId, E164, QueueId, TrunkId,
-    program::{DialTarget, First},
-};
+use model::{AgentId, CallId, E164, QueueId, TrunkId, centre::First, program::DialTarget};
 
 use super::{Call, Context, Effect, Environment, FloorOrder, Incoming, StateA};
 use crate::{

@@ -20,9 +20,10 @@ use std::{
 use jiff::Timestamp;
 use model::{
     AudioId, E164, FlowId, IntegrationId, QueueId, VoicemailBoxId,
+    centre::First,
     program::{
-        Dial, Expression, First, LANGUAGE, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx,
-        Value, VariableIx, Verb,
+        Dial, Expression, LANGUAGE, Leads, Method, RecordAction, RecordTo, Rejection, Step, StepIx, Value,
+        VariableIx, Verb,
     },
 };
 

@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{
     E164, FlowId, QueueId,
-    program::{First, Program, Queue, Step, Verb},
+    centre::First,
+    program::{Program, Queue, Step, Verb},
 };
 
 use super::{Answer, Engine, Output, outgoing::unheard};

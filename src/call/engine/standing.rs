@@ -87,15 +87,12 @@ impl Standing {
         self.news.push_back(News::Wanted { contact, agent, rings });
     }
 
-    /// Whether a leg is one that comes back: its call is done with it.
-    pub(super) fn takes_back(&mut self, leg: LegId) -> bool {
-        let is_lent = self.lent.contains_key(&leg);
-        if is_lent {
-            self.news.push_back(News::Returned(leg));
-        }
-        is_lent
+    /// The call that a leg was lent to is done with it.
+    pub(super) fn take_back(&mut self, leg: LegId) {
+        self.news.push_back(News::Returned(leg));
     }
 
+    /// Whether a leg is one that comes back.
     pub(super) fn is_lent(&self, leg: LegId) -> bool {
         self.lent.contains_key(&leg)
     }
@@ -361,7 +358,7 @@ impl Engine {
 
     /// Nobody took it after all.
     pub(super) fn standing_untaken(&mut self, connected: &Connected) {
-        self.standing.takes_back(connected.sip);
+        self.standing.take_back(connected.sip);
     }
 
     fn standing_returns(&mut self, now: Now, leg: LegId) {

@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use acd::Live;
 use call::engine::{AgentAct, Input};
-use model::{
-    QueueId,
-    program::{First, Verb},
-    snapshot::Snapshot,
-};
+use model::{QueueId, centre::First, program::Verb, snapshot::Snapshot};
 
 use crate::{
     callbacks::promising,

@@ -32,7 +32,7 @@ fn queue(skill: &str) -> Queue {
         language: String::new(),
         ring_seconds: 15,
         wrap_up_seconds: 30,
-        callback_first: model::program::First::Agent,
+        callback_first: model::centre::First::Agent,
         callback_prompt: Vec::new(),
         dispositions: Vec::new(),
         disposition_required: false,

@@ -8,7 +8,8 @@ use call::{
 };
 use model::{
     AudioId,
-    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, First, Part, RecordAction, RecordTo, Verb},
+    centre::First,
+    program::{Ask, AskInput, Dial, DialStrategy, DialTarget, Part, RecordAction, RecordTo, Verb},
     snapshot::{Audio, AudioSource},
 };
 
