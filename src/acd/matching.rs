@@ -246,9 +246,12 @@ impl Floor {
     }
 
     fn hand_back(&mut self, agent: usize, contact: usize, now: Instant) {
-        let id = self.contacts[contact].id;
+        let held = &mut self.contacts[contact];
+        let id = held.id;
+        held.offered = None;
+        // While it was offered nothing was due.
+        held.declined.retain(|(_, until)| *until > now);
         self.agents[agent].holds.retain(|hold| hold.contact != id);
-        self.contacts[contact].offered = None;
         if mutant!(LostPlace) {
             self.contacts[contact].entered = now;
         }

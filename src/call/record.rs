@@ -71,7 +71,8 @@ pub struct Record {
     /// Its revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Call-ID of the call that this one belongs to: an agent asked somebody back while a contact waited, or joined the two.
+    /// Call-ID of the call that this one belongs to: an agent asked somebody back while a contact waited,
+    /// or joined the two, or it calls back who was promised that in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<String>,
     /// When the INVITE came.
@@ -155,6 +156,9 @@ pub struct Begun {
     pub number: Option<NumberId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<FlowId>,
+    /// As [`Record::part_of`], where that is known at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<String>,
     pub started_at: Timestamp,
 }
 

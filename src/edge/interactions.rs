@@ -197,6 +197,7 @@ fn all_names(record: &Record) -> Vec<(Kind, String)> {
         station: record.station.clone(),
         number: record.number.clone(),
         flow: record.flow.clone(),
+        part_of: None,
         started_at: record.started_at,
     };
     let mut names = names(&begun);

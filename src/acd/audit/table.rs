@@ -292,6 +292,20 @@ fn who_declines_is_asked_again_only_after_a_while() {
 }
 
 #[test]
+fn who_declined_is_asked_again_though_it_was_with_another_when_the_while_was_over() {
+    let mut sales = queue(Vec::new(), Selection::LongestIdle);
+    sales.ring_seconds = 40;
+    let team = [("ada", agent(&[])), ("bob", agent(&[])), ("cid", agent(&[]))];
+    let mut world = World::new(&[("sales", sales)], &team);
+    world.enter(1, "sales");
+    assert_eq!(world.offers(), ["1>ada"]);
+    assert!(world.floor.decline(&agent_id("ada"), ContactId(1), world.now));
+    assert_eq!(world.offers(), ["1>bob"]);
+    world.pass(40);
+    assert_eq!(world.offers(), ["1>ada"], "ada has been idle as long as cid, and comes before");
+}
+
+#[test]
 fn waits_end_by_their_bounds() {
     let mut sales = queue(vec![skill("sales", 1, Vec::new())], Selection::LongestIdle);
     (sales.contacts_max, sales.wait_seconds_max) = (2, 60);

@@ -26,6 +26,7 @@ impl Call {
             station: self.station().cloned(),
             number: admitted.number.as_ref().map(|number| number.range.id.clone()),
             flow: flow.map(|flow| flow.id.clone()),
+            part_of: self.incoming.part_of.clone(),
             started_at: self.started_at,
         }
     }

@@ -309,9 +309,9 @@ pub fn number_of(number: &str) -> Option<usize> {
     (0..NUMBERS).find(|place| own_number(*place).to_string() == number)
 }
 
-/// Whether who is promised a call in a number's flow keeps the place.
-pub const fn keeps_place(number: usize) -> bool {
-    number != 2
+/// Whether who is promised a call in a queue keeps the place: in every flow but the one that promises calls in support.
+pub const fn keeps_place(queue: usize) -> bool {
+    queue != 1
 }
 
 /// The selection at a place.

@@ -195,7 +195,7 @@ impl Crowd<'_> {
     fn agent_does(&mut self, agent: usize, call: CallId, does: Does) {
         let now = self.now.instant;
         if let Does::PhoneRefer(Whom::Own(_)) | Does::Transfer(Whom::Own(_)) = does {
-            self.watch.enters(call);
+            self.watch.enters(call, now);
         }
         if let Some(leg) = self.telephone(agent, call) {
             match does {

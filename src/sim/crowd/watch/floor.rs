@@ -144,7 +144,10 @@ impl Watch {
         self.hold(Invariant::OneOffer, stands.is_none(), || {
             format!("agent {agent} is offered call {call:?} beside {stands:?}")
         });
-        let before = self.calls.get_mut(&call).and_then(|seen| seen.offer.replace((agent, until)));
+        let before = self.calls.get_mut(&call).and_then(|seen| {
+            seen.before_offer = seen.legs.len();
+            seen.offer.replace((agent, until))
+        });
         self.hold(Invariant::OneOffer, before.is_none(), || {
             format!("call {call:?} is offered to agent {agent} beside {before:?}")
         });
@@ -300,8 +303,8 @@ impl Watch {
         let Some(wait) = seen.wait.take() else { return };
         let agent = seen.offer.map(|(agent, _)| agent);
         let agent = agent.filter(|agent| {
-            let mut legs = seen.legs.iter().filter_map(|leg| self.legs.get(leg));
-            legs.any(|leg| leg.agent == Some(*agent) && leg.answered.is_some() && !leg.confirms)
+            let of_offer = seen.legs.iter().skip(seen.before_offer);
+            of_offer.filter_map(|leg| self.legs.get(leg)).any(|leg| leg.agent == Some(*agent) && leg.answered.is_some() && !leg.confirms)
         });
         let waited = now.saturating_duration_since(wait.entered);
         let Wait { queue, entered, passed, declined, .. } = wait;

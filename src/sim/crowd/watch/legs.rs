@@ -176,9 +176,9 @@ impl Watch {
         self.hold(Invariant::RingsForSomebody, !rings, || format!("leg {name} rings for ever"));
     }
 
-    /// Whether the A leg of a call is over on the wire.
+    /// Whether the A leg of a call is over on the wire. That of a call that an agent makes at the desk is one of ours.
     pub(super) fn is_a_leg_over(&self, call_id: &str) -> bool {
-        self.legs.get(call_id).is_none_or(Leg::is_done)
+        self.legs.get(call_id).is_some_and(Leg::is_done)
     }
 
     /// Calls that an agent talks in.

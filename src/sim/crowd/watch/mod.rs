@@ -112,6 +112,8 @@ pub(super) struct Seen {
     /// Call-IDs of legs that were dialled.
     pub legs: Vec<String>,
     pub offer: Option<(usize, Instant)>,
+    /// How many of the legs are older than it.
+    pub before_offer: usize,
     pub wait: Option<Wait>,
     pub visits: Vec<Visit>,
     pub talks: Vec<Talk>,
@@ -343,7 +345,8 @@ impl Watch {
         let owner = begun.station.as_ref().and_then(|station| centre::agent_of(&station.agent));
         let owner = owner.filter(|_| !is_callback);
         let contact = centre::contact_of(number).filter(|_| owner.is_none());
-        let place = is_callback.then(|| self.promised_place(contact)).flatten();
+        let by = begun.part_of.as_ref().filter(|_| is_callback);
+        let place = by.and_then(|by| self.promised_place(by));
         let seen = Seen {
             call_id: begun.call_id.clone(),
             contact,
@@ -351,12 +354,13 @@ impl Watch {
             is_callback,
             legs: Vec::new(),
             offer: None,
+            before_offer: 0,
             wait: None,
             visits: Vec::new(),
             talks: Vec::new(),
             place,
             enters: None,
-            number: centre::number_of(&begun.to).filter(|_| owner.is_none() && !is_callback),
+            number: centre::number_of(&begun.to).filter(|_| !is_callback),
         };
         if let Some(owner) = owner.filter(|owner| *owner < self.staff.len()) {
             self.touched_agents.insert(owner);
@@ -371,21 +375,19 @@ impl Watch {
         self.tally.calls += 1;
     }
 
-    /// Since when the turn of a contact counts that is called back.
-    fn promised_place(&mut self, contact: Option<u32>) -> Option<Instant> {
+    /// Since when the turn of a contact counts that is called back, as this call has promised.
+    fn promised_place(&mut self, by: &str) -> Option<Instant> {
         let queue = self.promised.take()?;
         let now = self.now.instant;
-        let mut calls = self.calls.values().rev();
-        let by = calls.find(|seen| seen.contact == contact && contact.is_some())?;
+        let by = self.by_call_id.get(by).and_then(|by| self.calls.get(by))?;
         if by.is_callback {
             // It is tried again.
             return by.place.or(Some(now));
         }
-        let keeps = by.number.is_some_and(centre::keeps_place);
         // What the wait has come to may not have been looked at yet.
         let waits = by.wait.as_ref().map(|wait| (wait.queue, wait.entered));
         let last = waits.or_else(|| by.visits.last().map(|visit| (visit.queue, visit.entered)));
-        let last = last.filter(|(waited, _)| keeps && *waited == queue);
+        let last = last.filter(|(waited, _)| centre::keeps_place(queue) && *waited == queue);
         Some(last.map_or(now, |(_, entered)| entered))
     }
 
@@ -473,8 +475,8 @@ impl Watch {
         self.settle_offer(agent, &talks);
         let gone = self.changes.agents_gone[agent];
         let staff = &mut self.staff[agent];
-        if gone && talks.is_empty() && staff.told != State::Busy {
-            // Nothing is said of who is there no more.
+        if gone && talks.is_empty() && !matches!(staff.told, State::Busy | State::WrapUp(_)) {
+            // Nothing is said of who is there no more, once the work is done.
             (staff.told, staff.signed_in) = (State::SignedOut, false);
         }
         let before = std::mem::replace(&mut staff.talks, talks.clone());
@@ -547,8 +549,7 @@ impl Watch {
     }
 
     /// An agent hands a contact on to a number of the centre.
-    pub fn enters(&mut self, call: CallId) {
-        let now = self.now.instant;
+    pub fn enters(&mut self, call: CallId, now: Instant) {
         if let Some(seen) = self.calls.get_mut(&call) {
             seen.enters = Some(now);
         }
