@@ -128,6 +128,8 @@ pub struct Call {
     ending: Option<Ending>,
     /// Whether an agent makes it at the desk.
     is_outgoing: bool,
+    /// Whether who was called has become the A leg.
+    has_turned: bool,
     /// Whom it calls back.
     promise: Option<Box<Promise>>,
     /// The queue that was left last, and since when the wait in it counted.
@@ -250,6 +252,7 @@ impl Call {
             ends_by: environment.now.instant + Duration::from_secs(longest),
             ending: None,
             is_outgoing: false,
+            has_turned: false,
             promise: None,
             left: None,
             used_ids: 0,

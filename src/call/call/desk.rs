@@ -209,11 +209,7 @@ impl Call {
     pub fn number_for(&self, agent: &AgentId) -> &str {
         let agent = self.supervised(agent).unwrap_or(agent);
         let calls = self.a.station.as_ref().is_some_and(|station| station.agent == *agent);
-        if self.shows_whom_it_calls_back(calls && self.is_outgoing) {
-            &self.incoming.to
-        } else {
-            &self.incoming.from
-        }
+        if calls && self.is_outgoing { &self.incoming.to } else { &self.cursor.facts().contact_number }
     }
 
     pub(super) fn talks(&self) -> Vec<Talk> {

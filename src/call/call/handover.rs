@@ -254,6 +254,10 @@ impl Call {
         };
         let Some(sip) = branch.sip else { return };
         branch.sip = Some(std::mem::replace(&mut self.incoming.leg, sip));
+        // Whom it has turned to before is not who was called first, and nobody has said the number.
+        let number = if self.has_turned { String::new() } else { self.incoming.to.clone() };
+        self.cursor.is_for(number);
+        self.has_turned = true;
         // What the other wanted to know is not known of this one.
         self.incoming.is_record_aware = false;
         std::mem::swap(&mut self.a.media, &mut branch.media);
@@ -429,6 +433,10 @@ impl Call {
             return self.not_rejoined(media, 488, context);
         }
         configure(&branch.media, context);
+        // Only its port was another: whoever answered has not pressed the key yet.
+        if branch.confirming.is_some() {
+            return;
+        }
         if let Some(dialling) = &mut self.dialling {
             dialling.joined = Some(media);
         }

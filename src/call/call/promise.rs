@@ -84,8 +84,10 @@ pub(super) struct Promise {
     longest: Duration,
     /// The contact is being dialled.
     pub dials: bool,
-    /// The contact was called first, and is on the line.
+    /// The contact is on the line.
     pub is_there: bool,
+    /// An agent and the contact have talked: what becomes of the contact now is the same as in any other call.
+    pub kept: bool,
 }
 
 impl Promise {
@@ -109,8 +111,9 @@ impl Call {
         let longest = call.ends_by.saturating_duration_since(now);
         call.ends_by = promised.not_before.unwrap_or(now) + PROMISE_MAX + longest;
         (call.a.state, call.a.station, call.is_outgoing) = (StateA::Outgoing, None, true);
-        let (dials, is_there) = (false, false);
-        call.promise = Some(Box::new(Promise { promised, trunks, caller_id, longest, dials, is_there }));
+        call.cursor.is_for(promised.number.to_string());
+        let (dials, is_there, kept) = (false, false, false);
+        call.promise = Some(Box::new(Promise { promised, trunks, caller_id, longest, dials, is_there, kept }));
         call
     }
 
@@ -298,12 +301,22 @@ impl Call {
         self.greet_and_ring(context);
     }
 
-    /// The contact is there.
+    /// Both are there: the contact, and the agent.
     pub(super) fn promise_kept(&mut self, now: Timestamp) {
-        if let Some(promise) = self.promise.as_mut().filter(|promise| promise.dials) {
-            promise.dials = false;
+        if let Some(promise) = &mut self.promise {
+            (promise.dials, promise.is_there, promise.kept) = (false, true, true);
             self.answered_at.get_or_insert(now);
         }
+    }
+
+    /// Whether a contact is to be called who is not on the line yet.
+    pub(super) fn is_to_be_called(&self) -> bool {
+        self.promise.as_ref().is_some_and(|promise| !promise.is_there)
+    }
+
+    /// Whether a promise is still to be kept.
+    pub(super) fn keeps_promise(&self) -> bool {
+        self.promise.as_ref().is_some_and(|promise| !promise.kept)
     }
 
     /// Whether the contact is being dialled.

@@ -145,7 +145,7 @@ impl Call {
         let (queue, priority) = (queueing.queue.clone(), queueing.priority);
         let (entered, wait_max) = (queueing.entered, queueing.wait_max);
         let sender = queueing.sender.clone();
-        let calls_back = self.promise.as_ref().is_some_and(|promise| !promise.is_there);
+        let calls_back = self.is_to_be_called();
         let order = FloorOrder::Enter { queue, priority, entered, wait_max, calls_back, sender };
         context.effects.push(Effect::Floor(Box::new(order)));
     }
@@ -153,12 +153,13 @@ impl Call {
     /// The floor says whether the contact may wait.
     pub fn entered(&mut self, entered: Result<(), Refusal>, context: &mut Context<'_>) {
         let environment = context.environment;
+        let is_to_be_called = self.is_to_be_called();
         let Some(queueing) = &mut self.queueing else { return };
         let refused = match entered {
             Ok(()) => {
                 queueing.stage = Stage::Waits;
                 // Nobody is there to hear anything.
-                if self.promise.as_ref().is_some_and(|promise| !promise.is_there) {
+                if is_to_be_called {
                     return;
                 }
                 // What changes while it waits is for those who come later.
@@ -190,7 +191,7 @@ impl Call {
     fn play_music(&mut self, context: &mut Context<'_>) {
         let mut music = self.queueing.as_ref().map(|queueing| queueing.music.clone()).unwrap_or_default();
         // Who was called, and hears nothing, hangs up.
-        if music.is_empty() && self.promise.is_some() {
+        if music.is_empty() && self.keeps_promise() {
             music.push(self.tone(Tone::Ringback, context));
         }
         self.play_on(music, AfterPlay::Queue, context);
@@ -335,7 +336,7 @@ impl Call {
             call_id: self.incoming.call_id.clone(),
             agent,
             queue,
-            number: if self.promise.is_some() { &self.incoming.to } else { &self.incoming.from }.clone(),
+            number: self.cursor.facts().contact_number.clone(),
             is_callback: self.promise.is_some() && !self.is_preview(),
             preview: self.promise.as_ref().and_then(|promise| promise.promised.card.clone()),
             dialled: self.cursor.facts().call_number.clone(),
@@ -393,7 +394,7 @@ impl Call {
         }
         self.stop_ringing(context);
         self.stop_queue_sound(context);
-        if self.promise.is_some() {
+        if self.keeps_promise() {
             return self.promise_waited_in_vain(outcome, context);
         }
         let environment = context.environment;

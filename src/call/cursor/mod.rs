@@ -330,6 +330,12 @@ impl Cursor {
         &self.facts
     }
 
+    /// Somebody else than the caller is the contact: whom an agent has called.
+    pub(crate) fn is_for(&mut self, number: String) {
+        self.facts.contact_number = number;
+        self.facts.contact_verstat = "";
+    }
+
     /// Steps passed, by name and outcome; those of a called flow with its name before them.
     #[must_use]
     pub fn path(&self) -> &[String] {

@@ -1,6 +1,6 @@
 //! `callback`: a contact goes, keeps its place, and is called when an agent is there.
 
-use call::engine::AgentAct;
+use call::engine::{AgentAct, CallAct};
 use model::{
     QueueId,
     program::{Expression, Queue as Waits, Step, Verb},
@@ -90,6 +90,32 @@ fn a_contact_is_called_back_once_an_agent_is_there() {
     assert_eq!(record.queues[0].outcome, "answered");
     // The wait counts from when it began to wait, in the first call.
     assert!((23_000..26_000).contains(&record.queues[0].waited_ms), "{}", record.queues[0].waited_ms);
+}
+
+#[test]
+fn who_was_called_back_and_is_handed_on_waits_as_anybody_does() {
+    let mut world = promised(true);
+    world.acts("ada", AgentAct::Ready);
+    world.other_says(ADA, 200);
+    world.carrier_says(200);
+    world.pass(30);
+    world.acts("ada", AgentAct::Away("Lunch".into()));
+    world.at_desk("ada", CallAct::Transfer("+18005550100".into()));
+    assert!(world.phone_heard(ADA).ends_with("BYE"));
+    assert_eq!(world.media.orders.last().unwrap(), "play(m)", "it is there, and hears the music of the queue");
+    world.carrier.heard.clear();
+    world.pass(24);
+    assert_eq!(world.heard(), "BYE", "nobody calls it, and its flow goes on");
+    let record = &world.records[1];
+    assert_eq!(record.path, ["wait: timedOut", "promise: promised", "bye: hangup"]);
+    let waits: Vec<_> = record.queues.iter().map(|visit| (visit.outcome, visit.waited_ms / 1_000)).collect();
+    assert_eq!(waits[1], ("timedOut", 20), "{waits:?}");
+    world.carrier.heard.clear();
+    world.acts("ada", AgentAct::Ready);
+    world.other_says(ADA, 200);
+    assert_eq!(world.heard(), "INVITE");
+    let invite = world.carrier.last.clone().unwrap();
+    assert!(invite.starts_with(&format!("INVITE sip:{}@", world.records[0].from)), "{invite}");
 }
 
 #[test]

@@ -419,7 +419,15 @@ fn a_telephone_is_told_of_a_port_that_moved_before_its_key_is_awaited() {
     world.carrier_says(200);
     let told = world.carrier.last.clone().unwrap();
     assert!(told.starts_with("INVITE ") && told.contains("m=audio 31000 "), "{told}");
+    let phone = &mut world.carrier;
+    let agreed = sdp::offer(&phone.media());
+    phone.endpoint.answer_reinvite(world.now.instant, phone.leg(), agreed).unwrap();
+    world.settle();
+    assert!(!world.media.orders.iter().any(|order| order == "bridge"), "that is no key");
     assert_eq!(world.states.last().unwrap(), "bob: Offered");
+    world.callee_presses('1');
+    assert_eq!(world.media.orders.last().unwrap(), "bridge");
+    assert_eq!(world.states.last().unwrap(), "bob: Busy");
 }
 
 #[test]

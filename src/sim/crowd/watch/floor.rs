@@ -10,7 +10,7 @@ use acd::{Away, DECLINED_FOR, OCCUPANCY_OVER, PRIORITY_MAX, State};
 use call::engine::Engine;
 use model::{CallId, QueueId, centre::Selection};
 
-use super::{Invariant, Visit, Wait, Watch, bounds::Bound};
+use super::{Invariant, Seen, Visit, Wait, Watch, bounds::Bound};
 use crate::crowd::{centre, plan};
 
 /// An agent as he was seen.
@@ -161,14 +161,21 @@ impl Watch {
     pub(super) fn offer_over(&mut self, call: CallId, agent: usize) {
         self.touch(call);
         let stood = self.staff[agent].offer.take_if(|(offered, _)| *offered == call).is_some();
+        let declines = self.staff[agent].declining.take_if(|declined| *declined == call).is_some();
         if let Some(seen) = self.calls.get_mut(&call) {
             seen.offer.take_if(|(to, _)| *to == agent);
+            // Where it waited then: who declines it there may be asked where it waits next.
+            if let Some(wait) = seen.wait.as_mut().filter(|_| declines) {
+                wait.declined.push((agent, self.now.instant + DECLINED_FOR));
+            }
             self.within(self.slack, Bound::Ringing(call, agent));
         }
         self.hold(Invariant::OneOffer, stood, || {
             format!("an offer of call {call:?} to agent {agent} is over that there is not")
         });
-        self.overs.push((call, agent));
+        if !declines {
+            self.overs.push((call, agent));
+        }
     }
 
     /// An agent declines what he is offered, if that is what he is offered.
@@ -180,16 +187,12 @@ impl Watch {
         }
     }
 
-    /// Who declines is not asked again at once, and who did not answer is away.
+    /// Who did not answer is away.
     pub(super) fn settle_over(&mut self, call: CallId, agent: usize) {
-        let until = self.now.instant + DECLINED_FOR;
         let gone = self.changes.agents_gone[agent];
-        let staff = &mut self.staff[agent];
-        let declines = staff.declining.take_if(|declined| *declined == call).is_some();
+        let staff = &self.staff[agent];
         let (told, signed_in) = (staff.told.clone(), staff.signed_in);
-        let Some(wait) = self.calls.get_mut(&call).and_then(|seen| seen.wait.as_mut()) else { return };
-        if declines {
-            wait.declined.push((agent, until));
+        if self.calls.get(&call).is_none_or(|seen| seen.wait.is_none()) {
             return;
         }
         let is_there = signed_in && !gone && told != State::Unreachable;
@@ -271,7 +274,10 @@ impl Watch {
         let enters = seen.enters.is_some_and(|at| at + late >= now);
         let before = seen.visits.last().filter(|visit| visit.queue == queue && visit.passed == passed);
         let before = before.filter(|_| !enters);
-        let entered = before.map(|visit| visit.entered).or(seen.place).unwrap_or(now);
+        // Once a promise is kept its place is used up.
+        let is_kept = seen.visits.iter().any(|visit| visit.agent.is_some());
+        let place = seen.place.filter(|_| !is_kept);
+        let entered = before.map(|visit| visit.entered).or(place).unwrap_or(now);
         let mut declined = before.map(|visit| visit.declined.clone()).unwrap_or_default();
         // Who has sent it there is not asked at once.
         declined.extend(before.and_then(|visit| Some((visit.agent?, now + DECLINED_FOR))));
@@ -381,7 +387,9 @@ impl Watch {
         let own = (rank, self.place(call, &wait));
         let mut before = None;
         for other in self.waiting.iter().filter(|other| **other != call) {
-            let Some(seen) = self.calls.get(other).filter(|seen| seen.offer.is_none()) else { continue };
+            // Nobody is offered the call that he makes himself.
+            let may = |seen: &&Seen| seen.offer.is_none() && seen.owner != Some(agent);
+            let Some(seen) = self.calls.get(other).filter(may) else { continue };
             let Some(waits) = seen.wait.as_ref().filter(|waits| waits.since < now) else { continue };
             let Some((rank, _)) = self.may_have(agent, waits) else { continue };
             if (rank, self.place(*other, waits)) < own {

@@ -380,7 +380,7 @@ impl Watch {
         let queue = self.promised.take()?;
         let now = self.now.instant;
         let by = self.by_call_id.get(by).and_then(|by| self.calls.get(by))?;
-        if by.is_callback {
+        if by.is_callback && by.enters.is_none() {
             // It is tried again.
             return by.place.or(Some(now));
         }
