@@ -10,6 +10,7 @@ use model::{
     program::{DialStrategy, Expression, Queue as Waits, Verb},
     snapshot::Snapshot,
 };
+use sip::sdp;
 
 use crate::{
     phones::{ADA, BOB, office, rings},

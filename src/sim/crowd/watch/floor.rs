@@ -164,6 +164,7 @@ impl Watch {
         let declines = self.staff[agent].declining.take_if(|declined| *declined == call).is_some();
         if let Some(seen) = self.calls.get_mut(&call) {
             seen.offer.take_if(|(to, _)| *to == agent);
+            seen.over_at = Some(self.now.instant);
             // Where it waited then: who declines it there may be asked where it waits next.
             if let Some(wait) = seen.wait.as_mut().filter(|_| declines) {
                 wait.declined.push((agent, self.now.instant + DECLINED_FOR));
@@ -352,18 +353,17 @@ impl Watch {
         (level >= minimum).then_some((rank, level))
     }
 
-    /// The same for a contact that waits. None too while he is not asked.
-    fn may_have(&self, agent: usize, wait: &Wait) -> Option<(u8, u8)> {
-        let now = self.now.instant;
+    /// The same for a contact that waits, at this time. None too while he is not asked.
+    fn may_have(&self, agent: usize, wait: &Wait, now: Instant) -> Option<(u8, u8)> {
         if wait.declined.iter().any(|(declined, until)| *declined == agent && *until > now) {
             return None;
         }
         self.fitness(agent, wait.queue, now.saturating_duration_since(wait.entered))
     }
 
-    /// Where a contact stands among those who wait: the least is the first.
-    fn place(&self, call: CallId, wait: &Wait) -> (Reverse<u8>, Instant, CallId) {
-        let waited = self.now.instant.saturating_duration_since(wait.entered).as_secs();
+    /// Where a contact stands at this time among those who wait: the least is the first.
+    fn place(&self, call: CallId, wait: &Wait, now: Instant) -> (Reverse<u8>, Instant, CallId) {
+        let waited = now.saturating_duration_since(wait.entered).as_secs();
         let risen = self.centre.queues[wait.queue].ageing.map_or(0, |step| waited / u64::from(step.max(1)));
         let risen = u8::try_from(risen).unwrap_or(u8::MAX);
         (Reverse(wait.priority.saturating_add(risen).min(PRIORITY_MAX)), wait.entered, call)
@@ -384,20 +384,26 @@ impl Watch {
         self.hold(Invariant::RightAgent, !asked, || {
             format!("call {call:?} was offered to agent {agent}, who has just declined it or handed it on")
         });
-        let own = (rank, self.place(call, &wait));
+        let own = (rank, self.place(call, &wait, now));
+        // Of what happens at one instant, who rises in it may be the later.
+        let shortly = now.checked_sub(Duration::from_millis(1)).unwrap_or(now);
         let mut before = None;
         for other in self.waiting.iter().filter(|other| **other != call) {
             // Nobody is offered the call that he makes himself.
-            let may = |seen: &&Seen| seen.offer.is_none() && seen.owner != Some(agent);
+            // Who was offered until this instant may have been so when the other was chosen.
+            let may = |seen: &&Seen| {
+                seen.offer.is_none() && seen.owner != Some(agent) && seen.over_at != Some(now)
+            };
             let Some(seen) = self.calls.get(other).filter(may) else { continue };
             let Some(waits) = seen.wait.as_ref().filter(|waits| waits.since < now) else { continue };
-            let Some((rank, _)) = self.may_have(agent, waits) else { continue };
-            if (rank, self.place(*other, waits)) < own {
-                before = Some(*other);
+            let Some((rank, _)) = self.may_have(agent, waits, shortly) else { continue };
+            let place = (rank, self.place(*other, waits, shortly));
+            if place < own {
+                before = Some((*other, place));
             }
         }
         self.hold(Invariant::FirstInOrder, before.is_none(), || {
-            format!("agent {agent} was offered call {call:?} before {before:?}, which is first")
+            format!("agent {agent} was offered call {call:?} at {own:?} before {before:?}, which is first")
         });
         // As it was before.
         let after = std::mem::replace(&mut self.staff[agent].turns[wait.queue], turn);
@@ -414,7 +420,7 @@ impl Watch {
             if staff.told != State::Available || staff.available_since >= now {
                 continue;
             }
-            let Some((other_rank, other_level)) = self.may_have(other, wait) else { continue };
+            let Some((other_rank, other_level)) = self.may_have(other, wait, now) else { continue };
             let comes_before = (other_rank, 0) < (rank, talks)
                 || (other_rank, 0) == (rank, talks)
                     && self.is_selected(wait.queue, (other, other_level), (agent, level));
@@ -458,11 +464,12 @@ impl Watch {
         if free.is_empty() || self.waiting.is_empty() {
             return;
         }
+        let now = self.now.instant;
         let mut found = None;
         for call in &self.waiting {
             let Some(seen) = self.calls.get(call).filter(|seen| seen.offer.is_none()) else { continue };
             let Some(wait) = &seen.wait else { continue };
-            if let Some(agent) = free.iter().find(|agent| self.may_have(**agent, wait).is_some()) {
+            if let Some(agent) = free.iter().find(|agent| self.may_have(**agent, wait, now).is_some()) {
                 found = Some((*call, *agent));
             }
         }

@@ -112,6 +112,8 @@ pub(super) struct Seen {
     /// Call-IDs of legs that were dialled.
     pub legs: Vec<String>,
     pub offer: Option<(usize, Instant)>,
+    /// When the last one was over.
+    pub over_at: Option<Instant>,
     /// How many of the legs are older than it.
     pub before_offer: usize,
     pub wait: Option<Wait>,
@@ -354,6 +356,7 @@ impl Watch {
             is_callback,
             legs: Vec::new(),
             offer: None,
+            over_at: None,
             before_offer: 0,
             wait: None,
             visits: Vec::new(),
@@ -450,7 +453,10 @@ impl Watch {
             && !talk.rings
         {
             let (is_joined, on_hold, agent) = (joined(call), talk.on_hold, talk.agent.clone());
-            self.hold(Invariant::Joined, is_joined != on_hold, || {
+            // The music is the agent's: who is deleted has none, and whoever is held then hears what the telephone plays.
+            let is_gone =
+                centre::agent_of(&agent).and_then(|agent| self.changes.agents_gone.get(agent)) == Some(&true);
+            self.hold(Invariant::Joined, is_joined != on_hold || is_joined && is_gone, || {
                 let heard = if is_joined { "hears" } else { "does not hear" };
                 format!("call {call:?}: Agent {agent} {heard} the contact, on hold: {on_hold}")
             });
