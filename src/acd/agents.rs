@@ -127,9 +127,13 @@ impl Agent {
         self.holds.iter_mut().find(|hold| hold.contact == contact)
     }
 
+    /// Whether the agent talks, or works on what is over. To be offered something is to be idle still.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.holds.iter().any(|hold| !matches!(hold.work, Work::Offered { .. }))
+    }
+
     pub(crate) fn note_occupancy(&mut self, now: Instant) {
-        let busy = |hold: &Hold| !matches!(hold.work, Work::Offered { .. });
-        self.occupancy.set(self.holds.iter().any(busy) && !mutant!(OccupancyForgotten), now);
+        self.occupancy.set(self.is_at_work() && !mutant!(OccupancyForgotten), now);
     }
 
     /// The first end of what ends by itself.

@@ -268,7 +268,7 @@ impl Floor {
         let held = &mut self.agents[agent];
         let Some(at) = held.holds.iter().position(|hold| hold.contact == contact) else { return };
         let hold = held.holds.remove(at);
-        if held.holds.is_empty() && !mutant!(IdleSinceForever) {
+        if !held.is_at_work() && !mutant!(IdleSinceForever) {
             held.idle_since = now;
         }
         let since = match hold.work {

@@ -612,6 +612,28 @@ fn idle_since_is_the_end_of_the_work_after_a_contact_and_no_offer_changes_it() {
 }
 
 #[test]
+fn who_is_offered_a_second_contact_is_idle_since_the_first_went() {
+    let mut ada = agent(&[]);
+    ada.capacity.insert(Channel::Voice, 2);
+    let mut world =
+        World::new(&[("sales", queue(Vec::new(), Selection::LongestIdle))], &[("ada", ada), ("ben", agent(&[]))]);
+    world.floor.away(&agent_id("ben"), Some("Lunch".into()), world.now);
+    world.enter(1, "sales");
+    world.accept("ada", 1);
+    world.pass(10);
+    world.enter(2, "sales");
+    world.pass(5);
+    world.release("ada", 1);
+    assert!(world.floor.decline(&agent_id("ada"), ContactId(2), world.now));
+    world.floor.leave(ContactId(2), false, world.now);
+    world.floor.away(&agent_id("ben"), None, world.now);
+    world.drain();
+    world.said.clear();
+    world.enter(3, "sales");
+    assert_eq!(world.offers(), ["3>ben"], "who has talked to nobody yet");
+}
+
+#[test]
 fn a_wait_is_expected_by_the_work_of_those_who_are_there() {
     let team = ["ada", "ben"].map(|name| (name, agent(&[])));
     let mut world = World::new(&[("sales", queue(Vec::new(), Selection::LongestIdle))], &team);

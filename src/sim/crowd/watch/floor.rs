@@ -36,6 +36,9 @@ pub(in crate::crowd) struct Staff {
     pub extended: Option<Instant>,
     /// What he has declined just now.
     pub declining: Option<CallId>,
+    /// Contacts that are over and worked on.
+    pub wraps: BTreeSet<CallId>,
+    is_at_work: bool,
 }
 
 /// What a queue has seen.
@@ -65,6 +68,8 @@ impl Staff {
             occupied: (0.0, now, false),
             extended: None,
             declining: None,
+            wraps: BTreeSet::new(),
+            is_at_work: false,
         }
     }
 
@@ -74,15 +79,20 @@ impl Staff {
         if busy { 1.0 - (1.0 - value) * kept } else { value * kept }
     }
 
+    /// Work after a contact is work, be it that another one is offered meanwhile.
+    fn note_work(&mut self, now: Instant) {
+        let is_at_work = matches!(self.told, State::Busy | State::WrapUp(_)) || !self.wraps.is_empty();
+        if std::mem::replace(&mut self.is_at_work, is_at_work) && !is_at_work {
+            self.idle_since = now;
+        }
+        self.occupy(is_at_work, now);
+    }
+
     fn occupy(&mut self, busy: bool, now: Instant) {
         if self.occupied.2 != busy {
             self.occupied = (self.occupancy(now), now, busy);
         }
     }
-}
-
-const fn is_at_work(state: &State) -> bool {
-    matches!(state, State::Busy | State::WrapUp(_))
 }
 
 impl Watch {
@@ -106,7 +116,7 @@ impl Watch {
         if staff.signed_in && !was_in {
             staff.idle_since = now;
             staff.occupied = (0.0, now, false);
-            staff.occupy(is_at_work(&staff.told), now);
+            staff.note_work(now);
         }
         self.touched_agents.insert(agent);
     }
@@ -206,18 +216,23 @@ impl Watch {
     pub(super) fn state(&mut self, agent: usize, state: &State) {
         let now = self.now.instant;
         let staff = &mut self.staff[agent];
-        let before = std::mem::replace(&mut staff.told, state.clone());
-        if is_at_work(&before) && !is_at_work(state) {
-            staff.idle_since = now;
-        }
+        staff.told = state.clone();
         if *state == State::Available {
             staff.available_since = now;
         }
         staff.has_missed |= *state == State::Away(Away::Unanswered);
-        staff.occupy(is_at_work(state), now);
+        staff.note_work(now);
         if let State::WrapUp(until) = state {
             self.wrap_up(agent, *until);
         }
+    }
+
+    /// Work on a contact that is over begins or ends.
+    pub(super) fn works_on(&mut self, agent: usize, call: CallId, begins: bool) {
+        let now = self.now.instant;
+        let staff = &mut self.staff[agent];
+        let _ = if begins { staff.wraps.insert(call) } else { staff.wraps.remove(&call) };
+        staff.note_work(now);
     }
 
     fn wrap_up(&mut self, agent: usize, until: Instant) {

@@ -134,6 +134,8 @@ impl Watch {
                     self.declines(agent, call);
                 }
             }
+            // Its dialog is unknown there (RFC 3261 §12.2.1.2).
+            Kind::Response(481) if head.method == "INVITE" && leg.answered.is_some() => leg.hung_up = true,
             Kind::Request(_) | Kind::Response(_) => {}
         }
         self.stir(head.call_id);

@@ -310,12 +310,20 @@ impl Watch {
             }
             Output::Record(record) => self.record(record),
             Output::Request(asked) => self.touch(asked.call),
+            Output::WrapUp(work) => {
+                if let Some(agent) = self.agent(&work.agent) {
+                    self.works_on(agent, work.call, true);
+                }
+            }
+            Output::WrapUpOver { call, agent } => {
+                if let Some(agent) = self.agent(agent) {
+                    self.works_on(agent, *call, false);
+                }
+            }
             Output::Heard { .. }
             | Output::Note(_)
             | Output::Stranger { .. }
             | Output::Excess { .. }
-            | Output::WrapUp(_)
-            | Output::WrapUpOver { .. }
             | Output::Disposed(_)
             | Output::Told(_)
             | Output::Saved(_)
