@@ -65,10 +65,10 @@ pub(crate) enum Work {
 }
 
 impl Agent {
-    pub(crate) fn new(id: AgentId, configuration: Arc<Configuration>, now: Instant) -> Self {
+    pub(crate) fn new(id: AgentId, configuration: Option<Arc<Configuration>>, now: Instant) -> Self {
         Self {
             id,
-            configuration: Some(configuration),
+            configuration,
             signed_in: false,
             reachable: false,
             away: None,

@@ -356,7 +356,7 @@ impl Floor {
     }
 
     /// Takes a part of an agent's capacity for a contact that no queue offers: a call to the agent, a consultation, a call that
-    /// the agent makes. Who talks already (`by_agent`) is never refused, be the agent away, not signed in or without room.
+    /// the agent makes. Who talks already (`by_agent`) is never refused, be the agent away, not signed in, deleted or without room.
     ///
     /// # Errors
     ///
@@ -368,7 +368,11 @@ impl Floor {
         by_agent: bool,
         now: Instant,
     ) -> Result<(), Unavailable> {
-        let agent = *self.agent_names.get(agent).ok_or(Unavailable::Unknown)?;
+        let agent = match self.agent_names.get(agent) {
+            Some(agent) => *agent,
+            None if by_agent => self.remember(agent, now),
+            None => return Err(Unavailable::Unknown),
+        };
         let held = &mut self.agents[agent];
         let engaged = held.holds.iter().any(|hold| matches!(hold.work, Work::Offered { .. }));
         if !by_agent && (!held.is_present() || !held.reachable) {
@@ -394,6 +398,13 @@ impl Floor {
         }
         self.settle(agent, now);
         Ok(())
+    }
+
+    /// Somebody who was deleted talks, having been rung before: who comes back under the name meanwhile is busy.
+    fn remember(&mut self, agent: &AgentId, now: Instant) -> usize {
+        let place = self.agents.insert(Agent::new(agent.clone(), None, now));
+        self.agent_names.insert(agent.clone(), place);
+        place
     }
 
     /// An agent is done with a contact, and works on it for as long as its queue allows. Nothing where the agent does not have it.

@@ -66,7 +66,7 @@ impl Floor {
         }
         for (id, configuration) in agents {
             if !self.agent_names.contains_key(id) {
-                let agent = self.agents.insert(Agent::new(id.clone(), Arc::clone(configuration), now));
+                let agent = self.agents.insert(Agent::new(id.clone(), Some(Arc::clone(configuration)), now));
                 self.agent_names.insert(id.clone(), agent);
                 self.serve_all(agent, now);
                 any = true;

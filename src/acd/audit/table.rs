@@ -406,6 +406,29 @@ fn a_call_to_an_agent_and_an_offer_never_meet() {
 }
 
 #[test]
+fn who_answers_after_the_agent_was_deleted_is_busy_when_it_is_back() {
+    let mut world =
+        World::new(&[("sales", queue(Vec::new(), Selection::LongestIdle))], &[("ada", agent(&[]))]);
+    let ada = agent_id("ada");
+    let kept = world.agents.remove(&ada).unwrap();
+    world.configure();
+    world.floor.take(&ada, (ContactId(9), Channel::Voice), true, world.now).unwrap();
+    world.drain();
+    world.agents.insert(ada.clone(), kept);
+    world.configure();
+    world.sign_in("ada");
+    assert_eq!(world.state("ada"), State::Busy);
+    world.enter(1, "sales");
+    world.said.clear();
+    world.release("ada", 9);
+    assert_eq!(world.offers(), ["1>ada"]);
+    // Who was never heard of is forgotten once the talk is over.
+    world.floor.take(&agent_id("eve"), (ContactId(7), Channel::Voice), true, world.now).unwrap();
+    world.release("eve", 7);
+    assert_eq!(world.floor.state(&agent_id("eve")), None);
+}
+
+#[test]
 fn what_is_deleted_ends_what_it_held() {
     let team = ["ada", "bob"].map(|name| (name, agent(&[])));
     let plain = || queue(Vec::new(), Selection::LongestIdle);

@@ -133,7 +133,7 @@ impl Floors {
                 floor.miss(&agent, contact, now);
             }
             FloorOrder::Take(agent) => {
-                // Only who is no agent any more is refused.
+                // Who talks already is not refused.
                 let _ = floor.take(&agent, (contact, Channel::Voice), true, now);
             }
             FloorOrder::Release(agent) => floor.release(&agent, contact, now),

@@ -64,7 +64,10 @@ impl<F: Fn(&Plan) -> Option<Failed>> Small<F> {
         self.tries += 1;
         let plan = Plan { parts, ..self.plan.clone() };
         let failed = (self.fails)(&plan);
-        let same = failed.filter(|failed| failed.violation.invariant == self.failed.violation.invariant);
+        // What fails later is something else, mostly.
+        let same = failed.filter(|failed| {
+            failed.violation.invariant == self.failed.violation.invariant && failed.at <= self.failed.at
+        });
         match same {
             Some(failed) => {
                 (self.plan, self.failed) = (plan, failed);

@@ -36,6 +36,8 @@ pub(in crate::crowd) struct Leg {
     pub hung_up: bool,
     /// Whether anything has been heard of the peer: who says nothing is not cancelled (RFC 3261 §9.1).
     pub is_heard: bool,
+    /// Whether it was let go as soon as it had answered: nobody waited for it any more.
+    pub is_unwanted: bool,
     /// Whether the peer's end is over.
     pub is_over: bool,
 }
@@ -51,6 +53,7 @@ impl Leg {
             let_go: false,
             hung_up: false,
             is_heard: false,
+            is_unwanted: false,
             is_over: false,
         }
     }
@@ -94,7 +97,10 @@ impl Watch {
                 }
                 self.within(RINGS_MAX + self.slack, Bound::Rings(head.call_id.to_owned()));
             }
-            Kind::Request(_) if matches!(head.method, "BYE" | "CANCEL") => leg.let_go = true,
+            Kind::Request(_) if matches!(head.method, "BYE" | "CANCEL") => {
+                leg.is_unwanted |= !leg.let_go && leg.answered == Some(now);
+                leg.let_go = true;
+            }
             Kind::Response(200..=299) if head.method == "INVITE" && leg.is_a => {
                 leg.answered.get_or_insert(now);
             }

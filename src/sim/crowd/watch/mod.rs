@@ -155,6 +155,8 @@ pub(super) struct Visit {
 #[derive(Debug)]
 pub struct Watch {
     now: Now,
+    /// The instant before it that something happened at.
+    before: Instant,
     centre: plan::Centre,
     pub(super) changes: centre::Changes,
     slack: Duration,
@@ -189,6 +191,7 @@ impl Watch {
         let is_lossy = plan.is_lossy();
         Self {
             now,
+            before: now.instant,
             centre: plan.centre.clone(),
             changes: centre::Changes {
                 agents_gone: vec![false; plan.centre.agents.len()],
@@ -226,6 +229,9 @@ impl Watch {
 
     /// Something is told to the engine at this time.
     pub fn begin(&mut self, now: Now) {
+        if now.instant > self.now.instant {
+            self.before = self.now.instant;
+        }
         self.now = now;
         self.tally.inputs += 1;
     }
