@@ -340,7 +340,10 @@ impl Crowd<'_> {
             Fault::Network { length, lost, doubled, late } => {
                 self.network.spoil(Bad { until: now + ms(length), lost, doubled, late: ms(late) });
             }
-            Fault::Stall(length) => self.pass(ms(length)),
+            Fault::Stall(length) => {
+                self.pass(ms(length));
+                self.watch.stalls(self.now);
+            }
             Fault::QueueGone(queue, length) => {
                 self.changes.queues_gone[queue] = true;
                 self.reconfigure();

@@ -400,7 +400,7 @@ impl Watch {
             format!("call {call:?} was offered to agent {agent}, who has just declined it or handed it on")
         });
         let own = (rank, self.place(call, &wait, now));
-        // Of what happens at one instant, or was due while the clock stood still, who rises in it may be the later.
+        // Of what happens at one instant, who rises in it may be the later.
         let shortly = self.before;
         let mut before = None;
         for other in self.waiting.iter().filter(|other| **other != call) {

@@ -157,6 +157,8 @@ pub struct Watch {
     now: Now,
     /// The instant before it that something happened at.
     before: Instant,
+    /// When the clock went on that had stood still: who is the first is judged as of when each thing was due.
+    stalled: Option<Instant>,
     centre: plan::Centre,
     pub(super) changes: centre::Changes,
     slack: Duration,
@@ -192,6 +194,7 @@ impl Watch {
         Self {
             now,
             before: now.instant,
+            stalled: None,
             centre: plan.centre.clone(),
             changes: centre::Changes {
                 agents_gone: vec![false; plan.centre.agents.len()],
@@ -234,6 +237,11 @@ impl Watch {
         }
         self.now = now;
         self.tally.inputs += 1;
+    }
+
+    /// The clock has stood still until now.
+    pub const fn stalls(&mut self, now: Now) {
+        self.stalled = Some(now.instant);
     }
 
     /// The queues and agents are others from now on.
@@ -445,7 +453,7 @@ impl Watch {
             self.settle_call(*call, &joined);
         }
         let offers = std::mem::take(&mut self.offers);
-        let reconfigured = std::mem::take(&mut self.reconfigured);
+        let reconfigured = std::mem::take(&mut self.reconfigured) || self.stalled == Some(self.now.instant);
         if is_late {
             return;
         }
