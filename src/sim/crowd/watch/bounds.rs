@@ -6,7 +6,7 @@ use acd::State;
 use call::engine::Engine;
 use model::CallId;
 
-use super::{Invariant, Watch};
+use super::{Invariant, Watch, legs::Leg};
 
 /// What is to be over.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,9 @@ impl Watch {
             return;
         }
         let mut legs = seen.legs.iter().filter_map(|leg| self.legs.get(leg));
-        let rings = legs.any(|leg| leg.agent == Some(agent) && leg.answered.is_none() && !leg.is_done());
+        // Who says nothing is not cancelled (RFC 3261 §9.1).
+        let rings = |leg: &Leg| leg.is_heard && leg.answered.is_none() && !leg.is_done();
+        let rings = legs.any(|leg| leg.agent == Some(agent) && rings(leg));
         // Somebody may have rung it for another reason since.
         let rings = rings && seen.talks.is_empty() && seen.wait.is_some();
         self.hold(Invariant::RingsForSomebody, !rings, || {

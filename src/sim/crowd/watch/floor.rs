@@ -145,11 +145,6 @@ impl Watch {
         self.tally.offers += 1;
         let talks = self.talks(agent);
         self.settle_offer(agent, &talks);
-        let talks = talks.len();
-        let capacity = usize::from(self.centre.agents[agent].capacity);
-        self.hold(Invariant::Capacity, talks < capacity, || {
-            format!("agent {agent} talks to {talks} of {capacity}, and call {call:?} is offered")
-        });
         let stands = self.staff[agent].offer;
         self.hold(Invariant::OneOffer, stands.is_none(), || {
             format!("agent {agent} is offered call {call:?} beside {stands:?}")
@@ -336,6 +331,15 @@ impl Watch {
             self.figures[queue].answered += 1;
             self.figures[queue].wait_ms += u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         }
+    }
+
+    /// Whoever is offered a contact has room for it, once all is said.
+    pub(super) fn has_room(&mut self, call: CallId, agent: usize) {
+        let talks = self.talks(agent).into_iter().filter(|talk| *talk != call).count();
+        let capacity = usize::from(self.centre.agents[agent].capacity);
+        self.hold(Invariant::Capacity, talks < capacity, || {
+            format!("agent {agent} talks to {talks} of {capacity}, and call {call:?} is offered")
+        });
     }
 
     /// Whoever is offered has waited as long as has been seen.

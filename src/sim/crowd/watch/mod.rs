@@ -441,6 +441,7 @@ impl Watch {
         }
         for (call, agent, waited, _) in self.offers.clone() {
             self.place_kept(call, agent, waited);
+            self.has_room(call, agent);
         }
         let agents: Vec<usize> = std::mem::take(&mut self.touched_agents).into_iter().collect();
         for agent in &agents {
