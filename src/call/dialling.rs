@@ -84,10 +84,10 @@ impl<'w> Dialler<'w> {
         self.agent.outbound_number.or(self.rules.and_then(|rules| rules.default_caller_id))
     }
 
-    /// As it registers.
+    /// As it registers. What does not register has the agent's name, by which colleagues reach it.
     #[must_use]
     pub fn username(&self) -> &'w str {
-        username(self.station).unwrap_or_default()
+        username(self.station).unwrap_or_else(|| self.id.agent.0.name())
     }
 }
 

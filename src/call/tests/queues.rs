@@ -432,6 +432,17 @@ fn a_telephone_is_told_of_a_port_that_moved_before_its_key_is_awaited() {
 }
 
 #[test]
+fn who_is_asked_back_from_a_public_telephone_sees_whose_it_is() {
+    let mut world = mobile();
+    world.register(ADA);
+    world.carrier_says(200);
+    world.callee_presses('1');
+    world.at_desk("bob", CallAct::Consult("ada-desk".into()));
+    let invite = world.more[ADA].last.clone().unwrap();
+    assert!(invite.starts_with("INVITE ") && invite.contains("<sip:bob@"), "{invite}");
+}
+
+#[test]
 fn a_mailbox_that_answers_for_an_agent_takes_no_contact() {
     let mut world = mobile();
     world.carrier_says(200);
