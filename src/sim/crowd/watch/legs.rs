@@ -118,6 +118,10 @@ impl Watch {
         self.tally.messages += 1;
         let now = (self.now.instant, self.now.wall);
         if matches!(head.kind, Kind::Request(_)) && head.method == "INVITE" && !head.is_within {
+            // It may be a late copy of one whose call is over.
+            if self.by_call_id.contains_key(head.call_id) && !self.legs.contains_key(head.call_id) {
+                return;
+            }
             let known = self.legs.entry(head.call_id.to_owned());
             let leg = known.or_insert_with(|| Leg::new(None, agent, true));
             // A challenge was answered.
