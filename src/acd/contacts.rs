@@ -48,8 +48,8 @@ impl Contact {
     pub(crate) fn next_due(&self, queue: &Queue, now: Instant) -> Instant {
         let waited = now.saturating_duration_since(self.entered).as_secs();
         let after = |seconds: u64| self.entered.checked_add(Duration::from_secs(seconds));
-        let relaxes =
-            queue.thresholds.get(queue.stage(waited)).and_then(|threshold| after(u64::from(*threshold)));
+        let threshold = queue.thresholds.get(queue.stage(waited)).filter(|_| !mutant!(NeverRelaxes));
+        let relaxes = threshold.and_then(|threshold| after(u64::from(*threshold)));
         let ages = match queue.configuration.ageing_seconds.map(|step| u64::from(step.max(1))) {
             Some(step) if self.priority < PRIORITY_MAX => after((waited / step + 1).saturating_mul(step)),
             Some(_) | None => None,

@@ -23,7 +23,7 @@ const CONTACTS: u32 = 200;
 const MUTANT_MAX: u64 = 60_000;
 
 /// How often a plan that fails is tried with less.
-const TRIES: usize = 1;
+const TRIES: usize = 1_000;
 
 /// How often the campaign says how far it is.
 const TELLS: Duration = Duration::from_secs(20);
@@ -186,13 +186,26 @@ fn summary(sum: &Tally, (first, seeds): (u64, u64), took: Duration) {
 struct Caught {
     mutant: Mutant,
     interactions: u64,
-    by: Option<(u64, Failed)>,
+    /// The seed, and what was said.
+    by: Option<(u64, String)>,
+}
+
+impl std::fmt::Display for Caught {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = format!("{:?}", self.mutant);
+        let (seed, told) = match &self.by {
+            Some((seed, told)) => (seed.to_string(), told.chars().take(130).collect()),
+            None => ("-".into(), String::from("SURVIVES")),
+        };
+        write!(f, "{name:<28} {seed:>6} {:>13}  {told}", self.interactions)
+    }
 }
 
 fn all_mutants() -> bool {
     let begun = Instant::now();
     let (next, all) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let furthest = AtomicU64::new(1);
+    println!("{:<28} {:>6} {:>13}  caught by", "mutant", "seed", "interactions");
     thread::scope(|scope| {
         for _ in 0..threads() {
             scope.spawn(|| {
@@ -204,31 +217,15 @@ fn all_mutants() -> bool {
                     if let Some((seed, _)) = &caught.by {
                         furthest.fetch_max(*seed, Ordering::Relaxed);
                     }
-                    all.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(caught);
+                    let mut all = all.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    println!("{caught}");
+                    all.push(caught);
                 }
             });
         }
     });
-    let mut all = all.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    all.sort_by_key(|caught| caught.mutant);
-    println!("{:<28} {:>6} {:>13}  caught by", "mutant", "seed", "interactions");
-    let mut survivors = 0;
-    for Caught { mutant, interactions, by } in &all {
-        let name = format!("{mutant:?}");
-        match by {
-            Some((seed, failed)) => {
-                let message: String = failed.violation.message.chars().take(110).collect();
-                println!(
-                    "{name:<28} {seed:>6} {interactions:>13}  {:?}: {message}",
-                    failed.violation.invariant
-                );
-            }
-            None => {
-                survivors += 1;
-                println!("{name:<28} {:>6} {interactions:>13}  SURVIVES", "-");
-            }
-        }
-    }
+    let all = all.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let survivors = all.iter().filter(|caught| caught.by.is_none()).count();
     // Where nothing is wrong nothing is found.
     let clean =
         (1..=furthest.into_inner()).find_map(|seed| Some((seed, crowd::run(&plan(seed), begun).failed?)));
@@ -248,11 +245,13 @@ fn hunt(mutant: Mutant, begun: Instant) -> Caught {
             break;
         }
         // Whoever panics is caught as well.
-        let ran = std::panic::catch_unwind(|| crowd::run(&plan(seed), begun));
-        let Ok(ran) = ran else { continue };
+        let Ok(ran) = std::panic::catch_unwind(|| crowd::run(&plan(seed), begun)) else {
+            by = Some((seed, "it panics".into()));
+            break;
+        };
         interactions += ran.tally.interactions;
-        if let Some(failed) = ran.failed {
-            by = Some((seed, failed));
+        if let Some(Failed { violation, .. }) = ran.failed {
+            by = Some((seed, format!("{:?}: {}", violation.invariant, violation.message)));
             break;
         }
     }

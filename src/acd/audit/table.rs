@@ -638,8 +638,10 @@ fn idle_since_is_the_end_of_the_work_after_a_contact_and_no_offer_changes_it() {
 fn who_is_offered_a_second_contact_is_idle_since_the_first_went() {
     let mut ada = agent(&[]);
     ada.capacity.insert(Channel::Voice, 2);
-    let mut world =
-        World::new(&[("sales", queue(Vec::new(), Selection::LongestIdle))], &[("ada", ada), ("ben", agent(&[]))]);
+    let mut world = World::new(
+        &[("sales", queue(Vec::new(), Selection::LongestIdle))],
+        &[("ada", ada), ("ben", agent(&[]))],
+    );
     world.floor.away(&agent_id("ben"), Some("Lunch".into()), world.now);
     world.enter(1, "sales");
     world.accept("ada", 1);

@@ -113,7 +113,8 @@ impl Call {
         (call.a.state, call.a.station, call.is_outgoing) = (StateA::Outgoing, None, true);
         call.cursor.is_for(promised.number.to_string());
         let (dials, is_there, kept) = (false, false, false);
-        call.promise = Some(Box::new(Promise { promised, trunks, caller_id, longest, dials, is_there, kept }));
+        call.promise =
+            Some(Box::new(Promise { promised, trunks, caller_id, longest, dials, is_there, kept }));
         call
     }
 

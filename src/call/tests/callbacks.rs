@@ -102,7 +102,11 @@ fn who_was_called_back_and_is_handed_on_waits_as_anybody_does() {
     world.acts("ada", AgentAct::Away("Lunch".into()));
     world.at_desk("ada", CallAct::Transfer("+18005550100".into()));
     assert!(world.phone_heard(ADA).ends_with("BYE"));
-    assert_eq!(world.media.orders.last().unwrap(), "play(m)", "it is there, and hears the music of the queue");
+    assert_eq!(
+        world.media.orders.last().unwrap(),
+        "play(m)",
+        "it is there, and hears the music of the queue"
+    );
     world.carrier.heard.clear();
     world.pass(24);
     assert_eq!(world.heard(), "BYE", "nobody calls it, and its flow goes on");

@@ -33,7 +33,7 @@ use crate::world::{media::Media, plain::Plain};
 const MOVES: (usize, usize) = (2_000, 200_000);
 
 /// Lines of the ladder that are kept.
-const LADDER_MAX: usize = 4_000;
+const LADDER_MAX: usize = 120;
 
 /// How often telephones register.
 const REGISTERS: Duration = Duration::from_secs(1_700);

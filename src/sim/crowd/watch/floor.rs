@@ -38,6 +38,8 @@ pub(in crate::crowd) struct Staff {
     pub declining: Option<CallId>,
     /// Contacts that are over and worked on.
     pub wraps: BTreeSet<CallId>,
+    /// Those that are over and were not worked on yet.
+    pub owes: BTreeSet<CallId>,
     is_at_work: bool,
 }
 
@@ -69,6 +71,7 @@ impl Staff {
             extended: None,
             declining: None,
             wraps: BTreeSet::new(),
+            owes: BTreeSet::new(),
             is_at_work: false,
         }
     }
@@ -225,9 +228,30 @@ impl Watch {
     /// Work on a contact that is over begins or ends.
     pub(super) fn works_on(&mut self, agent: usize, call: CallId, begins: bool) {
         let now = self.now.instant;
+        if let Some(seen) = self.calls.get_mut(&call) {
+            seen.worked_on.insert(agent);
+        }
         let staff = &mut self.staff[agent];
         let _ = if begins { staff.wraps.insert(call) } else { staff.wraps.remove(&call) };
+        staff.owes.remove(&call);
         staff.note_work(now);
+    }
+
+    /// Whoever had a contact of a queue has the time after it that the queue gives.
+    pub(super) fn is_worked_on(&mut self, call: CallId, agent: usize) {
+        let Some(seen) = self.calls.get(&call) else { return };
+        let last = seen.visits.last().filter(|visit| visit.agent == Some(agent) && seen.wait.is_none());
+        let Some(queue) = last.map(|visit| visit.queue) else { return };
+        // Who gets it back once that time is over has had it.
+        if seen.worked_on.contains(&agent) {
+            return;
+        }
+        let has_time = self.centre.queues[queue].wrap_up > 0 && !self.figures[queue].is_reset;
+        let staff = &mut self.staff[agent];
+        if has_time && !staff.wraps.contains(&call) {
+            // Unless it comes back, which may not be known before whom it was handed on to has answered.
+            staff.owes.insert(call);
+        }
     }
 
     fn wrap_up(&mut self, agent: usize, until: Instant) {
@@ -321,7 +345,9 @@ impl Watch {
         let agent = seen.offer.map(|(agent, _)| agent);
         let agent = agent.filter(|agent| {
             let of_offer = seen.legs.iter().skip(seen.before_offer);
-            of_offer.filter_map(|leg| self.legs.get(leg)).any(|leg| leg.agent == Some(*agent) && leg.answered.is_some() && !leg.confirms)
+            of_offer
+                .filter_map(|leg| self.legs.get(leg))
+                .any(|leg| leg.agent == Some(*agent) && leg.answered.is_some() && !leg.confirms)
         });
         let waited = now.saturating_duration_since(wait.entered);
         let Wait { queue, entered, passed, declined, .. } = wait;
@@ -410,9 +436,8 @@ impl Watch {
         for other in self.waiting.iter().filter(|other| **other != call) {
             // Nobody is offered the call that he makes himself.
             // Who was offered until this instant may have been so when the other was chosen.
-            let may = |seen: &&Seen| {
-                seen.offer.is_none() && seen.owner != Some(agent) && seen.over_at != Some(now)
-            };
+            let may =
+                |seen: &&Seen| seen.offer.is_none() && seen.owner != Some(agent) && seen.over_at != Some(now);
             let Some(seen) = self.calls.get(other).filter(may) else { continue };
             let Some(waits) = seen.wait.as_ref().filter(|waits| waits.since < now) else { continue };
             let Some((rank, _)) = self.may_have(agent, waits, shortly) else { continue };

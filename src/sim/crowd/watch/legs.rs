@@ -17,6 +17,9 @@ use crate::crowd::{
 /// A proxy's timer C (RFC 3261 §16.6), and nobody here rings longer.
 const RINGS_MAX: Duration = Duration::from_secs(181);
 
+/// How long an INVITE that nobody answers is sent: timer B (RFC 3261 §17.1.1.2).
+const INVITE_LASTS: Duration = Duration::from_secs(32);
+
 /// A leg of the engine's.
 #[derive(Debug)]
 pub(in crate::crowd) struct Leg {
@@ -34,7 +37,9 @@ pub(in crate::crowd) struct Leg {
     pub let_go: bool,
     /// The same has come to it.
     pub hung_up: bool,
-    /// Whether anything has been heard of the peer: who says nothing is not cancelled (RFC 3261 §9.1).
+    /// When the first INVITE left.
+    pub invited: Option<Instant>,
+    /// Whether anything has been heard of the peer in time: who says nothing is not cancelled (RFC 3261 §9.1).
     pub is_heard: bool,
     /// Whether it was let go as soon as it had answered: nobody waited for it any more.
     pub is_unwanted: bool,
@@ -52,6 +57,7 @@ impl Leg {
             answered: None,
             let_go: false,
             hung_up: false,
+            invited: None,
             is_heard: false,
             is_unwanted: false,
             is_over: false,
@@ -90,6 +96,7 @@ impl Watch {
                 let public = centre::public_agent(user).filter(|_| agent.is_none());
                 leg.confirms |= public.is_some() && leg.answered.is_none();
                 leg.agent = agent.or(public);
+                leg.invited.get_or_insert(now.0);
                 if let (Some(agent), Some(call)) = (leg.agent, leg.call)
                     && let Some(staff) = self.staff.get_mut(agent)
                 {
@@ -129,12 +136,16 @@ impl Watch {
             return;
         }
         let Some(leg) = self.legs.get_mut(head.call_id) else { return };
-        leg.is_heard = true;
+        // The transaction is over by then.
+        let is_late = leg.invited.is_some_and(|at| now.0.saturating_duration_since(at) >= INVITE_LASTS);
+        leg.is_heard |= !is_late;
         match head.kind {
             Kind::Request(_) if head.method == "BYE" => leg.hung_up = true,
             // What is answered is not cancelled any more.
             Kind::Request(_) if head.method == "CANCEL" && leg.answered.is_none() => leg.hung_up = true,
-            Kind::Response(200..=299) if head.method == "INVITE" && !leg.is_a && !leg.is_done() => {
+            Kind::Response(200..=299)
+                if head.method == "INVITE" && !leg.is_a && !leg.is_done() && leg.is_heard =>
+            {
                 leg.answered.get_or_insert(now);
             }
             Kind::Response(300..) if head.method == "INVITE" && !leg.is_a && leg.answered.is_none() => {

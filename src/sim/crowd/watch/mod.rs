@@ -26,6 +26,9 @@ use model::{AgentId, CallId};
 use self::{bounds::Bound, floor::Staff, legs::Leg};
 use super::{centre, plan, tally::Tally};
 
+/// Inputs at one instant that nothing needs.
+const INPUTS_MAX: u32 = 100_000;
+
 /// What must be so, whatever happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
@@ -119,6 +122,8 @@ pub(super) struct Seen {
     pub wait: Option<Wait>,
     pub visits: Vec<Visit>,
     pub talks: Vec<Talk>,
+    /// Who has worked on it when it was over.
+    pub worked_on: BTreeSet<usize>,
     /// Since when its turn counts, where it is called back.
     pub place: Option<Instant>,
     /// When an agent handed it on to a number of the centre, where it waits anew.
@@ -157,6 +162,8 @@ pub struct Watch {
     now: Now,
     /// The instant before it that something happened at.
     before: Instant,
+    /// Inputs at this instant.
+    inputs_now: u32,
     /// When the clock went on that had stood still: who is the first is judged as of when each thing was due.
     stalled: Option<Instant>,
     centre: plan::Centre,
@@ -176,6 +183,8 @@ pub struct Watch {
     offers: Vec<(CallId, usize, Duration, u64)>,
     /// Offers that are over since then.
     overs: Vec<(CallId, usize)>,
+    /// And talks.
+    talks_over: Vec<(CallId, usize)>,
     /// Whether the configuration has changed since.
     reconfigured: bool,
     /// What becomes of the calls that begin next: the queue of a promise.
@@ -194,6 +203,7 @@ impl Watch {
         Self {
             now,
             before: now.instant,
+            inputs_now: 0,
             stalled: None,
             centre: plan.centre.clone(),
             changes: centre::Changes {
@@ -212,6 +222,7 @@ impl Watch {
             touched_agents: BTreeSet::new(),
             offers: Vec::new(),
             overs: Vec::new(),
+            talks_over: Vec::new(),
             reconfigured: true,
             promised: None,
             turns: 0,
@@ -233,8 +244,10 @@ impl Watch {
     /// Something is told to the engine at this time.
     pub fn begin(&mut self, now: Now) {
         if now.instant > self.now.instant {
-            self.before = self.now.instant;
+            (self.before, self.inputs_now) = (self.now.instant, 0);
         }
+        self.inputs_now += 1;
+        self.hold(Invariant::Ends, self.inputs_now < INPUTS_MAX, || "the engine is never done".into());
         self.now = now;
         self.tally.inputs += 1;
     }
@@ -318,6 +331,9 @@ impl Watch {
             }
             Output::TalkOver { call, agent } => {
                 self.touch(*call);
+                if let Some(agent) = self.agent(agent) {
+                    self.talks_over.push((*call, agent));
+                }
                 if let Some(seen) = self.calls.get_mut(call) {
                     seen.talks.retain(|talk| talk.agent != *agent);
                 }
@@ -383,6 +399,7 @@ impl Watch {
             wait: None,
             visits: Vec::new(),
             talks: Vec::new(),
+            worked_on: BTreeSet::new(),
             place,
             enters: None,
             number: centre::number_of(&begun.to).filter(|_| !is_callback),
@@ -447,6 +464,9 @@ impl Watch {
         for agent in &agents {
             self.settle_agent(*agent);
         }
+        for (call, agent) in std::mem::take(&mut self.talks_over) {
+            self.is_worked_on(call, agent);
+        }
         for (call, agent) in std::mem::take(&mut self.overs) {
             self.settle_over(call, agent);
         }
@@ -510,6 +530,11 @@ impl Watch {
         }
         let before = std::mem::replace(&mut staff.talks, talks.clone());
         let began = talks.iter().any(|call| !before.contains(call));
+        staff.owes.retain(|call| !gone && !talks.contains(call));
+        let owes = if staff.told == State::Busy { None } else { staff.owes.pop_first() };
+        self.hold(Invariant::WrapUp, owes.is_none(), || {
+            format!("agent {agent} had no time for what is to be done after call {owes:?}")
+        });
         let staff = &self.staff[agent];
         let has_offer = staff.offer.is_some();
         let mut involved = staff.involved.iter().filter_map(|call| self.calls.get(call));
