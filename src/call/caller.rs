@@ -89,9 +89,8 @@ impl Diverted {
     #[must_use]
     pub fn of(invite: &Message, formats: &NumberFormats) -> Self {
         let kept = |name: &'static str| {
-            let fields = invite.fields().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
-            let values =
-                fields.filter_map(|(_, value)| Some(std::str::from_utf8(value).ok()?.trim().to_owned()));
+            let fields = invite.all_named(name);
+            let values = fields.filter_map(|value| Some(std::str::from_utf8(value).ok()?.trim().to_owned()));
             values.take(ENTRIES_MAX).collect::<Vec<_>>()
         };
         let numbers = |name: &'static str| {
@@ -133,8 +132,7 @@ impl Diverted {
 
 /// Addresses of a field that has no name of its own.
 fn values<'a>(invite: &'a Message, name: &'static str) -> impl Iterator<Item = NameAddr<'a>> {
-    let fields = invite.fields().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
-    fields.flat_map(|(_, value)| NameAddr::list(value))
+    invite.all_named(name).flat_map(NameAddr::list)
 }
 
 fn number(address: &NameAddr<'_>) -> Option<String> {

@@ -230,6 +230,12 @@ impl Engine {
         }
     }
 
+    /// Makes room for the transactions of the many calls that an edge serves, so that none of them waits for a map to grow.
+    #[must_use]
+    pub fn with_room(self) -> Self {
+        Self { endpoint: self.endpoint.with_room(), ..self }
+    }
+
     /// Takes a new snapshot, whole or not at all. Running calls keep their flows. Listeners must be the same as before:
     /// a change of listeners is a new engine.
     ///

@@ -107,7 +107,7 @@ impl Terms {
             rtp_port: 9,
             fingerprint: Some(Box::new(Fingerprint { hash, value: vec![0; hash.length()] })),
         };
-        self.local(at, 0, &KeySeed::new([0; 32]))
+        self.local(at, 0, || KeySeed::new([0; 32]))
     }
 
     /// Whether keys must be sent, and must not.
@@ -116,7 +116,7 @@ impl Terms {
         self.srtp == SrtpUse::Required && !self.may_send_keys && self.keying == SrtpKeying::Sdes
     }
 
-    fn local(&self, at: At, session_id: u64, seed: &KeySeed) -> LocalMedia {
+    fn local(&self, at: At, session_id: u64, seed: impl FnOnce() -> KeySeed) -> LocalMedia {
         let protected = self.srtp != SrtpUse::Disabled;
         let keyed = protected && self.may_send_keys && self.keying != SrtpKeying::Dtls;
         let fingerprint = at.fingerprint.filter(|_| protected && self.keying != SrtpKeying::Sdes);
@@ -127,7 +127,7 @@ impl Terms {
             telephone_event: matches!(self.dtmf, DtmfMethod::Auto | DtmfMethod::Rfc4733),
             srtp: self.srtp,
             offers_keys: self.srtp == SrtpUse::Required,
-            keys: if keyed { seed.keys(0) } else { Vec::new() },
+            keys: if keyed { seed().keys(0) } else { Vec::new() },
             dtls: fingerprint.map(|fingerprint| LocalDtls { fingerprint: *fingerprint, waits, met: None }),
             ..LocalMedia::new(at.address, at.rtp_port, self.codecs.clone(), session_id)
         }
@@ -200,8 +200,8 @@ impl MediaLeg {
     pub fn allocate_for(&mut self, network: String, offer: Option<&[u8]>) -> Order {
         self.ports = Ports::Asked;
         let offer = offer.filter(|_| self.terms.shared_port);
-        let remote = offer.and_then(|offer| sdp::answer(offer, &self.terms.trial()).ok());
-        let remote = remote.map(|(_, parameters)| parameters.remote_rtp);
+        let remote = offer.and_then(|offer| sdp::could_answer(offer, &self.terms.trial()).ok());
+        let remote = remote.map(|parameters| parameters.remote_rtp);
         Order::Allocate { leg: self.id, network, shared: remote.is_some(), remote }
     }
 
@@ -236,8 +236,8 @@ impl MediaLeg {
             (local.address, local.rtp_port) = (at.address, at.rtp_port);
             return;
         }
-        let seed = self.seed.of(self.id.0);
-        self.ports = Ports::Ready(self.terms.local(at, session_id, &seed));
+        let seed = || self.seed.of(self.id.0);
+        self.ports = Ports::Ready(self.terms.local(at, session_id, seed));
     }
 
     /// We only send, or nothing for now.

@@ -203,10 +203,10 @@ impl Edge {
             transactions_max: config.transactions_max,
             nonces: config.nonces.clone(),
         };
-        let mut home = Engine::new(of(HOME), Arc::clone(&config.snapshot), Names::new())?;
+        let mut home = Engine::new(of(HOME), Arc::clone(&config.snapshot), Names::new())?.with_room();
         home.handle(shell::now(), Input::Secrets(config.secrets));
         let world = Arc::clone(home.world());
-        let others = (1..count).map(|index| Engine::of(of(index), Arc::clone(&world)));
+        let others = (1..count).map(|index| Engine::of(of(index), Arc::clone(&world)).with_room());
         let engines: Vec<_> = std::iter::once(home).chain(others).collect();
         let mut controls = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);

@@ -106,14 +106,13 @@ struct Outcome {
     leg: Option<LegId>,
 }
 
-/// Transactions that there is room for from the beginning: those of 500 short calls a second.
+/// Most transactions that there is room for from the beginning: those of 500 short calls a second.
 const ROOM: usize = 65_536;
 
 impl Endpoint {
     /// What is random (tags, branches, Call-IDs, pauses after glare) comes from `seed` alone.
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
-        let room = config.transactions_max.min(ROOM);
         Self {
             supported: supported(config.extensions),
             config,
@@ -122,8 +121,8 @@ impl Endpoint {
             out: VecDeque::new(),
             legs: HashMap::default(),
             last_leg: 0,
-            table: Table::with_room(room),
-            wakes: Wakes::with_room(room),
+            table: Table::default(),
+            wakes: Wakes::default(),
             challenged: BTreeMap::new(),
             own: HashMap::new(),
             theirs: BTreeMap::new(),
@@ -132,6 +131,15 @@ impl Endpoint {
             is_draining: false,
             retransmitted: 0,
         }
+    }
+
+    /// Makes room for its transactions now: a map that grows later is a pause in everybody's calls.
+    #[must_use]
+    pub fn with_room(mut self) -> Self {
+        let room = self.config.transactions_max.min(ROOM);
+        self.table.reserve(room);
+        self.wakes.reserve(room);
+        self
     }
 
     /// Numbers legs from `first` on, so that several endpoints can share one space of numbers.

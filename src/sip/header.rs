@@ -27,7 +27,10 @@ impl<'a> Params<'a> {
     /// All parameters, in order. One whose value is no UTF-8 shows as empty.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let mut lexer = Lexer::new(self.0);
-        std::iter::from_fn(move || param(&mut lexer).ok().flatten())
+        std::iter::from_fn(move || {
+            let (name, value) = param(&mut lexer).ok().flatten()?;
+            Some((text(name)?, text(value).unwrap_or("")))
+        })
     }
 
     /// Parses as many parameters as there are.
@@ -36,7 +39,7 @@ impl<'a> Params<'a> {
     }
 
     /// As [`Params::parse`], and tells each, so that what is always asked for need not be looked for again.
-    fn parse_each(lexer: &mut Lexer<'a>, mut tell: impl FnMut(&'a str, &'a str)) -> Option<Self> {
+    fn parse_each(lexer: &mut Lexer<'a>, mut tell: impl FnMut(&'a [u8], &'a [u8])) -> Option<Self> {
         let start = lexer.at;
         while let Some((name, value)) = param(lexer).ok()? {
             tell(name, value);
@@ -45,14 +48,14 @@ impl<'a> Params<'a> {
     }
 }
 
-/// `SEMI name [EQUAL value]`, where the value is a token, a host or a quoted string.
-fn param<'a>(lexer: &mut Lexer<'a>) -> Result<Option<(&'a str, &'a str)>, ()> {
+/// `SEMI name [EQUAL value]`, where the name is a token and the value a token, a host or a quoted string.
+fn param<'a>(lexer: &mut Lexer<'a>) -> Result<Option<(&'a [u8], &'a [u8])>, ()> {
     if !lexer.separator(b';') {
         return Ok(None);
     }
-    let name = lexer.token().ok_or(())?;
+    let name = lexer.token_bytes().ok_or(())?;
     if !lexer.separator(b'=') {
-        return Ok(Some((name, "")));
+        return Ok(Some((name, &[])));
     }
     let value = match lexer.peek() {
         Some(b'"') => lexer.quoted().ok_or(())?,
@@ -64,7 +67,7 @@ fn param<'a>(lexer: &mut Lexer<'a>) -> Result<Option<(&'a str, &'a str)>, ()> {
     if value.is_empty() {
         return Err(());
     }
-    Ok(Some((name, text(value).unwrap_or(""))))
+    Ok(Some((name, value)))
 }
 
 /// One value of Via (RFC 3261 §20.42).
@@ -89,10 +92,10 @@ impl<'a> Via<'a> {
     pub fn parse(value: &'a [u8]) -> Option<(Self, Option<&'a [u8]>)> {
         let mut lexer = Lexer::new(value);
         lexer.space();
-        let protocol = lexer.token()?;
+        let protocol = lexer.token_bytes()?;
         let slash = lexer.separator(b'/');
-        lexer.token()?;
-        if !(protocol.eq_ignore_ascii_case("SIP") && slash && lexer.separator(b'/')) {
+        lexer.token_bytes()?;
+        if !(protocol.eq_ignore_ascii_case(b"SIP") && slash && lexer.separator(b'/')) {
             return None;
         }
         let transport = lexer.token()?;
@@ -105,12 +108,12 @@ impl<'a> Via<'a> {
         let (mut branch, mut received, mut rport) = (None, None, None);
         let params = Params::parse_each(&mut lexer, |name, value| {
             let known = match name.len() {
-                6 if name.eq_ignore_ascii_case("branch") => &mut branch,
-                8 if name.eq_ignore_ascii_case("received") => &mut received,
-                5 if name.eq_ignore_ascii_case("rport") => &mut rport,
+                6 if name.eq_ignore_ascii_case(b"branch") => &mut branch,
+                8 if name.eq_ignore_ascii_case(b"received") => &mut received,
+                5 if name.eq_ignore_ascii_case(b"rport") => &mut rport,
                 _ => return,
             };
-            known.get_or_insert(value);
+            known.get_or_insert_with(|| text(value).unwrap_or(""));
         })?;
         let via = Self { transport, host, port, params, branch, received, rport };
         let received_is_valid = received.is_none_or(|text| host_ip(text).is_some());
@@ -183,8 +186,8 @@ impl<'a> NameAddr<'a> {
         let uri = Uri::parse(uri).ok()?;
         let mut tag = None;
         let params = Params::parse_each(&mut lexer, |name, value| {
-            if name.eq_ignore_ascii_case("tag") {
-                tag.get_or_insert(value);
+            if name.eq_ignore_ascii_case(b"tag") {
+                tag.get_or_insert_with(|| text(value).unwrap_or(""));
             }
         })?;
         let rest = rest_of_list(&mut lexer)?;

@@ -18,6 +18,18 @@ pub const fn is_token(byte: u8) -> bool {
     TOKENS[byte as usize]
 }
 
+/// Bytes of names and IPv4 addresses.
+const HOSTS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let it = byte as u8;
+        table[byte] = it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    table
+};
+
 /// Whether a byte belongs to `unreserved`.
 pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -87,7 +99,12 @@ impl<'a> Lexer<'a> {
 
     /// A `token`, not empty.
     pub fn token(&mut self) -> Option<&'a str> {
-        text(self.take_while(is_token)).filter(|token| !token.is_empty())
+        text(self.token_bytes()?)
+    }
+
+    /// The same, which is ASCII.
+    pub fn token_bytes(&mut self) -> Option<&'a [u8]> {
+        Some(self.take_while(is_token)).filter(|token| !token.is_empty())
     }
 
     /// A quoted string with its quotes, from its first one on.
@@ -109,23 +126,32 @@ impl<'a> Lexer<'a> {
 
     /// `host`: a name, an IPv4 address, or an IPv6 address in brackets.
     pub fn host(&mut self) -> Option<&'a str> {
+        text(self.host_bytes()?)
+    }
+
+    /// The same, which is ASCII.
+    pub fn host_bytes(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
         if self.eat(b'[') {
             self.take_while(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
             if !self.eat(b']') {
                 return None;
             }
-            let host = text(&self.bytes[start..self.at])?;
-            return host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().ok().map(|_| host);
+            let host = &self.bytes[start..self.at];
+            let address = text(&host[1..host.len() - 1])?;
+            return address.parse::<std::net::Ipv6Addr>().ok().map(|_| host);
         }
-        let name = self.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-        text(name).filter(|name| name.bytes().any(|byte| byte.is_ascii_alphanumeric()))
+        let name = self.take_while(|byte| HOSTS[usize::from(byte)]);
+        name.iter().any(u8::is_ascii_alphanumeric).then_some(name)
     }
 
     /// Digits, at most `max`.
     pub fn number(&mut self, max: u64) -> Option<u64> {
         let digits = self.take_while(|byte| byte.is_ascii_digit());
-        text(digits)?.parse().ok().filter(|number| *number <= max)
+        let (first, rest) = digits.split_first()?;
+        let more = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+        let number = rest.iter().try_fold(u64::from(first - b'0'), more)?;
+        (number <= max).then_some(number)
     }
 
     /// A port, not 0.
@@ -138,6 +164,18 @@ impl<'a> Lexer<'a> {
 /// Bytes that were checked to be ASCII, as text.
 pub fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
+}
+
+/// What stands before and after the first such byte, which is ASCII. Quicker in what is short than a search for a character.
+pub fn split_once(text: &str, at: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().position(|byte| byte == at)?;
+    Some((&text[..place], &text[place + 1..]))
+}
+
+/// The same of the last such byte.
+pub fn rsplit_once(text: &str, at: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().rposition(|byte| byte == at)?;
+    Some((&text[..place], &text[place + 1..]))
 }
 
 /// Without white space at both ends.

@@ -215,7 +215,27 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
             write::refused(&mut text, other);
         }
     }
-    let parameters = MediaParameters {
+    Ok((text.into(), answering(local, media, &chosen, agreed)))
+}
+
+/// What [`answer`] would agree on, without the answer.
+///
+/// # Errors
+/// Those of [`answer`].
+pub fn could_answer(offer: &[u8], local: &LocalMedia) -> Result<MediaParameters, SdpError> {
+    let session = Session::parse(offer)?;
+    let (_, media, agreed) = audio_of(&session, local)?;
+    let chosen = codecs::choose(media, local).ok_or(SdpError::NoCommonCodec)?;
+    Ok(answering(local, media, &chosen, agreed))
+}
+
+fn answering(
+    local: &LocalMedia,
+    media: &Media<'_>,
+    chosen: &codecs::Chosen,
+    agreed: Option<Agreed>,
+) -> MediaParameters {
+    MediaParameters {
         codec: chosen.codec,
         send_payload_type: chosen.number,
         receive_payload_type: chosen.number,
@@ -223,15 +243,14 @@ pub fn answer(offer: &[u8], local: &LocalMedia) -> Result<(Bytes, MediaParameter
         receive_telephone_event: chosen.telephone_event,
         remote_rtp: media.rtp(),
         remote_rtcp: media.rtcp(media.rtcp_mux),
-        ptime_ms,
-        direction,
+        ptime_ms: clamp_ptime(media.ptime_ms, media.maxptime_ms),
+        direction: answered(media.direction, local.direction),
         comfort_noise: chosen.comfort_noise,
         rtcp_mux: media.rtcp_mux,
         srtp: agreed.map(Agreed::into_srtp),
         opus: chosen.opus,
         peer_first: false,
-    };
-    Ok((text.into(), parameters))
+    }
 }
 
 /// Reads the answer to the offer that `local` made.

@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use crate::lex::{Lexer, escapes_are_whole, is_unreserved, text};
+use crate::lex::{Lexer, escapes_are_whole, is_unreserved, rsplit_once, split_once, text};
 
 /// Which kind of URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +54,7 @@ impl<'a> Uri<'a> {
     /// When it is not a URI of RFC 3261, RFC 3966 or RFC 3986.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, NotAUri> {
         let whole = text(bytes).filter(|text| text.is_ascii()).ok_or(NotAUri)?;
-        let (scheme, rest) = whole.split_once(':').ok_or(NotAUri)?;
+        let (scheme, rest) = split_once(whole, b':').ok_or(NotAUri)?;
         match scheme {
             _ if scheme.eq_ignore_ascii_case("sip") => sip(whole, Scheme::Sip, rest),
             _ if scheme.eq_ignore_ascii_case("sips") => sip(whole, Scheme::Sips, rest),
@@ -153,16 +153,16 @@ pub fn escape_user(plain: &str) -> Cow<'_, str> {
 }
 
 fn sip<'a>(whole: &'a str, scheme: Scheme, rest: &'a str) -> Option<Uri<'a>> {
-    let (userinfo, rest) = match rest.rsplit_once('@') {
+    let (userinfo, rest) = match rsplit_once(rest, b'@') {
         Some((userinfo, rest)) => (Some(userinfo), rest),
         None => (None, rest),
     };
     let (user, password) = split_userinfo(userinfo)?;
     let mut lexer = Lexer::new(rest.as_bytes());
-    let host = lexer.host()?;
+    let host = &rest[..lexer.host_bytes()?.len()];
     let port = if lexer.eat(b':') { Some(lexer.port()?) } else { None };
     let rest = &rest[lexer.at..];
-    let (params, headers) = match rest.split_once('?') {
+    let (params, headers) = match split_once(rest, b'?') {
         Some((params, headers)) => (params, Some(headers)),
         None => (rest, None),
     };
@@ -175,12 +175,12 @@ fn sip<'a>(whole: &'a str, scheme: Scheme, rest: &'a str) -> Option<Uri<'a>> {
 
 fn split_userinfo(userinfo: Option<&str>) -> Option<(Option<&str>, Option<&str>)> {
     let Some(userinfo) = userinfo else { return Some((None, None)) };
-    let (user, password) = match userinfo.split_once(':') {
+    let (user, password) = match split_once(userinfo, b':') {
         Some((user, password)) => (user, Some(password)),
         None => (userinfo, None),
     };
     let valid = |part: &str| {
-        part.bytes().all(|byte| is_user(byte) || byte == b'%') && escapes_are_whole(part.as_bytes())
+        part.bytes().all(|byte| USER[usize::from(byte)] || byte == b'%') && escapes_are_whole(part.as_bytes())
     };
     (!user.is_empty() && valid(user) && password.is_none_or(valid)).then_some((Some(user), password))
 }
@@ -189,6 +189,17 @@ fn split_userinfo(userinfo: Option<&str>) -> Option<(Option<&str>, Option<&str>)
 const fn is_user(byte: u8) -> bool {
     is_unreserved(byte) || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#')
 }
+
+/// Those of [`is_user`]: one look for each byte.
+const USER: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_user(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 /// Takes `;a=b;c`, gives it without the first `;`.
 fn check_params(params: &str) -> Option<&str> {

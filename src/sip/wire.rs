@@ -266,8 +266,13 @@ impl Message {
     /// Value of the first field of a name that [`Name`] does not have.
     #[must_use]
     pub fn named(&self, label: &str) -> Option<&[u8]> {
-        let mut all = self.fields();
-        all.find(|(name, _)| name.eq_ignore_ascii_case(label)).map(|(_, value)| value)
+        self.all_named(label).next()
+    }
+
+    /// Values of all fields of such a name, in order.
+    pub fn all_named(&self, label: &str) -> impl Iterator<Item = &[u8]> {
+        let is_it = move |field: &&Field| self.slice(field.label).eq_ignore_ascii_case(label.as_bytes());
+        self.headers.iter().filter(is_it).map(|field| self.slice(field.value))
     }
 
     /// All fields as name and value, in order.

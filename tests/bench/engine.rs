@@ -266,7 +266,7 @@ impl Twin {
             transactions_max: 1_000_000,
             nonces: digest::Nonces::new(&[7; 32]),
         };
-        let engine = Engine::new(config, snapshot, Default::default()).unwrap();
+        let engine = Engine::new(config, snapshot, Default::default()).unwrap().with_room();
         let [caller, callee] = [CALLER, CALLEE].map(|address| address.parse().unwrap());
         let (spent, sent) = (Duration::ZERO, Vec::new());
         let mut twin = Self { engine, now, spent, numbered: 0, port: 20_000, sent, caller, callee };

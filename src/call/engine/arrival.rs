@@ -184,11 +184,11 @@ impl Engine {
         }
         let whole = terms.clone();
         let terms = if admitted.flow.passes_on() { terms } else { terms.decoded() };
-        let spoken = offer.map(|offer| sdp::answer(offer, &terms.trial())).transpose();
+        let spoken = offer.map(|offer| sdp::could_answer(offer, &terms.trial())).transpose();
         match spoken {
-            Ok(spoken) => Ok((admitted, terms, spoken.map(|(_, parameters)| parameters.codec))),
+            Ok(spoken) => Ok((admitted, terms, spoken.map(|parameters| parameters.codec))),
             Err(error) => {
-                let passed_on = offer.and_then(|offer| sdp::answer(offer, &whole.trial()).ok());
+                let passed_on = offer.and_then(|offer| sdp::could_answer(offer, &whole.trial()).ok());
                 Err(unanswerable(id, &whole, &error, passed_on.is_some()))
             }
         }
@@ -266,7 +266,7 @@ fn refusal(code: u16, because: String, reason: &'static str) -> Refusal {
 pub(super) fn called(request: &Message, trunk: &Trunk) -> String {
     let called = unescape(request.called_number().unwrap_or_default()).into_owned();
     let ours = trunk.register.as_ref().is_some_and(|register| register.user == called);
-    let to = request.to().filter(|_| ours).and_then(|to| to.uri.user);
+    let to = if ours { request.to().and_then(|to| to.uri.user) } else { None };
     to.map_or(called, |user| unescape(user).into_owned())
 }
 

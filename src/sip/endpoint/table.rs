@@ -179,15 +179,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// With room for so many, so that the first of them make no map grow: that is a pause in everybody's calls. Room that
-    /// nobody has used takes no memory.
-    pub fn with_room(transactions: usize) -> Self {
-        Self {
-            entries: HashMap::with_capacity_and_hasher(transactions, Numbers::default()),
-            by_key: HashMap::with_capacity(transactions),
-            by_merge: HashMap::with_capacity(transactions),
-            ..Self::default()
-        }
+    /// Makes room for so many. Room that nobody has used takes no memory.
+    pub fn reserve(&mut self, transactions: usize) {
+        self.entries.reserve(transactions);
+        self.by_key.reserve(transactions);
+        self.by_merge.reserve(transactions);
     }
 
     pub fn len(&self) -> usize {

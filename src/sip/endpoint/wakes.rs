@@ -22,9 +22,9 @@ pub struct Wakes {
 }
 
 impl Wakes {
-    /// With room for so many.
-    pub fn with_room(count: usize) -> Self {
-        Self { queue: VecDeque::with_capacity(count), heap: BinaryHeap::new() }
+    /// Makes room for so many.
+    pub fn reserve(&mut self, count: usize) {
+        self.queue.reserve(count);
     }
 
     /// Adds one.

@@ -139,7 +139,8 @@ proptest! {
         let length = bytes.len();
         bytes[at % length] = byte;
         bytes.truncate(cut.max(1));
-        let _whatever = answer(&bytes, &local());
+        let agreed = answer(&bytes, &local()).map(|(_, parameters)| parameters);
+        prop_assert_eq!(could_answer(&bytes, &local()), agreed);
         let _whatever = accept_answer(&local(), &bytes);
     }
 
@@ -153,6 +154,7 @@ proptest! {
         let callee = LocalMedia { telephone_event: other_event, direction: Direction::SendOnly, ..local() };
         let (text, theirs) = answer(&offer(&caller), &callee).unwrap();
         let ours = accept_answer(&caller, &text).unwrap();
+        prop_assert_eq!(could_answer(&offer(&caller), &callee), Ok(theirs.clone()));
         prop_assert_eq!(ours.codec, theirs.codec);
         prop_assert_eq!(ours.codec, caller.codecs[0]);
         prop_assert_eq!(ours.send_payload_type, theirs.receive_payload_type);

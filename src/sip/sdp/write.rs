@@ -15,6 +15,9 @@ use super::{
 /// What RFC 4733 events we take: keys 0 to 9, *, #, A to D.
 const EVENTS: &str = "0-15";
 
+/// Octets that a description rarely goes beyond.
+const USUAL: usize = 320;
+
 /// What an audio stream says.
 pub struct Audio<'a> {
     pub protocol: &'a str,
@@ -30,7 +33,10 @@ pub struct Audio<'a> {
 
 pub fn session(local: &LocalMedia) -> String {
     let address = address_of(local.address);
-    format!("v=0\r\no=- {} {} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n", local.session_id, local.version)
+    let mut text = String::with_capacity(USUAL);
+    let (id, version) = (local.session_id, local.version);
+    let _infallible = write!(text, "v=0\r\no=- {id} {version} {address}\r\ns=-\r\nc={address}\r\nt=0 0\r\n");
+    text
 }
 
 fn address_of(ip: IpAddr) -> String {
@@ -49,11 +55,15 @@ pub fn audio(text: &mut String, port: u16, audio: &Audio<'_>) {
     let payloads = &audio.payloads;
     let numbers = payloads.codecs.iter().map(|(number, _)| *number);
     let beside = payloads.comfort_noise.into_iter().chain(payloads.events.iter().map(|(number, _)| *number));
-    let list = numbers.chain(beside).map(|number| format!(" {number}")).collect::<String>();
+    let _infallible = write!(text, "m=audio {port} {}", audio.protocol);
+    for number in numbers.chain(beside) {
+        let _infallible = write!(text, " {number}");
+    }
+    text.push_str("\r\n");
     let mut line = |line: std::fmt::Arguments<'_>| {
-        let _infallible = write!(text, "{line}\r\n");
+        let _infallible = text.write_fmt(line);
+        text.push_str("\r\n");
     };
-    line(format_args!("m=audio {port} {}{list}", audio.protocol));
     for (tag, key) in &audio.keys {
         line(format_args!("a=crypto:{}", crypto::written(*tag, key)));
     }
