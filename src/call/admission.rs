@@ -151,8 +151,18 @@ pub fn trunk_of<'w>(
         return Err((Vec::new(), because));
     }
     let address = flow.remote.ip();
+    let admits = |trunk: &Trunk| {
+        trunk.network == listener.network
+            && trunk.sources.iter().any(|source| source.admits(address, now.wall))
+            && trunk.direction.is_inbound()
+    };
+    let takes = |id, trunk| admits(trunk) && certificate::failure(proof, (id, trunk)).is_none();
     let mut candidates = Vec::new();
     let mut unproven = None;
+    if let Some(found) = world.snapshot.trunks.iter().find(|(id, trunk)| takes(id, trunk)) {
+        return Ok(found);
+    }
+    // None does: now it is worth the words.
     for (id, trunk) in &world.snapshot.trunks {
         let failed = if trunk.network != listener.network {
             Some(format!("it is on network `{}`, the packet came on `{}`", trunk.network, listener.network))

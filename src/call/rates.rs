@@ -51,9 +51,13 @@ pub struct Source {
     pub address: IpAddr,
 }
 
-/// Buckets, in sets of [`WAYS`].
+/// Buckets, in sets of [`WAYS`], in pages of sets.
 const SETS: usize = 4_096;
 const WAYS: usize = 4;
+const PAGE: usize = 64;
+
+/// Sets that come into being together.
+type Page = [[Option<Bucket>; WAYS]; PAGE];
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
@@ -62,10 +66,10 @@ struct Bucket {
     full_us: u64,
 }
 
-/// Buckets of all sources: some 650 kB, once anything came.
+/// Buckets of all sources: some 10 kB for each page that a source fell into, 650 kB at most.
 #[derive(Debug)]
 pub struct Rates {
-    sets: Vec<[Option<Bucket>; WAYS]>,
+    pages: Vec<Option<Box<Page>>>,
     /// So that nobody can choose addresses that share a set.
     key: u64,
     began: Option<Instant>,
@@ -75,7 +79,7 @@ impl Rates {
     /// `key` is any number that peers cannot guess.
     #[must_use]
     pub const fn new(key: u64) -> Self {
-        Self { sets: Vec::new(), key, began: None }
+        Self { pages: Vec::new(), key, began: None }
     }
 
     /// Whether one more of a source is heard.
@@ -85,16 +89,17 @@ impl Rates {
 
     /// How long one more of a source must wait; zero, if it is heard and counted now.
     pub fn wait(&mut self, now: Instant, source: Source, rate: Rate) -> Duration {
-        if self.sets.is_empty() {
-            self.sets = vec![[None; WAYS]; SETS];
-        }
         let began = *self.began.get_or_insert(now);
         let now_us = u64::try_from(now.saturating_duration_since(began).as_micros()).unwrap_or(u64::MAX >> 1);
         // What one takes of a bucket, and how deep that is, in microseconds of filling.
         let token_us = (1_000_000 / u64::from(rate.per_second.max(1))).max(1);
         let depth_us = u64::from(rate.burst.max(1)) * token_us;
         let place = self.place(source);
-        let Some(set) = self.sets.get_mut(place) else { return Duration::ZERO };
+        if self.pages.is_empty() {
+            self.pages.resize(SETS / PAGE, None);
+        }
+        let Some(page) = self.pages.get_mut(place / PAGE) else { return Duration::ZERO };
+        let set = &mut page.get_or_insert_with(|| Box::new([[None; WAYS]; PAGE]))[place % PAGE];
         let known = set.iter().position(|bucket| bucket.is_some_and(|bucket| bucket.source == source));
         let way = known.or_else(|| {
             let idle = |bucket: &Option<Bucket>| bucket.map_or(0, |bucket| bucket.full_us);

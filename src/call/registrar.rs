@@ -182,10 +182,9 @@ impl Registrar {
 
     /// Bindings end, and phones behind NATs are kept in reach.
     pub fn timeout(&mut self, now: Instant) {
-        while let Some((at, station)) = self.deadlines.first().cloned()
-            && at <= now
+        while self.deadlines.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, station)) = self.deadlines.pop_first()
         {
-            self.deadlines.pop_first();
             let mut bounds = self.bindings(&station).to_vec();
             bounds.retain(|bound| bound.expires_at > now);
             for bound in &mut bounds {

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use model::{
-    AgentId, E164, FlowId, HoursId, Key, QueueId, TrunkId,
+    E164, FlowId, HoursId, Key, TrunkId,
     centre::StationKind,
     net::{Flow as NetFlow, ListenerIx, Transport},
     program::{AskInput, CALLS_MAX, DialTarget, Expression, Program, StepIx, Verb},
@@ -253,6 +253,8 @@ pub struct World {
     peers: BTreeMap<String, BTreeSet<IpAddr>>,
     /// What SMS are sent by, by tenant.
     senders: BTreeMap<String, Vec<Sender>>,
+    /// Tenants with agents or queues.
+    floors: BTreeSet<String>,
 }
 
 impl World {
@@ -282,6 +284,7 @@ impl World {
         let emergency_numbers = rules.flat_map(|rules| rules.emergency_numbers.iter().cloned()).collect();
         let places = places(&snapshot);
         let senders = messaging::senders(&snapshot);
+        let floors = floors(&snapshot);
         Ok(Self {
             snapshot,
             flows,
@@ -295,6 +298,7 @@ impl World {
             emergency_numbers,
             peers,
             senders,
+            floors,
         })
     }
 
@@ -319,13 +323,7 @@ impl World {
     /// Whether a tenant, which is a namespace, has agents or queues: then all that is for it meets in one engine.
     #[must_use]
     pub fn has_floor(&self, tenant: &str) -> bool {
-        let first = || Key::new(tenant, "");
-        let centre = &self.snapshot.centre;
-        // Keys sort by their namespace first.
-        let agent = centre.agents.range(AgentId(first())..).next();
-        let queue = centre.queues.range(QueueId(first())..).next();
-        agent.is_some_and(|(id, _)| id.0.namespace() == tenant)
-            || queue.is_some_and(|(id, _)| id.0.namespace() == tenant)
+        self.floors.contains(tenant)
     }
 
     /// The password of a trunk's digest, which lies in the trunk's namespace.
@@ -560,6 +558,13 @@ fn flows(snapshot: &Snapshot, last: Option<&World>) -> Result<BTreeMap<FlowId, A
             Err(Refused { field: format!("flows.{id}"), message })
         }
     }
+}
+
+fn floors(snapshot: &Snapshot) -> BTreeSet<String> {
+    let agents = snapshot.centre.agents.keys().map(|id| id.0.namespace());
+    let queues = snapshot.centre.queues.keys().map(|id| id.0.namespace());
+    let tenants: BTreeSet<&str> = agents.chain(queues).collect();
+    tenants.into_iter().map(str::to_owned).collect()
 }
 
 fn stations(snapshot: &Snapshot) -> BTreeMap<String, Vec<(StationId, Key, String)>> {

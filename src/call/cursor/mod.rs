@@ -355,6 +355,18 @@ impl Cursor {
         if self.callers.is_empty() { name.clone() } else { format!("{}/{name}", self.frame.flow.id.0.name()) }
     }
 
+    /// Whether [`step`](Self::step) is this.
+    #[must_use]
+    pub fn is_at(&self, step: &str) -> bool {
+        let name = self.frame.step().name.as_str();
+        match step.split_once('/') {
+            None => self.callers.is_empty() && step == name,
+            Some((flow, step)) => {
+                !self.callers.is_empty() && step == name && flow == self.frame.flow.id.0.name()
+            }
+        }
+    }
+
     /// What the present step does.
     #[must_use]
     pub fn verb(&self) -> &Verb {
