@@ -37,6 +37,10 @@ use model::{
 use plan::SourceFile;
 use sim::{forecast::Setup, world::Stage};
 
+/// That of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// CallTests that are run at least.
 const TESTS: usize = 2_000;
 

@@ -57,11 +57,15 @@ struct Playing {
     at: usize,
     /// Whether it begins again after the last.
     is_endless: bool,
+    /// Whether it is the contact who hears it.
+    is_contact: bool,
 }
 
 impl Playing {
+    /// When the part that sounds ends. None: nothing comes of it, as of the last part of what is endless.
     fn due(&self) -> Option<Instant> {
-        self.parts.get(self.at).map(|(_, end)| *end)
+        let is_last = self.at + 1 >= self.parts.len();
+        self.parts.get(self.at).filter(|_| !(is_last && self.is_endless)).map(|(_, end)| *end)
     }
 }
 
@@ -197,11 +201,12 @@ impl Media {
         plays.chain(recordings).min()
     }
 
-    /// Ends what is due.
+    /// Ends what is due, in the order of its times.
     pub fn timeout(&mut self, now: Instant) {
-        let due = self.ends.iter().take_while(|(at, _)| *at <= now);
-        let legs: BTreeSet<LegId> = due.map(|(_, leg)| *leg).collect();
-        for leg in legs {
+        while let Some((at, leg)) = self.ends.first().copied()
+            && at <= now
+        {
+            self.ends.pop_first();
             self.play_on(now, leg);
         }
         let ended = self.recorders.iter().filter_map(|(name, one)| {
@@ -215,8 +220,7 @@ impl Media {
 
     fn play_on(&mut self, now: Instant, leg: LegId) {
         let Some(playing) = self.playing.get_mut(&leg) else { return };
-        let before = playing.due();
-        let is_contact = self.contacts.get(&playing.session) == Some(&leg);
+        let is_contact = playing.is_contact;
         while let Some((audio, end)) = playing.parts.get(playing.at).copied()
             && end <= now
         {
@@ -233,25 +237,17 @@ impl Media {
             }
         }
         let is_over = playing.at >= playing.parts.len() && !playing.is_endless;
-        self.note(leg, before);
+        self.ends.extend(playing.due().map(|end| (end, leg)));
         if is_over {
             self.stop(leg, PlayEnd::Finished);
         }
     }
 
-    /// What a leg hears comes to another end than before.
-    fn note(&mut self, leg: LegId, before: Option<Instant>) {
-        if let Some(before) = before {
-            self.ends.remove(&(before, leg));
-        }
-        if let Some(end) = self.playing.get(&leg).and_then(Playing::due) {
-            self.ends.insert((end, leg));
-        }
-    }
-
     fn stop(&mut self, leg: LegId, how: PlayEnd) {
         if let Some(playing) = self.playing.remove(&leg) {
-            self.note(leg, playing.due());
+            if let Some(end) = playing.due() {
+                self.ends.remove(&(end, leg));
+            }
             let Playing { session, play, .. } = playing;
             self.tell(session, Event::PlayEnded { leg, play, how });
         }
@@ -278,8 +274,9 @@ impl Media {
             }
         }
         let is_empty = parts.is_empty();
-        self.playing.insert(leg, Playing { session, play, parts, at: 0, is_endless });
-        self.note(leg, None);
+        let playing = Playing { session, play, parts, at: 0, is_endless, is_contact };
+        self.ends.extend(playing.due().map(|end| (end, leg)));
+        self.playing.insert(leg, playing);
         if is_empty && !is_endless {
             self.stop(leg, PlayEnd::Finished);
         }
@@ -326,7 +323,10 @@ impl Media {
     fn sounds(&self, audio: Vec<AudioId>, times: Option<u16>) -> Sounds {
         let length = |audio: AudioId| (audio, self.lengths.get(&audio).copied().unwrap_or(TONE));
         let once: Vec<_> = audio.into_iter().map(length).collect();
-        let audio = once.repeat(usize::from(times.unwrap_or(1)));
+        let audio = match times {
+            None | Some(1) => once,
+            Some(times) => once.repeat(usize::from(times)),
+        };
         Sounds { audio, is_endless: times.is_none() }
     }
 

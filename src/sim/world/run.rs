@@ -303,10 +303,11 @@ impl<'a> Run<'a> {
             ));
         }
         let act_at = Some(self.act_at).filter(|at| *at > self.now.instant);
+        let timers = self.timers();
         let due = [
-            self.engine.poll_timeout(),
-            self.people.poll_timeout(),
-            self.media.poll_timeout(),
+            timers[0],
+            timers[1],
+            timers[2],
             self.agenda.first_key_value().map(|((at, _), _)| *at),
             act_at,
             until,
@@ -315,19 +316,39 @@ impl<'a> Run<'a> {
             return stuck(format!("nothing more happens; the path was {}", self.story.told_path()));
         };
         self.go_to(next);
+        let now = self.now.instant;
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let mut timers = Some(timers);
         while let Some(entry) = self.agenda.first_entry()
             && entry.key().0 <= self.now.instant
         {
             let deed = entry.remove();
             self.does(deed);
             self.settle();
+            timers = None;
         }
-        self.media.timeout(self.now.instant);
-        self.settle();
-        self.tell(Input::Timeout);
-        self.people.timeout(self.now.instant);
-        self.settle();
+        if is_due(timers.map_or_else(|| self.media.poll_timeout(), |[.., media]| media)) {
+            self.media.timeout(now);
+            self.settle();
+            timers = None;
+        }
+        // What has happened meanwhile may be due at once.
+        let [engine, people, _] = timers.unwrap_or_else(|| self.timers()).map(is_due);
+        if engine {
+            self.tell(Input::Timeout);
+        }
+        if people {
+            self.people.timeout(now);
+        }
+        if engine || people {
+            self.settle();
+        }
         Ok(())
+    }
+
+    /// When the engine, the people and the media server want to be woken.
+    fn timers(&self) -> [Option<Instant>; 3] {
+        [self.engine.poll_timeout(), self.people.poll_timeout(), self.media.poll_timeout()]
     }
 
     fn go_to(&mut self, at: Instant) {
@@ -359,20 +380,19 @@ impl<'a> Run<'a> {
                 is_quiet = false;
                 self.carry_out(output);
             }
+            is_quiet &=
+                self.people.wire.is_empty() && self.media.events.is_empty() && self.people.news.is_empty();
+            if is_quiet {
+                break;
+            }
             for (flow, bytes) in std::mem::take(&mut self.people.wire) {
-                is_quiet = false;
                 self.deliver(flow, bytes);
             }
             for event in std::mem::take(&mut self.media.events) {
-                is_quiet = false;
                 self.tell(Input::Media(event));
             }
             for news in std::mem::take(&mut self.people.news) {
-                is_quiet = false;
                 self.learn(news);
-            }
-            if is_quiet {
-                break;
             }
         }
         self.look_at_media();
@@ -388,7 +408,7 @@ impl<'a> Run<'a> {
     }
 
     fn look_at_media(&mut self) {
-        for noticed in std::mem::take(&mut self.media.noticed) {
+        for noticed in self.media.noticed.drain(..) {
             if Some(noticed.session) == self.session {
                 self.story.notice(noticed.audio, noticed.begins);
             }
@@ -398,7 +418,7 @@ impl<'a> Run<'a> {
                 self.later(THINKS, Deed::Confirm(asked.session, asked.leg));
             }
         }
-        let talks = self.contact().is_some_and(|leg| self.media.is_bridged(leg)) && self.story.is_answered;
+        let talks = self.story.is_answered && self.contact().is_some_and(|leg| self.media.is_bridged(leg));
         if talks {
             self.story.bridged_at.get_or_insert(self.now.instant);
         }

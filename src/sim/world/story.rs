@@ -94,9 +94,8 @@ impl Story {
         if self.flow.is_none() {
             self.flow = Some(cursor.flow().id.clone());
         }
-        let step = cursor.step();
-        if self.at.as_ref() != Some(&step) {
-            self.at = Some(step);
+        if !self.at.as_deref().is_some_and(|step| cursor.is_at(step)) {
+            self.at = Some(cursor.step());
         }
         if let Verb::Queue(queue) = cursor.verb() {
             self.is_queued = true;
