@@ -1,5 +1,5 @@
 //! Blobs, such as recordings: in a folder or in S3, sealed when there is a key. Records of calls have [a place](records) of
-//! their own.
+//! their own, and so has the [live state](live) that the edges of a cluster share.
 //!
 //! A blob is written as it comes, into a draft on this machine's disk, and is whole or absent under its name: a [`Folder`]
 //! renames the draft, [`S3`] uploads it. What a crash leaves of a draft can be [resumed](Blobs::resume) at the next start;
@@ -10,6 +10,7 @@
 
 mod draft;
 mod folder;
+pub mod live;
 mod movable;
 mod name;
 pub mod records;

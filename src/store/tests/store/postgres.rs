@@ -147,7 +147,7 @@ fn program(name: &str) -> PathBuf {
     found.pop().unwrap_or_else(|| panic!("no {name}; tests/run installs it (postgresql)"))
 }
 
-fn certificates(folder: &Path) -> String {
+pub fn certificates(folder: &Path) -> String {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
