@@ -82,7 +82,7 @@ function apply.call()
   local id, owner, epoch, lasts, body = arg(), arg(), arg(), arg(), arg()
   local no = fenced(record, owner, tonumber(epoch))
   if no then
-    redis.call('ZREM', index, id)
+    if no[2] ~= owner then redis.call('ZREM', index, id) end
     return no
   end
   redis.call('HDEL', record, 'x')
@@ -96,12 +96,10 @@ end
 function apply.over()
   local record, index = key(), key()
   local id, owner, epoch, kept = arg(), arg(), arg(), arg()
-  redis.call('ZREM', index, id)
   local no = fenced(record, owner, tonumber(epoch))
-  if no then
-    if no[2] == owner and no[3] == tonumber(epoch) then return {'done'} end
-    return no
-  end
+  if no and no[2] == owner and no[3] == tonumber(epoch) then return {'done'} end
+  if not no or no[2] ~= owner then redis.call('ZREM', index, id) end
+  if no then return no end
   redis.call('DEL', record)
   redis.call('HSET', record, 'e', epoch, 'o', owner, 'x', '1')
   redis.call('PEXPIRE', record, kept)

@@ -1,7 +1,9 @@
 //! Live state in memory and in Redis holds the same promises, and a writer loses nothing unnoticed, whatever befalls Redis.
 
+mod failures;
 mod promises;
 mod servers;
+mod twins;
 
 use std::fs;
 
@@ -62,12 +64,18 @@ fn a_redis_with_tls_and_a_password_keeps_them_too() {
         assert!(said.contains("NOAUTH"), "{said}");
         let guessed = Redis::new(config(":guessed-in-vain@")).unwrap();
         let said = format!("{:?} {guessed:?}", guessed.enter("w").await.unwrap_err());
-        assert!(said.contains("Password authentication failed") && !said.contains("guessed-in-vain"), "{said}");
+        assert!(
+            said.contains("Password authentication failed") && !said.contains("guessed-in-vain"),
+            "{said}"
+        );
         // Its certificate is of no public authority, and names no address.
         let mut public = config(&format!(":{encoded}@"));
         public.ca = None;
         let said = Redis::new(public).unwrap().enter("w").await.unwrap_err().to_string();
-        assert!(said.contains("UnknownIssuer") && !said.contains(encoded) && !said.contains(password), "{said}");
+        assert!(
+            said.contains("UnknownIssuer") && !said.contains(encoded) && !said.contains(password),
+            "{said}"
+        );
         let mut elsewhere = config(&format!(":{encoded}@"));
         let store::live::Mode::Single(address) = &mut elsewhere.mode else { panic!() };
         address.host = "127.0.0.1".into();

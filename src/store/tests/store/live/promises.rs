@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use store::live::{
-    Acquired, Adoption, Agent, BINDINGS_MAX, Ban, Binding, CallRecord, Change, Claimed, Content, ContentId, Counts,
-    Cursor, Lasting, Live, LiveError, Outcome, Page, Presence, Renewed, SOCKETS_MAX, Socket, Standing, Station,
-    Turn, Wanted, elsewhere,
+    Acquired, Adoption, Agent, BINDINGS_MAX, Ban, Binding, CallRecord, Change, Claimed, Content, ContentId,
+    Counts, Cursor, Lasting, Live, LiveError, Outcome, Page, Presence, Renewed, SOCKETS_MAX, Socket,
+    Standing, Station, Turn, Wanted, elsewhere,
 };
 use tokio::time::sleep;
 
@@ -113,7 +113,11 @@ async fn registrations(live: &dyn Live) {
     assert_eq!(one(live, &turn, bind(&binding("a", "edge-2", "x@phone", 8))).await, Outcome::Done);
     assert_eq!(one(live, &turn, bind(&binding("a", "edge-3", "z@phone", 1))).await, Outcome::Done);
     let unbind = |edge: &str| Change::Unbind { station: station.clone(), id: "a".into(), edge: edge.into() };
-    assert_eq!(one(live, &turn, unbind("edge-0")).await, Outcome::Older, "its connection is not the way any more");
+    assert_eq!(
+        one(live, &turn, unbind("edge-0")).await,
+        Outcome::Older,
+        "its connection is not the way any more"
+    );
     assert_eq!(live.bindings(&station).await.unwrap()[1].value.edge, "edge-3");
     assert_eq!(one(live, &turn, unbind("edge-3")).await, Outcome::Done);
     assert_eq!(one(live, &turn, unbind("edge-3")).await, Outcome::Done, "twice is once");
@@ -134,7 +138,10 @@ async fn registrations(live: &dyn Live) {
     assert_eq!(page.items[0].1.len(), BINDINGS_MAX);
     assert!(live.stations("other", None).await.unwrap().items.is_empty());
     // What expired was only older in its own time.
-    assert_eq!(one(live, &turn, Change::Bind(other.clone(), binding("a", "edge-1", "x@phone", 1))).await, Outcome::Done);
+    assert_eq!(
+        one(live, &turn, Change::Bind(other.clone(), binding("a", "edge-1", "x@phone", 1))).await,
+        Outcome::Done
+    );
     let gone = Change::Unbind { station: other.clone(), id: "a".into(), edge: "edge-1".into() };
     assert_eq!(one(live, &turn, gone).await, Outcome::Done);
     assert_eq!(live.stations("acme", None).await.unwrap().items.len(), 1);
@@ -153,7 +160,10 @@ async fn agents(live: &dyn Live) {
     assert_eq!(write(live, &turn, changes).await, [Outcome::Done, Outcome::Done, Outcome::Done]);
     let state = live.agent(&jane).await.unwrap();
     assert_eq!(state.presence.as_ref().map(|presence| presence.value.state.as_str()), Some("Available"));
-    assert_eq!(state.sockets.iter().map(|socket| socket.value.edge.as_str()).collect::<Vec<_>>(), ["edge-0", "edge-1"]);
+    assert_eq!(
+        state.sockets.iter().map(|socket| socket.value.edge.as_str()).collect::<Vec<_>>(),
+        ["edge-0", "edge-1"]
+    );
 
     let late = Change::Present(jane.clone(), presence("edge-0", "Away", 4));
     assert_eq!(one(live, &turn, late).await, Outcome::Older);
@@ -161,7 +171,8 @@ async fn agents(live: &dyn Live) {
     assert_eq!(one(live, &turn, newer).await, Outcome::Done);
     let gone = |edge: &str| Change::Absent { agent: jane.clone(), edge: edge.into() };
     assert_eq!(one(live, &turn, gone("edge-0")).await, Outcome::Older);
-    let detach = |id: &str, edge: &str| Change::Detach { agent: jane.clone(), id: id.into(), edge: edge.into() };
+    let detach =
+        |id: &str, edge: &str| Change::Detach { agent: jane.clone(), id: id.into(), edge: edge.into() };
     assert_eq!(one(live, &turn, detach("2", "edge-0")).await, Outcome::Older);
     assert_eq!(one(live, &turn, detach("2", "edge-1")).await, Outcome::Done);
     let page = live.agents("acme", None).await.unwrap();
@@ -181,10 +192,12 @@ async fn counts(live: &dyn Live) {
         Change::Count(Counts { edge: edge.into(), values })
     };
     let trunk = "trunk/platform/carrier";
-    write(live, &turn, [count("edge-0", &[(trunk, 5)]), count("edge-1", &[(trunk, 7), ("tenant/acme", 1)])]).await;
+    write(live, &turn, [count("edge-0", &[(trunk, 5)]), count("edge-1", &[(trunk, 7), ("tenant/acme", 1)])])
+        .await;
     let short = Lasting::new(count("edge-2", &[(trunk, 100)]), SHORT);
     live.write(&turn, &[short]).await.unwrap();
-    goes(async || live.counts().await.unwrap().into_iter().find(|counts| counts.value.edge == "edge-2")).await;
+    goes(async || live.counts().await.unwrap().into_iter().find(|counts| counts.value.edge == "edge-2"))
+        .await;
     let counted = live.counts().await.unwrap();
     assert_eq!(elsewhere(&counted, "edge-0", trunk), 7, "a dead edge's calls are not counted for ever");
     assert_eq!(elsewhere(&counted, "edge-9", trunk), 12);
@@ -202,10 +215,16 @@ async fn leases(live: &dyn Live) {
     let floor = "floor/acme";
     assert_eq!(live.acquire(&wanted(floor, "edge-0", 0)).await.unwrap(), Acquired::Ours { epoch: 1 });
     let theirs = live.acquire(&wanted(floor, "edge-1", 9)).await.unwrap();
-    assert!(matches!(&theirs, Acquired::Theirs { holder, epoch: 1, left } if holder == "edge-0" && *left <= LONG));
+    assert!(
+        matches!(&theirs, Acquired::Theirs { holder, epoch: 1, left } if holder == "edge-0" && *left <= LONG)
+    );
     assert_eq!(live.renew(floor, "edge-0", 1, LONG).await.unwrap(), Renewed::Ours);
     let lost = Renewed::Lost { holder: "edge-0".into(), epoch: 1 };
-    assert_eq!(live.renew(floor, "edge-1", 1, LONG).await.unwrap(), lost, "two with one epoch: the one that is known");
+    assert_eq!(
+        live.renew(floor, "edge-1", 1, LONG).await.unwrap(),
+        lost,
+        "two with one epoch: the one that is known"
+    );
     live.release(floor, "edge-1", 1).await.unwrap();
     assert!(matches!(live.acquire(&wanted(floor, "edge-1", 0)).await.unwrap(), Acquired::Theirs { .. }));
     live.release(floor, "edge-0", 1).await.unwrap();
@@ -221,11 +240,17 @@ async fn leases(live: &dyn Live) {
     .await;
     live.release(floor, "edge-3", 6).await.unwrap();
     assert_eq!(live.acquire(&wanted(floor, "edge-4", 10)).await.unwrap(), Acquired::Ours { epoch: 11 });
-    assert_eq!(live.acquire(&wanted(floor, "edge-4", 0)).await.unwrap(), Acquired::Ours { epoch: 12 }, "again: anew");
+    assert_eq!(
+        live.acquire(&wanted(floor, "edge-4", 0)).await.unwrap(),
+        Acquired::Ours { epoch: 12 },
+        "again: anew"
+    );
 
     // Nobody takes what a young store may not have heard of yet.
     let patient = Wanted { grace: Duration::from_secs(3_600), ..wanted("floor/young", "edge-0", 0) };
-    assert!(matches!(live.acquire(&patient).await.unwrap(), Acquired::Young { left } if left <= patient.grace));
+    assert!(
+        matches!(live.acquire(&patient).await.unwrap(), Acquired::Young { left } if left <= patient.grace)
+    );
     assert_eq!(live.renew("floor/young", "edge-1", 3, LONG).await.unwrap(), Renewed::Ours);
     assert!(matches!(live.acquire(&patient).await.unwrap(), Acquired::Theirs { epoch: 3, .. }));
 }
@@ -380,7 +405,8 @@ async fn pages(live: &dyn Live) {
         let calls = (0..100).map(|n| Change::Call(record(&format!("p{hundred}-{n}"), "pages", 1, b"x")));
         write(live, &turn, calls).await;
         let stations = (0..100).map(|n| Station::new("many", &format!("a{hundred}"), &format!("s{n}")));
-        write(live, &turn, stations.map(|station| Change::Bind(station, binding("a", "edge-0", "x", 1)))).await;
+        write(live, &turn, stations.map(|station| Change::Bind(station, binding("a", "edge-0", "x", 1))))
+            .await;
         let agents = (0..100).map(|n| Agent::new("many", &format!("a{hundred}-{n}")));
         write(live, &turn, agents.map(|agent| Change::Present(agent, presence("edge-0", "Away", 1)))).await;
     }
@@ -403,7 +429,10 @@ async fn bad_input(live: &dyn Live) {
     let good = binding("a", "edge-0", "x", 1);
     let table = [
         (Change::Bind(station, good.clone()), "agent.name is \"a/b\" and may hold no '/'"),
-        (bind(Binding { edge: "edge 0".into(), ..good.clone() }), "binding.edge is \"edge 0\" and may hold no ' '"),
+        (
+            bind(Binding { edge: "edge 0".into(), ..good.clone() }),
+            "binding.edge is \"edge 0\" and may hold no ' '",
+        ),
         (bind(Binding { q: 1_001, ..good.clone() }), "binding.q is 1001 and may be 1000 at most"),
         (
             bind(Binding { contact: "x".repeat(1_025), ..good.clone() }),
@@ -413,10 +442,16 @@ async fn bad_input(live: &dyn Live) {
             bind(Binding { flow: "a\nb".into(), ..good.clone() }),
             "binding.flow is \"a\\nb\" and may not hold the control character '\\n'",
         ),
-        (bind(Binding { path: vec!["x".into(); 9], ..good }), "binding.path has 9 values and may have 8 at most"),
+        (
+            bind(Binding { path: vec!["x".into(); 9], ..good }),
+            "binding.path has 9 values and may have 8 at most",
+        ),
         (Change::Call(record("", "a", 1, b"")), "call is empty and must not be"),
         (Change::Call(record("c{1}", "a", 1, b"")), "call is \"c{1}\" and may hold no '{'"),
-        (Change::Call(record("c", "a", 1 << 53, b"")), "call.epoch is 9007199254740992 and may be 9007199254740991 at most"),
+        (
+            Change::Call(record("c", "a", 1 << 53, b"")),
+            "call.epoch is 9007199254740992 and may be 9007199254740991 at most",
+        ),
         (
             Change::Call(CallRecord { body: vec![0; 65_537].into(), ..record("c", "a", 1, b"") }),
             "call.body has 65537 octets and may have 65536 at most",
@@ -430,10 +465,16 @@ async fn bad_input(live: &dyn Live) {
     let said = live.write(&turn, &[endless]).await.unwrap_err().to_string();
     assert!(said.starts_with("lasts is ") && said.ends_with(" and must be 1ms to 2592000s"), "{said}");
     let many = vec![lasting(Change::Lift([192, 0, 2, 9].into())); 129];
-    assert_eq!(live.write(&turn, &many).await.unwrap_err().to_string(), "changes are 129 and may be 128 at most");
+    assert_eq!(
+        live.write(&turn, &many).await.unwrap_err().to_string(),
+        "changes are 129 and may be 128 at most"
+    );
     let said = live.acquire(&wanted("a lease", "edge-0", 0)).await.unwrap_err().to_string();
     assert_eq!(said, "lease is \"a lease\" and may hold no ' '");
     let said = live.nonce_keys(None, Duration::from_secs(1)).await.unwrap_err().to_string();
     assert_eq!(said, "every is 1s and must be 60s to 604800s");
-    assert!(live.bindings(&Station::new("acme", "bad", "desk")).await.unwrap().is_empty(), "nothing of it is there");
+    assert!(
+        live.bindings(&Station::new("acme", "bad", "desk")).await.unwrap().is_empty(),
+        "nothing of it is there"
+    );
 }

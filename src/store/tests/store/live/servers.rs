@@ -57,17 +57,18 @@ impl Server {
         let _ = fs::remove_file(self.path("log"));
         let port = self.port.to_string();
         let set: Vec<String> = self.args.iter().map(|arg| arg.replace("PORT", &port)).collect();
-        let mut command = Command::new("redis-server");
-        if set.first().is_some_and(|arg| arg == "--sentinel") {
-            command.arg(self.path("sentinel.conf"));
-        }
-        let child = command
-            .args(["--port", if set.iter().any(|arg| arg == "--tls-port") { "0" } else { &port }])
-            .args(["--bind", "127.0.0.1", "--logfile"])
-            .arg(self.path("log"))
-            .arg("--dir")
-            .arg(self.folder.path())
-            .args(if set.iter().any(|arg| arg == "--sentinel") { &[][..] } else { &["--save", ""] })
+        let is_sentinel = set.first().is_some_and(|arg| arg == "--sentinel");
+        // One that speaks TLS alone has its port from elsewhere.
+        let plain = if set.iter().any(|arg| arg == "--tls-port") { "0" } else { &port };
+        let own = format!(
+            "port {plain}\nbind 127.0.0.1\nlogfile {}\ndir {}\n{}",
+            self.path("log").display(),
+            self.folder.path().display(),
+            if is_sentinel { "" } else { "save \"\"\n" },
+        );
+        fs::write(self.path("redis.conf"), own).unwrap();
+        let child = Command::new("redis-server")
+            .arg(self.path("redis.conf"))
             .args(&set)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
