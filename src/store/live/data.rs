@@ -327,6 +327,31 @@ impl Change {
         }
     }
 
+    /// What takes it away again. None: nothing does but time, or an end that only its owner knows.
+    #[must_use]
+    pub fn undone(&self) -> Option<Self> {
+        match self {
+            Self::Bind(station, Binding { id, edge, .. }) => {
+                Some(Self::Unbind { station: station.clone(), id: id.clone(), edge: edge.clone() })
+            }
+            Self::Present(agent, Presence { edge, .. }) => {
+                Some(Self::Absent { agent: agent.clone(), edge: edge.clone() })
+            }
+            Self::Attach(agent, Socket { id, edge, .. }) => {
+                Some(Self::Detach { agent: agent.clone(), id: id.clone(), edge: edge.clone() })
+            }
+            Self::Ban(ban) => Some(Self::Lift(ban.address)),
+            Self::Count(_)
+            | Self::Call(_)
+            | Self::Keep(_)
+            | Self::Unbind { .. }
+            | Self::Absent { .. }
+            | Self::Detach { .. }
+            | Self::Over { .. }
+            | Self::Lift(_) => None,
+        }
+    }
+
     /// About how many octets it takes, wherever it is kept.
     #[must_use]
     pub fn octets(&self) -> usize {

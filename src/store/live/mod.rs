@@ -18,6 +18,7 @@ mod code;
 mod data;
 mod memory;
 mod ops;
+mod queue;
 mod redis;
 mod writer;
 

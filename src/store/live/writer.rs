@@ -26,10 +26,9 @@ use tracing::{error, info, warn};
 
 use super::{
     BadInput, CHANGES_MAX, CallRecord, Change, Lasting, Live, LiveError, Outcome, Slot, Turn, Written,
+    queue::{Batch, Queue, Waiting},
 };
 
-/// Octets of one batch.
-const BATCH_OCTETS: usize = 1 << 20;
 /// Calls that others have, which wait to be told. Of more, the next write tells again.
 const FENCED_MAX: usize = 16_384;
 /// How often it is looked whether all is brought.
@@ -201,28 +200,6 @@ struct Shared {
     over: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: BTreeMap<Slot, Waiting>,
-    /// Which came first.
-    order: BTreeMap<u64, Slot>,
-    next: u64,
-    octets: usize,
-    /// How many are being brought.
-    under_way: usize,
-    /// Whether something found no room since everything was said.
-    has_gap: bool,
-    figures: Figures,
-}
-
-#[derive(Debug, Clone)]
-struct Waiting {
-    number: u64,
-    change: Change,
-    /// None: it stands for ever.
-    ends: Option<Instant>,
-}
-
 #[derive(Debug)]
 struct Pulse {
     state: State,
@@ -286,7 +263,7 @@ impl Writer {
     #[must_use]
     pub fn room(&self) -> usize {
         let queue = held(&self.shared.queue);
-        self.shared.settings.waiting_max.saturating_sub(queue.waiting.len() + queue.under_way)
+        self.shared.settings.waiting_max.saturating_sub(queue.len())
     }
 
     /// How the store does.
@@ -339,90 +316,6 @@ impl Events {
     }
 }
 
-impl Queue {
-    fn has_any(&self) -> bool {
-        !self.waiting.is_empty() || self.under_way > 0
-    }
-
-    fn figures(&self) -> Figures {
-        let waiting = (self.waiting.len() + self.under_way) as u64;
-        Figures { waiting, waiting_octets: self.octets as u64, ..self.figures }
-    }
-
-    fn put(&mut self, Lasting { change, lasts }: Lasting, settings: &Settings, now: Instant) -> bool {
-        let (slot, octets) = (change.slot(), change.octets());
-        let before = self.waiting.get(&slot).map(|waiting| (waiting.number, waiting.change.octets()));
-        let rest = self.octets - before.map_or(0, |(_, octets)| octets);
-        let is_new = before.is_none();
-        let is_full = self.waiting.len() + self.under_way >= settings.waiting_max;
-        // What takes the place of something is taken in any case: the older must not be brought.
-        if is_new && (is_full || rest + octets > settings.waiting_octets_max) {
-            self.figures.gap += 1;
-            self.has_gap = true;
-            return false;
-        }
-        let number = before.map_or(self.next, |(number, _)| number);
-        if is_new {
-            self.next += 1;
-            self.order.insert(number, slot.clone());
-        } else {
-            self.figures.coalesced += 1;
-        }
-        self.octets = rest + octets;
-        let ends = (!change.is_removal()).then(|| now + lasts);
-        self.waiting.insert(slot, Waiting { number, change, ends });
-        true
-    }
-
-    /// What is to be brought next, which is under way from now on.
-    fn take(&mut self, most: usize, now: Instant) -> Vec<(Slot, Waiting)> {
-        let (mut batch, mut octets) = (Vec::new(), 0);
-        while batch.len() < most {
-            let Some((_, slot)) = self.order.first_key_value() else { break };
-            let Some(waiting) = self.waiting.get(slot) else {
-                self.order.pop_first();
-                continue;
-            };
-            let size = waiting.change.octets();
-            let is_expired = waiting.ends.is_some_and(|ends| ends <= now);
-            if !is_expired && octets + size > BATCH_OCTETS && !batch.is_empty() {
-                break;
-            }
-            let Some((_, slot)) = self.order.pop_first() else { break };
-            let Some(waiting) = self.waiting.remove(&slot) else { continue };
-            if is_expired {
-                self.octets -= size;
-                self.figures.expired += 1;
-                continue;
-            }
-            octets += size;
-            batch.push((slot, waiting));
-        }
-        self.under_way += batch.len();
-        batch
-    }
-
-    /// What was under way waits again, if nothing newer does.
-    fn give_back(&mut self, batch: Vec<(Slot, Waiting)>) {
-        self.under_way -= batch.len();
-        for (slot, waiting) in batch {
-            if self.waiting.contains_key(&slot) {
-                self.octets -= waiting.change.octets();
-                self.figures.coalesced += 1;
-                continue;
-            }
-            self.order.insert(waiting.number, slot.clone());
-            self.waiting.insert(slot, waiting);
-        }
-    }
-
-    /// What was under way is done with.
-    fn done(&mut self, batch: &[(Slot, Waiting)]) {
-        self.under_way -= batch.len();
-        self.octets -= batch.iter().map(|(_, waiting)| waiting.change.octets()).sum::<usize>();
-    }
-}
-
 /// What brings.
 struct Task {
     live: Arc<dyn Live>,
@@ -432,8 +325,6 @@ struct Task {
     /// Batches that the store has said it has.
     acknowledged: u64,
 }
-
-type Batch = Vec<(Slot, Waiting)>;
 
 impl Task {
     async fn run(mut self) {
@@ -565,11 +456,7 @@ impl Task {
             }
         };
         let now = Instant::now();
-        let lasting = |(_, waiting): &(Slot, Waiting)| {
-            let left = waiting.ends.map_or(super::OVER_KEPT, |ends| ends.saturating_duration_since(now));
-            Lasting::new(waiting.change.clone(), left.max(super::LASTS.0))
-        };
-        let changes: Vec<Lasting> = batch.iter().map(lasting).collect();
+        let changes: Vec<Lasting> = batch.iter().map(|(_, waiting)| waiting.lasting(now)).collect();
         let Written { batches, outcomes } = self.live.write(&turn, &changes).await?;
         if batches <= self.acknowledged {
             self.shared.resync(Lost::Store);
@@ -623,23 +510,6 @@ impl Task {
             drop(queue);
             self.shared.resync(Lost::Gap);
         }
-    }
-}
-
-impl Queue {
-    /// Removals that wait, which are under way from now on.
-    fn take_removals(&mut self, most: usize) -> Batch {
-        let removals = self.waiting.iter().filter(|(_, waiting)| waiting.change.is_removal());
-        let slots: Vec<Slot> = removals.take(most).map(|(slot, _)| slot.clone()).collect();
-        let mut batch = Vec::with_capacity(slots.len());
-        for slot in slots {
-            if let Some(waiting) = self.waiting.remove(&slot) {
-                self.order.remove(&waiting.number);
-                batch.push((slot, waiting));
-            }
-        }
-        self.under_way += batch.len();
-        batch
     }
 }
 

@@ -22,11 +22,12 @@ use super::{
 };
 
 /// Longest wait for a connection to whichever server it is, all attempts together.
-const CONNECT_MAX: Duration = Duration::from_secs(4);
-/// Longest wait for one server.
-const SERVER_MAX: Duration = Duration::from_secs(1);
-/// How often Sentinels are asked whether it is still the one.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// Shortest limit for one server.
+const SERVER_LEAST: Duration = Duration::from_secs(1);
+/// How often Sentinels are asked whether it is still the one, and when again if none has answered.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Most redirections in a row: one more is a loop.
 const REDIRECTIONS_MAX: u32 = 4;
 
@@ -52,7 +53,8 @@ struct State {
 pub struct Connection {
     pub number: u64,
     address: Address,
-    asked: Instant,
+    /// When Sentinels are asked again.
+    ask_at: Instant,
     to: MultiplexedConnection,
 }
 
@@ -177,18 +179,22 @@ impl Link {
     async fn still_master(&self, state: &mut State) {
         let Mode::Sentinel { sentinels, master } = &self.config.mode else { return };
         let Some(connection) = &mut state.connection else { return };
-        if connection.asked.elapsed() < ASK_EVERY {
+        if Instant::now() < connection.ask_at {
             return;
         }
-        connection.asked = Instant::now();
-        match timeout(SERVER_MAX, self.master(sentinels, master)).await {
+        match timeout(self.server_max(), self.master(sentinels, master)).await {
             Ok(Ok(address)) if address != connection.address => {
                 info!("live state: {} is the master now, in place of {}", address, connection.address);
                 state.connection = None;
             }
-            // Sentinels that are away say nothing about a master that is there.
-            Ok(_) | Err(_) => {}
+            Ok(Ok(_)) => connection.ask_at = Instant::now() + ASK_EVERY,
+            // Sentinels that are away say nothing about a master that is there, and hold up nothing again soon.
+            Ok(Err(_)) | Err(_) => connection.ask_at = Instant::now() + ASK_AGAIN,
         }
+    }
+
+    fn server_max(&self) -> Duration {
+        self.config.answer.max(SERVER_LEAST)
     }
 
     async fn connect(&self, state: &mut State) -> Result<Connection, LiveError> {
@@ -197,7 +203,7 @@ impl Link {
             Mode::Sentinel { sentinels, master } => {
                 let address = self.master(sentinels, master).await?;
                 let mut connection = self.open(&address).await?;
-                let role: Vec<Value> = answer(&mut connection, &redis::cmd("ROLE")).await?;
+                let role: Vec<Value> = self.answer(&mut connection, &redis::cmd("ROLE")).await?;
                 match role.first().map(String::from_redis_value_ref) {
                     Some(Ok(role)) if role == "master" => Ok(connection),
                     _ => Err(LiveError::Away(format!("{address} is to be the master, and is none yet"))),
@@ -221,7 +227,8 @@ impl Link {
                     }
                 };
                 let command = redis::cmd("EXISTS").arg(&self.probe).to_owned();
-                let asked = timeout(SERVER_MAX, command.query_async::<Value>(&mut connection.to)).await;
+                let asked =
+                    timeout(self.server_max(), command.query_async::<Value>(&mut connection.to)).await;
                 match asked {
                     Ok(Ok(_)) => return Ok(connection),
                     Ok(Err(error)) => {
@@ -231,7 +238,10 @@ impl Link {
                         address = next;
                     }
                     Err(_) => {
-                        last = LiveError::Late(format!("{address} has not answered for {SERVER_MAX:?}"));
+                        last = LiveError::Late(format!(
+                            "{address} has not answered for {:?}",
+                            self.server_max()
+                        ));
                         break;
                     }
                 }
@@ -247,7 +257,7 @@ impl Link {
             let asked = async {
                 let mut connection = self.open_as(sentinel, &self.config.sentinel_login, 0).await?;
                 let command = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
-                answer::<Option<(String, u16)>>(&mut connection, &command).await
+                self.answer::<Option<(String, u16)>>(&mut connection, &command).await
             };
             last = match asked.await {
                 Ok(Some((host, port))) => return Ok(Address { host, port }),
@@ -272,13 +282,32 @@ impl Link {
         let client = client(&self.config, address, login, database).map_err(told)?;
         // All waits are ours.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        match timeout(SERVER_MAX, client.get_multiplexed_async_connection_with_config(&config)).await {
+        match timeout(self.server_max(), client.get_multiplexed_async_connection_with_config(&config)).await {
             Ok(Ok(to)) => {
                 let number = next_number();
-                Ok(Connection { number, address: address.clone(), asked: Instant::now(), to })
+                let ask_at = Instant::now() + ASK_EVERY;
+                Ok(Connection { number, address: address.clone(), ask_at, to })
             }
             Ok(Err(error)) => Err(told(error)),
-            Err(_) => Err(LiveError::Away(format!("{address}: no connection within {SERVER_MAX:?}"))),
+            Err(_) => {
+                Err(LiveError::Away(format!("{address}: no connection within {:?}", self.server_max())))
+            }
+        }
+    }
+
+    /// Asks while a connection is made.
+    async fn answer<T: FromRedisValue>(
+        &self,
+        connection: &mut Connection,
+        command: &Cmd,
+    ) -> Result<T, LiveError> {
+        match timeout(self.server_max(), command.query_async::<T>(&mut connection.to)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(LiveError::Away(format!("{}: {error}", connection.address))),
+            Err(_) => {
+                let address = &connection.address;
+                Err(LiveError::Late(format!("{address} has not answered for {:?}", self.server_max())))
+            }
         }
     }
 }
@@ -308,15 +337,6 @@ fn client(
     let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
     let certificates = TlsCertificates { client_tls: None, root_cert: config.ca.clone() };
     Client::build_with_tls(address.into_connection_info()?.set_redis_settings(who), certificates)
-}
-
-/// Asks while a connection is made.
-async fn answer<T: FromRedisValue>(connection: &mut Connection, command: &Cmd) -> Result<T, LiveError> {
-    match timeout(SERVER_MAX, command.query_async::<T>(&mut connection.to)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(LiveError::Away(format!("{}: {error}", connection.address))),
-        Err(_) => Err(LiveError::Late(format!("{} has not answered for {SERVER_MAX:?}", connection.address))),
-    }
 }
 
 /// Where a redirection points: `host:port`, without a host the one that redirects.

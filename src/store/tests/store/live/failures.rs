@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     promises::{LONG, binding, lasting, presence, record, wanted},
     run,
-    servers::{PATIENCE, Server, free_port, hasty, wait_for},
+    servers::{PATIENCE, Server, free_port, hasty, redis, wait_for},
 };
 
 /// Soon again, so that tests are short.
@@ -28,8 +28,10 @@ fn settings() -> Settings {
     }
 }
 
-fn writer(live: &Arc<dyn Live>) -> (Writer, Events) {
-    Writer::start(Arc::clone(live), settings()).unwrap()
+/// One that waits for answers, and a writer that does not wait for long.
+fn both(url: &str) -> (Arc<dyn Live>, Writer, Events) {
+    let (writer, events) = Writer::start(Arc::new(hasty(url)), settings()).unwrap();
+    (Arc::new(redis(url)), writer, events)
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -71,8 +73,7 @@ async fn read(live: &Arc<dyn Live>, name: &str) -> Option<CallRecord> {
 fn a_redis_that_hangs_makes_nobody_wait_and_has_everything_once_it_goes_on() {
     let server = Server::start(&[]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
-        let (writer, mut events) = writer(&live);
+        let (live, writer, mut events) = both(&server.url());
         writer.put(call(0, b"before")).unwrap();
         settled(&writer).await;
         until("up", || writer.health().state == State::Up).await;
@@ -87,7 +88,7 @@ fn a_redis_that_hangs_makes_nobody_wait_and_has_everything_once_it_goes_on() {
         let health = writer.health();
         assert!(health.figures.waiting <= 10 && health.figures.coalesced > 9_900, "{health:?}");
         assert!(health.because.contains("has not answered for 300ms"), "{health:?}");
-        let asked = live.call("c0").await;
+        let asked = hasty(&server.url()).call("c0").await;
         assert!(asked.is_err(), "{asked:?}");
         server.resume();
         settled(&writer).await;
@@ -106,8 +107,7 @@ fn a_redis_that_hangs_makes_nobody_wait_and_has_everything_once_it_goes_on() {
 fn what_expires_while_redis_hangs_is_never_believed() {
     let server = Server::start(&[]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
-        let (writer, _events) = writer(&live);
+        let (live, writer, _events) = both(&server.url());
         settled(&writer).await;
         until("up", || writer.health().state == State::Up).await;
         server.pause();
@@ -130,8 +130,7 @@ fn what_expires_while_redis_hangs_is_never_believed() {
 fn a_redis_that_begins_anew_is_told_everything_again() {
     let mut server = Server::start(&[]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
-        let (writer, mut events) = writer(&live);
+        let (live, writer, mut events) = both(&server.url());
         (0..500).for_each(|n| writer.put(call(n, b"x")).unwrap());
         settled(&writer).await;
         let keys = live.nonce_keys(None, LONG).await.unwrap();
@@ -169,8 +168,7 @@ fn a_redis_that_begins_anew_is_told_everything_again() {
 fn a_redis_that_goes_back_in_time_is_noticed_and_epochs_rise_all_the_same() {
     let mut server = Server::start(&["--dbfilename", "dump.rdb"]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
-        let (writer, mut events) = writer(&live);
+        let (live, writer, mut events) = both(&server.url());
         writer.put(call(1, b"early")).unwrap();
         settled(&writer).await;
         let short =
@@ -228,8 +226,7 @@ fn a_redis_that_goes_back_in_time_is_noticed_and_epochs_rise_all_the_same() {
 fn a_full_redis_takes_away_and_goes_on_with_leases_and_takes_more_once_there_is_room() {
     let server = Server::start(&["--maxmemory-policy", "noeviction"]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
-        let (writer, mut events) = writer(&live);
+        let (live, writer, mut events) = both(&server.url());
         writer.put(lasting(ban(1))).unwrap();
         writer.put(call(1, b"x")).unwrap();
         settled(&writer).await;
@@ -266,9 +263,9 @@ fn a_full_redis_takes_away_and_goes_on_with_leases_and_takes_more_once_there_is_
 fn what_finds_no_room_is_counted_and_said_again_later() {
     let server = Server::start(&[]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
+        let live: Arc<dyn Live> = Arc::new(redis(&server.url()));
         let few = Settings { waiting_max: 10, ..settings() };
-        let (writer, mut events) = Writer::start(Arc::clone(&live), few).unwrap();
+        let (writer, mut events) = Writer::start(Arc::new(hasty(&server.url())), few).unwrap();
         settled(&writer).await;
         server.pause();
         until("nothing under way", || writer.health().state == State::Down).await;
@@ -296,15 +293,13 @@ fn what_finds_no_room_is_counted_and_said_again_later() {
 fn a_redis_that_comes_later_is_no_matter_and_a_password_is_never_said() {
     let port = free_port();
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&format!("redis://:top-secret@127.0.0.1:{port}")));
-        let (writer, _events) = writer(&live);
+        let (_live, writer, _events) = both(&format!("redis://:top-secret@127.0.0.1:{port}"));
         writer.put(call(1, b"x")).unwrap();
         until("down", || writer.health().because.contains("refused")).await;
         assert_eq!(writer.health().state, State::Down);
         drop(writer);
         let server = Server::with_password("another-secret");
-        let live: Arc<dyn Live> = Arc::new(hasty(&format!("redis://:top-secret@127.0.0.1:{}", server.port)));
-        let (writer, _events) = Writer::start(Arc::clone(&live), settings()).unwrap();
+        let (live, writer, _events) = both(&format!("redis://:top-secret@127.0.0.1:{}", server.port));
         writer.put(call(1, b"x")).unwrap();
         until("down", || writer.health().because.contains("Password")).await;
         let said = format!("{:?} {writer:?} {live:?}", writer.health());
@@ -318,9 +313,8 @@ fn a_redis_that_comes_later_is_no_matter_and_a_password_is_never_said() {
 fn what_is_in_the_way_of_one_change_holds_up_no_other() {
     let server = Server::start(&[]);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&server.url()));
         let _: String = server.admin(&["SET", "{c14}:call:c5", "somebody else's"]);
-        let (writer, _events) = writer(&live);
+        let (live, writer, _events) = both(&server.url());
         (0..10).for_each(|n| writer.put(call(n, b"x")).unwrap());
         settled(&writer).await;
         assert_eq!(writer.health().figures.refused, 1);
@@ -354,8 +348,7 @@ fn behind_sentinels_the_new_master_has_what_the_old_one_had() {
     let nobody = free_port();
     let url = format!("redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{}/mymaster", sentinel.port);
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&url));
-        let (writer, mut events) = writer(&live);
+        let (live, writer, mut events) = both(&url);
         (0..100).for_each(|n| writer.put(call(n, b"x")).unwrap());
         settled(&writer).await;
         assert_eq!(
@@ -399,8 +392,7 @@ fn in_a_cluster_our_keys_may_move_while_they_are_used() {
     let slot: u16 = from.admin(&["CLUSTER", "KEYSLOT", "{c14}"]);
     let slot = slot.to_string();
     run(async {
-        let live: Arc<dyn Live> = Arc::new(hasty(&format!("redis+cluster://127.0.0.1:{}", servers[1].port)));
-        let (writer, mut events) = writer(&live);
+        let (live, writer, mut events) = both(&format!("redis+cluster://127.0.0.1:{}", servers[1].port));
         (0..100).for_each(|n| writer.put(call(n, b"x")).unwrap());
         settled(&writer).await;
         let _: String = to.admin(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
@@ -432,7 +424,7 @@ fn in_a_cluster_our_keys_may_move_while_they_are_used() {
 fn who_loses_a_call_hears_of_it_and_what_waits_at_the_end_is_brought() {
     run(async {
         let live: Arc<dyn Live> = Arc::new(Memory::new());
-        let (writer, mut events) = writer(&live);
+        let (writer, mut events) = Writer::start(Arc::clone(&live), settings()).unwrap();
         writer.put(call(1, b"x")).unwrap();
         writer
             .put(lasting(Change::Present(Agent::new("acme", "jane"), presence("run-a", "Away", 1))))
