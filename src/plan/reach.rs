@@ -108,7 +108,11 @@ fn of_cluster(item: &Item<v1::VoiceClusterSpec>, needs: &mut SecretNeeds) {
         secrets.for_each(|secret| needs.edge(namespace, secret));
     }
     let Some(stores) = &spec.stores else { return };
-    stores.live_state.iter().for_each(|store| needs.edge(namespace, &store.secret_ref));
+    if let Some(live) = &stores.live_state {
+        needs.edge(namespace, &live.secret_ref);
+        let others = live.ca_secret_ref.iter().chain(&live.sentinel_password_secret_ref);
+        others.for_each(|secret| needs.edge(namespace, secret));
+    }
     if let Some(records) = &stores.records {
         needs.edge(namespace, &records.password_secret_ref);
         records.ca_secret_ref.iter().for_each(|authority| needs.edge(namespace, authority));

@@ -502,7 +502,7 @@ fn default_outbound_suites() -> Vec<CipherSuite> {
 pub struct Stores {
     /// Redis or Valkey, for calls that outlive their pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub live_state: Option<StoreRef>,
+    pub live_state: Option<LiveStore>,
 
     /// PostgreSQL, for records of calls. Absent: SQLite, in a folder of the one edge pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -658,12 +658,23 @@ const fn default_waiting_megabytes() -> i32 {
     10_240
 }
 
-/// A store.
+/// A Redis or a Valkey, of version 6 or later, that evicts nothing (`maxmemory-policy noeviction`).
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StoreRef {
-    /// Its URL, with user and password. Example: `{name: redis, key: url}`.
+pub struct LiveStore {
+    /// Its URL, with user and password, which are percent-encoded: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, behind Sentinels
+    /// `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER/DATABASE`, of a Cluster
+    /// `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT`. With `rediss` in place of `redis` TLS is spoken, and servers must
+    /// prove that they are those of the names or addresses by which they are reached. Example: `{name: redis, key: url}`.
     pub secret_ref: SecretKeyRef,
+
+    /// Authorities that their certificates may be of (PEM). Absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
+    /// The password that Sentinels ask for. Absent: they ask for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel_password_secret_ref: Option<SecretKeyRef>,
 }
 
 /// Where a database is: a name or an address.

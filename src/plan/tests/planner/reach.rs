@@ -61,7 +61,9 @@ fn everything_secret() -> Objects {
     let at = |name: &str| json!({"name": name, "key": "a"});
     let c14 = objects.get_mut(&("VoiceCluster", "platform/c14")).unwrap();
     c14["tls"] = json!({"certificateRef": {"name": "certificate"}});
-    c14["stores"] = json!({"liveState": {"secretRef": at("redis")}, "records": {
+    c14["stores"] = json!({"liveState": {
+        "secretRef": at("redis"), "caSecretRef": at("redis-ca"), "sentinelPasswordSecretRef": at("sentinel"),
+    }, "records": {
         "host": "db.example.net", "database": "calls", "user": "us", "passwordSecretRef": at("records"), "caSecretRef": at("records-ca"),
     }, "blobs": {
         "s3": {"bucket": "recordings", "accessKeyIdSecretRef": at("blobs"), "secretAccessKeySecretRef": at("blobs")},

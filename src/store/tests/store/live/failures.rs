@@ -115,13 +115,16 @@ fn what_expires_while_redis_hangs_is_never_believed() {
         let change = Change::Bind(station.clone(), binding("a", "edge-0", "x", 1));
         // It lies in the connection of the first attempt, and would stand from when it is read there.
         writer.put(Lasting::new(change, Duration::from_millis(1_000))).unwrap();
+        let change = Change::Call(record("c1", "run-a", 1, b"x"));
+        writer.put(Lasting::new(change, Duration::from_millis(1_000))).unwrap();
         let failed = writer.health().figures.failed;
         until("attempts that fail", || writer.health().figures.failed > failed + 1).await;
-        until("expiry", || writer.health().figures.expired == 1).await;
+        until("expiry", || writer.health().figures.expired == 2).await;
         server.resume();
         writer.put(lasting(ban(1))).unwrap();
         settled(&writer).await;
         assert!(live.bindings(&station).await.unwrap().is_empty());
+        assert_eq!(live.call("c1").await.unwrap(), None);
         assert_eq!(live.bans(None).await.unwrap().items.len(), 1);
     });
 }
@@ -337,7 +340,7 @@ fn behind_sentinels_the_new_master_has_what_the_old_one_had() {
     wait_for("a replica", || {
         replica.admin::<String>(&["INFO", "replication"]).contains("master_link_status:up")
     });
-    let sentinel = Server::start(&["--sentinel"]);
+    let sentinel = Server::sentinel();
     let port = master.port.to_string();
     let _: String = sentinel.admin(&["SENTINEL", "MONITOR", "mymaster", "127.0.0.1", &port, "1"]);
     for (what, value) in [("down-after-milliseconds", "500"), ("failover-timeout", "5000")] {

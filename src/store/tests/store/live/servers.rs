@@ -48,6 +48,13 @@ impl Server {
         server
     }
 
+    /// A Sentinel that watches nobody yet.
+    pub fn sentinel() -> Self {
+        let mut server = Self::start(&["--sentinel", "--requirepass", GUARDED]);
+        server.password = Some(GUARDED.into());
+        server
+    }
+
     /// Starts it again, on the port that it had.
     pub fn run(&mut self) {
         assert!(self.runs(), "{}", self.log());
@@ -154,18 +161,24 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Password of every Sentinel here.
+pub const GUARDED: &str = "guarded";
+
+fn waits(url: &str, answer: Duration) -> Redis {
+    let mut config = RedisConfig::from_url("c14", url).unwrap();
+    config.answer = answer;
+    config.sentinel_login.password = Some(GUARDED.into());
+    Redis::new(config).unwrap()
+}
+
 /// Answers are awaited for long: a loaded machine is no failure.
 pub fn redis(url: &str) -> Redis {
-    let mut config = RedisConfig::from_url("c14", url).unwrap();
-    config.answer = Duration::from_secs(5);
-    Redis::new(config).unwrap()
+    waits(url, Duration::from_secs(5))
 }
 
 /// What a test has done is to be waited for shortly.
 pub fn hasty(url: &str) -> Redis {
-    let mut config = RedisConfig::from_url("c14", url).unwrap();
-    config.answer = Duration::from_millis(300);
-    Redis::new(config).unwrap()
+    waits(url, Duration::from_millis(300))
 }
 
 /// Until something holds, however long it takes.
