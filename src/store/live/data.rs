@@ -553,6 +553,9 @@ pub struct Standing<T> {
     pub left: Duration,
 }
 
+/// A station, and where it is reached.
+pub type Reached = (Station, Vec<Standing<Binding>>);
+
 /// What is known of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentState {

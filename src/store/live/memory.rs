@@ -11,8 +11,9 @@ use futures::future::BoxFuture;
 
 use super::{
     Acquired, Adoption, Agent, AgentState, Ban, Binding, CallRecord, Claimed, Content, ContentId, Counts,
-    Cursor, LEASE_KEPT, Lasting, Live, LiveError, NonceKeys, OVER_KEPT, Outcome, PAGE_MAX, Page, Renewed,
-    Secret, Standing, Station, Turn, WRITER_KEPT, Wanted, Written, check, check_lease, check_rotation,
+    Cursor, LEASE_KEPT, Lasting, Live, LiveError, NonceKeys, OVER_KEPT, Outcome, PAGE_MAX, Page, Reached,
+    Renewed, Secret, Standing, Station, Turn, WRITER_KEPT, Wanted, Written, check, check_lease,
+    check_rotation,
     code::{self, milliseconds},
     data,
     ops::{self, Board, Entry, List, Op},
@@ -369,7 +370,7 @@ impl Live for Memory {
         &'a self,
         tenant: &'a str,
         after: Option<&'a Cursor>,
-    ) -> BoxFuture<'a, Result<Page<(Station, Vec<Standing<Binding>>)>, LiveError>> {
+    ) -> BoxFuture<'a, Result<Page<Reached>, LiveError>> {
         Box::pin(async move {
             data::part("tenant", tenant)?;
             let Page { items, next } = self.listed(&List::Stations(tenant.to_owned()), after);

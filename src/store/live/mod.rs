@@ -30,8 +30,8 @@ pub use self::{
     data::{
         Agent, AgentState, BANS_MAX, BINDINGS_MAX, BadInput, Ban, Binding, CONTENT_MAX, COUNTERS_MAX,
         CallRecord, Change, Content, ContentId, Counts, Cursor, EDGES_MAX, LASTS, Lasting, NAME_MAX,
-        ORDER_MAX, PATH_MAX, Page, Presence, RECORD_MAX, SOCKETS_MAX, Slot, Socket, Standing, Station,
-        TEXT_MAX, elsewhere,
+        ORDER_MAX, PATH_MAX, Page, Presence, RECORD_MAX, Reached, SOCKETS_MAX, Slot, Socket, Standing,
+        Station, TEXT_MAX, elsewhere,
     },
     memory::{Clock, Memory},
     redis::{Address, BadConfig, Login, Mode, Redis, RedisConfig},
@@ -289,7 +289,7 @@ pub trait Live: Send + Sync + fmt::Debug {
         &'a self,
         tenant: &'a str,
         after: Option<&'a Cursor>,
-    ) -> BoxFuture<'a, Result<Page<(Station, Vec<Standing<Binding>>)>, LiveError>>;
+    ) -> BoxFuture<'a, Result<Page<Reached>, LiveError>>;
 
     /// What is known of an agent.
     ///

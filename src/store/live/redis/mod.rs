@@ -33,8 +33,8 @@ use self::link::{Failed, Link};
 use super::{
     Acquired, Adoption, Agent, AgentState, Ban, Binding, CallRecord, Claimed, Content, ContentId, Counts,
     Cursor, LEASE_KEPT, Lasting, Live, LiveError, NonceKeys, OVER_KEPT, Outcome, PAGE_MAX, PAGE_OCTETS, Page,
-    Renewed, Secret, Standing, Station, Turn, WAIT_MAX, WRITER_KEPT, Wanted, Written, check, check_lease,
-    check_rotation,
+    Reached, Renewed, Secret, Standing, Station, Turn, WAIT_MAX, WRITER_KEPT, Wanted, Written, check,
+    check_lease, check_rotation,
     code::milliseconds,
     data,
     ops::{self, Board, Entry, List, Op},
@@ -351,10 +351,10 @@ struct Answer(std::vec::IntoIter<Value>);
 
 impl Answer {
     fn new(value: Value) -> Result<Self, LiveError> {
-        match value {
-            Value::Array(values) => Ok(Self(values.into_iter())),
-            other => Err(broken(format!("{other:?} in place of a list"))),
-        }
+        let Value::Array(values) = value else {
+            return Err(broken(format!("{value:?} in place of a list")));
+        };
+        Ok(Self(values.into_iter()))
     }
 
     fn next<T: FromRedisValue>(&mut self) -> Result<T, LiveError> {
@@ -499,7 +499,7 @@ impl Live for Redis {
         &'a self,
         tenant: &'a str,
         after: Option<&'a Cursor>,
-    ) -> BoxFuture<'a, Result<Page<(Station, Vec<Standing<Binding>>)>, LiveError>> {
+    ) -> BoxFuture<'a, Result<Page<Reached>, LiveError>> {
         Box::pin(self.bounded(async move {
             data::part("tenant", tenant)?;
             let board = |listed: &str| List::station(tenant, listed).map(Board::Station);
