@@ -77,7 +77,7 @@ pub struct Kept {
 
 #[derive(Debug)]
 enum What {
-    Up(Begun),
+    Up(Box<Begun>),
     Over(Box<Record>),
 }
 
@@ -92,7 +92,7 @@ struct Told<'a, T> {
 impl Kept {
     /// A call that begins.
     #[must_use]
-    pub const fn up(begun: Begun, instance: Arc<str>) -> Self {
+    pub const fn up(begun: Box<Begun>, instance: Arc<str>) -> Self {
         Self { instance, what: What::Up(begun) }
     }
 

@@ -391,7 +391,7 @@ impl Observed {
     }
 
     /// Has it written that a call has begun.
-    pub fn begun(&self, begun: Begun) {
+    pub fn begun(&self, begun: Box<Begun>) {
         if let Some(recorder) = self.recorder.get() {
             recorder.put(Arc::new(Kept::up(begun, self.instance())));
         }

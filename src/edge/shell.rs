@@ -276,7 +276,7 @@ impl Core {
                 Output::Tidings(tidings) => {
                     self.observed.relays_dropped.add(self.neighbours.pass_on(tidings));
                 }
-                Output::Begun(begun) => self.observed.begun(*begun),
+                Output::Begun(begun) => self.observed.begun(begun),
                 Output::Record(record) => self.ended(record),
             }
         }

@@ -48,8 +48,11 @@ impl<'a> Params<'a> {
     }
 }
 
+/// Name and value of a parameter; the value is empty where it has none.
+type Param<'a> = (&'a [u8], &'a [u8]);
+
 /// `SEMI name [EQUAL value]`, where the name is a token and the value a token, a host or a quoted string.
-fn param<'a>(lexer: &mut Lexer<'a>) -> Result<Option<(&'a [u8], &'a [u8])>, ()> {
+fn param<'a>(lexer: &mut Lexer<'a>) -> Result<Option<Param<'a>>, ()> {
     if !lexer.separator(b';') {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use std::{
 
 use acd::{Away, DECLINED_FOR, OCCUPANCY_OVER, PRIORITY_MAX, State};
 use call::engine::Engine;
-use model::{CallId, QueueId, centre::Selection};
+use model::{AgentId, CallId, QueueId, centre::Selection};
 
 use super::{Invariant, Seen, Visit, Wait, Watch, bounds::Bound};
 use crate::crowd::{centre, plan};
@@ -226,7 +226,8 @@ impl Watch {
     }
 
     /// Work on a contact that is over begins or ends.
-    pub(super) fn works_on(&mut self, agent: usize, call: CallId, begins: bool) {
+    pub(super) fn works_on(&mut self, agent: &AgentId, call: CallId, begins: bool) {
+        let Some(agent) = self.agent(agent) else { return };
         let now = self.now.instant;
         if let Some(seen) = self.calls.get_mut(&call) {
             seen.worked_on.insert(agent);

@@ -329,27 +329,11 @@ impl Watch {
                     seen.talks.push(talking.talk.clone());
                 }
             }
-            Output::TalkOver { call, agent } => {
-                self.touch(*call);
-                if let Some(agent) = self.agent(agent) {
-                    self.talks_over.push((*call, agent));
-                }
-                if let Some(seen) = self.calls.get_mut(call) {
-                    seen.talks.retain(|talk| talk.agent != *agent);
-                }
-            }
+            Output::TalkOver { call, agent } => self.talk_over(*call, agent),
             Output::Record(record) => self.record(record),
             Output::Request(asked) => self.touch(asked.call),
-            Output::WrapUp(work) => {
-                if let Some(agent) = self.agent(&work.agent) {
-                    self.works_on(agent, work.call, true);
-                }
-            }
-            Output::WrapUpOver { call, agent } => {
-                if let Some(agent) = self.agent(agent) {
-                    self.works_on(agent, *call, false);
-                }
-            }
+            Output::WrapUp(work) => self.works_on(&work.agent, work.call, true),
+            Output::WrapUpOver { call, agent } => self.works_on(agent, *call, false),
             Output::Heard { .. }
             | Output::Note(_)
             | Output::Stranger { .. }
@@ -365,6 +349,16 @@ impl Watch {
             | Output::Refused { .. }
             | Output::Standing
             | Output::Tidings(_) => {}
+        }
+    }
+
+    fn talk_over(&mut self, call: CallId, id: &AgentId) {
+        self.touch(call);
+        if let Some(agent) = self.agent(id) {
+            self.talks_over.push((call, agent));
+        }
+        if let Some(seen) = self.calls.get_mut(&call) {
+            seen.talks.retain(|talk| talk.agent != *id);
         }
     }
 

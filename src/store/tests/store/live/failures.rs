@@ -43,7 +43,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 async fn next(events: &mut Events) -> Option<Event> {
-    timeout(PATIENCE, events.next()).await.expect("an event")
+    timeout(PATIENCE, events.next()).await.unwrap()
 }
 
 async fn settled(writer: &Writer) {
@@ -275,7 +275,7 @@ fn what_finds_no_room_is_counted_and_said_again_later() {
         let taken = (0..100).filter(|n| writer.put(call(*n, b"x")).is_ok()).count();
         assert_eq!((taken, writer.room()), (10, 0));
         assert_eq!(writer.health().figures.gap, 90);
-        writer.put(call(3, b"newer")).expect("what takes the place of something has room");
+        writer.put(call(3, b"newer")).unwrap();
         server.resume();
         assert_eq!(next(&mut events).await, Some(Event::Resync(Lost::Gap)));
         // In portions, as there is room.
