@@ -300,6 +300,7 @@ fn who_declined_is_asked_again_though_it_was_with_another_when_the_while_was_ove
     world.enter(1, "sales");
     assert_eq!(world.offers(), ["1>ada"]);
     assert!(world.floor.decline(&agent_id("ada"), ContactId(1), world.now));
+    world.drain();
     assert_eq!(world.offers(), ["1>bob"]);
     world.pass(40);
     assert_eq!(world.offers(), ["1>ada"], "ada has been idle as long as cid, and comes before");
