@@ -45,8 +45,8 @@ impl Crowd<'_> {
                 self.order_agent(agent, AgentAct::Decline(call));
             }
             Task::HangsUp(leg) => self.people.hang_up(now, leg),
-            Task::Confirms(session, leg) => {
-                self.watch.confirmed(CallId(session.0));
+            Task::Confirms(session, leg, name) => {
+                self.watch.confirmed(&name);
                 let event = Event::Dtmf { leg, digit: '1' };
                 self.tell(Input::Media(MediaEvent { session, event }));
             }
@@ -305,8 +305,9 @@ impl Crowd<'_> {
     /// A telephone of the public network is asked for a key.
     pub(super) fn asked_for_key(&mut self, session: SessionId, leg: LegId) {
         let presses = Lots::new(self.plan.seed ^ leg.0).below(5) > 0;
-        if presses {
-            self.later(THINKS, Task::Confirms(session, leg));
+        let asked = self.watch.asked_for_key(CallId(session.0)).filter(|_| presses);
+        if let Some(name) = asked {
+            self.later(THINKS, Task::Confirms(session, leg, name));
         }
     }
 

@@ -69,7 +69,7 @@ pub(super) enum Task {
     Refuses(LegId, u16),
     Declines(usize, CallId),
     HangsUp(LegId),
-    Confirms(SessionId, LegId),
+    Confirms(SessionId, LegId, String),
     /// To us, or to a telephone.
     Deliver(bool, Flow, Bytes),
     Serves(CallId, u64, Result<Response, String>),

@@ -33,6 +33,8 @@ pub(in crate::crowd) struct Leg {
     pub is_a: bool,
     /// When the 2xx left the engine, or came to it.
     pub answered: Option<(Instant, Timestamp)>,
+    /// The peer's ACK is here.
+    pub is_acked: bool,
     /// BYE, CANCEL or a refusal has left the engine.
     pub let_go: bool,
     /// The same has come to it.
@@ -55,6 +57,7 @@ impl Leg {
             confirms: false,
             is_a,
             answered: None,
+            is_acked: false,
             let_go: false,
             hung_up: false,
             invited: None,
@@ -64,8 +67,9 @@ impl Leg {
         }
     }
 
+    /// Whom we have answered is let go only once the ACK is here (RFC 3261 §15), and may wait for that alone.
     pub const fn is_talking(&self) -> bool {
-        self.answered.is_some() && !self.confirms && !self.is_done()
+        self.answered.is_some() && (!self.is_a || self.is_acked) && !self.confirms && !self.is_done()
     }
 
     pub const fn is_done(&self) -> bool {
@@ -141,6 +145,7 @@ impl Watch {
         leg.is_heard |= !is_late;
         match head.kind {
             Kind::Request(_) if head.method == "BYE" => leg.hung_up = true,
+            Kind::Request(_) if head.method == "ACK" => leg.is_acked |= leg.answered.is_some(),
             // What is answered is not cancelled any more.
             Kind::Request(_) if head.method == "CANCEL" && leg.answered.is_none() => leg.hung_up = true,
             Kind::Response(200..=299)
@@ -163,14 +168,19 @@ impl Watch {
     }
 
     /// The key is pressed that a telephone of the public network waits for.
-    pub fn confirmed(&mut self, call: CallId) {
-        let Some(seen) = self.calls.get(&call) else { return };
-        for name in seen.legs.clone() {
-            if let Some(leg) = self.legs.get_mut(&name).filter(|leg| leg.answered.is_some()) {
-                leg.confirms = false;
-                self.stir(&name);
-            }
+    pub fn confirmed(&mut self, name: &str) {
+        if let Some(leg) = self.legs.get_mut(name) {
+            leg.confirms = false;
+            self.stir(name);
         }
+    }
+
+    /// The leg of a call whose telephone is asked for that key.
+    pub fn asked_for_key(&self, call: CallId) -> Option<String> {
+        let asked = |name: &&String| {
+            self.legs.get(*name).is_some_and(|leg| leg.confirms && leg.answered.is_some() && !leg.is_done())
+        };
+        self.calls.get(&call)?.legs.iter().rev().find(asked).cloned()
     }
 
     fn stir(&mut self, call_id: &str) {

@@ -178,6 +178,8 @@ pub struct Watch {
     /// Who waits, those that are offered among them.
     waiting: BTreeSet<CallId>,
     touched_calls: BTreeSet<CallId>,
+    /// Promises that were not seen to wait yet: nothing is said when their time comes.
+    to_wait: BTreeSet<CallId>,
     touched_agents: BTreeSet<usize>,
     /// Offers made since the last input.
     offers: Vec<(CallId, usize, Duration, u64)>,
@@ -219,6 +221,7 @@ impl Watch {
             bounds: BTreeSet::new(),
             waiting: BTreeSet::new(),
             touched_calls: BTreeSet::new(),
+            to_wait: BTreeSet::new(),
             touched_agents: BTreeSet::new(),
             offers: Vec::new(),
             overs: Vec::new(),
@@ -263,7 +266,11 @@ impl Watch {
         {
             if before != after {
                 self.figures[queue].is_reset = true;
-                self.staff.iter_mut().for_each(|staff| staff.turns[queue] = 0);
+                self.staff.iter_mut().for_each(|staff| {
+                    staff.turns[queue] = 0;
+                    // What a queue gave goes with it.
+                    staff.owes.clear();
+                });
             }
         }
         for (agent, (before, after)) in self.changes.agents_gone.iter().zip(&changes.agents_gone).enumerate()
@@ -407,6 +414,9 @@ impl Watch {
         }
         let twice = self.by_call_id.insert(begun.call_id.clone(), begun.call).is_some();
         self.hold(Invariant::OneRecord, !twice, || format!("two calls are named {}", begun.call_id));
+        if is_callback {
+            self.to_wait.insert(begun.call);
+        }
         self.calls.insert(begun.call, seen);
         self.tally.calls += 1;
     }
@@ -449,6 +459,12 @@ impl Watch {
         let calls: Vec<CallId> = std::mem::take(&mut self.touched_calls).into_iter().collect();
         for call in &calls {
             self.sample(engine, *call);
+        }
+        for call in self.to_wait.clone() {
+            self.sample(engine, call);
+            if self.calls.get(&call).is_none_or(|seen| seen.wait.is_some()) {
+                self.to_wait.remove(&call);
+            }
         }
         for (call, agent, waited, _) in self.offers.clone() {
             self.place_kept(call, agent, waited);
