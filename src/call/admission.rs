@@ -151,43 +151,52 @@ pub fn trunk_of<'w>(
         return Err((Vec::new(), because));
     }
     let address = flow.remote.ip();
-    let admits = |trunk: &Trunk| {
-        trunk.network == listener.network
-            && trunk.sources.iter().any(|source| source.admits(address, now.wall))
-            && trunk.direction.is_inbound()
+    let failing = |(id, trunk): (&TrunkId, &Trunk)| {
+        if trunk.network != listener.network {
+            Some(Failing::Network)
+        } else if !trunk.sources.iter().any(|source| source.admits(address, now.wall)) {
+            Some(Failing::Source)
+        } else if !trunk.direction.is_inbound() {
+            Some(Failing::Direction)
+        } else {
+            certificate::failure(proof, (id, trunk)).map(Failing::Proof)
+        }
     };
-    let takes = |id, trunk| admits(trunk) && certificate::failure(proof, (id, trunk)).is_none();
-    let mut candidates = Vec::new();
-    let mut unproven = None;
-    if let Some(found) = world.snapshot.trunks.iter().find(|(id, trunk)| takes(id, trunk)) {
+    // Every packet asks; the words are for those that no trunk takes.
+    if let Some(found) = world.snapshot.trunks.iter().find(|known| failing(*known).is_none()) {
         return Ok(found);
     }
-    // None does: now it is worth the words.
+    let mut candidates = Vec::new();
+    let mut unproven = None;
     for (id, trunk) in &world.snapshot.trunks {
-        let failed = if trunk.network != listener.network {
-            Some(format!("it is on network `{}`, the packet came on `{}`", trunk.network, listener.network))
-        } else if !trunk.sources.iter().any(|source| source.admits(address, now.wall)) {
-            Some(source_failure(trunk, address))
-        } else if !trunk.direction.is_inbound() {
-            Some("its direction is Outbound".into())
-        } else {
-            let failed = certificate::failure(proof, (id, trunk));
-            unproven =
-                unproven.or_else(|| Some(format!("Trunk {id} does not take it: {}.", failed.as_ref()?)));
-            failed
-        };
-        match failed {
-            None => return Ok((id, trunk)),
-            Some(failed) if candidates.len() < CANDIDATES_MAX => {
-                candidates.push(Candidate { object: format!("Trunk {id}"), failed: Some(failed) });
-            }
-            Some(_) => {}
+        let Some(failing) = failing((id, trunk)) else { continue };
+        if let Failing::Proof(failed) = &failing {
+            unproven = unproven.or_else(|| Some(format!("Trunk {id} does not take it: {failed}.")));
+        }
+        if candidates.len() < CANDIDATES_MAX {
+            let failed = match failing {
+                Failing::Network => {
+                    format!("it is on network `{}`, the packet came on `{}`", trunk.network, listener.network)
+                }
+                Failing::Source => source_failure(trunk, address),
+                Failing::Direction => "its direction is Outbound".into(),
+                Failing::Proof(failed) => failed,
+            };
+            candidates.push(Candidate { object: format!("Trunk {id}"), failed: Some(failed) });
         }
     }
     let because = unproven.unwrap_or_else(|| format!(
         "no Trunk admits {address}: list it in an Allowlist that one of the network's Trunks names in allowlistRefs."
     ));
     Err((candidates, because))
+}
+
+/// Why a trunk does not take a packet.
+enum Failing {
+    Network,
+    Source,
+    Direction,
+    Proof(String),
 }
 
 fn source_failure(trunk: &Trunk, address: std::net::IpAddr) -> String {

@@ -40,7 +40,7 @@ pub const PRIORITY_MAX: u8 = 9;
 /// What expressions know of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Calling number; empty if withheld.
+    /// Of who calls, or whom an agent has called before handing it on; empty if withheld.
     pub contact_number: String,
     /// What is known of whether that number is theirs; empty: nobody asked.
     pub contact_verstat: &'static str,
